@@ -1,0 +1,1 @@
+"""Building: stages, the graph of tasks, and the processes that do the heavy work."""

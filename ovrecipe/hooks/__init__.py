@@ -1,0 +1,1 @@
+"""Hooks: the contract between ovrecipe and its plugins, built-in ones included."""

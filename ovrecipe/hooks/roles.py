@@ -1,0 +1,245 @@
+"""What a provider of each role looks like; protocols, so nothing needs to be inherited.
+
+Attributes that every build provider has:
+
+- `packages`: distributions whose versions are part of the cache key, because another version
+  may write other bytes. They need not be installed to ask for the key of what is built already.
+- `version`: a number that the provider raises when its own code would write other bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from ovrecipe.recipe.compression import CompressionPass
+    from ovrecipe.recipe.schema import Model
+
+Role: TypeAlias = Literal[
+    "source",
+    "exporter",
+    "tokenizer_converter",
+    "compressor",
+    "output_filter",
+    "frontend",
+]
+ROLES: tuple[Role, ...] = (
+    "source",
+    "exporter",
+    "tokenizer_converter",
+    "compressor",
+    "output_filter",
+    "frontend",
+)
+
+#: A JSON value; what keys and pins are made of.
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+
+class Progress(Protocol):
+    """Where long work says how far it is; safe to call often and from any thread."""
+
+    def __call__(
+        self, message: str, *, done: float | None = None, total: float | None = None
+    ) -> None:
+        """Show `message`, and `done` of `total` where the end is known."""
+
+
+class FileDigests(Protocol):
+    """sha256 of files, remembered by path, size, modification time and inode."""
+
+    def sha256(self, path: Path) -> str:
+        """Return the hex digest of a file; hashes it only when its stat changed."""
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """What a source is asked for.
+
+    `base_dir` is the recipe's folder, from which relative paths start; `location` is `model.id`
+    without its scheme; `env` is the process's environment.
+    """
+
+    model: Model
+    location: str
+    base_dir: Path
+    env: Mapping[str, str]
+    digests: FileDigests
+
+
+class Source(Protocol):
+    """Brings a checkpoint: a directory with config.json, safetensors and tokenizer files."""
+
+    packages: Sequence[str]
+    version: int
+    #: Whether the content is only known after asking somewhere else (a hub's branch): then the
+    #: answer of `pin` is recorded in `ovrecipe.lock` and asked for again only by `--update`.
+    needs_pin: bool
+
+    def pin(self, request: SourceRequest) -> dict[str, Json]:
+        """Return what identifies the content, asking the network if need be.
+
+        For sources that need no pin this is cheap (stats, remembered digests), for it is called
+        on every build. Equal answers mean equal checkpoints.
+
+        Raises:
+            SourceError: the checkpoint does not exist, is unsafe or may not be read.
+        """
+
+    def fetch(
+        self,
+        request: SourceRequest,
+        pin: Mapping[str, Json],
+        checkpoint_dir: Path,
+        progress: Progress,
+    ) -> None:
+        """Fill the empty `checkpoint_dir`; link what is on this disk already.
+
+        Raises:
+            SourceError: as `pin`, or the connection broke.
+        """
+
+
+class Exporter(Protocol):
+    """Turns a checkpoint into the base IR, in the checkpoint's own dtype."""
+
+    packages: Sequence[str]
+    version: int
+
+    def export(
+        self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress
+    ) -> None:
+        """Write `openvino_model.xml` and `.bin` (stateful) and the `config.json`."""
+
+
+class TokenizerConverter(Protocol):
+    """Turns a checkpoint's tokenizer into an OpenVINO tokenizer and detokenizer."""
+
+    packages: Sequence[str]
+    version: int
+
+    def convert(
+        self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress
+    ) -> None:
+        """Write `openvino_tokenizer.*`, `openvino_detokenizer.*` and the tokenizer's own files."""
+
+
+@dataclass(frozen=True)
+class WeightShape:
+    """One matrix of the base IR: `shape` is (out_channels, in_channels)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class CompressionJob:
+    """What a compressor works on.
+
+    `input_dir` holds the IR to read (the base, or what the pass before wrote); `base_dir` the
+    base IR; `output_dir` is empty and on the same file system; `tokenizer_dir` and
+    `checkpoint_dir` are for data-aware methods; `dataset_path` is the user's data set, resolved.
+    """
+
+    input_dir: Path
+    base_dir: Path
+    output_dir: Path
+    tokenizer_dir: Path
+    checkpoint_dir: Path
+    dataset_path: Path | None
+    compression: CompressionPass
+    precision: str
+    model: Model
+    progress: Progress
+
+
+class Compressor(Protocol):
+    """Compresses the weights of an IR."""
+
+    packages: Sequence[str]
+    version: int
+    #: The pydantic class of `options:` in a pass, or None when the compressor has none.
+    options_model: type[BaseModel] | None
+
+    def problems(
+        self, compression: CompressionPass, precision: str, shapes: Sequence[WeightShape]
+    ) -> Sequence[str]:
+        """Return what would fail, known from the shapes alone; empty when all is well.
+
+        With no shapes at all (the checkpoint is not here yet) only the knobs are judged.
+        """
+
+    def compress(self, job: CompressionJob) -> dict[str, Json]:
+        """Write `openvino_model.xml` and `.bin` into `job.output_dir`; return facts to show."""
+
+
+class OutputFilter(Protocol):
+    """One generation's filter. However the text is cut, the joined output is the same."""
+
+    def feed(self, text: str) -> str:
+        """Take the next piece and return what can be shown by now."""
+
+    def finish(self) -> str:
+        """Return what was held back."""
+
+
+class FilterProvider(Protocol):
+    """Makes a filter for each generation."""
+
+    options_model: type[BaseModel] | None
+
+    def create(self, options: BaseModel | None) -> OutputFilter:
+        """Return a fresh filter with validated options."""
+
+
+class ShownGeneration(Protocol):
+    """A running generation, as a frontend sees it (`ovrecipe.run.Generation`)."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the filtered text as it comes; errors of the model are raised here."""
+
+    def cancel(self) -> None:
+        """End the generation; iteration stops within 0.3 s."""
+
+    @property
+    def result(self) -> Any:
+        """The `GenerationResult`, once iteration has ended."""
+
+
+@dataclass(frozen=True)
+class Console:
+    """The streams that a frontend writes to."""
+
+    out: TextIO
+    err: TextIO
+    stats: bool = False
+
+
+class Frontend(Protocol):
+    """Shows an answer to a user or a program."""
+
+    def show(self, generation: ShownGeneration, console: Console) -> None:
+        """Consume the generation and write it."""
+
+
+@runtime_checkable
+class ChatFrontend(Protocol):
+    """A frontend that runs the whole conversation by itself."""
+
+    def chat(self, conversation: Any, console: Console) -> None:
+        """Run until the user leaves; `conversation` is an `ovrecipe.run.Chat`."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a plugin: `load()` returns the typer callback when it is called."""
+
+    name: str
+    help: str
+    load: Callable[[], Callable[..., Any]]

@@ -1,0 +1,1 @@
+"""Measuring: gates that an artifact must pass, and figures about it."""

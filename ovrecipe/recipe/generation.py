@@ -1,0 +1,52 @@
+"""The generation section: GenAI's GenerationConfig, field by field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from ovrecipe.recipe.base import Section
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Generation(Section):
+    """Parameters of generation; an unset one keeps GenAI's (or the checkpoint's) value.
+
+    Source: openvino_genai.GenerationConfig, GenAI 2026.4.
+    """
+
+    max_new_tokens: Annotated[int, Field(gt=0)] | None = None
+    min_new_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_length: Annotated[int, Field(gt=0)] | None = None
+    do_sample: bool | None = None
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    min_p: Annotated[float, Field(ge=0, lt=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    no_repeat_ngram_size: Annotated[int, Field(gt=0)] | None = None
+    rng_seed: Annotated[int, Field(ge=0)] | None = None
+    ignore_eos: bool | None = None
+    eos_token_id: Annotated[int, Field(ge=0)] | None = None
+    stop_strings: tuple[Text, ...] | None = None
+    stop_token_ids: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    include_stop_str_in_output: bool | None = None
+    num_beams: Annotated[int, Field(ge=1)] | None = None
+    num_beam_groups: Annotated[int, Field(ge=1)] | None = None
+    diversity_penalty: float | None = None
+    length_penalty: float | None = None
+    stop_criteria: Literal["EARLY", "HEURISTIC", "NEVER"] | None = None
+    num_return_sequences: Annotated[int, Field(ge=1)] | None = None
+    num_assistant_tokens: Annotated[int, Field(ge=1)] | None = None
+    assistant_confidence_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_ngram_size: Annotated[int, Field(ge=1)] | None = None
+    logprobs: Annotated[int, Field(ge=0)] | None = None
+    echo: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the parameters that were given, by name."""
+        return {name: value for name, value in self if value is not None}

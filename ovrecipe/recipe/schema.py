@@ -1,0 +1,142 @@
+"""What a recipe may say; frozen, strict and complete. Facts about files live in `load`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from ovrecipe.recipe.base import Section
+from ovrecipe.recipe.compression import PRECISIONS, Variant
+from ovrecipe.recipe.generation import Generation
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Model(Section):
+    """The checkpoint, and who reads it."""
+
+    id: NonEmpty
+    revision: NonEmpty | None = None
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    exporter: NonEmpty = "optimum"
+
+
+class Tokenizer(Section):
+    """Who converts the checkpoint's tokenizer."""
+
+    converter: NonEmpty = "openvino"
+
+
+class Prompt(Section):
+    """How an instruction becomes the text that the model sees."""
+
+    template: NonEmpty | None = None
+    chat_template: NonEmpty | None = None
+    system: NonEmpty | None = None
+    add_special_tokens: bool = False
+    stop: tuple[NonEmpty, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_template_that_uses_its_parts(self) -> Prompt:
+        if self.template is not None and self.chat_template is not None:
+            raise ValueError("chat_template: stands beside 'template'; keep one of the two")
+        if self.template is not None and "{instruction}" not in self.template:
+            raise ValueError("template: has no {instruction}, so no instruction would be asked")
+        if self.system and self.template is not None and "{system}" not in self.template:
+            raise ValueError("system: the template has no {system}, so it would be ignored")
+        if self.template is not None and "{system}" in self.template and not self.system:
+            raise ValueError("template: has {system}, but 'system' is not given")
+        return self
+
+
+class FilterSpec(Section):
+    """One output filter and its options."""
+
+    name: NonEmpty
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Output(Section):
+    """What happens to the text between the model and the user."""
+
+    filters: tuple[FilterSpec, ...] = ()
+
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _name_or_name_with_options(cls, value: Any) -> Any:
+        """Accept `name` and `{name: {option: value}}` as one entry each."""
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(_filter_spec(each) for each in value)
+
+
+def _filter_spec(entry: Any) -> Any:
+    if isinstance(entry, str):
+        return {"name": entry}
+    if isinstance(entry, Mapping) and len(entry) == 1 and "name" not in entry:
+        [(name, options)] = entry.items()
+        return {"name": name, "options": options if options is not None else {}}
+    return entry
+
+
+class Requires(Section):
+    """What must be installed for the recipe to mean what it says."""
+
+    ovrecipe: NonEmpty | None = None
+    plugins: Mapping[str, str] = Field(default_factory=dict)
+
+
+class Recipe(Section):
+    """One model, its prompt, and the variants to build from it."""
+
+    name: Name
+    path: Path
+    requires: Requires = Requires()
+    model: Model
+    tokenizer: Tokenizer = Tokenizer()
+    prompt: Prompt = Prompt()
+    variants: Annotated[Mapping[Name, Variant], Field(min_length=1)]
+    generation: Generation = Generation()
+    output: Output = Output()
+    plugins: Mapping[Name, Any] = Field(default_factory=dict)
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _precision_from_the_name(cls, value: Any) -> Any:
+        """Fill in the precision that the variant's name starts with."""
+        if not isinstance(value, Mapping):
+            return value
+        return {name: _with_precision(str(name), each) for name, each in value.items()}
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder that relative paths in the recipe start from."""
+        return self.path.parent
+
+    def default_variants(self) -> tuple[str, ...]:
+        """Return the variants that are built when none is named."""
+        return tuple(name for name, each in self.variants.items() if not each.optional)
+
+    def generation_of(self, variant: str) -> Generation:
+        """Return the recipe's generation parameters with the variant's own on top."""
+        own = self.variants[variant].generation.given()
+        return Generation.model_validate({**self.generation.given(), **own})
+
+
+def _with_precision(name: str, variant: Any) -> Any:
+    if variant is None:
+        variant = {}
+    if not isinstance(variant, Mapping) or "precision" in variant:
+        return variant
+    precision = name.split("-")[0]
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"{name}: the precision is read from the name's first part, which is none of "
+            f"{', '.join(PRECISIONS)}; say it with 'precision:'"
+        )
+    return {"precision": precision, **variant}

@@ -1,0 +1,1 @@
+"""Running: from an instruction to shown text."""

@@ -1,0 +1,1 @@
+"""The store: artifacts by the digest of what they were made from."""
