@@ -1,0 +1,26 @@
+"""No telemetry leaves a process of ours."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from types import ModuleType
+from typing import Any
+
+#: What the libraries we call look at before they count their users.
+OPT_OUTS = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+
+
+def switch_off_telemetry(
+    modules: MutableMapping[str, ModuleType], env: MutableMapping[str, Any]
+) -> None:
+    """Make `openvino_telemetry` impossible to import and set the opt-outs of the others.
+
+    NNCF and OpenVINO send unless a consent file says no; both treat the package as optional, so
+    an import that fails is the one switch that works for both without writing to the user's home.
+    Call it before the first heavy import.
+
+    Source: nncf/telemetry/wrapper.py (NNCF 3.4), openvino/tools/ovc/telemetry_utils.py (2026.4).
+    """
+    modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    modules.setdefault("openvino_telemetry.backend", None)  # type: ignore[arg-type]
+    env.update(OPT_OUTS)
