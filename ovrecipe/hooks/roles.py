@@ -144,14 +144,15 @@ class CompressionJob:
 
     `input_dir` holds the IR to read (the base, or what the pass before wrote); `base_dir` the
     base IR; `output_dir` is empty and on the same file system; `tokenizer_dir` and
-    `checkpoint_dir` are for data-aware methods; `dataset_path` is the user's data set, resolved.
+    `checkpoint_dir` are given when the pass names a data set; `dataset_path` is the user's data
+    set, resolved, and None for text that the model generates itself.
     """
 
     input_dir: Path
     base_dir: Path
     output_dir: Path
-    tokenizer_dir: Path
-    checkpoint_dir: Path
+    tokenizer_dir: Path | None
+    checkpoint_dir: Path | None
     dataset_path: Path | None
     compression: CompressionPass
     precision: str
