@@ -9,12 +9,13 @@ Attributes that every build provider has:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
     from pydantic import BaseModel
 
     from ovrecipe.recipe.compression import CompressionPass
@@ -38,7 +39,7 @@ ROLES: tuple[Role, ...] = (
 )
 
 #: A JSON value; what keys and pins are made of.
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 class Progress(Protocol):

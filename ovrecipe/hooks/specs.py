@@ -12,12 +12,13 @@ be left out of an implementation, but must not have defaults (pluggy would then 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ovrecipe.hooks.markers import hookspec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovrecipe.hooks.roles import (
         Command,
         Compressor,

@@ -1,0 +1,162 @@
+"""Finding plugins without importing them, and importing one at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ovrecipe.hooks.checks import HookError, read_hooks, requirement_problem
+from ovrecipe.hooks.markers import PROJECT
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from pluggy import HookImpl
+
+Origin: TypeAlias = Literal["built-in", "entry point", "file", "module"]
+EntryPointFinder: TypeAlias = Callable[[], Iterable[EntryPoint]]
+
+
+@dataclass(frozen=True)
+class PluginSource:
+    """Where a plugin comes from; known without importing it.
+
+    `distribution` and `version` are None for a file or module named with `-p`.
+    """
+
+    name: str
+    origin: Origin
+    location: str
+    distribution: str | None = None
+    version: str | None = None
+    requires: tuple[str, ...] = ()
+    load: Callable[[], object] = field(compare=False, default=object)
+
+    def __str__(self) -> str:
+        """Return `plugin 'awq' (ovrecipe-awq 0.2)`, as every message names it."""
+        where = f"{self.distribution} {self.version}" if self.distribution else self.location
+        return f"plugin {self.name!r} ({where})"
+
+    def content_digest(self) -> str:
+        """Return what stands for a version where there is none: the digest of the code's file."""
+        import hashlib
+        from importlib.util import find_spec
+
+        spec = None if self.origin == "file" else find_spec(self.location)
+        path = self.location if spec is None else spec.origin
+        assert path is not None, "a plugin that answered has a file"
+        return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class LoadedPlugin:
+    """What came of importing a plugin: its hooks, or the reason why it has none.
+
+    `details` is the traceback of a plugin that raised.
+    """
+
+    source: PluginSource
+    seconds: float
+    hooks: Mapping[str, HookImpl] = field(default_factory=dict)
+    failure: str | None = None
+    details: str | None = None
+
+
+def builtin_source(version: str) -> PluginSource:
+    """Return the plugin that ovrecipe itself is; it is named, not imported, to keep the layers."""
+    entry = EntryPoint(name="builtin", value="ovrecipe.builtin.plugin", group=PROJECT)
+    return PluginSource("builtin", "built-in", entry.value, PROJECT, version, load=entry.load)
+
+
+def installed_entry_points() -> Iterable[EntryPoint]:
+    """Return the entry points of every installed distribution; reads metadata of all of them."""
+    return entry_points(group=PROJECT)
+
+
+def installed_sources(find: EntryPointFinder) -> list[PluginSource]:
+    """Return the plugins that distributions announce, sorted by name and distribution."""
+    found = [_entry_point_source(each) for each in find()]
+    return sorted(found, key=lambda source: (source.name, source.distribution or ""))
+
+
+def _entry_point_source(entry: EntryPoint) -> PluginSource:
+    dist = entry.dist
+    return PluginSource(
+        name=entry.name,
+        origin="entry point",
+        location=entry.value,
+        distribution=None if dist is None else dist.name,
+        version=None if dist is None else dist.version,
+        requires=() if dist is None else tuple(dist.requires or ()),
+        load=entry.load,
+    )
+
+
+def named_source(option: str) -> PluginSource:
+    """Return the plugin that `-p` names: a Python file, or a module to import."""
+    if option.endswith(".py") or "/" in option or "\\" in option:
+        path = Path(option).absolute()
+        return PluginSource(path.stem, "file", str(path), load=lambda: _import_file(path))
+    entry = EntryPoint(name=option, value=option, group=PROJECT)
+    return PluginSource(option, "module", option, load=entry.load)
+
+
+def _import_file(path: Path) -> ModuleType:
+    import sys
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    name = f"ovrecipe_plugin_{path.stem}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"not a Python file: {path}")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def load_one(
+    source: PluginSource, *, ovrecipe_version: str, clock: Callable[[], float] = time.perf_counter
+) -> LoadedPlugin:
+    """Import one plugin and read its hooks; what it raises becomes its `failure`.
+
+    SystemExit counts as a failure, for a plugin has no say in whether we run; Ctrl-C passes.
+    """
+    problem = requirement_problem(source.requires, ovrecipe_version)
+    if problem is not None:
+        return LoadedPlugin(source, 0.0, failure=problem)
+    start = clock()
+    try:
+        hooks = read_hooks(source.load())
+    except HookError as problem_found:
+        return LoadedPlugin(source, clock() - start, failure=str(problem_found))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any error of theirs is listed
+        return _failed(source, clock() - start, error)
+    return LoadedPlugin(source, clock() - start, hooks=hooks)
+
+
+def _failed(source: PluginSource, seconds: float, error: BaseException) -> LoadedPlugin:
+    import traceback
+
+    details = "".join(traceback.format_exception(error))
+    return LoadedPlugin(source, seconds, failure=one_line(error), details=details)
+
+
+def one_line(error: BaseException) -> str:
+    """Return `ImportError: no module named 'nncf'`, without line breaks."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+
+
+def call(impl: HookImpl, arguments: Mapping[str, Any]) -> Any:
+    """Call one implementation with the arguments that it asks for."""
+    return impl.function(*(arguments[name] for name in impl.argnames))

@@ -1,0 +1,263 @@
+"""The plugins of one process: who provides a name, asked with as few imports as possible.
+
+Names are owned. The built-in plugin owns its names, so a lookup of one imports no other plugin
+and does not even look for any. An entry point owns the name that it carries itself: `awq =
+"ovrecipe_awq"` is asked for `awq` before anyone else is imported. Every other name is asked of
+all plugins, and two that answer are an error. Nobody shadows anybody.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from ovrecipe import __version__
+from ovrecipe.errors import OvrecipeError, PluginError, ProviderClaimedTwice
+from ovrecipe.hooks.checks import names_problem
+from ovrecipe.hooks.conformance import provider_problems
+from ovrecipe.hooks.loading import (
+    EntryPointFinder,
+    LoadedPlugin,
+    PluginSource,
+    builtin_source,
+    call,
+    installed_entry_points,
+    installed_sources,
+    load_one,
+    named_source,
+    one_line,
+)
+from ovrecipe.hooks.provided import PackageVersions, Provided
+from ovrecipe.hooks.roles import ROLES, Role
+from ovrecipe.hooks.selection import DISABLED, ONLY, Selection, canonical, select
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from ovrecipe.hooks import roles
+    from ovrecipe.recipe.schema import Recipe
+
+
+def load_plugins(
+    *,
+    env: Mapping[str, str],
+    options: Sequence[str] = (),
+    find: EntryPointFinder = installed_entry_points,
+) -> Plugins:
+    """Return the plugins of this environment and of the values of `-p`; cheap.
+
+    Files and modules named with `-p` are imported when the first provider is asked for, the
+    installed ones when a name is asked for that might be theirs.
+
+    Raises:
+        PluginError: an option makes no sense.
+    """
+    return Plugins(select(env, options), find=find)
+
+
+class Plugins:
+    """The built-in plugin, those named with `-p`, and the installed ones."""
+
+    def __init__(self, selection: Selection, *, find: EntryPointFinder) -> None:
+        self.selection = selection
+        self._find = find
+        self._loaded: dict[PluginSource, LoadedPlugin] = {}
+        self._package_versions = PackageVersions()
+
+    @cached_property
+    def builtin(self) -> PluginSource:
+        """The plugin that ovrecipe itself is."""
+        return builtin_source(__version__)
+
+    @cached_property
+    def named(self) -> tuple[PluginSource, ...]:
+        """The plugins of `-p`, in the order given."""
+        return tuple(named_source(each) for each in self.selection.named)
+
+    @cached_property
+    def installed(self) -> tuple[PluginSource, ...]:
+        """Every plugin that distributions announce, those that are not loaded included."""
+        return tuple(installed_sources(self._find))
+
+    @property
+    def enabled(self) -> tuple[PluginSource, ...]:
+        """The plugins that may be loaded: built-in, named, installed."""
+        may = (each for each in self.installed if self.selection.reason_against(each) is None)
+        return (self.builtin, *self.named, *may)
+
+    def description(self) -> dict[str, Any]:
+        """Return `env` and `options` with which another process loads the same plugins.
+
+        A file is given by its absolute path, for that process may start elsewhere.
+        """
+        chosen = self.selection
+        only = None if chosen.only is None else ",".join(sorted(chosen.only))
+        disabled = "all" if chosen.everything_disabled else ",".join(sorted(chosen.disabled))
+        env = {DISABLED: disabled} | ({ONLY: only} if only is not None else {})
+        return {"env": env, "options": [each.location for each in self.named]}
+
+    def loaded(self, source: PluginSource) -> LoadedPlugin:
+        """Return a plugin's hooks or failure; imports it at the first call."""
+        if source not in self._loaded:
+            plugin = load_one(source, ovrecipe_version=__version__)
+            self._loaded[source] = self._checked(plugin)
+        return self._loaded[source]
+
+    def _checked(self, plugin: LoadedPlugin) -> LoadedPlugin:
+        """Refuse a plugin that names as its own what is the built-in plugin's."""
+        if plugin.source == self.builtin:
+            return plugin
+        try:
+            problem = self._names_problem(plugin)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - listed as this plugin's failure
+            problem = f"provider_names: {one_line(error)}"
+        return (
+            plugin
+            if problem is None
+            else LoadedPlugin(plugin.source, plugin.seconds, failure=problem)
+        )
+
+    def _names_problem(self, plugin: LoadedPlugin) -> str | None:
+        impl = plugin.hooks.get("provider_names")
+        if impl is None:
+            return None
+        for role in ROLES:
+            answer = call(impl, {"role": role})
+            if (problem := names_problem(answer)) is not None:
+                return problem
+            taken = sorted({*(answer or ())} & {*self.names_of(self.builtin, role)})
+            if taken:
+                return f"claims the {spoken(role)} {taken[0]!r}, which is built in; rename it"
+        return None
+
+    def names_of(self, source: PluginSource, role: Role) -> tuple[str, ...]:
+        """Return the names that a plugin lists for a role."""
+        impl = self.loaded(source).hooks.get("provider_names")
+        return () if impl is None else tuple(call(impl, {"role": role}) or ())
+
+    def failures(self) -> Iterator[LoadedPlugin]:
+        """Yield the plugins that were imported so far and failed."""
+        return (each for each in self._loaded.values() if each.failure is not None)
+
+    @overload
+    def provider(
+        self, role: Literal["source"], name: str, recipe: Recipe
+    ) -> Provided[roles.Source]: ...
+    @overload
+    def provider(
+        self, role: Literal["exporter"], name: str, recipe: Recipe
+    ) -> Provided[roles.Exporter]: ...
+    @overload
+    def provider(
+        self, role: Literal["tokenizer_converter"], name: str, recipe: Recipe
+    ) -> Provided[roles.TokenizerConverter]: ...
+    @overload
+    def provider(
+        self, role: Literal["compressor"], name: str, recipe: Recipe
+    ) -> Provided[roles.Compressor]: ...
+    @overload
+    def provider(
+        self, role: Literal["output_filter"], name: str, recipe: Recipe
+    ) -> Provided[roles.FilterProvider]: ...
+    @overload
+    def provider(
+        self, role: Literal["frontend"], name: str, recipe: Recipe
+    ) -> Provided[roles.Frontend]: ...
+    def provider(self, role: Role, name: str, recipe: Recipe) -> Provided[Any]:
+        """Return who provides `name`, with its origin.
+
+        Raises:
+            ProviderUnknown: nobody does.
+            ProviderClaimedTwice: more than one does.
+            PluginError: a hook raised, or returned what does not fit the role.
+        """
+        troubles: list[PluginError] = []
+        for sources in self._in_turn(name, recipe):
+            claims = [*self._claims(sources, role, name, recipe, troubles)]
+            if len(claims) > 1:
+                raise _claimed_twice(role, name, [source for source, _ in claims])
+            if claims:
+                return self._provided(role, name, *claims[0])
+        if troubles:
+            raise troubles[0]
+        from ovrecipe.hooks.unknown import provider_unknown
+
+        raise provider_unknown(self, role, name, recipe)
+
+    def _in_turn(self, name: str, recipe: Recipe) -> Iterator[Sequence[PluginSource]]:
+        """Yield who is asked together: the built-in plugin, those who own `name`, everyone."""
+        yield (self.builtin,)
+        wanted = {canonical(each) for each in recipe.requires.plugins}
+        first = [each for each in self.enabled[1:] if self._owns(each, name, wanted)]
+        yield first
+        yield [each for each in self.enabled[1:] if each not in first]
+
+    def _owns(self, source: PluginSource, name: str, wanted: Collection[str]) -> bool:
+        """Whether a plugin is asked first: named with -p, by its entry point, or required."""
+        by_recipe = canonical(source.distribution or "") in wanted
+        return source in self.named or source.name == name or by_recipe
+
+    def _claims(
+        self,
+        sources: Iterable[PluginSource],
+        role: Role,
+        name: str,
+        recipe: Recipe,
+        troubles: list[PluginError],
+    ) -> Iterator[tuple[PluginSource, object]]:
+        """Yield who answers; a plugin that raises does not stand in another's way."""
+        for source in sources:
+            impl = self.loaded(source).hooks.get(f"get_{role}")
+            if impl is None:
+                continue
+            try:
+                answer = call(impl, {"name": name, "recipe": recipe})
+            except OvrecipeError:
+                raise  # a refusal in our own words, addressed to the user
+            except (Exception, SystemExit) as error:
+                if source == self.builtin:
+                    raise
+                troubles.append(_hook_raised(source, f"get_{role}", error))
+                continue
+            if answer is not None:
+                yield source, answer
+
+    def _provided(
+        self, role: Role, name: str, source: PluginSource, provider: object
+    ) -> Provided[Any]:
+        problems = provider_problems(role, provider)
+        if problems:
+            raise PluginError(
+                f"{source}: get_{role}({name!r}) returned no {spoken(role)}: {'; '.join(problems)}",
+                remedy="the plugin breaks its contract (docs/plugins.md); tell its maintainers",
+            )
+        return Provided(
+            provider=provider,
+            name=name,
+            plugin=source.name,
+            distribution=source.distribution,
+            version=source.version or source.content_digest(),
+            release=None if source == self.builtin else source.version or source.content_digest(),
+            package_version=self._package_versions,
+        )
+
+
+def spoken(role: Role) -> str:
+    """Return a role as a sentence has it."""
+    return role.replace("_", " ")
+
+
+def _hook_raised(source: PluginSource, hook: str, error: BaseException) -> PluginError:
+    trouble = PluginError(
+        f"{source}: {hook} raised {one_line(error)}",
+        remedy=f"update the plugin, or skip it with {DISABLED}={source.name}",
+    )
+    trouble.__cause__ = error
+    return trouble
+
+
+def _claimed_twice(role: Role, name: str, sources: Sequence[PluginSource]) -> ProviderClaimedTwice:
+    return ProviderClaimedTwice(
+        f"the {spoken(role)} {name!r} is claimed by " + " and ".join(map(str, sources)),
+        remedy=f"skip one with {DISABLED}={sources[-1].name}, or uninstall it",
+    )

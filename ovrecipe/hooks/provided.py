@@ -1,0 +1,62 @@
+"""A provider together with who provided it: what a cache key and a manifest say about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ovrecipe.hooks.roles import Json
+
+P_co = TypeVar("P_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Provided(Generic[P_co]):
+    """A provider and its origin.
+
+    `distribution` is what pip would install; for a file named with `-p` it is None and
+    `version` is the digest of the file. `release` is None for built-in providers.
+    """
+
+    provider: P_co
+    name: str
+    plugin: str
+    distribution: str | None
+    version: str
+    release: str | None
+    package_version: Callable[[str], str | None]
+
+    def key_fields(self) -> dict[str, Json]:
+        """Return what a cache key says about the provider.
+
+        The version of ovrecipe itself is left out: a release would rebuild every artifact. The
+        `version` number of a built-in provider says when its output changes.
+        """
+        packages: tuple[str, ...] = tuple(getattr(self.provider, "packages", ()))
+        return {
+            "provider": self.name,
+            "distribution": self.distribution,
+            "version": self.release,
+            "provider_version": getattr(self.provider, "version", None),
+            "packages": {name: self.package_version(name) for name in sorted(packages)},
+        }
+
+
+class PackageVersions:
+    """Versions of installed distributions, each looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str | None] = {}
+
+    def __call__(self, name: str) -> str | None:
+        """Return the version, or None when the distribution is not installed."""
+        if name not in self._known:
+            try:
+                self._known[name] = version(name)
+            except PackageNotFoundError:
+                self._known[name] = None
+        return self._known[name]
