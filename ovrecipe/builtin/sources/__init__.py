@@ -1,0 +1,1 @@
+"""Built-in sources: everything that can bring a Hugging Face checkpoint directory."""

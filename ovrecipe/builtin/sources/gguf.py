@@ -1,0 +1,40 @@
+"""The `gguf` source: a GGUF file on this machine, converted to a checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ovrecipe.builtin.sources.gguf_file import check_magic
+from ovrecipe.builtin.sources.paths import user_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ovrecipe.hooks.roles import Json, Progress, SourceRequest
+
+
+class GgufSource:
+    """Reads `model.id: ./model.gguf`."""
+
+    packages = ("gguf", "tokenizers")
+    version = 1
+    needs_pin = False
+
+    def pin(self, request: SourceRequest) -> dict[str, Json]:
+        """Return the file's digest."""
+        path = user_path(request)
+        check_magic(path)
+        return {"sha256": request.digests.sha256(path)}
+
+    def fetch(
+        self,
+        request: SourceRequest,
+        pin: Mapping[str, Json],  # noqa: ARG002
+        checkpoint_dir: Path,
+        progress: Progress,
+    ) -> None:
+        """Convert the file."""
+        from ovrecipe.builtin.sources.gguf_checkpoint import write_checkpoint
+
+        write_checkpoint(user_path(request), checkpoint_dir, progress)

@@ -1,0 +1,95 @@
+"""The built-in tokenizer converter: transformers' tokenizer to an OpenVINO pair.
+
+The pair is what optimum-cli writes for text generation: padding and truncation on the left,
+every other option openvino_tokenizers' default. Unlike there, a conversion that fails is an
+error and not a line in a log, and a tokenizer without a detokenizer counts as failed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import StageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ovrecipe.hooks.roles import Progress
+    from ovrecipe.recipe.schema import Model
+
+TOKENIZER_FILE = "openvino_tokenizer.xml"
+DETOKENIZER_FILE = "openvino_detokenizer.xml"
+
+
+class OpenvinoTokenizerConverter:
+    """Converts with openvino_tokenizers."""
+
+    packages = ("openvino", "openvino-tokenizers", "transformers", "tokenizers")
+    version = 1
+
+    def convert(
+        self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress
+    ) -> None:
+        """Write the pair and the tokenizer's own files.
+
+        Raises:
+            StageError: the tokenizer cannot be read, or has no OpenVINO form.
+        """
+        progress("reading the tokenizer")
+        tokenizer = load_tokenizer(checkpoint_dir, trust_remote_code=model.trust_remote_code)
+        tokenizer.save_pretrained(output_dir)
+        progress("converting the tokenizer")
+        pair = _converted(tokenizer)
+        _save(pair, output_dir)
+
+
+def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
+    """Return transformers' tokenizer of a checkpoint, set up for text generation.
+
+    Raises:
+        StageError: its files are missing, damaged or of a kind that transformers does not know.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            checkpoint_dir,
+            trust_remote_code=trust_remote_code,
+            local_files_only=True,
+            padding_side="left",
+            truncation_side="left",
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as exc:
+        raise StageError(
+            f"transformers cannot read the tokenizer of {checkpoint_dir}: {_first_line(exc)}",
+            remedy="check tokenizer.json and tokenizer_config.json in the model's checkpoint",
+        ) from exc
+
+
+def _converted(tokenizer: Any) -> tuple[Any, Any]:
+    from openvino_tokenizers import convert_tokenizer
+
+    try:
+        pair = convert_tokenizer(tokenizer, with_detokenizer=True)
+    except Exception as exc:  # every parser and every OpenVINO operation fails in its own way
+        raise StageError(
+            f"openvino_tokenizers cannot convert {type(tokenizer).__name__}: {_first_line(exc)}",
+            remedy="use a checkpoint with a tokenizer.json, or a plugin's tokenizer.converter",
+        ) from exc
+    if not isinstance(pair, tuple):
+        raise StageError(f"openvino_tokenizers has no detokenizer for {type(tokenizer).__name__}")
+    tokenizer_model, detokenizer_model = pair
+    return tokenizer_model, detokenizer_model
+
+
+def _save(pair: tuple[Any, Any], output_dir: Path) -> None:
+    from openvino import save_model
+
+    tokenizer_model, detokenizer_model = pair
+    save_model(tokenizer_model, output_dir / TOKENIZER_FILE)
+    save_model(detokenizer_model, output_dir / DETOKENIZER_FILE)
+
+
+def _first_line(exc: Exception) -> str:
+    lines = str(exc).strip().splitlines()
+    return lines[0] if lines else type(exc).__name__
