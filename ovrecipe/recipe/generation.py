@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from ovrecipe.recipe.base import Section
+from ovrecipe.recipe.frozen import Listed
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 
@@ -32,8 +33,8 @@ class Generation(Section):
     rng_seed: Annotated[int, Field(ge=0)] | None = None
     ignore_eos: bool | None = None
     eos_token_id: Annotated[int, Field(ge=0)] | None = None
-    stop_strings: tuple[Text, ...] | None = None
-    stop_token_ids: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    stop_strings: Listed[Text] | None = None
+    stop_token_ids: Listed[Annotated[int, Field(ge=0)]] | None = None
     include_stop_str_in_output: bool | None = None
     num_beams: Annotated[int, Field(ge=1)] | None = None
     num_beam_groups: Annotated[int, Field(ge=1)] | None = None
@@ -44,9 +45,17 @@ class Generation(Section):
     num_assistant_tokens: Annotated[int, Field(ge=1)] | None = None
     assistant_confidence_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     max_ngram_size: Annotated[int, Field(ge=1)] | None = None
+    branching_factor: Annotated[int, Field(ge=1)] | None = None
+    tree_depth: Annotated[int, Field(ge=0)] | None = None
     logprobs: Annotated[int, Field(ge=0)] | None = None
     echo: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the parameters that were given, by name."""
         return {name: value for name, value in self if value is not None}
+
+    def overridden_by(self, own: Generation) -> Generation:
+        """Return these parameters with `own` on top; a null in `own` takes one back."""
+        merged = self.given() | {name: getattr(own, name) for name in own.model_fields_set}
+        given = {name: value for name, value in merged.items() if value is not None}
+        return Generation.model_validate(given)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from ovrecipe.recipe.base import Section
+from ovrecipe.recipe.base import Objection, Section, refuse
 from ovrecipe.recipe.compression import PRECISIONS, Variant
+from ovrecipe.recipe.frozen import FrozenDict, FrozenMapping, Listed
 from ovrecipe.recipe.generation import Generation
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -39,32 +40,40 @@ class Prompt(Section):
     chat_template: NonEmpty | None = None
     system: NonEmpty | None = None
     add_special_tokens: bool = False
-    stop: tuple[NonEmpty, ...] = ()
+    stop: Listed[NonEmpty] = ()
 
     @model_validator(mode="after")
     def _one_template_that_uses_its_parts(self) -> Prompt:
-        if self.template is not None and self.chat_template is not None:
-            raise ValueError("chat_template: stands beside 'template'; keep one of the two")
-        if self.template is not None and "{instruction}" not in self.template:
-            raise ValueError("template: has no {instruction}, so no instruction would be asked")
-        if self.system and self.template is not None and "{system}" not in self.template:
-            raise ValueError("system: the template has no {system}, so it would be ignored")
-        if self.template is not None and "{system}" in self.template and not self.system:
-            raise ValueError("template: has {system}, but 'system' is not given")
+        refuse(_prompt_objections(self))
         return self
+
+
+def _prompt_objections(prompt: Prompt) -> Iterator[Objection]:
+    template = prompt.template
+    if template is None:
+        return
+    if prompt.chat_template is not None:
+        yield Objection(("chat_template",), "stands beside 'template'; keep one of the two")
+    if "{instruction}" not in template:
+        reason = "has no {instruction}, so no instruction would be asked"
+        yield Objection(("template",), reason)
+    if prompt.system and "{system}" not in template:
+        yield Objection(("system",), "the template has no {system}, so it would be ignored")
+    if "{system}" in template and not prompt.system:
+        yield Objection(("template",), "has {system}, but 'system' is not given")
 
 
 class FilterSpec(Section):
     """One output filter and its options."""
 
     name: NonEmpty
-    options: Mapping[str, Any] = Field(default_factory=dict)
+    options: FrozenMapping[str, Any] = Field(default_factory=FrozenDict)
 
 
 class Output(Section):
     """What happens to the text between the model and the user."""
 
-    filters: tuple[FilterSpec, ...] = ()
+    filters: Listed[FilterSpec] = ()
 
     @field_validator("filters", mode="before")
     @classmethod
@@ -88,7 +97,7 @@ class Requires(Section):
     """What must be installed for the recipe to mean what it says."""
 
     ovrecipe: NonEmpty | None = None
-    plugins: Mapping[str, str] = Field(default_factory=dict)
+    plugins: FrozenMapping[str, str] = Field(default_factory=FrozenDict)
 
 
 class Recipe(Section):
@@ -96,19 +105,21 @@ class Recipe(Section):
 
     name: Name
     path: Path
+    extends: Name | None = None
+    description: NonEmpty | None = None
     requires: Requires = Requires()
     model: Model
     tokenizer: Tokenizer = Tokenizer()
     prompt: Prompt = Prompt()
-    variants: Annotated[Mapping[Name, Variant], Field(min_length=1)]
+    variants: Annotated[FrozenMapping[Name, Variant], Field(min_length=1)]
     generation: Generation = Generation()
     output: Output = Output()
-    plugins: Mapping[Name, Any] = Field(default_factory=dict)
+    plugins: FrozenMapping[Name, Any] = Field(default_factory=FrozenDict)
 
     @field_validator("variants", mode="before")
     @classmethod
     def _precision_from_the_name(cls, value: Any) -> Any:
-        """Fill in the precision that the variant's name starts with."""
+        """Fill in the precision that the variant's name starts with; others stay without."""
         if not isinstance(value, Mapping):
             return value
         return {name: _with_precision(str(name), each) for name, each in value.items()}
@@ -124,8 +135,7 @@ class Recipe(Section):
 
     def generation_of(self, variant: str) -> Generation:
         """Return the recipe's generation parameters with the variant's own on top."""
-        own = self.variants[variant].generation.given()
-        return Generation.model_validate({**self.generation.given(), **own})
+        return self.generation.overridden_by(self.variants[variant].generation)
 
 
 def _with_precision(name: str, variant: Any) -> Any:
@@ -133,10 +143,5 @@ def _with_precision(name: str, variant: Any) -> Any:
         variant = {}
     if not isinstance(variant, Mapping) or "precision" in variant:
         return variant
-    precision = name.split("-")[0]
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"{name}: the precision is read from the name's first part, which is none of "
-            f"{', '.join(PRECISIONS)}; say it with 'precision:'"
-        )
-    return {"precision": precision, **variant}
+    precision = name.split("-", maxsplit=1)[0]
+    return {"precision": precision, **variant} if precision in PRECISIONS else variant

@@ -1,0 +1,131 @@
+"""From a file to a validated recipe."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from ovrecipe.errors import RecipeError, RecipeInvalid, RecipeNotFound, RecipeSyntaxError
+from ovrecipe.recipe.find import NAME, check_name, recipe_path
+from ovrecipe.recipe.merge import merged
+from ovrecipe.recipe.problems import Problem, problems_of
+from ovrecipe.recipe.requirements import unmet_ovrecipe
+from ovrecipe.recipe.schema import Recipe
+from ovrecipe.recipe.tree import Node, Place, place_of, plain
+from ovrecipe.recipe.yaml_reader import MAX_BYTES, read_yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ovrecipe.recipe.project import Project
+
+#: Keys of the Recipe class that a file cannot give.
+_FROM_THE_FILE_NAME = ("name", "path")
+MAX_EXTENDS = 10
+
+
+def load_recipe(project: Project, name: str) -> Recipe:
+    """Return the validated recipe of that name.
+
+    Raises:
+        RecipeError: there is none, or it is wrong; all problems at once, with their places.
+    """
+    path = recipe_path(project.recipes_dir, name)
+    return load_recipe_file(path, shown_from=project.root)
+
+
+def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
+    """Return the validated recipe in a file; messages show its path from `shown_from`."""
+    check_name(path.stem)
+    return load_tree(path, shown_from=shown_from).recipe
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe and the tree it came from, which knows where every value was written."""
+
+    recipe: Recipe
+    tree: Node
+
+
+def load_tree(path: Path, *, shown_from: Path | None = None) -> LoadedRecipe:
+    """Return a recipe with the places of its values, its `extends` merged in."""
+    tree = _extended(path, shown_from, ())
+    stray = [_given_by_file_name(tree, key) for key in _FROM_THE_FILE_NAME if _has(tree, key)]
+    try:
+        document = plain(tree)
+        assert isinstance(document, dict), "read_yaml returns a mapping"
+        recipe = Recipe.model_validate({**document, "name": path.stem, "path": path.absolute()})
+    except ValidationError as error:
+        raise _invalid([*stray, *problems_of(error, tree)], tree) from error
+    if stray:
+        raise _invalid(stray, tree)
+    return LoadedRecipe(recipe, tree)
+
+
+def _has(tree: Node, key: str) -> bool:
+    return isinstance(tree.content, dict) and key in tree.content
+
+
+def _given_by_file_name(tree: Node, key: str) -> Problem:
+    reason = "unknown key; a recipe is called what its file is called"
+    return Problem(place_of(tree, (key,), of_key=True), (key,), reason)
+
+
+def _invalid(problems: list[Problem], tree: Node) -> RecipeInvalid:
+    lines = [str(each) for each in sorted(set(problems))]
+    return RecipeInvalid("\n".join(lines), remedy=unmet_ovrecipe(plain(tree)))
+
+
+def _extended(path: Path, shown_from: Path | None, chain: tuple[Path, ...]) -> Node:
+    """Read a file and lay it over the recipe that it extends."""
+    tree = read_yaml(_read(path, _shown(path, shown_from)), _shown(path, shown_from))
+    if not _has(tree, "extends"):
+        return tree
+    place = place_of(tree, ("extends",))
+    name = _extended_name(tree, place)
+    if name is None:
+        return tree
+    base_path = _base_path(path, name, place)
+    if base_path in (*chain, path):
+        names = " -> ".join(each.stem for each in (*chain, path, base_path))
+        raise RecipeInvalid(f"{place}: extends: goes in a circle: {names}")
+    if len(chain) >= MAX_EXTENDS:
+        raise RecipeInvalid(f"{place}: extends: more than {MAX_EXTENDS} recipes in a row")
+    return merged(_extended(base_path, shown_from, (*chain, path)), tree)
+
+
+def _extended_name(tree: Node, place: Place) -> str | None:
+    name = tree.content["extends"].node.content if isinstance(tree.content, dict) else None
+    if name is None:
+        return None
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise RecipeInvalid(f"{place}: extends: takes the name of one recipe in the same folder")
+    return name
+
+
+def _base_path(path: Path, name: str, place: Place) -> Path:
+    try:
+        return recipe_path(path.parent, name)
+    except RecipeError as error:
+        raise RecipeNotFound(f"{place}: extends: {error.message}", remedy=error.remedy) from error
+
+
+def _shown(path: Path, shown_from: Path | None) -> str:
+    """Return the path as a user would type it: relative where that is shorter, with slashes."""
+    if shown_from is not None and path.is_relative_to(shown_from):
+        return path.relative_to(shown_from).as_posix()
+    return os.fspath(path)
+
+
+def _read(path: Path, shown: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise RecipeNotFound(f"{shown}: no such file") from error
+    except OSError as error:
+        raise RecipeSyntaxError(f"{shown}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,237 @@
+"""Reads the YAML of a recipe: YAML 1.2's plain values, places kept, nothing executed.
+
+PyYAML's parser gives events and this module composes them itself, because PyYAML keeps the last
+of duplicate keys, reads `no` as false, `12:30` as 750 and `1e-3` as text, and lets a few aliases
+grow into gigabytes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ovrecipe.errors import RecipeSyntaxError
+from ovrecipe.recipe.tree import Entry, Node, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ovrecipe.recipe.tree import Scalar
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 40
+#: Nodes with every alias written out; the largest recipe that makes sense has some hundreds.
+MAX_NODES = 20_000
+
+_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufffe\uffff]")
+_INT = re.compile(r"[-+]?[0-9]{1,40}|0o[0-7]{1,40}|0x[0-9a-fA-F]{1,40}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WORDS: dict[str, Scalar] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+
+
+def read_yaml(data: bytes, shown: str) -> Node:
+    """Return the one mapping that `data` holds; `shown` is the file's name in messages.
+
+    Raises:
+        RecipeSyntaxError: it is not UTF-8, not YAML, not one mapping, or grows out of bounds.
+    """
+    composer = _Composer(_text(data, shown), shown)
+    root = composer.document()
+    if composer.problems:
+        lines = [f"{place}: {reason}" for place, reason in sorted(composer.problems)]
+        raise RecipeSyntaxError("\n".join(lines))
+    return root
+
+
+def _text(data: bytes, shown: str) -> str:
+    if len(data) > MAX_BYTES:
+        raise RecipeSyntaxError(f"{shown}: has {len(data)} bytes; a recipe has at most {MAX_BYTES}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = _place_in(data[: error.start].decode("utf-8-sig"), shown)
+        raise RecipeSyntaxError(
+            f"{place}: byte 0x{data[error.start]:02x} is not UTF-8",
+            remedy="save the file as UTF-8",
+        ) from error
+    if found := _UNPRINTABLE.search(text):
+        place = _place_in(text[: found.start()], shown)
+        code = f"U+{ord(found[0]):04X}"
+        raise RecipeSyntaxError(f"{place}: control character {code}; is this a text file?")
+    return text
+
+
+def _place_in(before: str, shown: str) -> Place:
+    line = before.count("\n")
+    return Place(shown, line + 1, len(before) - (before.rfind("\n") + 1) + 1)
+
+
+class _Composer:
+    """Turns parser events into a tree, once."""
+
+    def __init__(self, text: str, shown: str) -> None:
+        self.problems: list[tuple[Place, str]] = []
+        self._shown = shown
+        self._events = self._parsed(text)
+        self._anchors: dict[str, Node] = {}
+        self._nodes = 0
+
+    def _parsed(self, text: str) -> Iterator[Any]:
+        """Yield parser events; the parser's own complaints become ours."""
+        parser = _PARSER(text)
+        try:
+            while parser.check_event():
+                yield parser.get_event()
+        except yaml.MarkedYAMLError as error:
+            raise self._syntax_error(error) from error
+        except yaml.YAMLError as error:
+            raise RecipeSyntaxError(f"{self._shown}: not YAML: {error}") from error
+        finally:
+            parser.dispose()
+
+    def _syntax_error(self, error: yaml.MarkedYAMLError) -> RecipeSyntaxError:
+        problem = error.problem or "not YAML"
+        where = self._at(error.problem_mark) if error.problem_mark else self._shown
+        if "'\\t'" in problem or "tab" in problem:
+            problem = "a tab cannot indent YAML; use spaces"
+        context = f" ({error.context})" if error.context else ""
+        return RecipeSyntaxError(f"{where}: {problem}{context}")
+
+    def _at(self, mark: Any) -> Place:
+        return Place(self._shown, mark.line + 1, mark.column + 1)
+
+    def document(self) -> Node:
+        """Compose the only document, which must be a mapping."""
+        root = None
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if root is not None:
+                    raise self._refusal(event, "a second document starts; a recipe is one document")
+                root = self._node(next(self._events), 0)
+        if root is None:
+            raise RecipeSyntaxError(
+                f"{self._shown}: is empty; a recipe says 'model' and 'variants'"
+            )
+        if not isinstance(root.content, dict):
+            raise RecipeSyntaxError(f"{root.place}: is no mapping; a recipe is keys and values")
+        return root
+
+    def _refusal(self, event: Any, reason: str) -> RecipeSyntaxError:
+        return RecipeSyntaxError(f"{self._at(event.start_mark)}: {reason}")
+
+    def _node(self, event: Any, depth: int) -> Node:
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        self._count(event, 1)
+        if depth > MAX_DEPTH:
+            raise self._refusal(event, f"is nested deeper than {MAX_DEPTH} levels")
+        if event.tag is not None:
+            reason = f"tag '{event.tag}' is not read in recipes; quote a value to make it text"
+            self.problems.append((self._at(event.start_mark), reason))
+        node = self._content(event, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _content(self, event: Any, depth: int) -> Node:
+        place = self._at(event.start_mark)
+        if isinstance(event, yaml.ScalarEvent):
+            return Node(self._scalar(event, place), place)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items = tuple(self._items(depth))
+            return Node(items, place, 1 + sum(item.size for item in items))
+        entries = self._entries(depth)
+        return Node(entries, place, 1 + sum(entry.node.size for entry in entries.values()))
+
+    def _count(self, event: Any, nodes: int) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            reason = f"grows to more than {MAX_NODES} values (aliases written out); shorten it"
+            raise self._refusal(event, reason)
+
+    def _alias(self, event: Any) -> Node:
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            raise self._refusal(event, f"alias '*{event.anchor}' names no anchor that is complete")
+        self._count(event, node.size)
+        return node
+
+    def _scalar(self, event: Any, place: Place) -> Scalar:
+        if not event.implicit[0]:
+            return str(event.value)
+        if _NOT_FINITE.fullmatch(event.value):
+            self.problems.append((place, f"{event.value} is no number that a recipe can use"))
+            return None
+        value = plain_scalar(event.value)
+        if isinstance(value, float) and not math.isfinite(value):
+            self.problems.append((place, f"{event.value} is too large for a number"))
+            return None
+        return value
+
+    def _items(self, depth: int) -> Iterator[Node]:
+        for event in self._events:
+            if isinstance(event, yaml.SequenceEndEvent):
+                return
+            yield self._node(event, depth + 1)
+
+    def _entries(self, depth: int) -> dict[str, Entry]:
+        own: dict[str, Entry] = {}
+        merged: dict[str, Entry] = {}
+        for event in self._events:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            place = self._at(event.start_mark)
+            key = self._node(event, depth + 1).content
+            entry = Entry(place, self._node(next(self._events), depth + 1))
+            if key == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+                merged = {**self._merged(entry), **merged}
+            elif self._usable_key(key, place, own):
+                own[str(key)] = entry
+        return {**merged, **own}
+
+    def _usable_key(self, key: object, place: Place, own: dict[str, Entry]) -> bool:
+        if not isinstance(key, str):
+            what = "a list or mapping" if isinstance(key, dict | tuple) else f"'{_yaml(key)}'"
+            self.problems.append((place, f"{what} is no text; quote it to make it a key"))
+            return False
+        if key in own:
+            first = own[key].place.line
+            self.problems.append((place, f"{key}: stands twice; first in line {first}"))
+            return False
+        return True
+
+    def _merged(self, entry: Entry) -> dict[str, Entry]:
+        """Return what `<<: *alias` brings; of several, the first one wins."""
+        content = entry.node.content
+        parts = [item.content for item in content] if isinstance(content, tuple) else [content]
+        found: dict[str, Entry] = {}
+        for part in parts:
+            if isinstance(part, dict):
+                found = {**part, **found}
+            else:
+                self.problems.append((entry.node.place, "<<: takes an alias of a mapping"))
+        return found
+
+
+def plain_scalar(text: str) -> Scalar:
+    """Return what an unquoted YAML 1.2 scalar means."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text, 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+def _yaml(value: object) -> str:
+    return {None: "null", True: "true", False: "false"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
