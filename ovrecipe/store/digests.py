@@ -1,0 +1,108 @@
+"""sha256 of files, remembered so that an unchanged file is read once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.store.disk import random_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Two writes within the clock's resolution look the same to stat; git calls this "racily clean".
+RACY_NS = 2_000_000_000
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex digest of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@dataclass
+class RememberedDigests:
+    """Digests by real path and stat, kept in a JSON file; the role `FileDigests`.
+
+    The file is a cache and nothing else: when it is missing, broken or cannot be written,
+    files are hashed again.
+    """
+
+    path: Path
+    now_ns: Callable[[], int] = time.time_ns
+    _digests: dict[str, list[Any]] | None = field(default=None, init=False)
+    _guard: Lock = field(default_factory=Lock, init=False)
+
+    def sha256(self, path: Path) -> str:
+        """Return the hex digest of a file; hashes it only when its stat changed.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        real = os.path.realpath(path)
+        before = _identity(real)
+        remembered = self._remembered().get(real)
+        if remembered is not None and remembered[:-1] == before:
+            return str(remembered[-1])
+        digest = sha256_of(Path(real))
+        if _identity(real) == before and self._is_settled(before):
+            self._remember(real, [*before, digest])
+        return digest
+
+    def forget_missing(self) -> None:
+        """Drop the digests of files that are gone."""
+        with self._guard:
+            found = self._read()
+            kept = {path: each for path, each in found.items() if Path(path).exists()}
+            if kept != found:
+                self._write(kept)
+            self._digests = kept
+
+    def _is_settled(self, identity: list[int]) -> bool:
+        return self.now_ns() - identity[1] > RACY_NS
+
+    def _remembered(self) -> dict[str, list[Any]]:
+        if self._digests is None:
+            self._digests = self._read()
+        return self._digests
+
+    def _remember(self, real: str, entry: list[Any]) -> None:
+        with self._guard:
+            # Read again: what other builds remembered since is kept. An entry lost between this
+            # read and the replace costs one more hash, nothing else.
+            self._digests = {**self._read(), **self._remembered(), real: entry}
+            self._write(self._digests)
+
+    def _read(self) -> dict[str, list[Any]]:
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return _well_formed(found)
+
+    def _write(self, digests: dict[str, list[Any]]) -> None:
+        temporary = self.path.with_name(f"{self.path.name}.{random_name()}")
+        # A full or read-only disk costs the memory, not the answer.
+        with suppress(OSError):
+            temporary.write_text(json.dumps(digests, indent=0), encoding="utf-8")
+            temporary.replace(self.path)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _identity(real: str) -> list[int]:
+    found = os.stat(real)  # noqa: PTH116  # the path is a string already, and this is the hot path
+    return [found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev]
+
+
+def _well_formed(found: Any) -> dict[str, list[Any]]:
+    if not isinstance(found, dict):
+        return {}
+    return {path: each for path, each in found.items() if isinstance(each, list) and len(each) == 5}

@@ -1,0 +1,127 @@
+"""The few things the store does to a disk, each durable and with errors a user can act on."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovrecipe.errors import DiskFull, StoreNotWritable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.name != "nt" else (errno.ENOSPC,)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+WINDOWS = os.name == "nt"
+
+
+@contextmanager
+def disk_errors(path: Path, *, needed_bytes: int | None = None) -> Iterator[None]:
+    """Turn what a disk refuses into errors of the store; any other OSError is a bug and passes.
+
+    Raises:
+        DiskFull: no room, no quota, or a file larger than the file system takes.
+        StoreNotWritable: no permission, a read-only disk, or a file where a folder should be.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(path, needed_bytes) from error
+        if error.errno in REFUSED:
+            raise not_writable(path, error) from error
+        raise
+
+
+def disk_full(path: Path, needed_bytes: int | None) -> DiskFull:
+    """Return the error that says how much room there is and how much was needed."""
+    needed = "" if needed_bytes is None else f", {megabytes(needed_bytes)} needed"
+    return DiskFull(
+        f"{path}: the disk is full ({megabytes(free_bytes(path))} free{needed})",
+        remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
+        "finished stages are kept",
+    )
+
+
+def not_writable(path: Path, error: OSError) -> StoreNotWritable:
+    """Return the error that says what the system said about writing below `path`."""
+    return StoreNotWritable(
+        f"{path}: cannot be written ({error.strerror or error})",
+        remedy="make it a writable folder, or put the store elsewhere with OVRECIPE_STORE",
+    )
+
+
+def megabytes(size_bytes: int) -> str:
+    """Return a size as people read it."""
+    return f"{size_bytes / 1e6:.1f} MB"
+
+
+def free_bytes(path: Path) -> int:
+    """Return the room on the disk that `path` is on, or will be on."""
+    import shutil
+
+    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    return shutil.disk_usage(existing).free
+
+
+def random_name() -> str:
+    """Return a part of a name that nobody else uses."""
+    return os.urandom(5).hex()
+
+
+def fsync_file(path: Path) -> None:
+    """Wait until a file's bytes are on the disk."""
+    # Windows flushes only through a handle that may write.
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) if WINDOWS else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_dir(path: Path) -> None:
+    """Wait until a folder's names are on the disk; Windows has no such call and needs none."""
+    if not WINDOWS:
+        fsync_file(path)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a new file and wait until it is on the disk."""
+    with path.open("x", encoding="utf-8", newline="\n") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def replace_atomically(path: Path, text: str) -> None:
+    """Write a file so that every reader sees either the old text or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.{random_name()}")
+    try:
+        write_durably(temporary, text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_dir(path.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with everything in it, read-only parts too; it need not exist."""
+    import shutil
+
+    # A read-only folder keeps its entries; the folders below are ours, never a link's target.
+    for folder, _, _ in os.walk(path):
+        Path(folder).chmod(0o755)
+    if WINDOWS:
+        shutil.rmtree(path, onerror=_make_writable_and_retry)
+    elif path.is_dir():
+        shutil.rmtree(path)
+
+
+def _make_writable_and_retry(remove: Callable[[str], object], path: str, _info: object) -> None:
+    if not os.path.lexists(path):
+        return
+    Path(path).chmod(0o644)
+    remove(path)

@@ -1,0 +1,105 @@
+"""The name of an artifact: the sha256 of everything that decides its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ovrecipe.hooks.roles import Json
+
+#: A stage's name is a folder of the store, also on file systems that ignore case.
+STAGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+SHORT = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """What a stage reads, as a JSON document, and its sha256.
+
+    Two keys are equal when their canonical texts are. `document["inputs"]`, where there is one,
+    maps names to the sha256 of other keys; `gc` follows it.
+
+    Raises:
+        TypeError: the document has something that is not plain JSON.
+        ValueError: a number is not finite, or the stage's name cannot be a folder's.
+    """
+
+    stage: str
+    document: Mapping[str, Json]
+    canonical: str = field(init=False, repr=False)
+    sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not STAGE_NAME.fullmatch(self.stage):
+            raise ValueError(
+                f"{self.stage!r} is no stage name; it has to match {STAGE_NAME.pattern}"
+            )
+        document = plain_json(self.document, "document")
+        text = canonical_json({"document": document, "stage": self.stage})
+        # Frozen for everyone else: the document is a copy, so what was hashed is what is kept.
+        object.__setattr__(self, "document", document)
+        object.__setattr__(self, "canonical", text)
+        object.__setattr__(self, "sha256", hashlib.sha256(text.encode("ascii")).hexdigest())
+
+    @property
+    def short(self) -> str:
+        """The first twelve digits, for messages and folder names that people read."""
+        return self.sha256[:SHORT]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The sha256 of the keys that this one is made from."""
+        return inputs_of(self.document)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self.canonical == other.canonical
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.short}"
+
+
+def inputs_of(document: Mapping[str, Json]) -> tuple[str, ...]:
+    """Return the sha256 of the inputs that a key's document names."""
+    inputs = document.get("inputs")
+    if not isinstance(inputs, Mapping):
+        return ()
+    return tuple(each for each in inputs.values() if isinstance(each, str))
+
+
+def canonical_json(value: Json) -> str:
+    """Return the one text of a JSON value: sorted keys, no white space, ASCII only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plain_json(value: Any, where: str) -> Json:
+    """Return a deep copy of plain JSON, with tuples as lists.
+
+    Exact types only: an enum or a numpy number would be written by its own idea of a text, and
+    that idea changes between versions.
+    """
+    if value is None or type(value) in (bool, int, str):
+        return value  # type: ignore[no-any-return]
+    if type(value) is float:
+        if not math.isfinite(value):
+            raise ValueError(f"{where}: {value} is not a JSON number")
+        return value
+    if isinstance(value, list | tuple):
+        return [plain_json(each, f"{where}[{index}]") for index, each in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {_name(each, where): plain_json(value[each], f"{where}.{each}") for each in value}
+    raise TypeError(f"{where}: {type(value).__name__} is not plain JSON")
+
+
+def _name(value: Any, where: str) -> str:
+    if type(value) is not str:
+        raise TypeError(f"{where}: the key {value!r} is not a string")
+    return value

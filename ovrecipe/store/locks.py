@@ -1,0 +1,89 @@
+"""Locks between builds: files in `store/.locks`, released by the system when a process dies."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from filelock import BaseFileLock
+
+POLL_SECONDS = 0.05
+
+
+def file_lock(path: Path) -> BaseFileLock:
+    """Return a lock of this call only: two threads that ask for one path exclude each other."""
+    from filelock import FileLock
+
+    return FileLock(path, thread_local=False)
+
+
+@contextmanager
+def held(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a lock, calling `waiting` once when somebody else has it."""
+    from filelock import Timeout
+
+    lock = file_lock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if waiting is not None:
+            waiting()
+        lock.acquire(poll_interval=POLL_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def held_if_free(path: Path) -> Iterator[bool]:
+    """Hold a lock if nobody has it, and say whether it is held; never waits."""
+    from filelock import Timeout
+
+    lock = file_lock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether somebody holds the lock now."""
+    if not path.exists():
+        return False
+    with held_if_free(path) as free:
+        return not free
+
+
+def write_holder(path: Path, inputs: tuple[str, ...]) -> None:
+    """Note beside a held lock which process has it and which artifacts it reads."""
+    text = json.dumps({"pid": os.getpid(), "inputs": list(inputs)})
+    _holder_path(path).write_text(text, encoding="utf-8")
+
+
+def read_holder(path: Path) -> tuple[int | None, tuple[str, ...]]:
+    """Return the process and the inputs noted beside a lock; (None, ()) when there is no note.
+
+    The note is written after the lock is taken, so for an instant it may be missing or old:
+    good enough for a message, and `gc` reads it only to keep more.
+    """
+    try:
+        note = json.loads(_holder_path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None, ()
+    return note["pid"], tuple(note["inputs"])
+
+
+def _holder_path(path: Path) -> Path:
+    return path.with_suffix(".holder")

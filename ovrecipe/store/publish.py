@@ -1,0 +1,116 @@
+"""From a staging folder to a published artifact: the order of the steps is the guarantee.
+
+Every file is hashed and on the disk before the manifest is written, the manifest before the
+folder is renamed, and the rename is one call. So whatever kills us leaves either no artifact
+or a whole one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ovrecipe.errors import ArtifactCorrupt, StoreError
+from ovrecipe.store.digests import sha256_of
+from ovrecipe.store.disk import disk_errors, fsync_dir, fsync_file, write_durably
+from ovrecipe.store.manifest import MANIFEST, REBUILD, FileEntry, Manifest
+
+KnownDigests = Mapping[str, tuple[int, str]]
+READ_ONLY_FILE = 0o444
+READ_ONLY_DIR = 0o555
+
+
+def seal_files(staging_dir: Path, known: KnownDigests) -> dict[str, FileEntry]:
+    """Hash every file of a staging folder, put it on the disk and make it read-only.
+
+    Raises:
+        StoreError: something in the folder cannot be part of an artifact.
+        ArtifactCorrupt: a file with a known digest has another size.
+    """
+    entries = {}
+    for path in files_below(staging_dir):
+        name = path.relative_to(staging_dir).as_posix()
+        if name == MANIFEST:
+            raise StoreError(f"the stage wrote {MANIFEST} itself; that name is the store's")
+        entries[name] = _sealed_link(path, name, known, staging_dir) or _sealed_file(
+            path, name, known
+        )
+    return entries
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield everything below a folder that is not a folder, in a fixed order; follow no link."""
+    for here, dirs, files in os.walk(folder, onerror=_raise):
+        dirs.sort()
+        linked = [each for each in dirs if (Path(here) / each).is_symlink()]
+        yield from (Path(here) / each for each in sorted([*files, *linked]))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def write_manifest(staging_dir: Path, manifest: Manifest) -> None:
+    """Write manifest.json as the last file, then put the folder's names on the disk."""
+    path = staging_dir / MANIFEST
+    text = manifest.to_text()
+    with disk_errors(staging_dir.parent, needed_bytes=len(text)):
+        path.unlink(missing_ok=True)
+        write_durably(path, text)
+        path.chmod(READ_ONLY_FILE)
+        for here, dirs, _ in os.walk(staging_dir, topdown=False):
+            fsync_dir(Path(here))
+            for each in dirs:
+                (Path(here) / each).chmod(READ_ONLY_DIR)
+
+
+def move_into_place(staging_dir: Path, artifact_dir: Path) -> None:
+    """Rename the finished folder; after this call the artifact is there, also after a crash."""
+    with disk_errors(artifact_dir.parent.parent):
+        artifact_dir.parent.mkdir(exist_ok=True)
+        staging_dir.rename(artifact_dir)
+        fsync_dir(artifact_dir.parent)
+        fsync_dir(artifact_dir.parent.parent)
+        # Only now: a read-only folder cannot be moved to another parent.
+        artifact_dir.chmod(READ_ONLY_DIR)
+
+
+def _sealed_link(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry | None:
+    """Return the entry of a symbolic link to a file; its target is not ours to change."""
+    if not path.is_symlink():
+        return None
+    target = path.resolve()
+    if not target.is_file():
+        raise StoreError(f"{name} links to {path.readlink()}, which is no file")
+    if target.is_relative_to(staging_dir.resolve()) and path.readlink().is_absolute():
+        raise StoreError(f"{name} links into the staging folder by its absolute path")
+    size_bytes, sha256 = _digest(target, name, known)
+    return FileEntry(size_bytes, sha256, link=True)
+
+
+def _sealed_file(path: Path, name: str, known: KnownDigests) -> FileEntry:
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{name} is no regular file")
+    size_bytes, sha256 = _digest(path, name, known)
+    with disk_errors(path.parent, needed_bytes=size_bytes):
+        if name not in known:
+            fsync_file(path)
+        # With a second name elsewhere it may be the user's own file: only ours are locked.
+        if found.st_nlink == 1:
+            path.chmod(READ_ONLY_FILE)
+    return FileEntry(size_bytes, sha256)
+
+
+def _digest(path: Path, name: str, known: KnownDigests) -> tuple[int, str]:
+    size_bytes = path.stat().st_size
+    if name not in known:
+        return size_bytes, sha256_of(path)
+    if known[name][0] != size_bytes:
+        raise ArtifactCorrupt(
+            f"{name} has {size_bytes} bytes, and {known[name][0]} in the artifact it comes from",
+            remedy=REBUILD,
+        )
+    return known[name]

@@ -1,0 +1,134 @@
+"""Named views: `models/NAME/VARIANT` leads to an artifact, so any OpenVINO program can open it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ovrecipe.errors import StoreError
+from ovrecipe.store.disk import disk_errors, fsync_dir, random_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WINDOWS = os.name == "nt"
+
+
+class View(NamedTuple):
+    """One named view; `target` is None when the artifact it led to is gone."""
+
+    name: str
+    variant: str
+    path: Path
+    target: Path | None
+
+
+def set_view(models_dir: Path, name: str, variant: str, artifact_dir: Path) -> Path:
+    """Let `models_dir/name/variant` lead to an artifact; on POSIX it is never missing meanwhile.
+
+    Raises:
+        StoreError: there is a folder or file of the user's in its place.
+        StoreNotWritable, DiskFull: the disk refused.
+    """
+    view = models_dir / name / variant
+    with disk_errors(models_dir):
+        view.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_what_is_not_ours(view)
+        if not _leads_to(view, artifact_dir):
+            _replace(view, artifact_dir)
+            fsync_dir(view.parent)
+    return view
+
+
+def view_target(models_dir: Path, name: str, variant: str) -> Path | None:
+    """Return the artifact's folder that a view leads to; None when there is none or it is gone."""
+    return _target(models_dir / name / variant)
+
+
+def remove_view(models_dir: Path, name: str, variant: str) -> bool:
+    """Remove a view and, when it was the last of its name, the folder; say whether it was there.
+
+    Raises:
+        StoreError: there is a folder or file of the user's in its place.
+    """
+    view = models_dir / name / variant
+    if not os.path.lexists(view):
+        return False
+    _refuse_what_is_not_ours(view)
+    with disk_errors(models_dir):
+        _unlink(view)
+        if not any(view.parent.iterdir()):
+            view.parent.rmdir()
+    return True
+
+
+def views(models_dir: Path) -> Iterator[View]:
+    """Yield every view, dangling ones too, in a fixed order; what is not a view is left alone."""
+    if not models_dir.is_dir():
+        return
+    for folder in sorted(each for each in models_dir.iterdir() if each.is_dir()):
+        for view in sorted(folder.iterdir()):
+            if is_link(view) and not view.name.startswith("."):
+                yield View(folder.name, view.name, view, _target(view))
+
+
+def is_link(path: Path) -> bool:
+    """Tell whether a path is a symbolic link or a Windows junction."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    # Path.is_junction came with Python 3.12.
+    tag = getattr(found, "st_reparse_tag", 0)
+    return stat.S_ISLNK(found.st_mode) or tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
+
+
+def _target(view: Path) -> Path | None:
+    if not is_link(view):
+        return None
+    target = Path(os.path.realpath(view))
+    return target if target.is_dir() else None
+
+
+def _leads_to(view: Path, artifact_dir: Path) -> bool:
+    return is_link(view) and os.path.realpath(view) == os.path.realpath(artifact_dir)
+
+
+def _refuse_what_is_not_ours(view: Path) -> None:
+    if os.path.lexists(view) and not is_link(view):
+        raise StoreError(
+            f"{view} is a folder or file of its own, not a view made by ovrecipe",
+            remedy="move it elsewhere, or put the views elsewhere with OVRECIPE_MODELS",
+        )
+
+
+def _replace(view: Path, artifact_dir: Path) -> None:
+    if WINDOWS:
+        _junction(view, artifact_dir)
+        return
+    # Relative, so that a project can be moved or mounted elsewhere as a whole.
+    target = os.path.relpath(artifact_dir.resolve(), view.parent.resolve())
+    temporary = view.with_name(f".{view.name}.{random_name()}")
+    temporary.symlink_to(target, target_is_directory=True)
+    try:
+        temporary.replace(view)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _junction(view: Path, artifact_dir: Path) -> None:
+    """Make a junction, which unlike a symbolic link needs no privilege; it cannot be replaced."""
+    import _winapi
+
+    if os.path.lexists(view):
+        _unlink(view)
+    _winapi.CreateJunction(str(artifact_dir.resolve()), str(view))  # type: ignore[attr-defined]
+
+
+def _unlink(view: Path) -> None:
+    if WINDOWS and not view.is_symlink():
+        view.rmdir()
+    else:
+        view.unlink()
