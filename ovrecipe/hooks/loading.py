@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pluggy import HookImpl
 
 Origin: TypeAlias = Literal["built-in", "entry point", "file", "module"]
-EntryPointFinder: TypeAlias = Callable[[], Iterable[EntryPoint]]
+#: Returns the entry points of a group.
+EntryPointFinder: TypeAlias = Callable[[str], Iterable[EntryPoint]]
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ class PluginSource:
 class LoadedPlugin:
     """What came of importing a plugin: its hooks, or the reason why it has none.
 
-    `details` is the traceback of a plugin that raised.
+    `remedy` says what to do about a failure; `details` is the traceback of what was raised.
     """
 
     source: PluginSource
     seconds: float
     hooks: Mapping[str, HookImpl] = field(default_factory=dict)
     failure: str | None = None
+    remedy: str | None = None
     details: str | None = None
 
 
@@ -72,14 +74,14 @@ def builtin_source(version: str) -> PluginSource:
     return PluginSource("builtin", "built-in", entry.value, PROJECT, version, load=entry.load)
 
 
-def installed_entry_points() -> Iterable[EntryPoint]:
+def installed_entry_points(group: str) -> Iterable[EntryPoint]:
     """Return the entry points of every installed distribution; reads metadata of all of them."""
-    return entry_points(group=PROJECT)
+    return entry_points(group=group)
 
 
-def installed_sources(find: EntryPointFinder) -> list[PluginSource]:
-    """Return the plugins that distributions announce, sorted by name and distribution."""
-    found = [_entry_point_source(each) for each in find()]
+def installed_sources(find: EntryPointFinder, group: str = PROJECT) -> list[PluginSource]:
+    """Return what distributions announce, sorted by name and distribution; imports nothing."""
+    found = [_entry_point_source(each) for each in find(group)]
     return sorted(found, key=lambda source: (source.name, source.distribution or ""))
 
 
@@ -134,22 +136,43 @@ def load_one(
     """
     problem = requirement_problem(source.requires, ovrecipe_version)
     if problem is not None:
-        return LoadedPlugin(source, 0.0, failure=problem)
+        return failed(source, 0.0, problem)
     start = clock()
     try:
         hooks = read_hooks(source.load())
-    except HookError as problem_found:
-        return LoadedPlugin(source, clock() - start, failure=str(problem_found))
+    except HookError as error:
+        return failed(source, clock() - start, str(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any error of theirs is listed
-        return _failed(source, clock() - start, error)
+        return failed(source, clock() - start, one_line(error), raised=error)
     return LoadedPlugin(source, clock() - start, hooks=hooks)
 
 
-def _failed(source: PluginSource, seconds: float, error: BaseException) -> LoadedPlugin:
+def failed(
+    source: PluginSource, seconds: float, reason: str, *, raised: BaseException | None = None
+) -> LoadedPlugin:
+    """Return a plugin that cannot be used, why, and what to do."""
     import traceback
 
-    details = "".join(traceback.format_exception(error))
-    return LoadedPlugin(source, seconds, failure=one_line(error), details=details)
+    skip = f"skip it with -p no:{source.name}" if source.distribution else "leave -p out"
+    first = _first_aid(source, raised)
+    details = None if raised is None else "".join(traceback.format_exception(raised))
+    return LoadedPlugin(
+        source, seconds, failure=reason, remedy=f"{first}, or {skip}", details=details
+    )
+
+
+def _first_aid(source: PluginSource, raised: BaseException | None) -> str:
+    if isinstance(raised, ModuleNotFoundError) and _is_of_build(raised.name or ""):
+        return "install ovrecipe[build]"
+    return "update ovrecipe or the plugin" if source.distribution else "correct the file"
+
+
+#: What only `ovrecipe[build]` brings.
+_BUILD_MODULES = ("nncf", "optimum", "torch", "transformers", "huggingface_hub")
+
+
+def _is_of_build(module: str) -> bool:
+    return module.partition(".")[0] in _BUILD_MODULES
 
 
 def one_line(error: BaseException) -> str:

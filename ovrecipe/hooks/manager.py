@@ -21,18 +21,23 @@ from ovrecipe.hooks.loading import (
     PluginSource,
     builtin_source,
     call,
+    failed,
     installed_entry_points,
     installed_sources,
     load_one,
     named_source,
     one_line,
 )
+from ovrecipe.hooks.markers import COMMANDS_GROUP
 from ovrecipe.hooks.provided import PackageVersions, Provided
 from ovrecipe.hooks.roles import ROLES, Role
-from ovrecipe.hooks.selection import DISABLED, ONLY, Selection, canonical, select
+from ovrecipe.hooks.sections import own_sections
+from ovrecipe.hooks.selection import DISABLED, Selection, canonical, select
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from pydantic import BaseModel
 
     from ovrecipe.hooks import roles
     from ovrecipe.recipe.schema import Recipe
@@ -46,13 +51,18 @@ def load_plugins(
 ) -> Plugins:
     """Return the plugins of this environment and of the values of `-p`; cheap.
 
-    Files and modules named with `-p` are imported when the first provider is asked for, the
-    installed ones when a name is asked for that might be theirs.
+    Files and modules named with `-p` are imported now, installed plugins when a name is asked
+    for that might be theirs.
 
     Raises:
-        PluginError: an option makes no sense.
+        PluginError: an option makes no sense, or what `-p` names does not load.
     """
-    return Plugins(select(env, options), find=find)
+    plugins = Plugins(select(env, options), find=find)
+    for source in plugins.named:
+        plugin = plugins.loaded(source)
+        if plugin.failure is not None:
+            raise PluginError(f"{source} failed to load: {plugin.failure}", remedy=plugin.remedy)
+    return plugins
 
 
 class Plugins:
@@ -79,22 +89,29 @@ class Plugins:
         """Every plugin that distributions announce, those that are not loaded included."""
         return tuple(installed_sources(self._find))
 
+    @cached_property
+    def commands(self) -> tuple[PluginSource, ...]:
+        """The commands that distributions announce, except those of skipped plugins."""
+        found = installed_sources(self._find, COMMANDS_GROUP)
+        if self.selection.is_everything or not found:
+            return tuple(found)
+        skipped = {each.distribution for each in self.installed if each not in self.enabled}
+        return tuple(each for each in found if each.distribution not in skipped)
+
     @property
     def enabled(self) -> tuple[PluginSource, ...]:
         """The plugins that may be loaded: built-in, named, installed."""
         may = (each for each in self.installed if self.selection.reason_against(each) is None)
         return (self.builtin, *self.named, *may)
 
-    def description(self) -> dict[str, Any]:
-        """Return `env` and `options` with which another process loads the same plugins.
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The `-p` values with which another process loads the same plugins.
 
-        A file is given by its absolute path, for that process may start elsewhere.
+        Files are absolute, for that process may start in another folder.
         """
-        chosen = self.selection
-        only = None if chosen.only is None else ",".join(sorted(chosen.only))
-        disabled = "all" if chosen.everything_disabled else ",".join(sorted(chosen.disabled))
-        env = {DISABLED: disabled} | ({ONLY: only} if only is not None else {})
-        return {"env": env, "options": [each.location for each in self.named]}
+        skipped = (f"no:{name}" for name in sorted(self.selection.disabled))
+        return (*(each.location for each in self.named), *skipped)
 
     def loaded(self, source: PluginSource) -> LoadedPlugin:
         """Return a plugin's hooks or failure; imports it at the first call."""
@@ -110,12 +127,10 @@ class Plugins:
         try:
             problem = self._names_problem(plugin)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - listed as this plugin's failure
-            problem = f"provider_names: {one_line(error)}"
-        return (
-            plugin
-            if problem is None
-            else LoadedPlugin(plugin.source, plugin.seconds, failure=problem)
-        )
+            return failed(
+                plugin.source, plugin.seconds, f"provider_names: {one_line(error)}", raised=error
+            )
+        return plugin if problem is None else failed(plugin.source, plugin.seconds, problem)
 
     def _names_problem(self, plugin: LoadedPlugin) -> str | None:
         impl = plugin.hooks.get("provider_names")
@@ -134,6 +149,32 @@ class Plugins:
         """Return the names that a plugin lists for a role."""
         impl = self.loaded(source).hooks.get("provider_names")
         return () if impl is None else tuple(call(impl, {"role": role}) or ())
+
+    def section_model(self, name: str) -> type[BaseModel] | None:
+        """Return the class of `plugins: NAME:`; the plugin of that name is asked first."""
+        first = [each for each in self.enabled if each.name == name]
+        rest = (each for each in self.enabled if each not in first)
+        models = (self.section_model_of(each, name) for each in (*first, *rest))
+        return next((model for model in models if model is not None), None)
+
+    def section_model_of(self, source: PluginSource, name: str) -> type[BaseModel] | None:
+        """Return the class of `plugins: NAME:` if this plugin owns it.
+
+        Raises:
+            PluginError: the hook raised or returned something else.
+        """
+        impl = self.loaded(source).hooks.get("get_recipe_section")
+        if impl is None:
+            return None
+        try:
+            model: type[BaseModel] | None = call(impl, {"name": name})
+        except (Exception, SystemExit) as error:
+            raise _hook_raised(source, "get_recipe_section", error) from error
+        if model is not None and not hasattr(model, "model_validate"):
+            raise PluginError(
+                f"{source}: get_recipe_section({name!r}) returned {model!r}, no pydantic class"
+            )
+        return model
 
     def failures(self) -> Iterator[LoadedPlugin]:
         """Yield the plugins that were imported so far and failed."""
@@ -177,7 +218,7 @@ class Plugins:
             if len(claims) > 1:
                 raise _claimed_twice(role, name, [source for source, _ in claims])
             if claims:
-                return self._provided(role, name, *claims[0])
+                return self._provided(role, name, *claims[0], recipe)
         if troubles:
             raise troubles[0]
         from ovrecipe.hooks.unknown import provider_unknown
@@ -223,7 +264,7 @@ class Plugins:
                 yield source, answer
 
     def _provided(
-        self, role: Role, name: str, source: PluginSource, provider: object
+        self, role: Role, name: str, source: PluginSource, provider: object, recipe: Recipe
     ) -> Provided[Any]:
         problems = provider_problems(role, provider)
         if problems:
@@ -231,13 +272,15 @@ class Plugins:
                 f"{source}: get_{role}({name!r}) returned no {spoken(role)}: {'; '.join(problems)}",
                 remedy="the plugin breaks its contract (docs/plugins.md); tell its maintainers",
             )
+        version = source.version or source.content_digest()
         return Provided(
             provider=provider,
             name=name,
             plugin=source.name,
             distribution=source.distribution,
-            version=source.version or source.content_digest(),
-            release=None if source == self.builtin else source.version or source.content_digest(),
+            version=version,
+            release=None if source == self.builtin else version,
+            sections=own_sections(self, source, recipe),
             package_version=self._package_versions,
         )
 

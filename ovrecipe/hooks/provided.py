@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ovrecipe.hooks.roles import Json
 
@@ -19,7 +19,8 @@ class Provided(Generic[P_co]):
     """A provider and its origin.
 
     `distribution` is what pip would install; for a file named with `-p` it is None and
-    `version` is the digest of the file. `release` is None for built-in providers.
+    `version` is the digest of the file. `release` is None for built-in providers. `sections`
+    are the plugin's own sections of the recipe, validated.
     """
 
     provider: P_co
@@ -28,6 +29,7 @@ class Provided(Generic[P_co]):
     distribution: str | None
     version: str
     release: str | None
+    sections: Mapping[str, dict[str, Json]]
     package_version: Callable[[str], str | None]
 
     def key_fields(self) -> dict[str, Json]:
@@ -42,6 +44,7 @@ class Provided(Generic[P_co]):
             "distribution": self.distribution,
             "version": self.release,
             "provider_version": getattr(self.provider, "version", None),
+            "sections": dict(self.sections),
             "packages": {name: self.package_version(name) for name in sorted(packages)},
         }
 

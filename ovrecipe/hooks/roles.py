@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -236,12 +236,3 @@ class ChatFrontend(Protocol):
 
     def chat(self, conversation: Any, console: Console) -> None:
         """Run until the user leaves; `conversation` is an `ovrecipe.run.Chat`."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command of a plugin: `load()` returns the typer callback when it is called."""
-
-    name: str
-    help: str
-    load: Callable[[], Callable[..., Any]]

@@ -30,13 +30,18 @@ class Selection:
     only: frozenset[str] | None = None
     named: tuple[str, ...] = ()
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether no installed plugin is skipped."""
+        return not (self.everything_disabled or self.disabled) and self.only is None
+
     def reason_against(self, source: PluginSource) -> str | None:
         """Return why an installed plugin is not loaded, or None when it may be."""
         names = {canonical(source.name), canonical(source.distribution or source.name)}
         if self.everything_disabled:
             return f"{DISABLED} disables every plugin"
         if names & self.disabled:
-            return f"disabled by {DISABLED} or -p no:{source.name}"
+            return f"skipped by {DISABLED} or -p no:{source.name}"
         if self.only is not None and not names & self.only:
             return f"not among those of {ONLY}"
         return None

@@ -6,8 +6,13 @@ None when the name is not one of the plugin's own. The protocols of the objects 
 `ovrecipe.hooks.roles`. Hooks are implemented in a module or on an object that is registered
 through the entry-point group `ovrecipe`; a plugin implements those that it needs.
 
-Two plugins that answer for one name are an error that names both distributions. Arguments may
-be left out of an implementation, but must not have defaults (pluggy would then pass nothing).
+Names are owned: the built-in ones by ovrecipe, and an entry point's own name by its plugin, so
+that a lookup imports no more plugins than it must. For every other name all plugins are asked,
+and two that answer are an error that names both distributions. Arguments may be left out of an
+implementation, but must not have defaults (pluggy would then pass nothing).
+
+Commands are no hook: a distribution announces them as entry points of the group
+`ovrecipe.commands`, whose name is the command and whose object is a typer callback.
 """
 
 from __future__ import annotations
@@ -19,8 +24,9 @@ from ovrecipe.hooks.markers import hookspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import BaseModel
+
     from ovrecipe.hooks.roles import (
-        Command,
         Compressor,
         Exporter,
         FilterProvider,
@@ -36,8 +42,18 @@ if TYPE_CHECKING:
 def provider_names(role: Role) -> Sequence[str]:  # type: ignore[empty-body]
     """Name what the plugin provides for a role.
 
-    Called for `ovrecipe plugins` and for "perhaps you meant"; never asked for on the way of a
-    build that names its providers correctly. None and an empty list mean the same.
+    Asked once, when the plugin is loaded: for `ovrecipe plugins`, for "perhaps you meant", and
+    to refuse a plugin that claims a built-in name. List every fixed name here; a name made up of
+    parts (`awq-g64`) may be answered without being listed. None means no names.
+    """
+
+
+@hookspec(firstresult=True)
+def get_recipe_section(name: str) -> type[BaseModel] | None:
+    """Return the pydantic class of `plugins: NAME:` in a recipe, if the plugin owns NAME.
+
+    The section is validated before a build or run starts. It is part of the cache key of each
+    stage for which this plugin is the provider. `ovrecipe.hooks.section_of` reads it.
     """
 
 
@@ -72,8 +88,3 @@ def get_output_filter(name: str, recipe: Recipe) -> FilterProvider | None:
 @hookspec(firstresult=True)
 def get_frontend(name: str, recipe: Recipe) -> Frontend | None:
     """Return who shows the answer; `name` is the command line's `--frontend`."""
-
-
-@hookspec
-def get_commands() -> Sequence[Command]:  # type: ignore[empty-body]
-    """Return commands to add to `ovrecipe`; asked only when a command is not built in."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from ovrecipe.errors import ProviderUnknown
-from ovrecipe.hooks.requirements import unmet_requirements
+from ovrecipe.errors import ProviderUnknown, RecipeInvalid
+from ovrecipe.recipe.requirements import check_requirements
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.manager import Plugins
@@ -20,7 +20,7 @@ def provider_unknown(plugins: Plugins, role: Role, name: str, recipe: Recipe) ->
     close = get_close_matches(name, known, n=1)
     hint = f"; perhaps you meant {close[0]!r}" if close else ""
     lines = [
-        *unmet_requirements(recipe),
+        *_missing(recipe),
         *_failed(plugins),
         *_skipped(plugins),
         f"known: {', '.join(known)}" if known else "",
@@ -32,8 +32,20 @@ def provider_unknown(plugins: Plugins, role: Role, name: str, recipe: Recipe) ->
     )
 
 
+def _missing(recipe: Recipe) -> list[str]:
+    """Return what `requires` of the recipe lacks, and how to install it."""
+    try:
+        check_requirements(recipe)
+    except RecipeInvalid as unmet:
+        return str(unmet).splitlines()
+    return []
+
+
 def _failed(plugins: Plugins) -> list[str]:
-    return [f"{each.source} failed to load: {each.failure}" for each in plugins.failures()]
+    return [
+        f"{each.source} failed to load: {each.failure}; {each.remedy}"
+        for each in plugins.failures()
+    ]
 
 
 def _skipped(plugins: Plugins) -> list[str]:

@@ -1,0 +1,118 @@
+"""What `ovrecipe plugins` says: every plugin, loaded or not, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ovrecipe.hooks.checks import hook_names
+from ovrecipe.hooks.probing import plugin_problems, sample_recipe
+from ovrecipe.hooks.roles import ROLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ovrecipe.hooks.loading import LoadedPlugin, PluginSource
+    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.roles import Json, Role
+
+
+@dataclass
+class PluginFacts:
+    """One line of the list; `status` is loaded, failed or skipped."""
+
+    source: PluginSource
+    status: str
+    reason: str | None = None
+    remedy: str | None = None
+    details: str | None = None
+    import_ms: float | None = None
+    hooks: tuple[str, ...] = ()
+    providers: dict[Role, tuple[str, ...]] = field(default_factory=dict)
+    commands: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong with it; a plugin that was skipped was not looked at."""
+        return self.status != "failed" and not self.problems
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the facts under their stable names."""
+        return {
+            "name": self.source.name,
+            "distribution": self.source.distribution,
+            "version": self.source.version,
+            "origin": self.source.origin,
+            "location": self.source.location,
+            "status": self.status,
+            "reason": self.reason,
+            "remedy": self.remedy,
+            "details": self.details,
+            "import_ms": self.import_ms,
+            "hooks": list(self.hooks),
+            "providers": {role: list(names) for role, names in self.providers.items()},
+            "commands": list(self.commands),
+            "problems": list(self.problems),
+        }
+
+
+def plugin_facts(plugins: Plugins) -> list[PluginFacts]:
+    """Return facts of every plugin; imports all that are not skipped.
+
+    Names that two plugins list are a problem of both.
+    """
+    sources = (plugins.builtin, *plugins.named, *plugins.installed)
+    facts = [_facts(plugins, source) for source in sources]
+    _add_commands(facts, plugins)
+    _add_conflicts(facts)
+    return facts
+
+
+def probe(plugins: Plugins, facts: Sequence[PluginFacts]) -> None:
+    """Ask each loaded plugin for everything it lists and add what is wrong to its facts."""
+    recipe = sample_recipe()
+    for each in facts:
+        if each.status == "loaded" and each.hooks:
+            each.problems.extend(plugin_problems(plugins.loaded(each.source).hooks, recipe))
+
+
+def _facts(plugins: Plugins, source: PluginSource) -> PluginFacts:
+    against = plugins.selection.reason_against(source) if source in plugins.installed else None
+    if against is not None:
+        return PluginFacts(source, "skipped", reason=against)
+    plugin = plugins.loaded(source)
+    status = "loaded" if plugin.failure is None else "failed"
+    facts = PluginFacts(source, status, plugin.failure, plugin.remedy, plugin.details)
+    facts.import_ms = round(plugin.seconds * 1000, 1)
+    facts.hooks = tuple(name for name in hook_names() if name in plugin.hooks)
+    facts.providers = _providers(plugins, plugin)
+    return facts
+
+
+def _providers(plugins: Plugins, plugin: LoadedPlugin) -> dict[Role, tuple[str, ...]]:
+    listed = {role: plugins.names_of(plugin.source, role) for role in ROLES}
+    return {role: names for role, names in listed.items() if names}
+
+
+def _add_commands(facts: list[PluginFacts], plugins: Plugins) -> None:
+    """Put each command to the plugin of its distribution; one without hooks gets its own line."""
+    for command in plugins.commands:
+        own = [each for each in facts if each.source.distribution == command.distribution]
+        if not own or command.distribution is None:
+            own = [PluginFacts(command, "loaded")]
+            facts.extend(own)
+        own[0].commands = (*own[0].commands, command.name)
+
+
+def _add_conflicts(facts: Sequence[PluginFacts]) -> None:
+    claims: dict[tuple[Role, str], list[PluginFacts]] = defaultdict(list)
+    for each in facts:
+        for role, names in each.providers.items():
+            for name in names:
+                claims[role, name].append(each)
+    for (role, name), claimants in claims.items():
+        for each in claimants if len(claimants) > 1 else ():
+            others = " and ".join(str(other.source) for other in claimants if other is not each)
+            each.problems.append(f"the {role.replace('_', ' ')} {name!r} is also of {others}")

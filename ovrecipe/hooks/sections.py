@@ -1,0 +1,85 @@
+"""Sections of a recipe that belong to plugins: `plugins: NAME: {...}`."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, TypeVar
+
+from ovrecipe.errors import RecipeInvalid
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+    from ovrecipe.hooks.loading import PluginSource
+    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.roles import Json
+    from ovrecipe.recipe.schema import Recipe
+
+    SectionModel = TypeVar("SectionModel", bound=BaseModel)
+
+
+def section_of(recipe: Recipe, name: str, model: type[SectionModel]) -> SectionModel:
+    """Return a plugin's section of a recipe; all defaults where the recipe has none.
+
+    Raises:
+        RecipeInvalid: the section does not fit `model`; every problem on a line of its own.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate_json(json.dumps(recipe.plugins.get(name, {})))
+    except ValidationError as error:
+        raise RecipeInvalid("\n".join(_lines(recipe, name, model, error))) from error
+
+
+def validate_sections(recipe: Recipe, plugins: Plugins) -> None:
+    """Validate every section under `plugins:` with the class of the plugin that owns it.
+
+    Imports no plugin when the recipe has no such section.
+
+    Raises:
+        RecipeInvalid: a section is wrong, or no plugin owns it.
+    """
+    for name in recipe.plugins:
+        model = plugins.section_model(name)
+        if model is None:
+            raise RecipeInvalid(
+                f"{_place(recipe, name, ())}: plugins.{name}: no plugin owns this section",
+                remedy="install the plugin or remove the section; 'ovrecipe plugins' lists them",
+            )
+        section_of(recipe, name, model)
+
+
+def own_sections(
+    plugins: Plugins, source: PluginSource, recipe: Recipe
+) -> dict[str, dict[str, Json]]:
+    """Return the sections that one plugin owns, validated, as JSON for a cache key."""
+    models = {name: plugins.section_model_of(source, name) for name in recipe.plugins}
+    return {
+        name: section_of(recipe, name, model).model_dump(mode="json")
+        for name, model in models.items()
+        if model is not None
+    }
+
+
+def _lines(recipe: Recipe, name: str, model: type[BaseModel], error: ValidationError) -> list[str]:
+    lines = []
+    for details in error.errors(include_url=False):
+        key = ".".join(["plugins", name, *map(str, details["loc"])])
+        reason = details["msg"]
+        if details["type"] == "extra_forbidden":
+            close = get_close_matches(str(details["loc"][-1]), model.model_fields, n=1)
+            reason = "unknown key" + (f"; perhaps you meant {close[0]!r}" if close else "")
+        lines.append(f"{_place(recipe, name, details['loc'])}: {key}: {reason}")
+    return lines
+
+
+def _place(recipe: Recipe, name: str, loc: tuple[str | int, ...]) -> str:
+    """Return `file:line:column`; the file is read again, for a recipe keeps no places."""
+    from ovrecipe.recipe.load import load_tree
+    from ovrecipe.recipe.tree import place_of
+
+    if not recipe.path.is_file():
+        return recipe.path.name
+    return str(place_of(load_tree(recipe.path).tree, ("plugins", name, *loc), of_key=True))
