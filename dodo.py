@@ -1,0 +1,12 @@
+"""doit's door to ovrecipe: `doit list`, `doit build:NAME`, `doit build:NAME:VARIANT`."""
+
+from pathlib import Path
+
+from ovrecipe.build.dodo import all_tasks, config
+
+DOIT_CONFIG = config(Path(__file__).parent)
+
+
+def task_recipes():
+    """Yield the tasks of every recipe in recipes/."""
+    yield from all_tasks(Path(__file__).parent)

@@ -1,0 +1,85 @@
+"""What a build works with: the project's folders, the store, the plugins."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.build.plan import RecipePlan
+from ovrecipe.recipe.load import load_recipe
+from ovrecipe.store.digests import RememberedDigests
+from ovrecipe.store.pins import Pins
+from ovrecipe.store.store import Store
+
+if TYPE_CHECKING:
+    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.recipe.project import Project
+    from ovrecipe.recipe.schema import Recipe
+
+
+class BuildContext:
+    """Made once per process; doit's own child processes make theirs from the same settings."""
+
+    def __init__(
+        self, project: Project, *, plugin_options: tuple[str, ...] = (), force: bool = False
+    ) -> None:
+        self.project = project
+        self.plugin_options = plugin_options
+        self.force = force
+        self.store = Store(project.store_dir)
+        self._cancel = threading.Event()
+        self._plans: dict[str, RecipePlan] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings only."""
+        return _rebuild, (self.project, self.plugin_options, self.force)
+
+    @cached_property
+    def plugins(self) -> Plugins:
+        """Built-in and installed plugins, and those of `-p`."""
+        from ovrecipe.hooks.manager import load_plugins
+
+        return load_plugins(env=self.project.env, options=self.plugin_options)
+
+    @cached_property
+    def digests(self) -> RememberedDigests:
+        """Digests of the user's own files, remembered in the store."""
+        return RememberedDigests(self.digests_path)
+
+    @property
+    def digests_path(self) -> Path:
+        """Where the digests are remembered."""
+        return self.store.digests_path
+
+    @cached_property
+    def pins(self) -> Pins:
+        """The commits that branches meant."""
+        return Pins(self.project.lock_path)
+
+    def cancel(self) -> None:
+        """Ask every running stage to end."""
+        self._cancel.set()
+
+    def cancelled(self) -> bool:
+        """Whether somebody asked the build to end."""
+        return self._cancel.is_set()
+
+    def plan(self, name: str) -> RecipePlan:
+        """Return the plan of a recipe, read once.
+
+        Raises:
+            RecipeError: there is no such recipe, or it is not valid.
+        """
+        if name not in self._plans:
+            self._plans[name] = self.plan_of(load_recipe(self.project, name))
+        return self._plans[name]
+
+    def plan_of(self, recipe: Recipe) -> RecipePlan:
+        """Return the plan of a recipe that is already read."""
+        return RecipePlan(recipe, self.project, self.plugins, self.digests, self.pins)
+
+
+def _rebuild(project: Project, plugin_options: tuple[str, ...], force: bool) -> BuildContext:  # noqa: FBT001
+    return BuildContext(project, plugin_options=plugin_options, force=force)

@@ -1,0 +1,40 @@
+"""doit's door to the graph: what a project's dodo.py imports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ovrecipe.build.context import BuildContext
+from ovrecipe.build.graph import stage_groups, tasks
+from ovrecipe.recipe.project import find_project
+
+#: Bare `doit` names what can be built instead of building every model there is.
+DOIT_CONFIG = {"default_tasks": ["help"], "verbosity": 2, "backend": "json"}
+
+
+def config(root: Path) -> dict[str, Any]:
+    """Return doit's settings for the project at `root`."""
+    return {**DOIT_CONFIG, "dep_file": str(find_project(root, os.environ).store_dir / ".doit.json")}
+
+
+def all_tasks(root: Path) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of every recipe of the project at `root`."""
+    context = BuildContext(find_project(root, dict(os.environ)))
+    yield {
+        "basename": "help",
+        "doc": "say what can be built",
+        "actions": [(_say_what_can_be_built, [str(root)])],
+    }
+    yield from stage_groups()
+    yield from tasks(context)
+
+
+def _say_what_can_be_built(root: str) -> None:
+    from ovrecipe.recipe.find import recipe_names
+
+    print("Name what to build, for example 'doit build:NAME' or 'doit build:NAME:VARIANT':")
+    for name in recipe_names(find_project(Path(root), os.environ)):
+        print(f"  doit build:{name}")

@@ -1,0 +1,189 @@
+"""Running one stage: lock, stage, work, publish."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.build.job import Bench, Job
+from ovrecipe.build.process import run_worker
+from ovrecipe.errors import OvrecipeError, StageError
+from ovrecipe.store.key import Key
+
+if TYPE_CHECKING:
+    from ovrecipe.build.context import BuildContext
+    from ovrecipe.build.observer import Observer
+    from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.build.stages.stage import Stage
+    from ovrecipe.store.store import Store
+
+LOG_NAME = "log.txt"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage of one recipe, to be done or found done."""
+
+    context: BuildContext
+    plan: RecipePlan
+    stage: Stage
+    variant: str | None
+
+    @property
+    def title(self) -> str:
+        """How the work is called on screen: `weights smollm2-135m:int4`."""
+        target = self.plan.recipe.name + (f":{self.variant}" if self.variant else "")
+        return f"{self.stage.name} {target}"
+
+    def task_title(self, task: object) -> str:  # noqa: ARG002
+        """Return the title, as doit asks for it."""
+        return self.title
+
+    def key(self) -> Key | None:
+        """Return the wanted key; None while the checkpoint is not pinned."""
+        return self.plan.key(self.stage.name, self.variant)
+
+    def is_done(self) -> bool:
+        """Return whether the wanted artifact is published and usable; a few stats."""
+        key = self.key()
+        return key is not None and _is_usable(self.context.store, key)
+
+    def is_up_to_date(self) -> bool:
+        """Answer doit; what cannot be known is not up to date, and building it says why."""
+        try:
+            return self.is_done()
+        except OvrecipeError:
+            return False
+
+    def do(self, observer: Observer) -> None:
+        """Make the artifact unless it is there; wait while another build is making it.
+
+        Raises:
+            OvrecipeError: the stage failed; nothing was published and its log is kept.
+        """
+        self.plan.resolve()
+        key = self.key()
+        assert key is not None, "resolve() pins the source"
+        store = self.context.store
+        with store.lock(key, waiting=lambda text: observer.waiting(self.title, text)):
+            if self.is_done():
+                return
+            if store.has(key):
+                store.remove(key)
+            _make(self, key, observer)
+
+    def clean(self) -> None:
+        """Remove the artifact, if it is there."""
+        key = self.key()
+        if key is not None and self.context.store.has(key):
+            self.context.store.remove(key)
+            print(f"removed {key}")
+
+
+def _is_usable(store: Store, key: Key) -> bool:
+    """A published artifact is whole; only what it links to may have gone away."""
+    if not store.has(key):
+        return False
+    return key.stage != "source" or all(
+        path.exists() for path in store.artifact_dir(key).rglob("*") if path.is_symlink()
+    )
+
+
+def _make(work: Work, key: Key, observer: Observer) -> None:
+    started = time.monotonic()
+    store = work.context.store
+    observer.started(work.title, work.stage.doing)
+    with store.staging(key) as staging_dir:
+        output_dir = staging_dir / "output"
+        output_dir.mkdir()
+        job = _job(work, output_dir)
+        done = _run(work, job, key, observer)
+        store.publish(
+            key,
+            output_dir,
+            tools=_tools(key),
+            facts=done.get("facts", {}),
+            peak_memory_bytes=done.get("peak_memory_bytes"),
+            seconds=time.monotonic() - started,
+            known_digests=_known_digests(work, job),
+        )
+    observer.finished(work.title, store.manifest(key))
+
+
+def _job(work: Work, output_dir: Path) -> Job:
+    plan, store = work.plan, work.context.store
+    inputs: dict[str, Path] = {}
+    for name in work.stage.inputs(plan.recipe, work.variant):
+        key = plan.key(name, work.variant)
+        assert key is not None
+        if not store.has(key):
+            raise StageError(
+                f"{work.title}: its input {name} is not in the store",
+                remedy=f"run 'ovrecipe build {plan.recipe.name}' to make it again",
+            )
+        inputs[name] = store.artifact_dir(key)
+    return Job(
+        stage=work.stage.name,
+        recipe=plan.recipe,
+        variant=work.variant,
+        inputs=inputs,
+        output_dir=output_dir,
+        pin=plan.pin,
+        plugin_options=work.context.plugins.options,
+        digests_path=work.context.digests_path,
+    )
+
+
+def _run(work: Work, job: Job, key: Key, observer: Observer) -> Mapping[str, Any]:
+    if not work.stage.own_process:
+        bench = Bench(
+            plugins=work.context.plugins, progress=observer.progress(work.title), env=os.environ
+        )
+        return {"facts": work.stage.run(job, bench)}
+    staging_dir = job.output_dir.parent
+    try:
+        return run_worker(job, staging_dir, work.title, observer, work.context.cancelled)
+    except BaseException:
+        log_path = staging_dir / LOG_NAME
+        if log_path.exists() and log_path.stat().st_size:
+            observer.log_kept(work.title, work.context.store.keep_log(log_path, key))
+        raise
+    finally:
+        shutil.rmtree(staging_dir / "tmp", ignore_errors=True)
+
+
+def _tools(key: Key) -> dict[str, str]:
+    """Return the versions in the key, flat, for whoever reads the manifest."""
+    found: dict[str, str] = {}
+    _collect_packages(key.document, found)
+    return found
+
+
+def _collect_packages(value: Any, found: dict[str, str]) -> None:
+    if isinstance(value, Mapping):
+        found.update(value.get("packages") or {})
+        for each in value.values():
+            _collect_packages(each, found)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _collect_packages(each, found)
+
+
+def _known_digests(work: Work, job: Job) -> dict[str, tuple[int, str]]:
+    """Return the digests of files that are links to published ones."""
+    if work.stage.name != "assemble":
+        return {}
+    known: dict[str, tuple[int, str]] = {}
+    for name in ("tokenizer", "weights"):
+        key = work.plan.key(name, work.variant)
+        assert key is not None
+        for path, each in work.context.store.manifest(key).files.items():
+            output = job.output_dir / path
+            if output.exists() and output.samefile(job.inputs[name] / path):
+                known[path] = (each.size_bytes, each.sha256)
+    return known

@@ -1,0 +1,81 @@
+"""What a stage's process is told, and how it is written down for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.roles import Json, Progress
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one stage.
+
+    `inputs` are published artifacts by stage name, `output_dir` the empty folder to fill,
+    `pin` what the source said of the checkpoint's content, `plugin_options` the values of `-p`.
+    """
+
+    stage: str
+    recipe: Recipe
+    variant: str | None
+    inputs: Mapping[str, Path]
+    output_dir: Path
+    pin: Mapping[str, Json]
+    plugin_options: tuple[str, ...]
+    digests_path: Path
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """The checkpoint inside the source artifact."""
+        return self.inputs["source"] / CHECKPOINT
+
+
+#: The folder of a source artifact that holds the checkpoint's files.
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a stage works with besides its job: plugins, progress and the environment."""
+
+    plugins: Plugins
+    progress: Progress
+    env: Mapping[str, str]
+
+
+def write_job(job: Job, path: Path) -> None:
+    """Write a job as JSON, for a process of its own."""
+    document: dict[str, Any] = {
+        "stage": job.stage,
+        "recipe": job.recipe.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        "variant": job.variant,
+        "inputs": {name: str(each) for name, each in job.inputs.items()},
+        "output_dir": str(job.output_dir),
+        "pin": dict(job.pin),
+        "plugin_options": list(job.plugin_options),
+        "digests_path": str(job.digests_path),
+    }
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def read_job(path: Path) -> Job:
+    """Read what `write_job` wrote."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return Job(
+        stage=document["stage"],
+        recipe=Recipe.model_validate_json(json.dumps(document["recipe"])),
+        variant=document["variant"],
+        inputs={name: Path(each) for name, each in document["inputs"].items()},
+        output_dir=Path(document["output_dir"]),
+        pin=document["pin"],
+        plugin_options=tuple(document["plugin_options"]),
+        digests_path=Path(document["digests_path"]),
+    )

@@ -1,0 +1,188 @@
+"""A stage's process, seen from outside: start it, listen to it, end it with all it started."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe import errors
+from ovrecipe.build.job import Job, write_job
+from ovrecipe.errors import OvrecipeError, StageError, StageKilled
+
+if TYPE_CHECKING:
+    from ovrecipe.build.observer import Observer
+
+#: How often memory is sampled and a wish to cancel is looked at, in seconds.
+TICK = 0.1
+#: How long a process may take to end when asked, in seconds.
+GRACE = 5.0
+
+
+def run_worker(
+    job: Job, staging_dir: Path, title: str, observer: Observer, cancelled: Callable[[], bool]
+) -> Mapping[str, Any]:
+    """Run the job in a process group of its own and return its last event.
+
+    The process's TMPDIR lies in the staging folder, so that what it leaves behind goes with it.
+
+    Raises:
+        OvrecipeError: what the stage raised, as it raised it.
+        StageKilled: the process was killed from outside.
+        StageError: the process ended without a word; the message has the end of its log.
+        KeyboardInterrupt: `cancelled` said so; the group is gone.
+    """
+    job_path, log_path = staging_dir / "job.json", staging_dir / "log.txt"
+    write_job(job, job_path)
+    (staging_dir / "tmp").mkdir()
+    with log_path.open("wb") as log, _started(job_path, staging_dir / "tmp", log) as process:
+        watch = _Watch(process, title, observer)
+        last = watch.until_end(cancelled)
+    return _outcome(title, process.returncode, last, watch.peak_bytes, log_path)
+
+
+@contextmanager
+def _started(job_path: Path, tmp_dir: Path, log: Any) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ovrecipe.build.worker", str(job_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env={**os.environ, "TMPDIR": str(tmp_dir), "PYTHONUNBUFFERED": "1"},
+        **_group(),
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _group() -> dict[str, Any]:
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group; what a finished process started ends too."""
+    _signal_group(process, "SIGTERM")
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        _signal_group(process, "SIGKILL")
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+
+
+def _signal_group(process: subprocess.Popen[bytes], name: str) -> None:
+    if sys.platform == "win32":
+        process.kill()
+        return
+    try:
+        os.killpg(process.pid, getattr(signal, name))
+    except ProcessLookupError:
+        return  # the group is gone already, which is what was wanted
+
+
+class _Watch:
+    """Listens to a worker's events and samples its memory until it ends."""
+
+    def __init__(self, process: subprocess.Popen[bytes], title: str, observer: Observer) -> None:
+        self.peak_bytes = 0
+        self._process = process
+        self._title = title
+        self._observer = observer
+        self._progress = observer.progress(title)
+        self._events: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._events.put(json.loads(line))
+        self._events.put(None)
+
+    def until_end(self, cancelled: Callable[[], bool]) -> Mapping[str, Any] | None:
+        """Return the event that said how it ended, or None when there was none."""
+        last: Mapping[str, Any] | None = None
+        memory = _MemorySampler(self._process.pid)
+        while True:
+            if cancelled():
+                raise KeyboardInterrupt
+            self._note_memory(memory)
+            try:
+                event = self._events.get(timeout=TICK)
+            except queue.Empty:
+                continue
+            if event is None:
+                self._process.wait()
+                return last
+            if event["event"] == "progress":
+                self._progress(event["message"], done=event["done"], total=event["total"])
+            else:
+                last = event
+
+    def _note_memory(self, memory: _MemorySampler) -> None:
+        seen = memory.rss_bytes()
+        if seen > self.peak_bytes:
+            self.peak_bytes = seen
+            self._observer.memory(self._title, seen)
+
+
+class _MemorySampler:
+    """Reads the resident size of a process that may end at any moment."""
+
+    def __init__(self, pid: int) -> None:
+        import psutil
+
+        self._gone = (psutil.NoSuchProcess, psutil.AccessDenied)
+        try:
+            self._process = psutil.Process(pid)
+        except self._gone:
+            self._process = None
+
+    def rss_bytes(self) -> int:
+        """Return the resident size in bytes, 0 once the process is gone."""
+        if self._process is None:
+            return 0
+        try:
+            return int(self._process.memory_info().rss)
+        except self._gone:
+            return 0
+
+
+def _outcome(
+    title: str, code: int, last: Mapping[str, Any] | None, peak_bytes: int, log_path: Path
+) -> Mapping[str, Any]:
+    if last is not None and last["event"] == "done" and code == 0:
+        return last
+    if last is not None and last["event"] == "error":
+        kind: type[OvrecipeError] = getattr(errors, last["kind"], StageError)
+        raise kind(f"{title}: {last['message']}", remedy=last["remedy"])
+    peak = f"{peak_bytes / 1e9:.2f} GB"
+    if code == -signal.SIGTERM or code == -9:
+        raise StageKilled(
+            f"{title}: its process was killed (signal {-code}), probably for lack of memory; "
+            f"the largest it was seen is {peak}",
+            remedy="close other programs or take a machine with more memory, then build again: "
+            "finished stages are kept",
+        )
+    raise StageError(
+        f"{title}: its process ended with exit code {code} (peak memory {peak}):\n"
+        + _tail(log_path)
+    )
+
+
+def _tail(log_path: Path, lines: int = 12) -> str:
+    text = log_path.read_text(encoding="utf-8", errors="replace")
+    return "\n".join(f"  | {each}" for each in text.splitlines()[-lines:])

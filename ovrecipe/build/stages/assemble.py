@@ -1,0 +1,143 @@
+"""assemble: the directory that LLMPipeline, OVMS or any OpenVINO program opens by name.
+
+Large files are hard links into the weights and tokenizer artifacts. What the recipe says of
+prompt and generation is written into the files where other programs look for it, so that they
+behave as `ovrecipe run` does.
+"""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree  # noqa: S405 - reads what our own stages wrote
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.build.job import Bench, Job
+from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.hooks.roles import Json
+from ovrecipe.recipe.schema import Prompt, Recipe
+from ovrecipe.store.links import link_file
+from ovrecipe.store.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from ovrecipe.build.plan import RecipePlan
+
+TOKENIZER_XML = "openvino_tokenizer.xml"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+GENERATION_CONFIG = "generation_config.json"
+CHAT_TEMPLATE = "chat_template.jinja"
+#: Files that are written anew, never linked: they carry what the recipe says.
+REWRITTEN = {TOKENIZER_XML, TOKENIZER_CONFIG, GENERATION_CONFIG, CHAT_TEMPLATE}
+
+
+def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
+    """The weights, the tokenizer, and what the recipe says of prompt and generation."""
+    recipe = plan.recipe
+    return {
+        "prompt": recipe.prompt.model_dump(mode="json", exclude_none=True),
+        "generation": recipe.generation_of(str(variant)).model_dump(
+            mode="json", exclude_none=True
+        ),
+    }
+
+
+def run(job: Job, bench: Bench) -> dict[str, Json]:  # noqa: ARG001
+    """Link the large files and write the small ones."""
+    weights_dir, tokenizer_dir = job.inputs["weights"], job.inputs["tokenizer"]
+    links: dict[str, Json] = {}
+    for source_dir in (tokenizer_dir, weights_dir):
+        for path in sorted(source_dir.iterdir()):
+            if path.name not in REWRITTEN | {MANIFEST}:
+                links[path.name] = link_file(path, job.output_dir / path.name)
+    _write_generation_config(job, weights_dir)
+    _write_chat_template(job.recipe.prompt, tokenizer_dir, job.output_dir)
+    return {"links": links}
+
+
+def _write_generation_config(job: Job, weights_dir: Path) -> None:
+    config = _read_json(weights_dir / GENERATION_CONFIG)
+    config.update(generation_document(job.recipe, str(job.variant)))
+    _write_json(job.output_dir / GENERATION_CONFIG, config)
+
+
+def generation_document(recipe: Recipe, variant: str) -> dict[str, Any]:
+    """Return the recipe's generation parameters under the names of generation_config.json."""
+    given = recipe.generation_of(variant).model_dump(mode="json", exclude_none=True)
+    stops = dict.fromkeys((*recipe.prompt.stop, *given.get("stop_strings", ())))
+    return {**given, **({"stop_strings": list(stops)} if stops else {})}
+
+
+def _write_chat_template(prompt: Prompt, tokenizer_dir: Path, output_dir: Path) -> None:
+    template = chat_template_of(prompt, tokenizer_dir)
+    config = _read_json(tokenizer_dir / TOKENIZER_CONFIG)
+    config.pop("chat_template", None)
+    _write_json(output_dir / TOKENIZER_CONFIG, config)
+    if template is not None:
+        (output_dir / CHAT_TEMPLATE).write_text(template, encoding="utf-8")
+    _write_tokenizer_xml(tokenizer_dir / TOKENIZER_XML, output_dir / TOKENIZER_XML, template)
+
+
+def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str | None:
+    """Return the Jinja text that other programs shall use, or None when there is none."""
+    if prompt.template is not None:
+        return jinja_of_instruction_template(prompt)
+    if prompt.chat_template not in {None, "model"}:
+        return prompt.chat_template
+    path = tokenizer_dir / CHAT_TEMPLATE
+    if path.exists():
+        return path.read_text(encoding="utf-8")
+    template = _read_json(tokenizer_dir / TOKENIZER_CONFIG).get("chat_template")
+    return template if isinstance(template, str) else None
+
+
+def jinja_of_instruction_template(prompt: Prompt) -> str:
+    """Return a chat template that renders each user turn as the instruction template does.
+
+    Literals are written so that both Jinja2 and GenAI's engine read them: JSON strings with
+    characters outside ASCII left as they are.
+    """
+    assert prompt.template is not None
+    text = prompt.template.replace("{system}", prompt.system or "")
+    before, _, after = text.partition("{instruction}")
+    after = after.replace("{instruction}", "")
+    literals = [json.dumps(each, ensure_ascii=False) for each in (before, after)]
+    return (
+        "{%- for message in messages -%}"
+        "{%- if message['role'] == 'user' -%}"
+        "{{ " + literals[0] + " + message['content'] + " + literals[1] + " }}"
+        "{%- elif message['role'] == 'assistant' -%}{{ message['content'] }}"
+        "{%- endif -%}{%- endfor -%}"
+    )
+
+
+def _write_tokenizer_xml(source: Path, target: Path, template: str | None) -> None:
+    """Copy the tokenizer's graph with the chat template that it carries replaced.
+
+    GenAI prefers the template inside this file to chat_template.jinja.
+    """
+    tree = ElementTree.parse(source)  # noqa: S314 - written by our own tokenizer stage
+    info = tree.getroot().find("rt_info")
+    if info is not None:
+        for each in [*info.findall("chat_template"), *info.findall("simplified_chat_template")]:
+            info.remove(each)
+        if template is not None:
+            ElementTree.SubElement(info, "chat_template", value=template)
+    tree.write(target, encoding="utf-8", xml_declaration=True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return document if isinstance(document, dict) else {}
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+STAGE = Stage(
+    "assemble", 1, "assembling the model directory", always("weights", "tokenizer"), fields, run,
+    per_variant=True, own_process=False,
+)  # fmt: skip

@@ -1,0 +1,42 @@
+"""conformance: the gate that the converted tokenizer must pass, once per recipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ovrecipe.build.job import Bench, Job
+from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.hooks.roles import Json
+
+if TYPE_CHECKING:
+    from ovrecipe.build.plan import RecipePlan
+
+def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
+    """The recipe's prompt, which is part of what is compared."""
+    return {"prompt": plan.recipe.prompt.model_dump(mode="json", exclude_none=True)}
+
+
+def run(job: Job, bench: Bench) -> dict[str, Json]:
+    """Compare the checkpoint's tokenizer with the converted pair.
+
+    Raises:
+        GateError: they differ; the message shows the first difference.
+    """
+    from ovrecipe.build.probe import probe_prompt
+    from ovrecipe.measure.conformance import compare_tokenizers, require_conformance
+
+    tokenizer_dir = job.inputs["tokenizer"]
+    bench.progress("comparing tokenizers")
+    report = compare_tokenizers(
+        job.checkpoint_dir,
+        tokenizer_dir,
+        prompts=[probe_prompt(job.recipe, tokenizer_dir)],
+        trust_remote_code=job.recipe.model.trust_remote_code,
+    )
+    require_conformance(report)
+    return report.facts()
+
+
+STAGE = Stage(
+    "conformance", 1, "checking the tokenizer", always("source", "tokenizer"), fields, run
+)

@@ -1,0 +1,45 @@
+"""source: the checkpoint at one commit, on this disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ovrecipe.build.job import CHECKPOINT, Bench, Job
+from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.hooks.roles import Json, SourceRequest
+from ovrecipe.recipe.model_id import split_model_id
+from ovrecipe.store.digests import RememberedDigests
+
+if TYPE_CHECKING:
+    from ovrecipe.build.plan import RecipePlan
+
+
+def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
+    """The content that the source vouches for, and what may come with it."""
+    model = plan.recipe.model
+    return {
+        "provider": plan.source.key_fields(),
+        "pin": dict(plan.pin),
+        "trust_remote_code": model.trust_remote_code,
+        "allow_pickle": model.allow_pickle,
+    }
+
+
+def run(job: Job, bench: Bench) -> dict[str, Json]:
+    """Ask the source to fill the folder."""
+    scheme, location = split_model_id(job.recipe.model.id)
+    provider = bench.plugins.provider("source", scheme, job.recipe).provider
+    request = SourceRequest(
+        model=job.recipe.model,
+        location=location,
+        base_dir=job.recipe.base_dir,
+        env=bench.env,
+        digests=RememberedDigests(job.digests_path),
+    )
+    checkpoint_dir = job.output_dir / CHECKPOINT
+    checkpoint_dir.mkdir()
+    provider.fetch(request, job.pin, checkpoint_dir, bench.progress)
+    return {}
+
+
+STAGE = Stage("source", 1, "fetching the checkpoint", always(), fields, run)

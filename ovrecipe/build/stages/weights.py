@@ -1,0 +1,110 @@
+"""weights: one variant's weights, always made from the base IR."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovrecipe.build.job import Bench, Job
+from ovrecipe.build.stages.stage import Stage
+from ovrecipe.hooks.roles import CompressionJob, Json
+from ovrecipe.recipe.compression import CompressionPass, Variant
+from ovrecipe.recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    from ovrecipe.build.plan import RecipePlan
+
+#: The word for "text that the model wrote itself" in `dataset:`.
+GENERATED = "generated"
+
+
+def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:
+    """The base IR; and what calibration text needs to become tokens."""
+    spec = recipe.variants[str(variant)]
+    return ("base", "source", "tokenizer") if reads_text(spec) else ("base",)
+
+
+def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
+    """The passes, and what their data sets say."""
+    spec = plan.recipe.variants[str(variant)]
+    passes = compression_passes(spec)
+    return {
+        "precision": spec.precision,
+        "passes": [_pass_fields(plan, each) for each in passes],
+    }
+
+
+def compression_passes(spec: Variant) -> tuple[CompressionPass, ...]:
+    """Return the passes of a variant; fp16 is a pass of its own kind."""
+    return spec.compression_passes() or (CompressionPass(compressor="fp16"),)
+
+
+def reads_text(spec: Variant) -> bool:
+    """Return whether a pass calibrates on text, and so needs the tokenizer."""
+    return any(each.dataset is not None for each in compression_passes(spec))
+
+
+def _pass_fields(plan: RecipePlan, each: CompressionPass) -> Json:
+    fields = each.model_dump(mode="json", by_alias=True, exclude_none=True)
+    fields["compressor"] = plan.compressor(each.compressor).key_fields()
+    if not fields["options"]:
+        del fields["options"]
+    if each.dataset not in {None, GENERATED}:
+        path = _dataset_path(plan.recipe.base_dir, each)
+        assert path is not None
+        fields["dataset"] = {"sha256": plan.digests.sha256(path)}
+    return dict(fields)
+
+
+def _dataset_path(base_dir: Path, each: CompressionPass) -> Path | None:
+    if each.dataset in {None, GENERATED}:
+        return None
+    return base_dir / Path(str(each.dataset)).expanduser()
+
+
+def run(job: Job, bench: Bench) -> dict[str, Json]:
+    """Run the passes in order, each reading what the one before wrote."""
+    spec = job.recipe.variants[str(job.variant)]
+    passes = compression_passes(spec)
+    input_dir = job.inputs["base"]
+    facts: list[Json] = []
+    for number, each in enumerate(passes, start=1):
+        last = number == len(passes)
+        output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
+        output_dir.mkdir(exist_ok=True)
+        facts.append(_compress(job, bench, each, input_dir, output_dir))
+        input_dir = output_dir
+    for folder in job.output_dir.glob("pass-*"):
+        shutil.rmtree(folder)
+    _copy_configs(job.inputs["base"], job.output_dir)
+    return {"passes": facts}
+
+
+def _copy_configs(base_dir: Path, output_dir: Path) -> None:
+    """Bring along what describes the weights, so that the base may be collected."""
+    for name in ("config.json", "generation_config.json"):
+        if (base_dir / name).exists():
+            shutil.copyfile(base_dir / name, output_dir / name)
+
+
+def _compress(
+    job: Job, bench: Bench, each: CompressionPass, input_dir: Path, output_dir: Path
+) -> dict[str, Json]:
+    compressor = bench.plugins.provider("compressor", each.compressor, job.recipe).provider
+    work = CompressionJob(
+        input_dir=input_dir,
+        base_dir=job.inputs["base"],
+        output_dir=output_dir,
+        tokenizer_dir=job.inputs.get("tokenizer"),
+        checkpoint_dir=job.checkpoint_dir if "source" in job.inputs else None,
+        dataset_path=_dataset_path(job.recipe.base_dir, each),
+        compression=each,
+        precision=job.recipe.variants[str(job.variant)].precision,
+        model=job.recipe.model,
+        progress=bench.progress,
+    )
+    return dict(compressor.compress(work))
+
+
+STAGE = Stage("weights", 1, "compressing the weights", inputs, fields, run, per_variant=True)
