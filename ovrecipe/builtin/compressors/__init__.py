@@ -1,0 +1,1 @@
+"""Compressors that come with ovrecipe."""

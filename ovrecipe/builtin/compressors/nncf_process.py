@@ -1,0 +1,70 @@
+"""What NNCF says while it works: its progress, and the log lines that deserve to be seen.
+
+NNCF offers no callback, so for the time of one call its progress bars report to ours instead of
+drawing themselves. This is the one place that reaches into NNCF; the worker process that it is
+done in ends with the stage.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ovrecipe.hooks.roles import Json, Progress
+    from ovrecipe.recipe.compression import CompressionPass
+
+#: What NNCF logs (level info) when AWQ changed nothing. Source: awq.py of NNCF 3.4.
+AWQ_MATCHED_NOTHING = "No matching patterns were found for applying AWQ"
+
+
+class NncfLog(logging.Handler):
+    """Keeps NNCF's messages."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.messages: list[tuple[int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one message."""
+        self.messages.append((record.levelno, record.getMessage()))
+
+    def facts(self, compression: CompressionPass) -> dict[str, Json]:
+        """Return `warning`: what was asked for and not done, and NNCF's own warnings."""
+        lines = [text for level, text in self.messages if level >= logging.WARNING]
+        if compression.awq and any(AWQ_MATCHED_NOTHING in text for _, text in self.messages):
+            lines.insert(0, "awq matched no layer of this model and changed nothing")
+        return {"warning": "\n".join(lines)} if lines else {}
+
+
+@contextmanager
+def nncf_reports(progress: Progress) -> Iterator[NncfLog]:
+    """Report NNCF's progress to `progress` and collect its messages, until the block ends."""
+    from nncf.common.logging import nncf_logger
+    from nncf.common.logging.track_progress import track
+
+    log = NncfLog()
+    nncf_logger.addHandler(log)
+    drawn = track.__iter__
+    track.__iter__ = lambda bar: reported(bar, progress)
+    try:
+        yield log
+    finally:
+        track.__iter__ = drawn
+        nncf_logger.removeHandler(log)
+
+
+def reported(bar: Any, progress: Progress) -> Iterator[Any]:
+    """Iterate as an NNCF progress bar does; its steps count by weight where it has weights."""
+    weights = bar.weights
+    total = bar.total
+    if total is None and hasattr(bar.sequence, "__len__"):
+        total = len(bar.sequence)
+    done = 0.0
+    progress(bar.description, done=done, total=total)
+    for index, item in enumerate(bar.sequence):
+        yield item
+        done += weights[index] if weights is not None else 1
+        progress(bar.description, done=done, total=total)

@@ -1,0 +1,150 @@
+"""The exporter `optimum`: a transformers checkpoint becomes a stateful base IR.
+
+The IR keeps the checkpoint's own dtype: no FP16 cast, no INT8 for large models, for only weights
+compressed from the native dtype equal those of optimum-cli byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.builtin.foreign import foreign_errors
+from ovrecipe.errors import StageError
+
+if TYPE_CHECKING:
+    from ovrecipe.hooks.roles import Progress
+    from ovrecipe.recipe.schema import Model
+
+TASK = "text-generation-with-past"
+IR_NAME = "openvino_model"
+#: Architectures whose code in transformers differs from their remote code in the cache layout:
+#: the export only fits the former. Source: optimum-intel 2.2, exporters/openvino/__main__.py.
+IN_LIBRARY_ONLY = ("falcon", "mpt", "phi", "phi3")
+#: What the checkpoint's weights were quantized with, for which no base IR in a float dtype exists.
+#: gpt-oss (mxfp4) is not among them: transformers dequantizes it.
+QUANTIZED_BY = ("gptq", "awq", "bitnet", "bitsandbytes", "fp8", "compressed-tensors")
+
+
+class OptimumExporter:
+    """Exports through the parts of optimum-intel that optimum-cli uses."""
+
+    packages = ("optimum-intel", "optimum", "openvino", "transformers", "torch")
+    version = 1
+
+    def export(
+        self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress
+    ) -> None:
+        """Write the IR, config.json and generation_config.json.
+
+        Raises:
+            StageError: optimum-intel cannot export the checkpoint; the message says why.
+        """
+        config = read_config(checkpoint_dir)
+        _refuse_quantized(config)
+        progress("importing torch, transformers and optimum-intel")
+        with foreign_errors("importing the exporter", remedy="pip install 'ovrecipe[build]'"):
+            from optimum.exporters.openvino import convert, model_configs  # noqa: F401
+        name = f"{config.get('model_type', 'unknown')} checkpoint"
+        progress(f"loading the {name}")
+        with foreign_errors(f"loading the {name}", remedy=_loading_remedy(config, model)):
+            torch_model = _loaded(checkpoint_dir, config, model)
+        progress("tracing and converting")
+        with foreign_errors(f"exporting the {name}"):
+            _export(torch_model, output_dir, model)
+        _check_result(output_dir)
+
+
+def read_config(checkpoint_dir: Path) -> dict[str, Any]:
+    """Return the checkpoint's config.json.
+
+    Raises:
+        StageError: it is not there, or is no JSON object.
+    """
+    path = checkpoint_dir / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StageError(f"config.json of the checkpoint cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise StageError("config.json of the checkpoint is not a JSON object")
+    return config
+
+
+def _refuse_quantized(config: Mapping[str, Any]) -> None:
+    quantization = config.get("quantization_config") or {}
+    method = quantization.get("quant_method")
+    if method in QUANTIZED_BY:
+        raise StageError(
+            f"the checkpoint's weights are quantized already ({method})",
+            remedy="name the original checkpoint in model.id; variants are compressed from it",
+        )
+
+
+def _loading_remedy(config: Mapping[str, Any], model: Model) -> str | None:
+    if config.get("auto_map") and not model.trust_remote_code:
+        return (
+            "the checkpoint brings code of its own; read it, and if you trust it say "
+            "'trust_remote_code: true' under model"
+        )
+    return None
+
+
+def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model) -> Any:
+    """Return the torch model in its own dtype, its weights still mapped from the files."""
+    from optimum.exporters.openvino.__main__ import FORCE_ATTN_MODEL_CLASSES
+    from optimum.exporters.tasks import TasksManager
+
+    kind = config.get("model_type")
+    options: dict[str, Any] = {"dtype": "auto", "low_cpu_mem_usage": True}
+    if kind in FORCE_ATTN_MODEL_CLASSES:
+        options["_attn_implementation"] = FORCE_ATTN_MODEL_CLASSES[kind]
+    return TasksManager.get_model_from_task(
+        TASK,
+        str(checkpoint_dir),
+        framework="pt",
+        library_name="transformers",
+        local_files_only=True,
+        trust_remote_code=model.trust_remote_code and kind not in IN_LIBRARY_ONLY,
+        use_safetensors=None if model.allow_pickle else True,
+        **options,
+    )
+
+
+def _export(torch_model: Any, output_dir: Path, model: Model) -> None:
+    import torch
+    from optimum.exporters.openvino.convert import export_from_model
+
+    _skip_second_trace(torch_model.config.model_type)
+    export_from_model(
+        torch_model,
+        output_dir,
+        task=TASK,
+        stateful=True,
+        # An empty list: with None optimum-intel looks for a tokenizer, and makes one up.
+        preprocessors=[],
+        trust_remote_code=model.trust_remote_code,
+        patch_16bit_model=torch_model.dtype in (torch.float16, torch.bfloat16),
+    )
+
+
+def _skip_second_trace(model_type: str) -> None:
+    """Add the architecture to those that optimum-intel does not trace twice.
+
+    The second trace compares itself with the first and changes nothing in it. It takes a third
+    of the export's time; a model that was traced wrongly does not pass the build's check.
+    """
+    convert = sys.modules["optimum.exporters.openvino.utils"]
+    known = getattr(convert, "SKIP_CHECK_TRACE_MODELS", None)
+    if isinstance(known, tuple) and model_type not in known:
+        convert.SKIP_CHECK_TRACE_MODELS = (*known, model_type)  # type: ignore[attr-defined]
+
+
+def _check_result(output_dir: Path) -> None:
+    for suffix in (".xml", ".bin"):
+        path = output_dir / f"{IR_NAME}{suffix}"
+        if not path.exists() or path.stat().st_size == 0:
+            raise StageError(f"optimum-intel ended without an error and without {path.name}")
