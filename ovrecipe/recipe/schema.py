@@ -97,7 +97,33 @@ class Requires(Section):
     """What must be installed for the recipe to mean what it says."""
 
     ovrecipe: NonEmpty | None = None
-    plugins: FrozenMapping[str, str] = Field(default_factory=FrozenDict)
+    plugins: FrozenMapping[NonEmpty, str] = Field(default_factory=FrozenDict)
+
+    @model_validator(mode="after")
+    def _specifiers_can_be_read(self) -> Requires:
+        refuse(_specifier_objections(self))
+        return self
+
+
+def _specifier_objections(requires: Requires) -> Iterator[Objection]:
+    wanted: dict[tuple[str, ...], str] = {("plugins", k): v for k, v in requires.plugins.items()}
+    if requires.ovrecipe is not None:
+        wanted["ovrecipe",] = requires.ovrecipe
+    for keys, specifier in wanted.items():
+        if not _is_specifier(specifier):
+            reason = f"must be versions like '>=1.2,<2', got '{specifier}'"
+            yield Objection(keys, reason)
+
+
+def _is_specifier(text: str) -> bool:
+    # Most recipes require nothing and need not pay for the import.
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        return False
+    return True
 
 
 class Recipe(Section):

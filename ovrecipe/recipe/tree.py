@@ -61,9 +61,22 @@ def place_of(root: Node, loc: Loc, *, of_key: bool = False) -> Place:
         if isinstance(node.content, dict) and step in node.content:
             entry = node.content[str(step)]
             node, place = entry.node, entry.place
-        elif isinstance(node.content, tuple) and isinstance(step, int):
+        elif isinstance(node.content, tuple) and isinstance(step, int) and step < len(node.content):
             node = node.content[step]
             place = node.place
         else:
             return place
     return place if of_key else node.place
+
+
+def is_written(root: Node, loc: Loc) -> bool:
+    """Return whether a file says something at `loc`."""
+    node = root
+    for step in loc:
+        if isinstance(node.content, dict) and step in node.content:
+            node = node.content[str(step)].node
+        elif isinstance(node.content, tuple) and isinstance(step, int) and step < len(node.content):
+            node = node.content[step]
+        else:
+            return False
+    return True

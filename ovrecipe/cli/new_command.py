@@ -1,0 +1,80 @@
+"""`ovrecipe new`: a commented recipe for a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ovrecipe.cli.session import session_of
+from ovrecipe.errors import ProjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def command(
+    ctx: typer.Context,
+    model_id: Annotated[str, typer.Argument(help="Hub id, ./directory, ./file.gguf, dist:...")],
+    *,
+    name: Annotated[str | None, typer.Option(help="Name of the recipe.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a recipe.")] = False,
+) -> None:
+    """Write a commented recipe for a model, with the INT4 values that are known to suit it.
+
+    The values come from optimum-intel's table of tuned models, when it is installed and has the
+    model. Nothing is downloaded.
+
+    Example: ovrecipe new Qwen/Qwen3-8B
+    """
+    from ovrecipe.recipe.draft import draft_name, draft_text
+    from ovrecipe.recipe.find import check_name
+    from ovrecipe.recipe.load import load_recipe_file
+
+    project = session_of(ctx).project
+    name = name or draft_name(model_id)
+    check_name(name)
+    path = project.recipes_dir / f"{name}.yaml"
+    _refuse_to_overwrite(path, force=force)
+    int4, reason = _int4_of(model_id)
+    _write(path, draft_text(model_id, int4, reason))
+    load_recipe_file(path, shown_from=project.root)
+    typer.echo(path)
+    typer.echo(f"{reason}\nnext: ovrecipe build {name}", err=True)
+
+
+def _refuse_to_overwrite(path: Path, *, force: bool) -> None:
+    if path.exists() and not force:
+        raise ProjectError(f"{path} exists", remedy="choose another --name, or give --force")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ProjectError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _int4_of(model_id: str) -> tuple[Mapping[str, Any], str]:
+    """Return the INT4 knobs for a model, and a sentence on where they come from."""
+    from ovrecipe.recipe.draft import GENERAL_INT4, int4_knobs
+
+    tuned, missing = _tuned(model_id)
+    knobs = int4_knobs(tuned) if tuned else {}
+    if knobs:
+        return knobs, "INT4 values from optimum-intel's table of tuned models, found by this name."
+    return GENERAL_INT4, f"General INT4 values: {missing}."
+
+
+def _tuned(model_id: str) -> tuple[Mapping[str, Any] | None, str]:
+    """Return optimum-intel's configuration, or None and why there is none."""
+    from importlib.util import find_spec
+
+    if find_spec("optimum") is None or find_spec("optimum.intel") is None:
+        return None, "optimum-intel is not installed (pip install 'ovrecipe[build]')"
+    typer.echo("asking optimum-intel for tuned values ...", err=True)
+    from optimum.intel.openvino.configuration import get_default_quantization_config
+
+    found = get_default_quantization_config(model_id, weight_format="int4")
+    return found, "optimum-intel has no tuned values for this model"

@@ -1,0 +1,95 @@
+"""`ovrecipe show`: a recipe as it is understood."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ovrecipe.cli.session import session_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ovrecipe.recipe.load import LoadedRecipe
+    from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.recipe.tree import Loc, Node
+
+#: Column in which the origin of a value starts.
+_ORIGIN_COLUMN = 60
+
+
+def command(
+    ctx: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="NAME[:VARIANT]", help="Recipe or variant.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show a recipe as it is understood: every value, and the file and line that it comes from.
+
+    The output is YAML. With a variant, only that variant is shown, with the generation
+    parameters that it really gets.
+
+    Example: ovrecipe show smollm2-135m:int4
+    """
+    from ovrecipe.recipe.find import check_variant, recipe_path, split_target
+    from ovrecipe.recipe.load import load_tree
+
+    name, variant = split_target(target)
+    project = session_of(ctx).project
+    loaded = load_tree(recipe_path(project.recipes_dir, name), shown_from=project.root)
+    if variant is not None:
+        check_variant(loaded.recipe, variant)
+    document = _document(loaded.recipe, variant)
+    if as_json:
+        typer.echo(json.dumps({"name": name, **document}, indent=2))
+        return
+    for line in _yaml_lines(document, loaded):
+        typer.echo(line)
+
+
+def _document(recipe: Recipe, variant: str | None) -> dict[str, Any]:
+    document = recipe.model_dump(mode="json", by_alias=True, exclude={"name", "path"})
+    if variant is not None:
+        document["variants"] = {variant: document["variants"][variant]}
+        generation = recipe.generation_of(variant)
+        document["generation"] = generation.model_dump(mode="json", by_alias=True)
+    return document
+
+
+def _yaml_lines(document: dict[str, Any], loaded: LoadedRecipe) -> Iterator[str]:
+    yield f"# {loaded.recipe.name}"
+    yield from _lines(document, loaded.tree, ())
+
+
+def _lines(value: dict[str, Any], tree: Node, loc: Loc) -> Iterator[str]:
+    """Yield `key: value  # origin` lines; what is unset is left out."""
+    for key, each in value.items():
+        where = (*loc, key)
+        indent = "  " * len(loc)
+        if each in (None, [], {}):
+            continue
+        if isinstance(each, dict):
+            below = list(_lines(each, tree, where))
+            if below:
+                yield f"{indent}{_key(key)}:"
+                yield from below
+        else:
+            line = f"{indent}{_key(key)}: {json.dumps(each, ensure_ascii=False)}"
+            yield f"{line.ljust(_ORIGIN_COLUMN)}  # {_origin(tree, where)}"
+
+
+def _key(key: str) -> str:
+    return (
+        key if key.replace("-", "").replace("_", "").replace(".", "").isalnum() else json.dumps(key)
+    )
+
+
+def _origin(tree: Node, loc: Loc) -> str:
+    from ovrecipe.recipe.tree import is_written, place_of
+
+    if is_written(tree, loc):
+        place = place_of(tree, loc, of_key=True)
+        return f"{place.shown}:{place.line}"
+    return "from the variant's name" if loc[-1] == "precision" else "default"
