@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,20 +109,26 @@ def replace_atomically(path: Path, text: str) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder with everything in it, read-only parts too; it need not exist."""
+    """Remove a folder with everything in it, read-only parts too; it may be gone already."""
     import shutil
 
-    # A read-only folder keeps its entries; the folders below are ours, never a link's target.
+    # A read-only folder keeps its entries; the walk enters no link, so all of them are ours.
     for folder, _, _ in os.walk(path):
-        Path(folder).chmod(0o755)
-    if WINDOWS:
-        shutil.rmtree(path, onerror=_make_writable_and_retry)
-    elif path.is_dir():
-        shutil.rmtree(path)
+        with suppress(FileNotFoundError):
+            Path(folder).chmod(0o755)
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(path, onexc=_removed_otherwise)
+    else:
+        shutil.rmtree(
+            path, onerror=lambda call, name, info: _removed_otherwise(call, name, info[1])
+        )
 
 
-def _make_writable_and_retry(remove: Callable[[str], object], path: str, _info: object) -> None:
-    if not os.path.lexists(path):
+def _removed_otherwise(call: Callable[[str], object], name: str, error: BaseException) -> None:
+    """Accept what somebody else removed first; Windows wants files writable to remove them."""
+    if isinstance(error, FileNotFoundError):
         return
-    Path(path).chmod(0o644)
-    remove(path)
+    if not (WINDOWS and isinstance(error, PermissionError)):
+        raise error
+    Path(name).chmod(0o644)
+    call(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +58,13 @@ def held_if_free(path: Path) -> Iterator[bool]:
         lock.release()
 
 
+def unlink_held(path: Path) -> None:
+    """Remove a lock file while it is held: whoever waits for it notices and makes a new one."""
+    # Windows removes no open file; a lock file that stays is empty and does no harm.
+    with suppress(PermissionError):
+        path.unlink(missing_ok=True)
+
+
 def is_held(path: Path) -> bool:
     """Tell whether somebody holds the lock now."""
     if not path.exists():
@@ -83,6 +90,11 @@ def read_holder(path: Path) -> tuple[int | None, tuple[str, ...]]:
     except (FileNotFoundError, ValueError):
         return None, ()
     return note["pid"], tuple(note["inputs"])
+
+
+def remove_holder(path: Path) -> None:
+    """Remove the note, while the lock is still held."""
+    _holder_path(path).unlink(missing_ok=True)
 
 
 def _holder_path(path: Path) -> Path:

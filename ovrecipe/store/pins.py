@@ -43,15 +43,15 @@ class Pins:
             StoreNotWritable, DiskFull: the disk refused.
         """
         from ovrecipe.store.disk import disk_errors, replace_atomically
-        from ovrecipe.store.locks import held
+        from ovrecipe.store.locks import held, unlink_held
 
         guard = self.lock_path.with_name(f".{self.lock_path.name}.guard")
         with disk_errors(self.lock_path.parent), held(guard):
             pins = _read(self.lock_path)
-            if pins.get((model_id, revision)) == dict(pin):
-                return
-            pins[model_id, revision] = dict(pin)
-            replace_atomically(self.lock_path, _text(pins))
+            if pins.get((model_id, revision)) != dict(pin):
+                pins[model_id, revision] = dict(pin)
+                replace_atomically(self.lock_path, _text(pins))
+            unlink_held(guard)
 
 
 _Pins = dict[tuple[str, str | None], dict[str, "Json"]]

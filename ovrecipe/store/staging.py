@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ovrecipe.store.disk import disk_errors, random_name, remove_tree
-from ovrecipe.store.locks import held, held_if_free
+from ovrecipe.store.locks import held, held_if_free, unlink_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def staging_folder(store: Store, key: Key) -> Iterator[Path]:
             yield folder
         finally:
             remove_tree(folder)
-            _unlink(lock_path(store, folder))
+            unlink_held(lock_path(store, folder))
 
 
 def stagings(store: Store, prefix: str = STAGING_PREFIX) -> list[Path]:
@@ -63,7 +63,7 @@ def remove_if_stale(store: Store, folder: Path) -> bool:
     with held_if_free(path) as free:
         if free:
             _remove_moved(folder, store.root / f"{TRASH_PREFIX}{random_name()}")
-            _unlink(path)
+            unlink_held(path)
     return free
 
 
@@ -72,9 +72,3 @@ def _remove_moved(folder: Path, trash: Path) -> None:
     with suppress(FileNotFoundError):
         folder.rename(trash)
         remove_tree(trash)
-
-
-def _unlink(path: Path) -> None:
-    # Windows removes no open file; a lock file that stays is empty and does no harm.
-    with suppress(PermissionError):
-        path.unlink(missing_ok=True)

@@ -78,7 +78,7 @@ class Store:
                 _write_once(self.root / ".gitignore", "*\n")
                 _write_once(self.root / "CACHEDIR.TAG", CACHEDIR_TAG)
                 probe.touch()
-                probe.unlink()
+                probe.unlink(missing_ok=True)
         except OSError as error:
             raise not_writable(self.root, error) from error
 
@@ -103,13 +103,25 @@ class Store:
         """Return the size of the artifact's own files, as its manifest has it."""
         return self.manifest(key).size_bytes
 
-    def artifacts(self) -> Iterator[tuple[str, str, Path]]:
-        """Yield (stage, sha256, folder) of every published artifact, in a fixed order."""
+    def artifacts(self) -> Iterator[tuple[str, str, Manifest]]:
+        """Yield (stage, sha256, manifest) of every published artifact, in a fixed order.
+
+        Raises:
+            ArtifactCorrupt: a manifest is damaged.
+        """
+        for stage, sha256, folder in self.folders():
+            if (folder / MANIFEST).exists():
+                yield stage, sha256, read_manifest(folder)
+
+    def folders(self) -> Iterator[tuple[str, str, Path]]:
+        """Yield (stage, sha256, folder) of everything in an artifact's place, damaged ones too."""
         if not self.root.is_dir():
             return
         for stage_dir in sorted(self.root.iterdir()):
             if STAGE_NAME.fullmatch(stage_dir.name) and stage_dir.is_dir():
-                yield from _artifacts_of(stage_dir)
+                for each in sorted(stage_dir.iterdir()):
+                    if SHA256.fullmatch(each.name):
+                        yield stage_dir.name, each.name, each
 
     def lock_path(self, stage: str, sha256: str) -> Path:
         """Return the lock file of a key."""
@@ -123,14 +135,17 @@ class Store:
         `waiting` is called once, with a sentence to show, when another build has the lock.
         """
         from ovrecipe.store.disk import disk_errors
-        from ovrecipe.store.locks import held, write_holder
+        from ovrecipe.store.locks import held, remove_holder, write_holder
 
         self.ensure()
         path = self.lock_path(key.stage, key.sha256)
         with held(path, waiting=_announcement(key, path, waiting)):
             with disk_errors(self.root):
                 write_holder(path, key.inputs)
-            yield
+            try:
+                yield
+            finally:
+                remove_holder(path)
 
     @contextmanager
     def staging(self, key: Key) -> Iterator[Path]:
@@ -218,11 +233,17 @@ class Store:
             artifact_dir.rename(trash)
             remove_tree(trash)
 
+    def discard_if_free(self, stage: str, sha256: str) -> bool:
+        """Remove an artifact unless a build has its lock; say whether it was removed."""
+        from ovrecipe.store.locks import held_if_free, unlink_held
 
-def _artifacts_of(stage_dir: Path) -> Iterator[tuple[str, str, Path]]:
-    for each in sorted(stage_dir.iterdir()):
-        if SHA256.fullmatch(each.name) and (each / MANIFEST).exists():
-            yield stage_dir.name, each.name, each
+        self.ensure()
+        lock_path = self.lock_path(stage, sha256)
+        with held_if_free(lock_path) as free:
+            if free:
+                self.discard(stage, sha256)
+                unlink_held(lock_path)
+        return free
 
 
 def _announcement(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import StoreError
 from ovrecipe.store.disk import disk_errors, fsync_dir, random_name
+from ovrecipe.store.roots import register_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,15 +37,21 @@ def set_view(models_dir: Path, name: str, variant: str, artifact_dir: Path) -> P
     with disk_errors(models_dir):
         view.parent.mkdir(parents=True, exist_ok=True)
         _refuse_what_is_not_ours(view)
-        if not _leads_to(view, artifact_dir):
+        if not leads_to(view, artifact_dir):
             _replace(view, artifact_dir)
             fsync_dir(view.parent)
+        register_views(artifact_dir.parent.parent, models_dir)
     return view
 
 
 def view_target(models_dir: Path, name: str, variant: str) -> Path | None:
     """Return the artifact's folder that a view leads to; None when there is none or it is gone."""
     return _target(models_dir / name / variant)
+
+
+def leads_to(view: Path, artifact_dir: Path) -> bool:
+    """Tell whether a view leads to that very folder, by whatever names both are reached."""
+    return is_link(view) and os.path.realpath(view) == os.path.realpath(artifact_dir)
 
 
 def remove_view(models_dir: Path, name: str, variant: str) -> bool:
@@ -90,10 +97,6 @@ def _target(view: Path) -> Path | None:
         return None
     target = Path(os.path.realpath(view))
     return target if target.is_dir() else None
-
-
-def _leads_to(view: Path, artifact_dir: Path) -> bool:
-    return is_link(view) and os.path.realpath(view) == os.path.realpath(artifact_dir)
 
 
 def _refuse_what_is_not_ours(view: Path) -> None:

@@ -1,0 +1,191 @@
+"""Removing what nothing needs: reachability from the named views and the recipes' plans."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ovrecipe.errors import NotBuilt
+from ovrecipe.store.digests import RememberedDigests
+from ovrecipe.store.disk import disk_errors, remove_tree
+from ovrecipe.store.locks import is_held, read_holder
+from ovrecipe.store.manifest import SHA256, read_manifest
+from ovrecipe.store.publish import files_below
+from ovrecipe.store.roots import registered_views
+from ovrecipe.store.staging import TRASH_PREFIX, is_stale, remove_if_stale, stagings
+from ovrecipe.store.views import views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
+
+    from ovrecipe.store.store import Store
+
+#: Stages that are read only to build something else and are not shared with what is kept.
+INTERMEDIATE_STAGES = ("source", "base")
+LOG_AGE = timedelta(days=30)
+LEFTOVERS = (TRASH_PREFIX, ".probe-", ".digests.json.")
+Kind: TypeAlias = Literal["artifact", "staging", "cache", "log", "leftover"]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One thing to remove; `name` is its path in the store."""
+
+    kind: Kind
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class GcPlan:
+    """What `collect` would remove, what it frees, and how many artifacts stay.
+
+    `freed_bytes` counts a file once however many names it has, and only when all of them go;
+    so it can be less than the sum of the sizes.
+    """
+
+    removals: tuple[Removal, ...]
+    freed_bytes: int
+    kept: int
+
+
+def viewed(store: Store, *models_dirs: Path) -> set[str]:
+    """Return the sha256 of what views lead to, in any project known, and of its gates' results.
+
+    A gate is a stage that reads an artifact and is read by none, so no input leads to it.
+    """
+    folders = {*models_dirs, *registered_views(store.root)}
+    targets = [view.target for folder in folders for view in views(folder)]
+    root = store.root.resolve()
+    shown = {
+        each.name
+        for each in targets
+        if each is not None and each.parent.parent == root and SHA256.fullmatch(each.name)
+    }
+    gates = {sha256 for _, sha256, each in store.artifacts() if shown.intersection(each.inputs)}
+    return shown | gates
+
+
+def plan_gc(store: Store, roots: Collection[str], *, drop_stages: Collection[str] = ()) -> GcPlan:
+    """Return what is not reachable from `roots` (sha256 of keys) or from a running build.
+
+    A manifest's key names the inputs it was made from, so the intermediates of what is kept are
+    kept as well, unless their stage is in `drop_stages`, which is stronger than a root.
+
+    Raises:
+        ArtifactCorrupt: a reachable artifact's manifest is damaged, so its inputs are unknown.
+    """
+    folders = {sha256: folder for _, sha256, folder in store.folders()}
+    in_use = set(inputs_in_use(store))
+    reachable = reachable_from({*roots, *in_use}, folders)
+    kept = {
+        each for each in reachable if each in in_use or folders[each].parent.name not in drop_stages
+    }
+    doomed = list(_doomed(store, folders, kept))
+    return GcPlan(
+        removals=tuple(_removal(store, kind, path) for kind, path in doomed),
+        freed_bytes=freed_bytes(path for _, path in doomed),
+        kept=len(kept),
+    )
+
+
+def collect(store: Store, plan: GcPlan) -> GcPlan:
+    """Remove what the plan names and return what was removed; what a build took since stays."""
+    done = [each for each in plan.removals if _removed(store, each)]
+    if store.digests_path.exists():
+        RememberedDigests(store.digests_path).forget_missing()
+    skipped = len(plan.removals) - len(done)
+    return GcPlan(tuple(done), plan.freed_bytes if not skipped else 0, plan.kept + skipped)
+
+
+def recorded_inputs(folder: Path) -> tuple[str, ...]:
+    """Return what an artifact was made from; nothing when its manifest is missing.
+
+    Raises:
+        ArtifactCorrupt: the manifest is damaged.
+    """
+    try:
+        return read_manifest(folder).inputs
+    except NotBuilt:
+        return ()
+
+
+def reachable_from(
+    roots: Collection[str],
+    folders: dict[str, Path],
+    *,
+    inputs: Callable[[Path], Collection[str]] = recorded_inputs,
+) -> set[str]:
+    """Return the artifacts that are there and are roots, or inputs of one, however far."""
+    found: set[str] = set()
+    waiting = [each for each in roots if each in folders]
+    while waiting:
+        sha256 = waiting.pop()
+        if sha256 not in found:
+            found.add(sha256)
+            waiting += [each for each in inputs(folders[sha256]) if each in folders]
+    return found
+
+
+def inputs_in_use(store: Store) -> Iterator[str]:
+    """Yield the sha256 of what running builds make and read, as noted beside their locks."""
+    if not store.locks_dir.is_dir():
+        return
+    for holder in sorted(store.locks_dir.glob("*.holder")):
+        lock_path = holder.with_suffix(".lock")
+        if is_held(lock_path):
+            yield holder.stem.rpartition("-")[2]
+            yield from read_holder(lock_path)[1]
+
+
+def freed_bytes(paths: Iterator[Path]) -> int:
+    """Return what removing these files and folders gives back to the disk."""
+    names: Counter[tuple[int, int]] = Counter()
+    stats = {}
+    for path in paths:
+        for each in files_below(path) if path.is_dir() else [path]:
+            found = each.lstat()
+            names[found.st_dev, found.st_ino] += 1
+            stats[found.st_dev, found.st_ino] = found
+    return sum(stats[each].st_size for each in names if names[each] >= stats[each].st_nlink)
+
+
+def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[tuple[Kind, Path]]:
+    if not store.root.is_dir():
+        return
+    yield from (("artifact", path) for sha256, path in folders.items() if sha256 not in kept)
+    yield from (("staging", path) for path in stagings(store) if is_stale(store, path))
+    yield from (("cache", path) for path in _inside(store.cache_dir("x").parent)
+                if path.name not in kept)  # fmt: skip
+    oldest = (store.clock() - LOG_AGE).timestamp()
+    yield from (("log", path) for path in _inside(store.logs_dir) if path.stat().st_mtime < oldest)
+    yield from (
+        ("leftover", path) for path in _inside(store.root) if path.name.startswith(LEFTOVERS)
+    )
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _removal(store: Store, kind: Kind, path: Path) -> Removal:
+    files = files_below(path) if path.is_dir() else iter([path])
+    size_bytes = sum(each.lstat().st_size for each in files)
+    return Removal(kind, path.relative_to(store.root).as_posix(), size_bytes)
+
+
+def _removed(store: Store, removal: Removal) -> bool:
+    path = store.root / removal.name
+    if removal.kind == "staging":
+        return remove_if_stale(store, path)
+    if removal.kind == "artifact":
+        return store.discard_if_free(path.parent.name, path.name)
+    with disk_errors(store.root):
+        if path.is_dir():
+            remove_tree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return True

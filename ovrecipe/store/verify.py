@@ -1,0 +1,99 @@
+"""Reading every byte of artifacts again and comparing with their manifests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ovrecipe.errors import ArtifactCorrupt, NotBuilt
+from ovrecipe.store.digests import sha256_of
+from ovrecipe.store.manifest import MANIFEST, FileEntry, Manifest, key_sha256, read_manifest
+from ovrecipe.store.publish import files_below
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from ovrecipe.hooks.roles import Progress
+    from ovrecipe.store.store import Store
+
+
+class Problem(NamedTuple):
+    """What is wrong with an artifact; `file` is None when it is the artifact as a whole."""
+
+    stage: str
+    sha256: str
+    file: str | None
+    message: str
+
+
+def readable_inputs(folder: Path) -> tuple[str, ...]:
+    """Return what an artifact was made from, as far as its manifest can be read."""
+    try:
+        return read_manifest(folder).inputs
+    except (NotBuilt, ArtifactCorrupt):
+        return ()  # the problem itself is reported by `verify`
+
+
+def verify(
+    store: Store, shas: Collection[str] | None = None, *, progress: Progress | None = None
+) -> list[Problem]:
+    """Return every difference between artifacts and their manifests; `shas` None means all.
+
+    Raises:
+        OSError: a file cannot be read at all, which is the disk's problem, not the artifact's.
+    """
+    chosen = [each for each in store.folders() if shas is None or each[1] in shas]
+    problems: list[Problem] = []
+    for index, (stage, sha256, folder) in enumerate(chosen):
+        if progress is not None:
+            progress(f"{stage} {sha256[:12]}", done=index, total=len(chosen))
+        problems += [
+            Problem(stage, sha256, file, message) for file, message in _problems(sha256, folder)
+        ]
+    return problems
+
+
+def _problems(sha256: str, folder: Path) -> Iterator[tuple[str | None, str]]:
+    try:
+        manifest = read_manifest(folder)
+    except NotBuilt:
+        yield None, f"{MANIFEST} is missing"
+        return
+    except ArtifactCorrupt as error:
+        yield None, error.message.removeprefix(f"{folder}/")
+        return
+    yield from _key_problems(sha256, folder, manifest)
+    yield from _file_problems(folder, manifest)
+
+
+def _key_problems(
+    sha256: str, folder: Path, manifest: Manifest
+) -> Iterator[tuple[str | None, str]]:
+    if (manifest.stage, manifest.sha256) != (folder.parent.name, sha256):
+        yield None, f"{MANIFEST} belongs to {manifest.stage} {manifest.short}"
+    elif key_sha256(manifest) != sha256:
+        yield None, f"the key in {MANIFEST} is not the one the artifact was built for"
+
+
+def _file_problems(folder: Path, manifest: Manifest) -> Iterator[tuple[str | None, str]]:
+    present = {each.relative_to(folder).as_posix(): each for each in files_below(folder)}
+    for name in sorted(set(present) - set(manifest.files) - {MANIFEST}):
+        yield name, "is not in the manifest"
+    for name, entry in manifest.files.items():
+        message = _problem(present[name], entry) if name in present else "is missing"
+        if message is not None:
+            yield name, message
+
+
+def _problem(path: Path, entry: FileEntry) -> str | None:
+    if path.is_symlink() != entry.link:
+        return "was a link and is a file" if entry.link else "was a file and is a link"
+    if not path.is_file():
+        return f"links to {path.readlink()}, which is gone"
+    where = f"the file it links to, {path.readlink()}, " if entry.link else ""
+    size_bytes = path.stat().st_size
+    if size_bytes != entry.size_bytes:
+        return f"{where}has {size_bytes} bytes, and had {entry.size_bytes}"
+    if sha256_of(path) != entry.sha256:
+        return f"{where}has other bytes than when it was made"
+    return None
