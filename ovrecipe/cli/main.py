@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from typer.core import TyperGroup
 
 from ovrecipe import __version__
 from ovrecipe.cli.failures import exit_code_of
+from ovrecipe.cli.from_plugins import announced
 from ovrecipe.cli.session import Session
 
 #: Commands in the order in which a user meets them; each is a module of this package whose
@@ -20,25 +22,37 @@ from ovrecipe.cli.session import Session
 COMMANDS = (
     "list", "show", "validate", "new", "init", "schema",
     "build", "why", "sizes", "verify", "gc",
-    "run", "chat", "devices", "plugins",
+    "run", "chat", "devices", "plugins", "new-plugin",
 )  # fmt: skip
 
 
 class LazyCommands(TyperGroup):
-    """A group that imports a command's module when the command is asked for."""
+    """A group that imports a command's module when the command is asked for.
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """Return the names in the order of COMMANDS."""
-        return list(COMMANDS)
+    Commands of plugins come after the built-in ones and cannot replace them.
+    """
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """Import and return one command."""
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the built-in names in the order of COMMANDS, then those of plugins."""
+        others = announced(os.environ, ctx.params.get("plugin") or ())
+        return [*COMMANDS, *(name for name in others if name not in COMMANDS)]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """Import and return one command; a plugin's is imported when it runs."""
         if cmd_name not in COMMANDS:
-            return None
-        module = import_module(f"ovrecipe.cli.{cmd_name}_command")
+            return announced(os.environ, ctx.params.get("plugin") or ()).get(cmd_name)
+        module = import_module(f"ovrecipe.cli.{cmd_name.replace('-', '_')}_command")
         single = typer.Typer(add_completion=False)
         single.command(cmd_name)(module.command)
         return typer.main.get_command(single)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """Return the command that is called, or fail with the closest name."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            close = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
 
 ProjectOption = Annotated[
@@ -50,16 +64,25 @@ PluginOption = Annotated[
 ]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ovrecipe {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+]
+
+
 def root(
     ctx: typer.Context,
     project: ProjectOption = None,
     plugin: PluginOption = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: VersionOption = False,  # noqa: ARG001 - typer calls back and ends the program
 ) -> None:
     """Turn a language model into a checked, fast OpenVINO model, and run it."""
-    if version:
-        typer.echo(f"ovrecipe {__version__}")
-        raise typer.Exit
     env = dict(os.environ)
     if project is not None:
         env["OVRECIPE_PROJECT"] = str(project)
@@ -68,10 +91,14 @@ def root(
 
 def application() -> Any:
     """Return the click command behind `ovrecipe`."""
-    app = typer.Typer(cls=LazyCommands, name="ovrecipe", no_args_is_help=True, add_completion=False)
-
+    app = typer.Typer(
+        cls=LazyCommands,
+        name="ovrecipe",
+        no_args_is_help=True,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
     app.callback()(root)
-
     return typer.main.get_command(app)
 
 

@@ -58,14 +58,14 @@ class PluginFacts:
         }
 
 
-def plugin_facts(plugins: Plugins) -> list[PluginFacts]:
+def plugin_facts(plugins: Plugins, *, builtin_commands: Sequence[str]) -> list[PluginFacts]:
     """Return facts of every plugin; imports all that are not skipped.
 
-    Names that two plugins list are a problem of both.
+    Names that two plugins list are a problem of both, a command that is built in of the plugin.
     """
     sources = (plugins.builtin, *plugins.named, *plugins.installed)
     facts = [_facts(plugins, source) for source in sources]
-    _add_commands(facts, plugins)
+    _add_commands(facts, plugins, builtin_commands)
     _add_conflicts(facts)
     return facts
 
@@ -96,14 +96,20 @@ def _providers(plugins: Plugins, plugin: LoadedPlugin) -> dict[Role, tuple[str, 
     return {role: names for role, names in listed.items() if names}
 
 
-def _add_commands(facts: list[PluginFacts], plugins: Plugins) -> None:
+def _add_commands(facts: list[PluginFacts], plugins: Plugins, builtin: Sequence[str]) -> None:
     """Put each command to the plugin of its distribution; one without hooks gets its own line."""
+    by_name: dict[str, list[PluginFacts]] = defaultdict(list)
     for command in plugins.commands:
         own = [each for each in facts if each.source.distribution == command.distribution]
         if not own or command.distribution is None:
             own = [PluginFacts(command, "loaded")]
             facts.extend(own)
         own[0].commands = (*own[0].commands, command.name)
+        by_name[command.name].append(own[0])
+        if command.name in builtin:
+            own[0].problems.append(f"the command {command.name!r} is built in; rename it")
+    for name, claimants in by_name.items():
+        _add_conflict(f"command {name!r}", claimants)
 
 
 def _add_conflicts(facts: Sequence[PluginFacts]) -> None:
@@ -113,6 +119,10 @@ def _add_conflicts(facts: Sequence[PluginFacts]) -> None:
             for name in names:
                 claims[role, name].append(each)
     for (role, name), claimants in claims.items():
-        for each in claimants if len(claimants) > 1 else ():
-            others = " and ".join(str(other.source) for other in claimants if other is not each)
-            each.problems.append(f"the {role.replace('_', ' ')} {name!r} is also of {others}")
+        _add_conflict(f"{role.replace('_', ' ')} {name!r}", claimants)
+
+
+def _add_conflict(what: str, claimants: Sequence[PluginFacts]) -> None:
+    for each in claimants if len(claimants) > 1 else ():
+        others = " and ".join(str(other.source) for other in claimants if other is not each)
+        each.problems.append(f"the {what} is also of {others}")

@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ovrecipe.errors import PluginError
 from ovrecipe.hooks.checks import HookError, read_hooks, requirement_problem
 from ovrecipe.hooks.markers import PROJECT
 
@@ -145,6 +146,22 @@ def load_one(
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any error of theirs is listed
         return failed(source, clock() - start, one_line(error), raised=error)
     return LoadedPlugin(source, clock() - start, hooks=hooks)
+
+
+def load_object(source: PluginSource, what: str) -> object:
+    """Import what an entry point names.
+
+    Raises:
+        PluginError: it does not load.
+    """
+    who = f"the {what} of {source.distribution} {source.version}"
+    try:
+        return source.load()
+    except (Exception, SystemExit) as error:
+        loaded = failed(source, 0.0, one_line(error), raised=error)
+        raise PluginError(
+            f"{who} failed to load: {loaded.failure}", remedy=loaded.remedy
+        ) from error
 
 
 def failed(
