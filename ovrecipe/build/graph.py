@@ -89,9 +89,14 @@ class _Refusal:
         raise self.error
 
 
-def tasks(context: BuildContext, observer: Observer | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the tasks of every recipe; a broken recipe becomes a task that says what is wrong."""
-    for name in recipe_names(context.project):
+def tasks(
+    context: BuildContext, observer: Observer | None = None, *, only: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of every recipe, or of one.
+
+    A broken recipe becomes a task that says what is wrong with it when it is asked for.
+    """
+    for name in recipe_names(context.project) if only is None else [only]:
         try:
             plan = context.plan(name)
         except OvrecipeError as error:

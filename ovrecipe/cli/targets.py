@@ -1,0 +1,29 @@
+"""What the words `NAME` and `NAME:VARIANT` of a command line mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ovrecipe.build.run import Target
+from ovrecipe.recipe.find import check_variant, split_target
+
+if TYPE_CHECKING:
+    from ovrecipe.cli.session import Session
+
+
+def targets_of(session: Session, words: Sequence[str]) -> tuple[Target, ...]:
+    """Return the variants that the words name: all but the optional ones for a bare name.
+
+    Raises:
+        RecipeError: a recipe or a variant does not exist; checked for all words before any work.
+    """
+    found: dict[Target, None] = {}
+    for word in words:
+        name, variant = split_target(word)
+        recipe = session.recipe(name)
+        if variant is not None:
+            check_variant(recipe, variant)
+        for each in recipe.default_variants() if variant is None else (variant,):
+            found[Target(name, each)] = None
+    return tuple(found)
