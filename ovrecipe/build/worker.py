@@ -36,7 +36,10 @@ class Events:
         self, message: str, *, done: float | None = None, total: float | None = None
     ) -> None:
         """Report progress; this is what stages and providers are given."""
-        self.send("progress", message=message, done=done, total=total)
+        # Libraries count in numpy's integers, which JSON does not take.
+        numbers = {"done": done, "total": total}
+        plain = {name: None if each is None else float(each) for name, each in numbers.items()}
+        self.send("progress", message=message, **plain)
 
 
 def claim_stdout() -> Events:
