@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pluggy import HookImpl
 
-Origin: TypeAlias = Literal["built-in", "entry point", "file", "module"]
+Origin: TypeAlias = Literal["built-in", "entry point", "file", "module", "object"]
 #: Returns the entry points of a group.
 EntryPointFinder: TypeAlias = Callable[[str], Iterable[EntryPoint]]
 
@@ -46,12 +46,19 @@ class PluginSource:
     def content_digest(self) -> str:
         """Return what stands for a version where there is none: the digest of the code's file."""
         import hashlib
+
+        path = self._code_path()
+        if path is None:
+            return "unknown"
+        return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def _code_path(self) -> Path | None:
         from importlib.util import find_spec
 
-        spec = None if self.origin == "file" else find_spec(self.location)
-        path = self.location if spec is None else spec.origin
-        assert path is not None, "a plugin that answered has a file"
-        return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        if self.origin == "file":
+            return Path(self.location)
+        spec = find_spec(self.location) if self.origin == "module" else None
+        return Path(spec.origin) if spec is not None and spec.origin else None
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,12 @@ def named_source(option: str) -> PluginSource:
         return PluginSource(path.stem, "file", str(path), load=lambda: _import_file(path))
     entry = EntryPoint(name=option, value=option, group=PROJECT)
     return PluginSource(option, "module", option, load=entry.load)
+
+
+def object_source(plugin: object) -> PluginSource:
+    """Return a plugin that is imported already, as tests have it."""
+    name = getattr(plugin, "__name__", type(plugin).__name__)
+    return PluginSource(name, "object", name, load=lambda: plugin)
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -66,10 +66,17 @@ def load_plugins(
 
 
 class Plugins:
-    """The built-in plugin, those named with `-p`, and the installed ones."""
+    """The built-in plugin, those named with `-p` (or by a test), and the installed ones."""
 
-    def __init__(self, selection: Selection, *, find: EntryPointFinder) -> None:
+    def __init__(
+        self,
+        selection: Selection,
+        *,
+        find: EntryPointFinder = installed_entry_points,
+        named: Sequence[PluginSource] = (),
+    ) -> None:
         self.selection = selection
+        self.named = (*map(named_source, selection.named), *named)
         self._find = find
         self._loaded: dict[PluginSource, LoadedPlugin] = {}
         self._package_versions = PackageVersions()
@@ -78,11 +85,6 @@ class Plugins:
     def builtin(self) -> PluginSource:
         """The plugin that ovrecipe itself is."""
         return builtin_source(__version__)
-
-    @cached_property
-    def named(self) -> tuple[PluginSource, ...]:
-        """The plugins of `-p`, in the order given."""
-        return tuple(named_source(each) for each in self.selection.named)
 
     @cached_property
     def installed(self) -> tuple[PluginSource, ...]:
