@@ -1,3 +1,67 @@
-"""From a recipe file to a checked, fast OpenVINO language model that answers."""
+"""From a recipe file to a checked, fast OpenVINO language model that answers.
+
+    import ovrecipe
+
+    with ovrecipe.load("smollm2-135m:int4") as model:
+        print(model.generate("What is the capital of France?", greedy=True).text)
+
+The names below are all that other programs and plugins need; importing this module is cheap,
+and each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ovrecipe.errors import OvrecipeError as OvrecipeError
+    from ovrecipe.hooks.markers import hookimpl as hookimpl
+    from ovrecipe.recipe.project import Project as Project
+    from ovrecipe.recipe.project import find_project as find_project
+    from ovrecipe.run.chat import Chat as Chat
+    from ovrecipe.run.generation import Generation as Generation
+    from ovrecipe.run.load import load as load
+    from ovrecipe.run.result import GenerationResult as GenerationResult
+    from ovrecipe.run.result import Metrics as Metrics
+    from ovrecipe.run.runner import Runner as Runner
 
 __version__ = "0.1.0"
+
+#: Where each public name lives.
+_HOMES = {
+    "load": "ovrecipe.run.load",
+    "Runner": "ovrecipe.run.runner",
+    "Generation": "ovrecipe.run.generation",
+    "GenerationResult": "ovrecipe.run.result",
+    "Metrics": "ovrecipe.run.result",
+    "Chat": "ovrecipe.run.chat",
+    "OvrecipeError": "ovrecipe.errors",
+    "hookimpl": "ovrecipe.hooks.markers",
+    "Project": "ovrecipe.recipe.project",
+    "find_project": "ovrecipe.recipe.project",
+}
+
+__all__ = [
+    "Chat",
+    "Generation",
+    "GenerationResult",
+    "Metrics",
+    "OvrecipeError",
+    "Project",
+    "Runner",
+    "__version__",
+    "find_project",
+    "hookimpl",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ovrecipe' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

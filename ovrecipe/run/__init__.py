@@ -1,1 +1,5 @@
-"""Running: from an instruction to shown text."""
+"""From a built variant to an answer: prompt, pipeline, stream, filters, metrics.
+
+`ovrecipe.load` is the door; `model.Runner` is what stands behind it. Nothing in this package
+imports OpenVINO before a model is loaded, and `pipeline.Pipeline` is all the rest knows of it.
+"""

@@ -9,16 +9,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ovrecipe.testing.filters import assert_chunk_invariant as assert_chunk_invariant
+    from ovrecipe.testing.filters import filtered as filtered
+    from ovrecipe.testing.frontends import FakeGeneration as FakeGeneration
+    from ovrecipe.testing.frontends import Shown as Shown
+    from ovrecipe.testing.frontends import shown as shown
+    from ovrecipe.testing.pipeline import FakePipeline as FakePipeline
     from ovrecipe.testing.plugins import assert_plugin_conforms as assert_plugin_conforms
     from ovrecipe.testing.plugins import plugins_with as plugins_with
 
 #: Where each public name lives.
 _HOMES = {
+    "FakeGeneration": "ovrecipe.testing.frontends",
+    "FakePipeline": "ovrecipe.testing.pipeline",
+    "Shown": "ovrecipe.testing.frontends",
+    "assert_chunk_invariant": "ovrecipe.testing.filters",
     "assert_plugin_conforms": "ovrecipe.testing.plugins",
+    "filtered": "ovrecipe.testing.filters",
     "plugins_with": "ovrecipe.testing.plugins",
+    "shown": "ovrecipe.testing.frontends",
 }
 
-__all__ = ["assert_plugin_conforms", "plugins_with"]
+__all__ = [
+    "FakeGeneration",
+    "FakePipeline",
+    "Shown",
+    "assert_chunk_invariant",
+    "assert_plugin_conforms",
+    "filtered",
+    "plugins_with",
+    "shown",
+]
 
 
 def __getattr__(name: str) -> Any:

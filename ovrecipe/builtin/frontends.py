@@ -1,0 +1,80 @@
+"""The built-in frontends: how an answer reaches a user or a program."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from ovrecipe.hooks.roles import Console, ShownGeneration
+
+
+class ConsoleFrontend:
+    """Text as it comes, closed by a new line, as every text that other tools read."""
+
+    def show(self, generation: ShownGeneration, console: Console) -> None:
+        """Write each segment at once; with `stats`, one line about it on the other stream."""
+        last = ""
+        for segment in generation:
+            _write(console.out, segment)
+            last = segment
+        if not last.endswith("\n"):
+            _write(console.out, "\n")
+        _write_stats(generation, console)
+
+
+class QuietFrontend:
+    """Only the whole text, when it is whole."""
+
+    def show(self, generation: ShownGeneration, console: Console) -> None:
+        """Write nothing at all when the generation fails half-way."""
+        text = "".join(generation)
+        _write(console.out, text if text.endswith("\n") else text + "\n")
+        _write_stats(generation, console)
+
+
+class JsonlFrontend:
+    """One JSON object a line: `{"event": "segment", "text"}`, then `{"event": "result", ...}`.
+
+    A stream without the result was cut by an error, which is on the other stream.
+    """
+
+    def show(self, generation: ShownGeneration, console: Console) -> None:
+        """Write and flush each line, for readers that wait for it."""
+        for segment in generation:
+            _write_line(console.out, {"event": "segment", "text": segment})
+        _write_line(console.out, {"event": "result", **generation.result.as_json()})
+        _write_stats(generation, console)
+
+
+def stats_line(result: Any) -> str:
+    """Return a `GenerationResult` as one line for people."""
+    tokens = result.generated_tokens
+    parts = [f"{result.finish_reason} after {'?' if tokens is None else tokens} tokens"]
+    if result.metrics is not None:
+        parts.append(f"first token {result.metrics.ttft_ms:.0f} ms")
+        if result.metrics.tpot_ms is not None:
+            parts.append(f"then {result.metrics.tpot_ms:.1f} ms per token")
+            parts.append(f"{result.metrics.throughput:.1f} tokens/s")
+    parts.append(f"prompt {result.prompt_tokens} tokens")
+    return f"[{', '.join(parts)}, on {result.device}]"
+
+
+def _write_stats(generation: ShownGeneration, console: Console) -> None:
+    if console.stats:
+        _write(console.err, stats_line(generation.result) + "\n")
+
+
+def _write_line(stream: TextIO, event: dict[str, Any]) -> None:
+    # ASCII, so that no terminal's or pipe's encoding can spoil it.
+    _write(stream, json.dumps(event) + "\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write and flush; what the stream's encoding cannot say becomes a question mark."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()

@@ -1,0 +1,61 @@
+"""`ovrecipe chat`: a conversation on a terminal, or through a pipe."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ovrecipe.cli import generation_options as options
+from ovrecipe.cli.run_command import frontend_of, opened
+from ovrecipe.cli.session import session_of
+
+if TYPE_CHECKING:
+    import typer
+
+
+def command(
+    ctx: typer.Context,
+    target: options.Target,
+    *,
+    device: options.DeviceName = "CPU",
+    system: options.System = None,
+    greedy: options.Greedy = False,
+    seed: options.Seed = None,
+    max_new_tokens: options.MaxNewTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    more: options.More = None,
+    frontend: options.FrontendName = "console",
+    stats: options.Stats = False,
+) -> None:
+    """Talk with a model that remembers what was said.
+
+    Ctrl-C stops an answer, Ctrl-D leaves; /help lists what else can be typed. From a pipe each
+    line is one instruction.
+
+    Example: ovrecipe chat smollm2-135m:int4
+    """
+    from ovrecipe.cli.chat_loop import ChatLoop, lines_of
+    from ovrecipe.hooks.roles import ChatFrontend, Console
+
+    session = session_of(ctx)
+    generation = options.generation_of(
+        more,
+        greedy=greedy,
+        rng_seed=seed,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+    )
+    shown_by = frontend_of(session, target, frontend)
+    console = Console(out=sys.stdout, err=sys.stderr, stats=stats)
+    with opened(session, target, device=device, warm_up=True) as runner:
+        chat = runner.chat(system)
+        if isinstance(shown_by, ChatFrontend):
+            shown_by.chat(chat, console)
+            return
+        interactive = sys.stdin.isatty()
+        loop = ChatLoop(chat, shown_by, console, generation=generation, interactive=interactive)
+        loop.run(lines_of(sys.stdin))

@@ -1,0 +1,90 @@
+"""Which artifact a name means, and what its files say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ovrecipe.errors import NotBuilt
+from ovrecipe.store.store import Store
+from ovrecipe.store.views import view_target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ovrecipe.recipe.project import Project
+    from ovrecipe.recipe.schema import Recipe
+
+#: The variant that is run when none is named and it is built.
+PREFERRED = "int4"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A built variant; `model_dir` is what `LLMPipeline` opens."""
+
+    name: str
+    variant: str
+    model_dir: Path
+    store_dir: Path
+
+    @property
+    def cache_dir(self) -> Path:
+        """The folder for what a device compiles from this very artifact."""
+        return Store(self.store_dir).cache_dir(self.model_dir.name)
+
+    def context_length(self) -> int | None:
+        """Return the number of positions the model was made for; None when it does not say."""
+        path = self.model_dir / "config.json"
+        if not path.is_file():
+            return None
+        found = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
+        return found if isinstance(found, int) else None
+
+
+def find_artifact(project: Project, recipe: Recipe, variant: str | None) -> Artifact:
+    """Return the artifact of a variant; without one, int4 if built, else the smallest built.
+
+    Raises:
+        RecipeNotFound: the recipe has no such variant.
+        NotBuilt: with the command that builds it.
+    """
+    from ovrecipe.recipe.find import check_variant
+
+    if variant is None:
+        return _default(_built(project, recipe), recipe)
+    check_variant(recipe, variant)
+    model_dir = view_target(project.models_dir, recipe.name, variant)
+    if model_dir is None:
+        raise _not_built(f"{recipe.name}:{variant}")
+    return Artifact(recipe.name, variant, model_dir, project.store_dir)
+
+
+def _built(project: Project, recipe: Recipe) -> list[Artifact]:
+    targets = {each: view_target(project.models_dir, recipe.name, each) for each in recipe.variants}
+    return [
+        Artifact(recipe.name, each, model_dir, project.store_dir)
+        for each, model_dir in targets.items()
+        if model_dir is not None
+    ]
+
+
+def _default(built: list[Artifact], recipe: Recipe) -> Artifact:
+    if not built:
+        raise _not_built(recipe.name)
+    preferred = [each for each in built if each.variant == PREFERRED]
+    return preferred[0] if preferred else min(built, key=_weights_bytes)
+
+
+def _weights_bytes(artifact: Artifact) -> int:
+    path = artifact.model_dir / "openvino_model.bin"
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _not_built(target: str) -> NotBuilt:
+    what = "" if ":" in target else "no variant of "
+    return NotBuilt(
+        f"{what}{target} is {'' if what else 'not '}built",
+        remedy=f"build it with: ovrecipe build {target}",
+    )

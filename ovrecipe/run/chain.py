@@ -1,0 +1,122 @@
+"""The recipe's output filters, one behind the other."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pydantic import BaseModel, ValidationError
+
+    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.roles import FilterProvider, OutputFilter
+    from ovrecipe.recipe.schema import FilterSpec, Recipe
+
+
+@dataclass(frozen=True)
+class ChosenFilter:
+    """A filter that the recipe names, with its options validated."""
+
+    name: str
+    provider: FilterProvider
+    options: BaseModel | None
+
+    def create(self) -> tuple[str, OutputFilter]:
+        """Return the name and a fresh filter, for one generation."""
+        return self.name, _guarded(self.name, lambda: self.provider.create(self.options))
+
+
+class FilterChain:
+    """The filters of one generation. However the text is cut, the joined output is the same."""
+
+    def __init__(self, filters: Sequence[tuple[str, OutputFilter]] = ()) -> None:
+        self._filters = tuple(filters)
+
+    def feed(self, text: str) -> str:
+        """Pass a piece through all filters; what one holds back does not reach the next."""
+        return self._from(0, text)
+
+    def finish(self) -> str:
+        """End the filters from the first to the last; what one held back goes to the next."""
+        shown: list[str] = []
+        for index, (name, each) in enumerate(self._filters):
+            shown.append(self._from(index + 1, _guarded(name, each.finish)))
+        return "".join(shown)
+
+    def _from(self, index: int, text: str) -> str:
+        for name, each in self._filters[index:]:
+            if not text:
+                return ""
+            text = _fed(name, each, text)
+        return text
+
+
+def _fed(name: str, output_filter: OutputFilter, text: str) -> str:
+    shown = _guarded(name, lambda: output_filter.feed(text))
+    if not isinstance(shown, str):
+        raise PluginError(f"output filter '{name}': returned {type(shown).__name__}, not a text")
+    return shown
+
+
+def _guarded(name: str, call: Callable[[], Any]) -> Any:
+    """Run a plugin's code; what it raises names the filter."""
+    try:
+        return call()
+    except OvrecipeError:
+        raise
+    except Exception as exc:
+        raise PluginError(
+            f"output filter '{name}': {type(exc).__name__}: {exc}",
+            remedy="the filter has a defect; leave it out of 'output.filters' to see the raw text",
+        ) from exc
+
+
+def chosen_filters(recipe: Recipe, plugins: Plugins) -> tuple[ChosenFilter, ...]:
+    """Return the recipe's filters in order.
+
+    Raises:
+        ProviderUnknown: no plugin has a filter of that name.
+        RecipeInvalid: an option is unknown or has a wrong value.
+    """
+    return tuple(_chosen(spec, recipe, plugins) for spec in recipe.output.filters)
+
+
+def _chosen(spec: FilterSpec, recipe: Recipe, plugins: Plugins) -> ChosenFilter:
+    provider = plugins.provider("output_filter", spec.name, recipe).provider
+    where = f"{recipe.path.name}: output.filters.{spec.name}"
+    return ChosenFilter(spec.name, provider, validated(provider, spec.options, where=where))
+
+
+def validated(
+    provider: FilterProvider, options: Mapping[str, Any], *, where: str
+) -> BaseModel | None:
+    """Return a filter's options as its own class, or say what is wrong with them."""
+    from pydantic import ValidationError
+
+    if provider.options_model is None:
+        if options:
+            raise RecipeInvalid(f"{where}.{next(iter(options))}: this filter has no options")
+        return None
+    try:
+        return provider.options_model.model_validate(dict(options))
+    except ValidationError as exc:
+        raise RecipeInvalid(_problems(exc, provider.options_model, where)) from exc
+
+
+def _problems(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    return "\n".join(
+        f"{where}.{'.'.join(map(str, each['loc']))}: {_problem(each, model)}"
+        for each in error.errors(include_url=False)
+    )
+
+
+def _problem(problem: Any, model: type[BaseModel]) -> str:
+    if problem["type"] != "extra_forbidden":
+        return str(problem["msg"])
+    near = difflib.get_close_matches(str(problem["loc"][-1]), model.model_fields, n=1)
+    return "unknown option" + (f"; perhaps you meant '{near[0]}'" if near else "")

@@ -1,0 +1,81 @@
+"""A conversation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import RunError
+
+if TYPE_CHECKING:
+    from ovrecipe.run.chat_template import Message
+    from ovrecipe.run.generation import Generation
+    from ovrecipe.run.result import GenerationResult
+    from ovrecipe.run.runner import Runner
+
+
+class Chat:
+    """Turns of a user and the model; every answer sees all of them.
+
+    The history has what was shown: text behind the output filters. A turn that fails leaves no
+    trace, so it can be tried again. A cancelled turn is kept as far as it was shown ("go on" then
+    means something), and dropped when nothing was.
+    """
+
+    def __init__(self, runner: Runner, *, system: str | None = None) -> None:
+        self.runner = runner
+        self.system = system
+        self._history: list[Message] = []
+        self._answering: Generation | None = None
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """The turns so far: messages with `role` (user, assistant) and `content`."""
+        return tuple(dict(each) for each in self._history)
+
+    def stream(self, instruction: str, **generation: Any) -> Generation:
+        """Start to answer the next instruction, as `Runner.stream`.
+
+        Raises:
+            RunError: the answer before it has not ended.
+        """
+        self._end_the_answer_before()
+        messages = self.runner.conversation(instruction, system=self.system, history=self._history)
+
+        def remember(result: GenerationResult | None) -> None:
+            self._answering = None
+            self._remember(instruction, result)
+
+        self._answering = self.runner.stream_messages(messages, on_end=remember, **generation)
+        return self._answering
+
+    def generate(self, instruction: str, **generation: Any) -> GenerationResult:
+        """Answer the next instruction: the loop over `stream`."""
+        answer = self.stream(instruction, **generation)
+        with answer:
+            for _ in answer:
+                pass
+        return answer.result
+
+    def reset(self) -> None:
+        """Forget all turns; an answer that is still running is cancelled."""
+        if self._answering is not None:
+            self._answering.close()
+        self._history.clear()
+
+    def _end_the_answer_before(self) -> None:
+        if self._answering is None:
+            return
+        if self._answering.running:
+            raise RunError(
+                "the answer before is still running",
+                remedy="iterate over it to its end, or cancel it",
+            )
+        self._answering.close()
+
+    def _remember(self, instruction: str, result: GenerationResult | None) -> None:
+        if result is None or (result.finish_reason == "cancelled" and not result.text):
+            return
+        self._history += [
+            {"role": "user", "content": instruction},
+            {"role": "assistant", "content": result.text},
+        ]

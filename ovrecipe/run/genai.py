@@ -1,0 +1,154 @@
+"""OpenVINO GenAI behind the runner's protocol; the only module of the runner that imports it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import PromptRefused, RunError
+from ovrecipe.run.devices import check_device
+from ovrecipe.run.parameters import apply
+from ovrecipe.run.pipeline import Finished, OnText, Tokens
+from ovrecipe.run.result import FinishReason, Metrics
+from ovrecipe.telemetry import switch_off_telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+#: GenAI falls back from paged attention to SDPA within its constructor when it chooses itself;
+#: asked for by name, it fails instead, and the fall-back is ours to announce.
+ATTENTION_BACKEND = "ATTENTION_BACKEND"
+
+
+def open_pipeline(
+    model_dir: Path,
+    device: str,
+    *,
+    properties: Mapping[str, Any],
+    announce: Callable[[str], None],
+) -> GenaiPipeline:
+    """Load a model; `announce` is told when it runs another way than it should.
+
+    Raises:
+        DeviceUnknown: the device is not on this machine.
+        RunError: OpenVINO cannot load the model there.
+    """
+    switch_off_telemetry(sys.modules, os.environ)
+    from openvino import Core
+
+    check_device(device, Core().available_devices)
+    if "NPU" in device or ATTENTION_BACKEND in properties:
+        # The NPU has a pipeline of its own, without paged attention.
+        return _constructed(model_dir, device, properties)
+    try:
+        return _constructed(model_dir, device, {**properties, ATTENTION_BACKEND: "PA"})
+    except RunError as exc:
+        loaded = _constructed(model_dir, device, {**properties, ATTENTION_BACKEND: "SDPA"})
+        announce(f"no paged attention on {device}, SDPA is used instead: {_cause(exc)}")
+        return loaded
+
+
+def _constructed(model_dir: Path, device: str, properties: Mapping[str, Any]) -> GenaiPipeline:
+    from openvino_genai import LLMPipeline
+
+    try:
+        pipeline = LLMPipeline(model_dir, device, **properties)
+    except (RuntimeError, TypeError) as exc:
+        raise RunError(
+            f"{model_dir.name} cannot be loaded on {device}: {last_line(exc)}",
+            remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the device",
+        ) from exc
+    return GenaiPipeline(pipeline, device)
+
+
+def last_line(error: BaseException) -> str:
+    """Return the sentence of an OpenVINO error, which stands below places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _cause(error: BaseException) -> str:
+    return last_line(error.__cause__ or error)
+
+
+class GenaiPipeline:
+    """An `LLMPipeline` and its tokenizer."""
+
+    def __init__(self, pipeline: Any, device: str) -> None:
+        from openvino_genai import GenerationFinishReason, StreamingStatus
+
+        self.device = device
+        self._pipeline: Any = pipeline
+        self._tokenizer: Any = pipeline.get_tokenizer()
+        self._go_on, self._cancel = StreamingStatus.RUNNING, StreamingStatus.CANCEL
+        self._length = GenerationFinishReason.LENGTH
+        bos = int(self._tokenizer.get_bos_token_id())
+        self.bos_token_id: int | None = bos if bos >= 0 else None
+
+    def encode(self, prompt: str, *, add_special_tokens: bool) -> Tokens:
+        """Return the tokens of a rendered prompt."""
+        try:
+            inputs = self._tokenizer.encode(prompt, add_special_tokens=add_special_tokens)
+        except (TypeError, RuntimeError) as exc:
+            raise PromptRefused(f"the prompt cannot be tokenized: {last_line(exc)}") from exc
+        ids = inputs.input_ids.data[0]
+        return Tokens(count=len(ids), ids=inputs, first=tuple(int(each) for each in ids[:2]))
+
+    def configure(self, parameters: Mapping[str, Any]) -> Any:
+        """Return the artifact's own generation config with `parameters` on top."""
+        return apply(parameters, self._pipeline.get_generation_config())
+
+    def max_new_tokens(self, config: Any, prompt_tokens: int) -> int:
+        """Return the limit; GenAI's `max_length` counts the prompt and is the weaker one."""
+        return int(min(config.max_new_tokens, max(config.max_length - prompt_tokens, 0)))
+
+    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Finished:
+        """Generate; `on_text` must not raise, for GenAI would print and swallow it."""
+        go_on, cancel = self._go_on, self._cancel
+        stopped = False
+
+        def streamer(text: str) -> Any:
+            nonlocal stopped
+            if on_text(text):
+                return go_on
+            stopped = True
+            return cancel
+
+        try:
+            if config.is_beam_search():
+                encoded = self._beams(tokens, config, on_text)
+            else:
+                encoded = self._pipeline.generate(tokens.ids, config, streamer)
+        except RuntimeError as exc:
+            raise RunError(f"generation failed on {self.device}: {last_line(exc)}") from exc
+        return _finished(encoded, self._reason(encoded, stopped=stopped))
+
+    def _beams(self, tokens: Tokens, config: Any, on_text: OnText) -> Any:
+        """Generate with beam search, which cannot stream: the text comes as one piece."""
+        encoded = self._pipeline.generate(tokens.ids, config)
+        on_text(self._tokenizer.decode(encoded.tokens[0]))
+        return encoded
+
+    def _reason(self, encoded: Any, *, stopped: bool) -> FinishReason:
+        if stopped:
+            return "cancelled"
+        return "length" if encoded.finish_reasons[0] == self._length else "stop"
+
+    def close(self) -> None:
+        """Let go of the model's memory."""
+        self._pipeline = self._tokenizer = None
+
+
+def _finished(encoded: Any, reason: FinishReason) -> Finished:
+    perf = encoded.perf_metrics
+    tokens = int(perf.get_num_generated_tokens())
+    several = tokens > 1
+    metrics = Metrics(
+        ttft_ms=float(perf.get_ttft().mean),
+        tpot_ms=float(perf.get_tpot().mean) if several else None,
+        throughput=float(perf.get_throughput().mean) if several else None,
+        load_time_ms=float(perf.get_load_time()),
+    )
+    return Finished(finish_reason=reason, generated_tokens=tokens, metrics=metrics)

@@ -1,0 +1,180 @@
+"""A running generation, as its caller sees it."""
+
+from __future__ import annotations
+
+import threading
+from queue import Empty
+from typing import TYPE_CHECKING, Self
+
+from ovrecipe.errors import RunError
+from ovrecipe.run.result import FinishReason, GenerationResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from ovrecipe.run.chain import FilterChain
+    from ovrecipe.run.jobs import Job
+
+#: Text is handed out at most this often: each time a reader wakes it takes a core from the model.
+#: Thirty times a second reads as a steady flow.
+SEGMENT_SECONDS = 0.033
+#: How long a cancelled generation may take to give its figures before the caller is let go.
+PATIENCE_SECONDS = 0.2
+#: Windows delivers Ctrl-C between two waits, not within one.
+WAKE_SECONDS = 0.1
+
+
+class Generation:
+    """The answer as it comes: iterate for segments, then read `result`.
+
+    Leaving the loop early, leaving a `with` block, `cancel` and Ctrl-C end the generation. Errors
+    of the model are raised from the loop. A second loop yields nothing.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        chain: FilterChain,
+        device: str,
+        on_end: Callable[[GenerationResult | None], None] | None = None,
+    ) -> None:
+        """Wrap a submitted job; `on_end` is told the result, or None when it failed."""
+        self._job = job
+        self._chain = chain
+        self._device = device
+        self._on_end = on_end
+        self._shown: list[str] = []
+        self._result: GenerationResult | None = None
+        self._over = False
+        self._ending = threading.Lock()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the filtered text as it comes, several tokens at once where they come fast."""
+        if self._over:
+            return
+        try:
+            yield from self._segments()
+        except (GeneratorExit, KeyboardInterrupt):
+            self.close()
+            raise
+        except BaseException:
+            self._job.cancel()
+            self._end(None)
+            raise
+        self._end(self._summary())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        """Do not let the model work for nobody."""
+        job = getattr(self, "_job", None)
+        if job is not None and not job.ended.is_set():
+            job.cancel()
+
+    def cancel(self) -> None:
+        """End the generation, from any thread; a loop over it stops within 0.3 s."""
+        self._job.cancel()
+
+    def close(self) -> None:
+        """Cancel what is still running; what was shown so far becomes the result."""
+        if not self._over:
+            self._job.cancel()
+            self._end(self._summary())
+
+    @property
+    def running(self) -> bool:
+        """Whether the answer may still grow."""
+        return not self._over and not self._job.cancelled
+
+    @property
+    def result(self) -> GenerationResult:
+        """The result, once the loop has ended or the generation was cancelled.
+
+        Raises:
+            RunError: it is still running, or it failed.
+        """
+        if self._job.cancelled:
+            self.close()
+        if self._result is None:
+            state = "failed" if self._over else "is still running; iterate over it first"
+            raise RunError(f"no result: the generation {state}")
+        return self._result
+
+    def _segments(self) -> Iterator[str]:
+        while True:
+            first = self._next_piece()
+            # Looked at before the queue is emptied: what an ended job wrote is in it by then.
+            ended = self._job.ended.is_set()
+            text = first + self._waiting_text()
+            if self._job.cancelled:
+                return
+            yield from self._show(self._chain.feed(text))
+            if ended:
+                break
+            self._job.ended.wait(SEGMENT_SECONDS)
+        if self._job.error is not None:
+            raise self._job.error
+        yield from self._show(self._chain.finish())
+
+    def _next_piece(self) -> str:
+        """Wait for the next text; it is empty when the job ended or was cancelled."""
+        while not self._job.ended.is_set():
+            try:
+                return self._job.segments.get(timeout=WAKE_SECONDS) or ""
+            except Empty:
+                continue
+        return ""
+
+    def _waiting_text(self) -> str:
+        """Return all text that came meanwhile."""
+        pieces: list[str] = []
+        try:
+            while True:
+                pieces.append(self._job.segments.get_nowait() or "")
+        except Empty:
+            return "".join(pieces)
+
+    def _show(self, text: str) -> Iterator[str]:
+        if text:
+            self._shown.append(text)
+            yield text
+
+    def _end(self, result: GenerationResult | None) -> None:
+        """Keep the first result: a loop and a `close` on two threads may both come here."""
+        with self._ending:
+            if self._over:
+                return
+            self._over = True
+            self._result = result
+        if self._on_end is not None:
+            self._on_end(result)
+
+    def _summary(self) -> GenerationResult:
+        if self._job.cancelled:
+            self._job.ended.wait(PATIENCE_SECONDS)
+        finished = self._job.finished
+        return GenerationResult(
+            text="".join(self._shown),
+            finish_reason=_reason(self._job),
+            prompt_tokens=self._job.tokens.count,
+            generated_tokens=finished.generated_tokens if finished else None,
+            metrics=finished.metrics if finished else None,
+            device=self._device,
+        )
+
+
+def _reason(job: Job) -> FinishReason:
+    if job.cancelled or job.finished is None:
+        return "cancelled"
+    return job.finished.finish_reason

@@ -1,0 +1,143 @@
+"""From `NAME[:VARIANT]` to a `Runner`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import StoreNotWritable
+from ovrecipe.recipe.find import split_target
+from ovrecipe.run.artifact import Artifact, find_artifact
+from ovrecipe.run.chain import chosen_filters
+from ovrecipe.run.genai import open_pipeline
+from ovrecipe.run.prompt import prompt_template
+from ovrecipe.run.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.recipe.project import Project
+    from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.run.chat_template import Clock
+
+
+def load(
+    target: str,
+    device: str = "CPU",
+    *,
+    project: Project | None = None,
+    plugins: Plugins | None = None,
+    warm_up: bool = False,
+    announce: Callable[[str], None] | None = None,
+    **properties: Any,
+) -> Runner:
+    """Load a built variant, `NAME:VARIANT` or `NAME`, and return its `Runner`.
+
+    Without a variant it is int4 if built, else the smallest that is. `project` is looked for
+    from the working folder upwards, `plugins` are the installed ones. `properties` go to
+    OpenVINO (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked
+    for; it prints to stderr unless given.
+
+        with ovrecipe.load("smollm2-135m:int4") as model:
+            for segment in model.stream("What is the capital of France?", greedy=True):
+                print(segment, end="", flush=True)
+
+    Raises:
+        NotBuilt: the variant is not there; the message has the command that builds it.
+        RecipeError, PluginError: the recipe cannot be used.
+        DeviceUnknown, RunError: OpenVINO cannot load the model there.
+    """
+    project = project or _project_here()
+    name, variant = split_target(target)
+    recipe = _recipe(project, name)
+    artifact = find_artifact(project, recipe, variant)
+    runner = open_artifact(
+        artifact,
+        recipe,
+        plugins=plugins or _installed_plugins(project),
+        device=device,
+        properties=properties,
+        announce=announce or _to_stderr,
+    )
+    if warm_up:
+        runner.warm_up()
+    return runner
+
+
+def open_artifact(
+    artifact: Artifact,
+    recipe: Recipe,
+    *,
+    plugins: Plugins,
+    device: str,
+    properties: dict[str, Any],
+    announce: Callable[[str], None],
+    clock: Clock = lambda: datetime.now(tz=UTC).astimezone(),
+) -> Runner:
+    """Load an artifact; what can be refused without loading it is refused before."""
+    template = prompt_template(recipe, artifact.model_dir, clock=clock)
+    filters = chosen_filters(recipe, plugins)
+    pipeline = open_pipeline(
+        artifact.model_dir,
+        device,
+        properties={**_cache(artifact, device), **properties},
+        announce=announce,
+    )
+    return Runner(
+        pipeline,
+        recipe=recipe,
+        variant=artifact.variant,
+        template=template,
+        filters=filters,
+        context_length=artifact.context_length(),
+    )
+
+
+def _cache(artifact: Artifact, device: str) -> dict[str, str]:
+    """Return where compiled models are kept between starts.
+
+    Not for the CPU: it compiles in less time than it takes to read the cache, which is larger
+    than the model (`docs/running.md` has the figures).
+    """
+    if device == "CPU":
+        return {}
+    folder = _made(artifact.cache_dir)
+    return {"CACHE_DIR": str(folder)}
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StoreNotWritable(
+            f"{folder}: {exc.strerror}",
+            remedy="the device's compiled model is kept there; give it back its write permission, "
+            "or pass CACHE_DIR",
+        ) from exc
+    return folder
+
+
+def _project_here() -> Project:
+    from ovrecipe.recipe.project import find_project
+
+    return find_project(Path.cwd(), dict(os.environ))
+
+
+def _installed_plugins(project: Project) -> Plugins:
+    from ovrecipe.hooks.manager import load_plugins
+
+    return load_plugins(env=project.env)
+
+
+def _recipe(project: Project, name: str) -> Recipe:
+    from ovrecipe.recipe.load import load_recipe
+
+    return load_recipe(project, name)
+
+
+def _to_stderr(message: str) -> None:
+    print(f"ovrecipe: {message}", file=sys.stderr)

@@ -1,0 +1,66 @@
+"""The little that the runner needs to know of a loaded model.
+
+`genai.GenaiPipeline` is the real one, `ovrecipe.testing.FakePipeline` the one for tests of
+everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from ovrecipe.run.result import FinishReason, Metrics
+
+#: Takes the next text and says whether to go on; called on a thread of the pipeline's.
+OnText: TypeAlias = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An encoded prompt: how many tokens, and what the pipeline takes."""
+
+    count: int
+    ids: Any
+    #: The first tokens as numbers, enough to see a doubled beginning.
+    first: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How one call of `generate` ended."""
+
+    finish_reason: FinishReason
+    generated_tokens: int
+    metrics: Metrics
+
+
+class Pipeline(Protocol):
+    """A loaded model; `generate` is called by one thread at a time."""
+
+    device: str
+    bos_token_id: int | None
+
+    def encode(self, prompt: str, *, add_special_tokens: bool) -> Tokens:
+        """Return the tokens of a rendered prompt."""
+
+    def configure(self, parameters: Mapping[str, Any]) -> Any:
+        """Return a generation config: the artifact's own with `parameters` on top.
+
+        Raises:
+            GenerationParameterRefused: a name is unknown, or a value is not taken.
+        """
+
+    def max_new_tokens(self, config: Any, prompt_tokens: int) -> int:
+        """Return how many tokens `config` allows after a prompt of that length."""
+
+    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Finished:
+        """Generate until the model ends, the limit is reached or `on_text` returns False.
+
+        Raises:
+            RunError: the model failed.
+        """
+
+    def close(self) -> None:
+        """Let go of the model's memory."""
