@@ -1,8 +1,14 @@
 """The built-in tokenizer converter: transformers' tokenizer to an OpenVINO pair.
 
-The pair is what optimum-cli writes for text generation: padding and truncation on the left,
-every other option openvino_tokenizers' default. Unlike there, a conversion that fails is an
-error and not a line in a log, and a tokenizer without a detokenizer counts as failed.
+As optimum-cli does for text generation, padding and truncation are on the left. In three things
+it differs on purpose:
+
+- A conversion that fails is an error, not a line in a log; so is a missing detokenizer.
+- `tokenizer.json` is taken as it is. The classes that AutoTokenizer picks in transformers 5 build
+  some tokenizers anew: LlamaTokenizer loses the second of two leading spaces, and turns the
+  byte-level tokens of a checkpoint that names it by mistake into nonsense.
+- The detokenizer gives the text of the tokens. Cleaning up spaces ("a , b" to "a, b") is from the
+  days of WordPiece and damages code.
 """
 
 from __future__ import annotations
@@ -49,15 +55,19 @@ def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
     Raises:
         StageError: its files are missing, damaged or of a kind that transformers does not know.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    whole = (checkpoint_dir / "tokenizer.json").is_file()
+    reader = PreTrainedTokenizerFast if whole else AutoTokenizer
+    remote = {} if whole else {"trust_remote_code": trust_remote_code}
     try:
-        return AutoTokenizer.from_pretrained(
+        return reader.from_pretrained(
             checkpoint_dir,
-            trust_remote_code=trust_remote_code,
             local_files_only=True,
             padding_side="left",
             truncation_side="left",
+            clean_up_tokenization_spaces=False,
+            **remote,
         )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as exc:
         raise StageError(
@@ -70,7 +80,9 @@ def _converted(tokenizer: Any) -> tuple[Any, Any]:
     from openvino_tokenizers import convert_tokenizer
 
     try:
-        pair = convert_tokenizer(tokenizer, with_detokenizer=True)
+        pair = convert_tokenizer(
+            tokenizer, with_detokenizer=True, clean_up_tokenization_spaces=False
+        )
     except Exception as exc:  # every parser and every OpenVINO operation fails in its own way
         raise StageError(
             f"openvino_tokenizers cannot convert {type(tokenizer).__name__}: {_first_line(exc)}",
