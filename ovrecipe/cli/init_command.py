@@ -13,7 +13,16 @@ FIRST_RECIPE = "smollm2-135m.yaml"
 #: The same text as this repository's own dodo.py; a test compares them.
 DODO = '''"""doit's door to ovrecipe: `doit list`, `doit build:NAME`, `doit build:NAME:VARIANT`."""
 
-from ovrecipe.build.dodo import *  # noqa: F403
+from pathlib import Path
+
+from ovrecipe.build.dodo import all_tasks, config
+
+DOIT_CONFIG = config(Path(__file__).parent)
+
+
+def task_recipes():
+    """Yield the tasks of every recipe in recipes/."""
+    yield from all_tasks(Path(__file__).parent)
 '''
 GITIGNORE = "/store/\n/models/\n.doit.db*\n"
 

@@ -94,7 +94,7 @@ def _must_be(what: str) -> Callable[[Any, Mapping[str, Any]], str]:
 
 
 def _bounded(words: str, key: str) -> Callable[[Any, Mapping[str, Any]], str]:
-    return lambda value, context: f"must be {words} {context[key]}, got {value}"
+    return lambda value, context: f"must be {words} {context[key]:g}, got {value}"
 
 
 _WORDS: dict[str, Callable[[Any, Mapping[str, Any]], str]] = {

@@ -7,6 +7,7 @@ grow into gigabytes.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,7 @@ class _Composer:
     def __init__(self, text: str, shown: str) -> None:
         self.problems: list[tuple[Place, str]] = []
         self._shown = shown
+        self._lines = text.splitlines()
         self._events = self._parsed(text)
         self._anchors: dict[str, Node] = {}
         self._nodes = 0
@@ -99,12 +101,14 @@ class _Composer:
             parser.dispose()
 
     def _syntax_error(self, error: yaml.MarkedYAMLError) -> RecipeSyntaxError:
-        problem = error.problem or "not YAML"
-        where = self._at(error.problem_mark) if error.problem_mark else self._shown
-        if "'\\t'" in problem or "tab" in problem:
-            problem = "a tab cannot indent YAML; use spaces"
+        mark = error.problem_mark
+        if mark is None:
+            return RecipeSyntaxError(f"{self._shown}: {error.problem}")
+        line = self._lines[mark.line] if mark.line < len(self._lines) else ""
+        if line[mark.column : mark.column + 1] == "\t":
+            return RecipeSyntaxError(f"{self._at(mark)}: a tab cannot indent YAML; use spaces")
         context = f" ({error.context})" if error.context else ""
-        return RecipeSyntaxError(f"{where}: {problem}{context}")
+        return RecipeSyntaxError(f"{self._at(mark)}: {error.problem}{context}")
 
     def _at(self, mark: Any) -> Place:
         return Place(self._shown, mark.line + 1, mark.column + 1)
@@ -200,7 +204,7 @@ class _Composer:
 
     def _usable_key(self, key: object, place: Place, own: dict[str, Entry]) -> bool:
         if not isinstance(key, str):
-            what = "a list or mapping" if isinstance(key, dict | tuple) else f"'{_yaml(key)}'"
+            what = "a list or mapping" if isinstance(key, dict | tuple) else ff"'{json.dumps(key)}'"
             self.problems.append((place, f"{what} is no text; quote it to make it a key"))
             return False
         if key in own:
@@ -232,6 +236,3 @@ def plain_scalar(text: str) -> Scalar:
         return float(text)
     return text
 
-
-def _yaml(value: object) -> str:
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,134 @@
+"""Messages about what a recipe says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ovrecipe.errors import RecipeInvalid
+from ovrecipe.recipe.load import load_recipe
+
+from .conftest import MINIMAL, Recipes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_all_problems_come_at_once_in_the_order_of_the_file(recipes: Recipes) -> None:
+    """Fixing one mistake per run is what everyone hates."""
+    text = (
+        "model: {id: 12}\n"
+        "variants:\n"
+        "  int4: {grup_size: 64, ratio: 0}\n"
+        "prompt: {template: no placeholder}\n"
+    )
+    assert recipes.refusal(text).splitlines() == [
+        "recipes/r.yaml:1:13: model.id: must be text, got 12; put it in quotes",
+        "recipes/r.yaml:3:10: variants.int4.grup_size: unknown key; perhaps you meant 'group_size'",
+        "recipes/r.yaml:3:32: variants.int4.ratio: must be greater than 0, got 0",
+        "recipes/r.yaml:4:10: prompt.template: has no {instruction}, "
+        "so no instruction would be asked",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("modle: {}", "5:1: modle: unknown key; perhaps you meant 'model'"),
+        ("temperature: 1", "temperature: unknown key; it belongs under generation"),
+        ("name: other", "name: unknown key; a recipe is called what its file is called"),
+        ("path: other", "path: unknown key; a recipe is called what its file is called"),
+        ("zzzzzz: 1", "zzzzzz: unknown key; known are extends, description, requires"),
+        ("prompt:", "5:8: prompt: must be a mapping of keys, got nothing; remove the key"),
+        ("prompt: text", "prompt: must be a mapping of keys, got the text 'text'"),
+        ("prompt: {stop: x}", "prompt.stop: must be a list, got the text 'x'; write ['x']"),
+        ("prompt: {stop: [a, 1]}", "5:20: prompt.stop[1]: must be text, got 1"),
+        ("prompt: {stop: ['']}", "prompt.stop[0]: must not be empty"),
+        (
+            "prompt: {add_special_tokens: no}",
+            "must be true or false, got the text 'no'; only YAML 1.1 reads that as a boolean",
+        ),
+        (
+            "prompt: {template: 'x {instruction}', chat_template: model}",
+            "5:39: prompt.chat_template: stands beside 'template'; keep one of the two",
+        ),
+        (
+            "prompt: {template: '{instruction}', system: Be kind}",
+            "prompt.system: the template has no {system}, so it would be ignored",
+        ),
+        (
+            "prompt: {template: '{system} {instruction}'}",
+            "prompt.template: has {system}, but 'system' is not given",
+        ),
+        ("generation: {top_k: '5'}", "must be a whole number, got the text '5'; remove the quotes"),
+        ("generation: {top_k: 1.5}", "generation.top_k: must be a whole number, got 1.5"),
+        ("generation: {top_k: -1}", "generation.top_k: must be at least 0, got -1"),
+        ("generation: {temperature: 0}", "must be greater than 0, got 0"),
+        ("generation: {temperature: true}", "must be a number, got true"),
+        ("generation: {top_p: 1.5}", "must be at most 1, got 1.5"),
+        (
+            "generation: {stop_criteria: NEVR}",
+            "must be one of EARLY, HEURISTIC, NEVER, got the text 'NEVR'; perhaps you meant",
+        ),
+        ("output: {filters: [{name: a, option: {}}]}", "perhaps you meant 'options'"),
+        ("requires: {ovrecipe: latest}", "must be versions like '>=1.2,<2', got 'latest'"),
+        ("requires: {plugins: {a: x}}", "requires.plugins.a: must be versions like"),
+        ("requires: {plugins: [a]}", "requires.plugins: must be a mapping of keys, got a list"),
+        ("plugins: {'a b': 1}", "plugins.a b: a name is letters, digits"),
+    ],
+)
+def test_a_message_says_where_what_and_what_instead(
+    recipes: Recipes, line: str, message: str
+) -> None:
+    """Each mistake has one sentence of its own, no pydantic words."""
+    found = recipes.refusal(f"{MINIMAL}#\n#\n{line}\n")
+    assert message in found
+    assert found.startswith("recipes/r.yaml:5:")
+
+
+def test_missing_sections_are_named(recipes: Recipes) -> None:
+    """A recipe without a model cannot be guessed."""
+    assert recipes.refusal("description: x\n").splitlines() == [
+        "recipes/r.yaml:1:1: model: is missing",
+        "recipes/r.yaml:1:1: variants: is missing",
+    ]
+
+
+def test_a_missing_key_points_at_its_section(recipes: Recipes) -> None:
+    """The line of the section is where the key has to be written."""
+    text = "variants: {int8: {}}\nmodel:\n  revision: main\n"
+    assert recipes.refusal(text) == "recipes/r.yaml:2:1: model.id: is missing"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("int4: {group_size: 0}", "2:31: variants.int4.group_size: must be -1"),
+        ("int4: {group_size: -2}", "variants.int4.group_size: must be at least -1, got -2"),
+        ("int4: {group_size: '128'}", "must be a whole number, got the text '128'; remove"),
+        ("int4: {ratio: 2}", "must be at most 1, got 2"),
+        ("int4: 4", "variants.int4: must be a mapping of keys, got 4"),
+        ("fast: {}", "variants.fast.precision: is missing; it is read from the first part"),
+        ("int4: {precision: int5}", "must be one of fp16, int8, int4"),
+        ("'a b': {precision: int4}", "2:12: variants.a b: a name is letters, digits"),
+        ("..: {precision: int4}", "variants...: a name is letters, digits"),
+        ("", "variants: must not be empty; name at least one"),
+        ("int4: {dataset: wikitext2}", "must be 'generated' or a .jsonl or .txt file"),
+        ("int4: {passes: [{mode: int4}]}", "2:35: variants.int4.passes[0].mode: must be one of"),
+        ("int4: {ignored_scope: {nams: [a]}}", "ignored_scope.nams: unknown key; perhaps you"),
+        ("int4: {generation: {topk: 1}}", "variants.int4.generation.topk: unknown key; perhaps"),
+    ],
+)
+def test_variants_are_checked_before_anything_is_built(
+    variant: Callable[[str], str], text: str, message: str
+) -> None:
+    """An hour of export is no time to learn of a typing mistake."""
+    assert message in variant(text)
+
+
+def test_errors_of_recipes_for_a_newer_ovrecipe_say_so(recipes: Recipes) -> None:
+    """An unknown key may simply be younger than this installation."""
+    recipes.write("requires: {ovrecipe: '>=99'}\nmodel: {id: a, warp: 9}\nvariants: {int8: {}}\n")
+    with pytest.raises(RecipeInvalid, match="it was written for ovrecipe>=99; this is"):
+        load_recipe(recipes.project, "r")
