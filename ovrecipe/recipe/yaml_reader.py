@@ -204,7 +204,7 @@ class _Composer:
 
     def _usable_key(self, key: object, place: Place, own: dict[str, Entry]) -> bool:
         if not isinstance(key, str):
-            what = "a list or mapping" if isinstance(key, dict | tuple) else ff"'{json.dumps(key)}'"
+            what = "a list or mapping" if isinstance(key, dict | tuple) else f"'{json.dumps(key)}'"
             self.problems.append((place, f"{what} is no text; quote it to make it a key"))
             return False
         if key in own:
