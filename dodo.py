@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ovrecipe.build.dodo import all_tasks, config
+from ovrecipe.build.dodo import DOIT_CONFIG, all_tasks
 
-DOIT_CONFIG = config(Path(__file__).parent)
+__all__ = ["DOIT_CONFIG", "task_recipes"]
 
 
 def task_recipes():

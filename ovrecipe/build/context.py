@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.plan import RecipePlan
@@ -14,6 +13,8 @@ from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.graph import stage_groups, tasks
 from ovrecipe.recipe.project import find_project
 
-#: Bare `doit` names what can be built instead of building every model there is.
-DOIT_CONFIG = {"default_tasks": ["help"], "verbosity": 2, "backend": "json"}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-
-def config(root: Path) -> dict[str, Any]:
-    """Return doit's settings for the project at `root`."""
-    return {**DOIT_CONFIG, "dep_file": str(find_project(root, os.environ).store_dir / ".doit.json")}
+#: Bare `doit` names what can be built instead of building every model there is. doit's records
+#: live in memory: the store knows what is built, and a build that was killed forgets nothing.
+DOIT_CONFIG = {
+    "default_tasks": ["help"],
+    "verbosity": 2,
+    "backend": "sqlite3",
+    "dep_file": ":memory:",
+}
 
 
 def all_tasks(root: Path) -> Iterator[dict[str, Any]]:

@@ -7,25 +7,26 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.job import Bench, Job
 from ovrecipe.build.process import run_worker
 from ovrecipe.errors import OvrecipeError, StageError
-from ovrecipe.store.key import Key
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.observer import Observer
     from ovrecipe.build.plan import RecipePlan
     from ovrecipe.build.stages.stage import Stage
+    from ovrecipe.store.key import Key
     from ovrecipe.store.store import Store
 
 LOG_NAME = "log.txt"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Work:
     """One stage of one recipe, to be done or found done."""
 
@@ -39,6 +40,10 @@ class Work:
         """How the work is called on screen: `weights smollm2-135m:int4`."""
         target = self.plan.recipe.name + (f":{self.variant}" if self.variant else "")
         return f"{self.stage.name} {target}"
+
+    def __repr__(self) -> str:
+        """Return the title: doit prints it where a recipe and a project would fill the screen."""
+        return f"<{self.title}>"
 
     def task_title(self, task: object) -> str:  # noqa: ARG002
         """Return the title, as doit asks for it."""

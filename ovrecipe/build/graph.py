@@ -8,7 +8,6 @@ IR that it came from was collected since.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from doit.action import BaseAction
@@ -22,6 +21,8 @@ from ovrecipe.errors import OvrecipeError
 from ovrecipe.recipe.find import recipe_names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.plan import RecipePlan
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.recipe.schema import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.hooks.roles import Json, Progress
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ovrecipe.hooks.roles import Progress
     from ovrecipe.store.manifest import Manifest
 
@@ -52,9 +53,7 @@ class LineObserver:
     def progress(self, title: str) -> Progress:  # noqa: ARG002
         """Return a progress that says nothing: lines would be too many."""
 
-        def quiet(
-            message: str, *, done: float | None = None, total: float | None = None
-        ) -> None:
+        def quiet(message: str, *, done: float | None = None, total: float | None = None) -> None:
             """Drop it."""
 
         return quiet

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages import STAGES, stage_named
-from ovrecipe.build.stages.stage import Stage
 from ovrecipe.hooks.roles import FileDigests, Json, SourceRequest
 from ovrecipe.recipe.model_id import split_model_id
 from ovrecipe.store.key import Key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovrecipe.build.stages.stage import Stage
     from ovrecipe.hooks.manager import Plugins, Provided
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ovrecipe.recipe.schema import Recipe
-from ovrecipe.run.chat_template import Message
 from ovrecipe.run.prompt import prompt_template
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.run.chat_template import Message
 
 PROBE = "What is the capital of France?"
 #: Templates that print the date get this one, so that a gate's result does not depend on the day.

@@ -9,9 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe import errors
@@ -19,6 +17,9 @@ from ovrecipe.build.job import Job, write_job
 from ovrecipe.errors import OvrecipeError, StageError, StageKilled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
     from ovrecipe.build.observer import Observer
 
 #: How often memory is sampled and a wish to cancel is looked at, in seconds.

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.context import BuildContext
 from ovrecipe.build.graph import BuildFailure, stage_groups, tasks
 from ovrecipe.errors import NotBuilt, OvrecipeError
-from ovrecipe.store.manifest import Manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from ovrecipe.build.context import BuildContext
     from ovrecipe.build.observer import Observer
     from ovrecipe.hooks.roles import Progress
+    from ovrecipe.store.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def build(
             yield from tasks(context, recorder, only=name)
 
     loader = ModuleTaskLoader({"task_recipes": task_recipes, "DOIT_CONFIG": {"reporter": failures}})
-    doit = DoitMain(loader, config_filenames=(), extra_config={"GLOBAL": _settings(context, jobs)})
+    doit = DoitMain(loader, config_filenames=(), extra_config={"GLOBAL": _settings(jobs)})
     words = ["run", *(["--continue"] if keep_going else [])]
     try:
         code = doit.run([*words, *(f"build:{each}" for each in targets)])
@@ -141,10 +141,10 @@ def build(
     return report
 
 
-def _settings(context: BuildContext, jobs: int) -> dict[str, Any]:
+def _settings(jobs: int) -> dict[str, Any]:
     return {
-        "dep_file": str(context.store.root / ".doit.json"),
-        "backend": "json",
+        "dep_file": ":memory:",
+        "backend": "sqlite3",
         "verbosity": 2,
         "num_process": jobs if jobs > 1 else 0,
         "par_type": "thread",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.plan import RecipePlan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ViewWork:
     """One variant of one recipe, under its name."""
 
@@ -28,6 +28,10 @@ class ViewWork:
     def title(self) -> str:
         """How the work is called on screen."""
         return f"build {self.plan.recipe.name}:{self.variant}"
+
+    def __repr__(self) -> str:
+        """Return the title: doit prints it where a recipe and a project would fill the screen."""
+        return f"<{self.title}>"
 
     def task_title(self, task: object) -> str:  # noqa: ARG002
         """Return the title, as doit asks for it."""

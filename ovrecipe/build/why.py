@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.execute import Work
@@ -11,6 +10,8 @@ from ovrecipe.build.view import ViewWork
 from ovrecipe.store.compare import differences, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.run import Target
 

@@ -89,9 +89,7 @@ def run(job_path: Path, events: Events) -> int:
         bench = Bench(plugins=plugins, progress=events, env=os.environ)
         facts = stage_named(job.stage).run(job, bench)
     except OvrecipeError as error:
-        events.send(
-            "error", kind=type(error).__name__, message=error.message, remedy=error.remedy
-        )
+        events.send("error", kind=type(error).__name__, message=error.message, remedy=error.remedy)
         return error.exit_code
     events.send("done", facts=facts, peak_memory_bytes=peak_memory_bytes())
     return 0

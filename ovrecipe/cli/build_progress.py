@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from ovrecipe.build.observer import summary_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
     from ovrecipe.hooks import roles
     from ovrecipe.store.manifest import Manifest
 
@@ -32,7 +34,7 @@ class LiveObserver:
             transient=True,
         )
 
-    def __enter__(self) -> LiveObserver:
+    def __enter__(self) -> Self:
         """Start to draw."""
         self._progress.start()
         return self
@@ -52,9 +54,7 @@ class LiveObserver:
     def progress(self, title: str) -> roles.Progress:
         """Return what moves the stage's line."""
 
-        def report(
-            message: str, *, done: float | None = None, total: float | None = None
-        ) -> None:
+        def report(message: str, *, done: float | None = None, total: float | None = None) -> None:
             line = self._lines.get(title)
             if line is not None:
                 self._progress.update(line, message=message, completed=done, total=total)

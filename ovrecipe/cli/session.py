@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import typer
 
 from ovrecipe.recipe.project import Project, find_project
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import typer
+
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.schema import Recipe
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +9,8 @@ import typer
 from ovrecipe.cli.session import session_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.run import Target
     from ovrecipe.store.manifest import Manifest

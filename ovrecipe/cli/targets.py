@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.run import Target
 from ovrecipe.recipe.find import check_variant, split_target
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovrecipe.cli.session import Session
 
 

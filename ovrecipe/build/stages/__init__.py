@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ovrecipe.build.stages import (
     assemble,
     base,
@@ -11,7 +13,9 @@ from ovrecipe.build.stages import (
     tokenizer,
     weights,
 )
-from ovrecipe.build.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from ovrecipe.build.stages.stage import Stage
 
 #: In the order of the route.
 STAGES: tuple[Stage, ...] = (

@@ -8,19 +8,20 @@ behave as `ovrecipe run` does.
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree  # noqa: S405 - reads what our own stages wrote
-from pathlib import Path
+import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.job import Bench, Job
 from ovrecipe.build.stages.stage import Stage, always
-from ovrecipe.hooks.roles import Json
-from ovrecipe.recipe.schema import Prompt, Recipe
 from ovrecipe.store.links import link_file
 from ovrecipe.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.hooks.roles import Json
+    from ovrecipe.recipe.schema import Prompt, Recipe
 
 TOKENIZER_XML = "openvino_tokenizer.xml"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -35,9 +36,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     recipe = plan.recipe
     return {
         "prompt": recipe.prompt.model_dump(mode="json", exclude_none=True),
-        "generation": recipe.generation_of(str(variant)).model_dump(
-            mode="json", exclude_none=True
-        ),
+        "generation": recipe.generation_of(str(variant)).model_dump(mode="json", exclude_none=True),
     }
 
 
@@ -115,13 +114,13 @@ def _write_tokenizer_xml(source: Path, target: Path, template: str | None) -> No
 
     GenAI prefers the template inside this file to chat_template.jinja.
     """
-    tree = ElementTree.parse(source)  # noqa: S314 - written by our own tokenizer stage
+    tree = ET.parse(source)  # noqa: S314 - written by our own tokenizer stage
     info = tree.getroot().find("rt_info")
     if info is not None:
         for each in [*info.findall("chat_template"), *info.findall("simplified_chat_template")]:
             info.remove(each)
         if template is not None:
-            ElementTree.SubElement(info, "chat_template", value=template)
+            ET.SubElement(info, "chat_template", value=template)
     tree.write(target, encoding="utf-8", xml_declaration=True)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.job import Bench, Job
 from ovrecipe.build.stages.stage import Stage, always
 from ovrecipe.errors import GateError
-from ovrecipe.hooks.roles import Json
 
 if TYPE_CHECKING:
+    from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.hooks.roles import Json
 
 #: Tokens that the check lets the model write.
 CHECK_TOKENS = 16

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.job import Bench, Job
 from ovrecipe.build.stages.stage import Stage, always
-from ovrecipe.hooks.roles import Json
 
 if TYPE_CHECKING:
+    from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.hooks.roles import Json
+
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
     """The recipe's prompt, which is part of what is compared."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.job import Bench, Job
-from ovrecipe.hooks.roles import Json
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.hooks.roles import Json
     from ovrecipe.recipe.schema import Recipe
 
 

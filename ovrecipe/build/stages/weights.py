@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.job import Bench, Job
 from ovrecipe.build.stages.stage import Stage
 from ovrecipe.hooks.roles import CompressionJob, Json
 from ovrecipe.recipe.compression import CompressionPass, Variant
-from ovrecipe.recipe.schema import Recipe
 
 if TYPE_CHECKING:
+    from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.recipe.schema import Recipe
 
 #: The word for "text that the model wrote itself" in `dataset:`.
 GENERATED = "generated"

@@ -1,0 +1,133 @@
+"""A plugin whose providers misbehave on purpose; loaded with `-p` by the tests of the graph."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ovrecipe.errors import CheckpointNotFound
+from ovrecipe.hooks.markers import hookimpl
+
+WEIGHTS = b"weights" * 100
+
+
+class MadeSource:
+    """`made:TEXT`: a checkpoint that is nothing but its text; `made:none` does not exist."""
+
+    packages = ()
+    version = 1
+    needs_pin = False
+
+    def pin(self, request: Any) -> dict[str, Any]:
+        if request.location == "none":
+            raise CheckpointNotFound("made:none: no such checkpoint", remedy="name another")
+        return {"text": request.location}
+
+    def fetch(self, request: Any, pin: Any, checkpoint_dir: Path, progress: Any) -> None:
+        progress("writing", done=1, total=2)
+        (checkpoint_dir / "config.json").write_text(json.dumps({"text": pin["text"]}))
+
+
+def write_ir(output_dir: Path) -> None:
+    (output_dir / "openvino_model.xml").write_text("<net/>")
+    (output_dir / "openvino_model.bin").write_bytes(WEIGHTS)
+    (output_dir / "config.json").write_text("{}")
+
+
+def kill_itself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave_without_a_word() -> None:
+    print("the last words", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(3)
+
+
+def hang_with_a_child() -> None:
+    """Start a child and write both process ids where the test looks for them."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(os.environ["FAKE_PIDS"]).write_text(f"{os.getpid()} {child.pid}\n")
+    time.sleep(600)
+
+
+def raise_a_bug() -> None:
+    raise ZeroDivisionError("a bug of the exporter")
+
+
+def print_a_lot() -> None:
+    print("noise on standard output")
+    os.write(1, b"noise below python\n")
+
+
+class FakeExporter:
+    """Writes an IR that is none, after doing what its name says."""
+
+    packages = ("pluggy",)
+    version = 1
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        self._before = before
+
+    def export(self, checkpoint_dir: Path, output_dir: Path, *, model: Any, progress: Any) -> None:
+        (output_dir / "half-written").write_text("x")
+        self._before()
+        (output_dir / "half-written").unlink()
+        write_ir(output_dir)
+        note_call("base")
+
+
+def note_call(what: str) -> None:
+    """Leave a mark for tests that count calls."""
+    path = os.environ.get("FAKE_CALLS")
+    if path:
+        with Path(path).open("a") as calls:
+            calls.write(what + "\n")
+
+
+class FakeCompressor:
+    """Copies the IR and notes that it was called."""
+
+    packages = ("pyyaml",)
+    version = 1
+    options_model = None
+
+    def problems(self, compression: Any, precision: str, shapes: Any) -> list[str]:
+        return []
+
+    def compress(self, job: Any) -> dict[str, Any]:
+        note_call(f"weights {job.compression.group_size}")
+        write_ir(job.output_dir)
+        return {}
+
+
+EXPORTERS: dict[str, Callable[[], None]] = {
+    "fine": lambda: None,
+    "killed": kill_itself,
+    "silent": leave_without_a_word,
+    "hangs": hang_with_a_child,
+    "bug": raise_a_bug,
+    "noisy": print_a_lot,
+}
+
+
+@hookimpl
+def get_source(name: str) -> Any:
+    return MadeSource() if name == "made" else None
+
+
+@hookimpl
+def get_exporter(name: str) -> Any:
+    return FakeExporter(EXPORTERS[name]) if name in EXPORTERS else None
+
+
+@hookimpl
+def get_compressor(name: str) -> Any:
+    return FakeCompressor() if name == "fake" else None

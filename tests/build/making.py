@@ -1,0 +1,58 @@
+"""Small projects for the tests of the graph, and how they are built."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ovrecipe.build.context import BuildContext
+from ovrecipe.build.execute import Work
+from ovrecipe.build.observer import LineObserver
+from ovrecipe.build.stages import stage_named
+from ovrecipe.recipe.project import Project
+
+FAKE_PLUGIN = str(Path(__file__).parent / "fake_plugin.py")
+
+
+def fake_recipe(**changes: Any) -> dict[str, Any]:
+    """Return a recipe whose stages up to the weights take no time and no model."""
+    recipe: dict[str, Any] = {
+        "model": {"id": "made:checkpoint", "exporter": "fine"},
+        "prompt": {"template": "Q: {instruction}\nA:"},
+        "variants": {
+            "int4": {"compressor": "fake", "group_size": 64},
+            "int4-other": {"compressor": "fake", "group_size": 32},
+        },
+    }
+    for section, fields in changes.items():
+        recipe[section] = {**recipe.get(section, {}), **fields}
+    return recipe
+
+
+def write_recipe(project: Project, name: str, document: dict[str, Any]) -> Path:
+    """Write a recipe file."""
+    path = project.recipes_dir / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def context_of(project: Project) -> BuildContext:
+    """Return a context that knows the fake plugin."""
+    return BuildContext(project, plugin_options=(FAKE_PLUGIN,))
+
+
+def work_on(context: BuildContext, name: str, stage: str, variant: str | None = None) -> Work:
+    """Return a stage's work."""
+    return Work(context, context.plan(name), stage_named(stage), variant)
+
+
+def do_up_to(context: BuildContext, name: str, *stages: str, variant: str | None = None) -> str:
+    """Run the stages one after another and return what was said."""
+    said = io.StringIO()
+    for stage in stages:
+        per_variant = stage_named(stage).per_variant
+        work_on(context, name, stage, variant if per_variant else None).do(LineObserver(said))
+    return said.getvalue()

@@ -1,0 +1,116 @@
+"""What an artifact's key depends on, and what it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ovrecipe.build.stages import STAGES
+from ovrecipe.recipe.project import Project
+from tests.build.making import context_of, fake_recipe, write_recipe
+
+
+def keys_of(project: Project, document: dict[str, Any], name: str = "m") -> dict[str, str]:
+    """Return every key of a recipe, by stage and variant."""
+    write_recipe(project, name, document)
+    plan = context_of(project).plan(name)
+    found = {}
+    for stage in STAGES:
+        for variant in plan.recipe.variants if stage.per_variant else (None,):
+            key = plan.key(stage.name, variant)
+            assert key is not None
+            found[f"{stage.name}:{variant}" if variant else stage.name] = key.sha256
+    return found
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """Return the stages whose key is another one."""
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_a_prompt_changes_no_heavy_stage(project: Project) -> None:
+    """A prompt is text; exporting and compressing never see it."""
+    before = keys_of(project, fake_recipe())
+    after = keys_of(project, fake_recipe(prompt={"template": "{instruction}!"}))
+    assert changed(before, after) == {
+        "conformance",
+        "assemble:int4",
+        "assemble:int4-other",
+        "check:int4",
+        "check:int4-other",
+    }
+
+
+def test_group_size_changes_its_variant_only(project: Project) -> None:
+    """The neighbour variant and the base stay as they are."""
+    before = keys_of(project, fake_recipe())
+    variant = {"int4": {"compressor": "fake", "group_size": 128}}
+    after = keys_of(project, fake_recipe(variants=variant))
+    assert changed(before, after) == {"weights:int4", "assemble:int4", "check:int4"}
+
+
+def test_output_filters_change_nothing(project: Project) -> None:
+    """Filters work on text that is shown; nothing that is built depends on them."""
+    before = keys_of(project, fake_recipe())
+    assert not changed(before, keys_of(project, fake_recipe(output={"filters": ["stop_at"]})))
+
+
+def test_generation_of_a_variant_changes_that_variants_directory(project: Project) -> None:
+    """generation_config.json is part of the directory, the weights are not touched."""
+    before = keys_of(project, fake_recipe())
+    variant = {"compressor": "fake", "group_size": 64, "generation": {"max_new_tokens": 9}}
+    after = keys_of(project, fake_recipe(variants={"int4": variant}))
+    assert changed(before, after) == {"assemble:int4", "check:int4"}
+
+
+def test_another_checkpoint_changes_everything(project: Project) -> None:
+    """Every stage stands on the checkpoint."""
+    before = keys_of(project, fake_recipe())
+    after = keys_of(project, fake_recipe(model={"id": "made:other", "exporter": "fine"}))
+    assert changed(before, after) == set(before)
+
+
+def test_two_recipes_with_one_model_share_their_base(project: Project) -> None:
+    """The name of a recipe is in no key."""
+    assert keys_of(project, fake_recipe(), "a") == keys_of(project, fake_recipe(), "b")
+
+
+@pytest.mark.parametrize("spelling", ["1.0", "1"])
+def test_spelling_of_a_number_changes_nothing(project: Project, spelling: str) -> None:
+    """A key is made of values, not of the text of the file."""
+    path = write_recipe(project, "m", fake_recipe())
+    text = path.read_text().replace("group_size: 64", f"group_size: 64\n    ratio: {spelling}")
+    path.write_text(text)
+    key = context_of(project).plan("m").key("weights", "int4")
+    assert key is not None
+    assert key.document["passes"] == [
+        {
+            "compressor": key.document["passes"][0]["compressor"],  # type: ignore[index,call-overload]
+            "group_size": 64,
+            "ratio": 1.0,
+        }
+    ]
+
+
+def test_the_text_of_a_data_set_is_in_the_key(project: Project) -> None:
+    """Statistics of another data set are never reused."""
+    data = project.recipes_dir / "texts.txt"
+    variant = {"compressor": "fake", "group_size": 64, "dataset": "texts.txt"}
+    data.write_text("one\n")
+    before = keys_of(project, fake_recipe(variants={"int4": variant}))
+    data.write_text("two, longer\n")
+    after = keys_of(project, fake_recipe(variants={"int4": variant}))
+    assert changed(before, after) == {"weights:int4", "assemble:int4", "check:int4"}
+
+
+def test_a_key_names_versions_of_the_packages_it_calls(project: Project) -> None:
+    """Upgrading a package rebuilds what it made, so its version is in the key."""
+    write_recipe(project, "m", fake_recipe())
+    plan = context_of(project).plan("m")
+    base, weights = plan.key("base"), plan.key("weights", "int4")
+    assert base is not None
+    assert weights is not None
+    assert "pluggy" in base.document["exporter"]["packages"]  # type: ignore[index,call-overload,operator]
+    assert "pyyaml" not in str(base.document)
+    assert "pyyaml" in str(weights.document)

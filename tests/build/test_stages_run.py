@@ -1,0 +1,167 @@
+"""Stages in processes of their own: what is kept, what is said, what is left behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ovrecipe.build.observer import LineObserver
+from ovrecipe.errors import CheckpointNotFound, StageError, StageKilled
+from ovrecipe.recipe.project import Project
+from tests.build.making import context_of, do_up_to, fake_recipe, work_on, write_recipe
+
+
+def store_leftovers(project: Project) -> list[str]:
+    """Return what lies in the store besides artifacts and logs."""
+    kept = {"logs", "CACHEDIR.TAG", ".gitignore", ".locks", ".digests.json"}
+    return [
+        path.name
+        for path in project.store_dir.iterdir()
+        if path.name not in kept and not (path.is_dir() and re.fullmatch("[a-z]+", path.name))
+    ]
+
+
+def test_a_second_run_does_nothing(project: Project, tmp_path: Path) -> None:
+    """An artifact is made once; the provider is not even asked again."""
+    calls = tmp_path / "calls"
+    os.environ["FAKE_CALLS"] = str(calls)
+    write_recipe(project, "m", fake_recipe())
+    do_up_to(context_of(project), "m", "source", "base", "weights", variant="int4")
+    do_up_to(context_of(project), "m", "source", "base", "weights", variant="int4")
+    del os.environ["FAKE_CALLS"]
+    assert calls.read_text().splitlines() == ["base", "weights 64"]
+
+
+def test_a_killed_process_is_told_from_a_failed_one(project: Project) -> None:
+    """Signal 9 is what the kernel sends when memory ends; the message says so."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "killed"}))
+    context = context_of(project)
+    with pytest.raises(StageKilled, match=r"base m: its process was killed .*lack of memory"):
+        do_up_to(context, "m", "source", "base")
+    assert not work_on(context, "m", "base").is_done()
+    assert store_leftovers(project) == []
+
+
+def test_a_silent_end_shows_the_log_and_keeps_it(project: Project) -> None:
+    """Whatever a library printed last is mostly the reason."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "silent"}))
+    with pytest.raises(StageError, match=r"exit code 3(.|\n)*the last words"):
+        do_up_to(context_of(project), "m", "source", "base")
+    [log] = (project.store_dir / "logs").iterdir()
+    assert "the last words" in log.read_text()
+
+
+def test_a_bug_keeps_its_traceback_in_the_log(project: Project) -> None:
+    """A bug is not turned into advice."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "bug"}))
+    with pytest.raises(StageError, match=r"ZeroDivisionError: a bug of the exporter"):
+        do_up_to(context_of(project), "m", "source", "base")
+
+
+def test_what_a_library_prints_never_reaches_the_event_stream(project: Project) -> None:
+    """Prints of Python and of C code go to the log."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "noisy"}))
+    do_up_to(context_of(project), "m", "source", "base")
+
+
+def test_a_known_error_travels_with_its_class_and_remedy(project: Project) -> None:
+    """The exit code depends on the class."""
+    write_recipe(project, "m", fake_recipe(model={"id": "made:none"}))
+    with pytest.raises(CheckpointNotFound, match="made:none: no such checkpoint") as caught:
+        do_up_to(context_of(project), "m", "source")
+    assert caught.value.remedy == "name another"
+
+
+def test_cancelling_ends_the_process_and_its_children(project: Project, tmp_path: Path) -> None:
+    """Ctrl-C leaves nothing running and nothing half-written."""
+    pids_path = tmp_path / "pids"
+    os.environ["FAKE_PIDS"] = str(pids_path)
+    write_recipe(project, "m", fake_recipe(model={"exporter": "hangs"}))
+    context = context_of(project)
+    do_up_to(context, "m", "source")
+    ended = threading.Event()
+
+    def run() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            do_up_to(context, "m", "base")
+        ended.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    pids = _wait_for_pids(pids_path)
+    context.cancel()
+    assert ended.wait(30)
+    thread.join()
+    del os.environ["FAKE_PIDS"]
+    _, alive = psutil.wait_procs(
+        [psutil.Process(each) for each in pids if psutil.pid_exists(each)], 10
+    )
+    assert not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+    assert store_leftovers(project) == []
+
+
+def _wait_for_pids(path: Path) -> list[int]:
+    """Return the process ids once the hanging exporter has written them."""
+    waiting = threading.Event()
+    for _ in range(600):
+        if path.exists() and path.read_text().endswith("\n"):
+            return [int(each) for each in path.read_text().split()]
+        waiting.wait(0.05)
+    raise AssertionError("the exporter never started")
+
+
+def test_two_builds_at_once_share_one_result(project: Project, tmp_path: Path) -> None:
+    """The second waits for the first and finds its artifact."""
+    calls = tmp_path / "calls"
+    os.environ["FAKE_CALLS"] = str(calls)
+    write_recipe(project, "m", fake_recipe())
+    do_up_to(context_of(project), "m", "source")
+    start = threading.Barrier(2)
+
+    def run() -> None:
+        context = context_of(project)
+        work = work_on(context, "m", "base")
+        start.wait()
+        work.do(LineObserver(io.StringIO()))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    del os.environ["FAKE_CALLS"]
+    assert calls.read_text().splitlines() == ["base"]
+
+
+def test_a_manifest_names_no_folder_of_this_machine(project: Project) -> None:
+    """Artifacts can be compared, and shared, between machines."""
+    write_recipe(project, "m", fake_recipe())
+    context = context_of(project)
+    do_up_to(context, "m", "source", "base", "weights", variant="int4")
+    manifests = [*project.store_dir.glob("*/*/manifest.json")]
+    assert len(manifests) == 3
+    assert not [each for each in manifests if str(project.root) in each.read_text()]
+
+
+def test_an_input_that_was_collected_is_not_needed_again(project: Project) -> None:
+    """What is built stays built when the base it came from is gone."""
+    write_recipe(project, "m", fake_recipe())
+    context = context_of(project)
+    do_up_to(context, "m", "source", "base", "weights", variant="int4")
+    base = work_on(context, "m", "base").key()
+    assert base is not None
+    context.store.remove(base)
+    assert work_on(context, "m", "weights", "int4").is_done()
+
+
+def test_a_missing_input_is_named(project: Project) -> None:
+    """A stage never runs on what is not there."""
+    write_recipe(project, "m", fake_recipe())
+    with pytest.raises(StageError, match="base m: its input source is not in the store"):
+        do_up_to(context_of(project), "m", "base")
