@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+
+import typer  # noqa: TC002 - typer reads the annotations
 
 from ovrecipe.cli import generation_options as options
 from ovrecipe.cli.run_command import frontend_of, opened
 from ovrecipe.cli.session import session_of
-
-if TYPE_CHECKING:
-    import typer
 
 
 def command(

@@ -48,12 +48,11 @@ def command(
 ) -> None:
     """Answer one instruction, streamed to stdout as it comes.
 
-    Sampling, stop texts and filters are the recipe's unless an option says otherwise. Ctrl-C
-    stops the answer.
+    Sampling, stop texts and filters are the recipe's unless an option says otherwise.
 
-    Examples: ovrecipe run smollm2-135m:int4 "What is the capital of France?" --greedy
+    Example: ovrecipe run smollm2-135m:int4 "What is the capital of France?" --greedy
 
-    git diff | ovrecipe run smollm2-135m --system "Describe this change in one line." -
+    From a pipe: git diff | ovrecipe run smollm2-135m --system "Sum up this change."
     """
     session = session_of(ctx)
     asked = read_instruction(instruction, sys.stdin)

@@ -53,8 +53,7 @@ def check_device(device: str, available: Sequence[str]) -> None:
         if not _is_there(each, available):
             raise DeviceUnknown(
                 f"device '{device}': OpenVINO sees no '{each}' here, only {', '.join(available)}",
-                remedy="'ovrecipe devices' lists them; a GPU or NPU that is missing mostly lacks its "
-                "driver",
+                remedy="'ovrecipe devices' lists them; a missing GPU or NPU mostly lacks a driver",
             )
 
 

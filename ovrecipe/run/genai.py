@@ -80,7 +80,8 @@ class GenaiPipeline:
         from openvino_genai import GenerationFinishReason, StreamingStatus
 
         self.device = device
-        self._pipeline: Any = pipeline
+        #: The `LLMPipeline` itself, for what only it can do.
+        self.llm: Any = pipeline
         self._tokenizer: Any = pipeline.get_tokenizer()
         self._go_on, self._cancel = StreamingStatus.RUNNING, StreamingStatus.CANCEL
         self._length = GenerationFinishReason.LENGTH
@@ -98,7 +99,7 @@ class GenaiPipeline:
 
     def configure(self, parameters: Mapping[str, Any]) -> Any:
         """Return the artifact's own generation config with `parameters` on top."""
-        return apply(parameters, self._pipeline.get_generation_config())
+        return apply(parameters, self.llm.get_generation_config())
 
     def max_new_tokens(self, config: Any, prompt_tokens: int) -> int:
         """Return the limit; GenAI's `max_length` counts the prompt and is the weaker one."""
@@ -120,14 +121,14 @@ class GenaiPipeline:
             if config.is_beam_search():
                 encoded = self._beams(tokens, config, on_text)
             else:
-                encoded = self._pipeline.generate(tokens.ids, config, streamer)
+                encoded = self.llm.generate(tokens.ids, config, streamer)
         except RuntimeError as exc:
             raise RunError(f"generation failed on {self.device}: {last_line(exc)}") from exc
         return _finished(encoded, self._reason(encoded, stopped=stopped))
 
     def _beams(self, tokens: Tokens, config: Any, on_text: OnText) -> Any:
         """Generate with beam search, which cannot stream: the text comes as one piece."""
-        encoded = self._pipeline.generate(tokens.ids, config)
+        encoded = self.llm.generate(tokens.ids, config)
         on_text(self._tokenizer.decode(encoded.tokens[0]))
         return encoded
 
@@ -138,7 +139,7 @@ class GenaiPipeline:
 
     def close(self) -> None:
         """Let go of the model's memory."""
-        self._pipeline = self._tokenizer = None
+        self.llm = self._tokenizer = None
 
 
 def _finished(encoded: Any, reason: FinishReason) -> Finished:

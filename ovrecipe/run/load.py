@@ -62,6 +62,7 @@ def load(
         device=device,
         properties=properties,
         announce=announce or _to_stderr,
+        clock=local_now,
     )
     if warm_up:
         runner.warm_up()
@@ -76,7 +77,7 @@ def open_artifact(
     device: str,
     properties: dict[str, Any],
     announce: Callable[[str], None],
-    clock: Clock = lambda: datetime.now(tz=UTC).astimezone(),
+    clock: Clock,
 ) -> Runner:
     """Load an artifact; what can be refused without loading it is refused before."""
     template = prompt_template(recipe, artifact.model_dir, clock=clock)
@@ -95,6 +96,11 @@ def open_artifact(
         filters=filters,
         context_length=artifact.context_length(),
     )
+
+
+def local_now() -> datetime:
+    """Return the time of day here; chat templates may write the date."""
+    return datetime.now(tz=UTC).astimezone()
 
 
 def _cache(artifact: Artifact, device: str) -> dict[str, str]:

@@ -1,0 +1,134 @@
+"""Tokens per second: the streamed route of `ovrecipe run` against a bare `LLMPipeline.generate`.
+
+    python benchmarks/run.py smollm2-135m:int4
+
+Both sides use one loaded model, the same prompt tokens, greedy decoding and the same number of
+tokens, in turns within each round; each side's time is wall time from call to end. The streamed
+side is Runner, three filters and the console frontend, writing to a pipe that another process
+drains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ovrecipe.builtin.filters import HideReasoning, StopAt, StripMarkers
+from ovrecipe.builtin.frontends import ConsoleFrontend
+from ovrecipe.hooks.roles import Console
+from ovrecipe.recipe.find import split_target
+from ovrecipe.recipe.load import load_recipe
+from ovrecipe.recipe.project import find_project
+from ovrecipe.run.artifact import find_artifact
+from ovrecipe.run.chain import ChosenFilter, validated
+from ovrecipe.run.genai import GenaiPipeline, open_pipeline
+from ovrecipe.run.load import local_now
+from ovrecipe.run.prompt import prompt_template
+from ovrecipe.run.runner import Runner
+
+INSTRUCTION = "Tell a long story about a ship that sails around the world."
+PROVIDERS = (
+    ("strip_markers", StripMarkers(), {"markers": ["<|im_end|>", "<|im_start|>"]}),
+    ("stop_at", StopAt(), {"markers": ["### End"]}),
+    ("hide_reasoning", HideReasoning(), {}),
+)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Streamed against bare generation.")
+    parser.add_argument("target", nargs="?", default="smollm2-135m:int4")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    pipeline, runner = opened(options.target)
+    with runner:
+        rounds = [one_round(pipeline, runner, options.tokens) for _ in range(options.rounds + 1)]
+    report(options, rounds[1:])  # the first round warms up
+
+
+def opened(target: str) -> tuple[GenaiPipeline, Runner]:
+    """Load the model once, for both sides."""
+    project = find_project(Path.cwd(), dict(os.environ))
+    name, variant = split_target(target)
+    recipe = load_recipe(project, name)
+    artifact = find_artifact(project, recipe, variant)
+    pipeline = open_pipeline(artifact.model_dir, "CPU", properties={}, announce=print)
+    filters = [
+        ChosenFilter(name, provider, validated(provider, options, where=name))
+        for name, provider, options in PROVIDERS
+    ]
+    template = prompt_template(recipe, artifact.model_dir, clock=local_now)
+    runner = Runner(
+        pipeline, recipe=recipe, variant=artifact.variant, template=template, filters=filters
+    )
+    return pipeline, runner
+
+
+def one_round(pipeline: GenaiPipeline, runner: Runner, tokens: int) -> tuple[float, float]:
+    """Return the tokens per second of the bare and of the streamed side."""
+    parameters: dict[str, Any] = {"max_new_tokens": tokens, "ignore_eos": True, "do_sample": False}
+    return bare(pipeline, runner, parameters), streamed(runner, parameters)
+
+
+def bare(pipeline: GenaiPipeline, runner: Runner, parameters: dict[str, Any]) -> float:
+    """Generate without a streamer."""
+    prompt = runner.render(runner.conversation(INSTRUCTION))
+    ids = pipeline.encode(prompt, add_special_tokens=False).ids
+    config = pipeline.configure(parameters)
+    start = time.perf_counter()
+    encoded = pipeline.llm.generate(ids, config)
+    seconds = time.perf_counter() - start
+    return len(encoded.tokens[0]) / seconds
+
+
+def streamed(runner: Runner, parameters: dict[str, Any]) -> float:
+    """Show the answer on a pipe that another process reads."""
+    reader = subprocess.Popen(
+        [sys.executable, "-c", "import sys\nwhile sys.stdin.buffer.read1(65536): pass"],
+        stdin=subprocess.PIPE,
+        text=True,
+    )
+    assert reader.stdin is not None
+    time.sleep(0.3)  # the reader's own start is no part of the measurement
+    start = time.perf_counter()
+    with runner.stream(INSTRUCTION, **parameters) as answer:
+        ConsoleFrontend().show(answer, Console(out=reader.stdin, err=sys.stderr))
+    seconds = time.perf_counter() - start
+    reader.stdin.close()
+    reader.wait()
+    generated = answer.result.generated_tokens
+    assert generated == parameters["max_new_tokens"], answer.result
+    return generated / seconds
+
+
+def report(options: argparse.Namespace, rounds: list[tuple[float, float]]) -> None:
+    """Print medians and their ratio; the ratio is the median of the rounds' own ratios."""
+    facts = {
+        "target": options.target,
+        "tokens": options.tokens,
+        "rounds": len(rounds),
+        "bare_tokens_per_second": round(median(each[0] for each in rounds), 1),
+        "streamed_tokens_per_second": round(median(each[1] for each in rounds), 1),
+        "ratio": round(median(each[1] / each[0] for each in rounds), 3),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+    if options.json:
+        print(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        print(f"{name:28} {value}")
+
+
+if __name__ == "__main__":
+    main()
