@@ -27,8 +27,10 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(recipes: Recipes) ->
         "recipes/r.yaml:1:13: model.id: must be text, got 12; put it in quotes",
         "recipes/r.yaml:3:10: variants.int4.grup_size: unknown key; perhaps you meant 'group_size'",
         "recipes/r.yaml:3:32: variants.int4.ratio: must be greater than 0, got 0",
-        "recipes/r.yaml:4:10: prompt.template: has no {instruction}, "
-        "so no instruction would be asked",
+        (
+            "recipes/r.yaml:4:10: prompt.template: has no {instruction}, "
+            "so no instruction would be asked"
+        ),
     ]
 
 
