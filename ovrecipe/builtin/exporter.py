@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.foreign import foreign_errors
 from ovrecipe.errors import StageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from ovrecipe.hooks.roles import Progress
     from ovrecipe.recipe.schema import Model
 

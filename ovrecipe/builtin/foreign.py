@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import traceback
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ovrecipe.errors import DiskFull, OvrecipeError, StageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: How many characters of a foreign message are shown; all of it is in the stage's log.
 SHOWN_CHARACTERS = 1200

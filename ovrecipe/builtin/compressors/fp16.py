@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.compressors.ir import read_ir, save_ir, weight_facts
@@ -10,6 +9,7 @@ from ovrecipe.builtin.foreign import foreign_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy import ndarray
 

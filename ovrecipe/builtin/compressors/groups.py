@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.compressors.settings import group_size_of, is_int8
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.foreign import foreign_errors
 from ovrecipe.errors import StageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ovrecipe.hooks.roles import Json
 
 IR_XML = "openvino_model.xml"

@@ -8,11 +8,12 @@ done in ends with the stage.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ovrecipe.hooks.roles import Json, Progress
     from ovrecipe.recipe.compression import CompressionPass
 

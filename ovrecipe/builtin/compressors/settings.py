@@ -39,16 +39,19 @@ def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, An
 
     mode = compression.mode_for(precision)
     arguments: dict[str, Any] = {"mode": nncf.CompressWeightsMode(mode)}
-    scope = compression.ignored_scope
-    if scope is not None:
-        arguments["ignored_scope"] = _nncf_scope(scope)
-    if is_int8(mode):
-        return arguments
+    if compression.ignored_scope is not None:
+        arguments["ignored_scope"] = _nncf_scope(compression.ignored_scope)
+    return arguments if is_int8(mode) else {**arguments, **_low_bit_arguments(compression, mode)}
+
+
+def _low_bit_arguments(compression: CompressionPass, mode: str) -> dict[str, Any]:
+    import nncf
+
+    names = ("all_layers", "awq", "scale_estimation", "gptq", "lora_correction")
+    arguments: dict[str, Any] = {name: getattr(compression, name) for name in names}
     arguments["ratio"] = 1.0 if compression.ratio is None else compression.ratio
     if mode not in FIXED_GROUP_SIZE:
         arguments["group_size"] = group_size_of(compression, mode)
-    for name in ("all_layers", "awq", "scale_estimation", "gptq", "lora_correction"):
-        arguments[name] = getattr(compression, name)
     if compression.sensitivity_metric is not None:
         arguments["sensitivity_metric"] = nncf.SensitivityMetric(compression.sensitivity_metric)
     if compression.backup_mode is not None:
