@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.version import __version__
+
 if TYPE_CHECKING:
     from ovrecipe.errors import OvrecipeError as OvrecipeError
     from ovrecipe.hooks.markers import hookimpl as hookimpl
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from ovrecipe.run.result import GenerationResult as GenerationResult
     from ovrecipe.run.result import Metrics as Metrics
     from ovrecipe.run.runner import Runner as Runner
-
-__version__ = "0.1.0"
 
 #: Where each public name lives.
 _HOMES = {

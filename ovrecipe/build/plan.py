@@ -12,10 +12,12 @@ from ovrecipe.recipe.model_id import split_model_id
 from ovrecipe.store.key import Key
 
 if TYPE_CHECKING:
+    from ovrecipe.hooks import roles
     from collections.abc import Mapping
 
     from ovrecipe.build.stages.stage import Stage
-    from ovrecipe.hooks.manager import Plugins, Provided
+    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.provided import Provided
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.store.pins import Pins
@@ -33,22 +35,22 @@ class RecipePlan:
     _keys: dict[tuple[str, str | None], Key] = field(default_factory=dict)
 
     @cached_property
-    def source(self) -> Provided:
+    def source(self) -> Provided[roles.Source]:
         """Who brings the checkpoint."""
         return self.plugins.provider("source", split_model_id(self.recipe.model.id)[0], self.recipe)
 
     @cached_property
-    def exporter(self) -> Provided:
+    def exporter(self) -> Provided[roles.Exporter]:
         """Who makes the base IR."""
         return self.plugins.provider("exporter", self.recipe.model.exporter, self.recipe)
 
     @cached_property
-    def converter(self) -> Provided:
+    def converter(self) -> Provided[roles.TokenizerConverter]:
         """Who converts the tokenizer."""
         name = self.recipe.tokenizer.converter
         return self.plugins.provider("tokenizer_converter", name, self.recipe)
 
-    def compressor(self, name: str) -> Provided:
+    def compressor(self, name: str) -> Provided[roles.Compressor]:
         """Who compresses weights under that name."""
         return self.plugins.provider("compressor", name, self.recipe)
 

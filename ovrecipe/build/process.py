@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe import errors
@@ -147,10 +147,9 @@ class _MemorySampler:
         import psutil
 
         self._gone = (psutil.NoSuchProcess, psutil.AccessDenied)
-        try:
+        self._process: psutil.Process | None = None
+        with suppress(*self._gone):
             self._process = psutil.Process(pid)
-        except self._gone:
-            self._process = None
 
     def rss_bytes(self) -> int:
         """Return the resident size in bytes, 0 once the process is gone."""

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ovrecipe import __version__
 from ovrecipe.cli.failures import exit_code_of
 from ovrecipe.cli.from_plugins import announced
 from ovrecipe.cli.session import Session
+from ovrecipe.version import __version__
 
 #: Commands in the order in which a user meets them; each is a module of this package whose
 #: function `command` is the typer callback.

@@ -11,7 +11,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ovrecipe import __version__
 from ovrecipe.errors import OvrecipeError, PluginError, ProviderClaimedTwice
 from ovrecipe.hooks.checks import names_problem
 from ovrecipe.hooks.conformance import provider_problems
@@ -33,6 +32,7 @@ from ovrecipe.hooks.provided import PackageVersions, Provided
 from ovrecipe.hooks.roles import ROLES, Role
 from ovrecipe.hooks.sections import own_sections
 from ovrecipe.hooks.selection import DISABLED, Selection, canonical, select
+from ovrecipe.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

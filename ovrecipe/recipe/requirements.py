@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from ovrecipe import __version__
 from ovrecipe.errors import RecipeInvalid
+from ovrecipe.version import __version__
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from ovrecipe import __version__
+from ovrecipe.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
