@@ -43,9 +43,9 @@ def command(
     kept = _without_removed(store, problems) if remove else problems
     _print(problems, checked, removed=remove and not kept, as_json=as_json)
     if kept:
-        damaged = len({each.sha256 for each in kept})
+        damaged = _count(len({each.sha256 for each in kept}), "damaged artifact")
         raise ArtifactCorrupt(
-            f"{store.root}: {damaged} damaged artifact{'s' if damaged > 1 else ''}",
+            f"{store.root}: {damaged}",
             remedy="a build is working on them; verify again when it is done"
             if remove
             else "'ovrecipe verify --remove' drops them, the next build makes them again",
@@ -107,8 +107,10 @@ def _print(problems: list[Problem], checked: int, *, removed: bool, as_json: boo
     for each in problems:
         where = f"{each.stage} {each.sha256[:12]}" + (f": {each.file}" if each.file else "")
         typer.echo(f"{where}: {each.message}")
+    verdict = _count(len(problems), "problem") if problems else "all as they were built"
     done = "; the damaged ones were removed, build again" if removed and problems else ""
-    count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-    typer.echo(
-        f"{checked} artifacts verified, {count if problems else 'all as they were built'}{done}"
-    )
+    typer.echo(f"{_count(checked, 'artifact')} verified, {verdict}{done}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

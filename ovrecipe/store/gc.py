@@ -18,7 +18,8 @@ from ovrecipe.store.staging import TRASH_PREFIX, is_stale, remove_if_stale, stag
 from ovrecipe.store.views import views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    import os
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from ovrecipe.store.store import Store
@@ -87,18 +88,21 @@ def plan_gc(store: Store, roots: Collection[str], *, drop_stages: Collection[str
     doomed = list(_doomed(store, folders, kept))
     return GcPlan(
         removals=tuple(_removal(store, kind, path) for kind, path in doomed),
-        freed_bytes=freed_bytes(path for _, path in doomed),
+        freed_bytes=freed_bytes([stat for _, path in doomed for stat in _stats(path)]),
         kept=len(kept),
     )
 
 
 def collect(store: Store, plan: GcPlan) -> GcPlan:
     """Remove what the plan names and return what was removed; what a build took since stays."""
+    # Looked at before: afterwards there is nothing left to count.
+    stats = {each: list(_stats(store.root / each.name)) for each in plan.removals}
     done = [each for each in plan.removals if _removed(store, each)]
     if store.digests_path.exists():
         RememberedDigests(store.digests_path).forget_missing()
-    skipped = len(plan.removals) - len(done)
-    return GcPlan(tuple(done), plan.freed_bytes if not skipped else 0, plan.kept + skipped)
+    taken = sum(each.kind == "artifact" for each in set(plan.removals) - set(done))
+    freed = freed_bytes([stat for each in done for stat in stats[each]])
+    return GcPlan(tuple(done), freed, plan.kept + taken)
 
 
 def recorded_inputs(folder: Path) -> tuple[str, ...]:
@@ -141,16 +145,16 @@ def inputs_in_use(store: Store) -> Iterator[str]:
             yield from read_holder(lock_path)[1]
 
 
-def freed_bytes(paths: Iterator[Path]) -> int:
-    """Return what removing these files and folders gives back to the disk."""
-    names: Counter[tuple[int, int]] = Counter()
-    stats = {}
-    for path in paths:
-        for each in files_below(path) if path.is_dir() else [path]:
-            found = each.lstat()
-            names[found.st_dev, found.st_ino] += 1
-            stats[found.st_dev, found.st_ino] = found
-    return sum(stats[each].st_size for each in names if names[each] >= stats[each].st_nlink)
+def freed_bytes(stats: Sequence[os.stat_result]) -> int:
+    """Return what the disk gets back when the files with these stats, one per name, go."""
+    files = {(each.st_dev, each.st_ino): each for each in stats}
+    names = Counter((each.st_dev, each.st_ino) for each in stats)
+    return sum(each.st_size for file, each in files.items() if names[file] >= each.st_nlink)
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    for each in files_below(path) if path.is_dir() else [path]:
+        yield each.lstat()
 
 
 def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[tuple[Kind, Path]]:
@@ -172,8 +176,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _removal(store: Store, kind: Kind, path: Path) -> Removal:
-    files = files_below(path) if path.is_dir() else iter([path])
-    size_bytes = sum(each.lstat().st_size for each in files)
+    size_bytes = sum(each.st_size for each in _stats(path))
     return Removal(kind, path.relative_to(store.root).as_posix(), size_bytes)
 
 

@@ -1,0 +1,1 @@
+"""The store: keys, publishing, locks, views, digests, pins, gc, verify."""

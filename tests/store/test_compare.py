@@ -1,0 +1,65 @@
+"""`why` shows fields, so the differences have to be all of them and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+
+from ovrecipe.store.compare import ABSENT, differences, nearest
+from ovrecipe.store.key import Key
+from ovrecipe.store.store import Store
+from tests.store.making import key_of, make
+from tests.store.test_key import DOCUMENTS
+
+
+def test_each_differing_field_is_named_by_its_path() -> None:
+    wanted = {"compression": {"group_size": 64, "sym": True}, "names": ["a", "b"], "nncf": "3.5"}
+    stored = {"compression": {"group_size": 32, "ratio": 1.0}, "names": ["a"], "nncf": "3.5"}
+    assert differences(wanted, stored) == [
+        ("compression.group_size", 32, 64),
+        ("compression.ratio", 1.0, ABSENT),
+        ("compression.sym", ABSENT, True),
+        ("names[1]", ABSENT, "b"),
+    ]
+
+
+def test_null_is_not_absent() -> None:
+    assert differences({"revision": None}, {}) == [("revision", ABSENT, None)]
+    assert repr(ABSENT) == "(absent)"
+
+
+@given(DOCUMENTS, DOCUMENTS)
+def test_there_are_differences_exactly_when_keys_differ(
+    wanted: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    """`why` never says "nothing differs" about something that is built again."""
+    one, two = Key("base", wanted), Key("base", stored)
+    assert (differences(one.document, two.document) == []) == (one == two)
+
+
+def test_the_nearest_artifact_has_the_fewest_differences(store: Store) -> None:
+    make(store, key_of("weights", group_size=32, sym=True, ratio=1.0))
+    make(store, key_of("weights", group_size=32, sym=False, ratio=0.5))
+    make(store, key_of("base", group_size=64, sym=False, ratio=0.6))
+    found = nearest(store, key_of("weights", group_size=64, sym=False, ratio=0.5))
+    assert found is not None
+    assert found.key["sym"] is False
+    assert found.stage == "weights"
+
+
+def test_of_equally_near_artifacts_the_newest_is_taken(store: Store) -> None:
+    """It is the one that the user remembers."""
+    from datetime import UTC, datetime
+
+    for size, year in ((32, 2025), (128, 2026), (16, 2024)):
+        dated = Store(store.root, clock=lambda year=year: datetime(year, 1, 1, tzinfo=UTC))
+        make(dated, key_of("weights", group_size=size))
+    found = nearest(store, key_of("weights", group_size=64))
+    assert found is not None
+    assert found.key["group_size"] == 128
+
+
+def test_without_an_artifact_of_the_stage_nothing_is_near(store: Store) -> None:
+    make(store, key_of("base"))
+    assert nearest(store, key_of("weights")) is None

@@ -1,0 +1,95 @@
+"""Whatever kills a build, and wherever: the store has no artifact, or a whole one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ovrecipe.store.gc import collect, plan_gc
+from ovrecipe.store.pins import Pins
+from ovrecipe.store.store import Store
+from ovrecipe.store.verify import verify
+from ovrecipe.store.views import set_view, view_target
+from tests.store.killing import killed_at_every_line
+from tests.store.making import FILES, key_of, make
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
+
+
+@pytest.fixture
+def quick_dir(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: hundreds of builds would wait for fsync."""
+    import shutil
+    import tempfile
+
+    memory = Path("/dev/shm")
+    if not (memory.is_dir() and os.access(memory, os.W_OK)):
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(dir=memory))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_killed_publishing_leaves_nothing_or_all(quick_dir: Path) -> None:
+    """Only the rename makes an artifact, and everything is written before it."""
+    store, key = Store(quick_dir / "store"), key_of()
+    make(store, key_of(other=1))  # the folders and the lock library are there
+    outcomes = []
+    for _ in killed_at_every_line(lambda: make(store, key)):
+        outcomes.append(store.has(key))
+        assert store.artifact_dir(key).exists() == store.has(key)
+        assert verify(store) == []
+        make(store, key)
+        assert {each: (store.artifact_dir(key) / each).read_bytes() for each in FILES} == FILES
+        assert [each.name for each in store.root.glob(".stage-*")] == []
+        store.remove(key)
+    assert set(outcomes) == {False, True}
+    assert outcomes == sorted(outcomes), "once published, it stays published"
+
+
+def test_what_killed_builds_leave_is_collected(quick_dir: Path) -> None:
+    """A stage folder whose process is gone is garbage, at whatever line the process died."""
+    store, key = Store(quick_dir / "store"), key_of()
+    make(store, key_of(other=1))
+    for _ in killed_at_every_line(lambda: make(store, key)):
+        collect(store, plan_gc(store, {key.sha256, key_of(other=1).sha256}))
+        assert [each.name for each in store.root.glob(".[stp][tr][ar]*-*")] == []
+        if store.has(key):
+            break
+    assert store.has(key), "a finished artifact that is wanted stays"
+
+
+def test_killed_removal_leaves_a_whole_artifact_or_none(quick_dir: Path) -> None:
+    """A removal starts with a rename too, so nobody can open what is half removed."""
+    store, key = Store(quick_dir / "store"), key_of()
+    make(store, key)
+    for _ in killed_at_every_line(lambda: store.remove(key)):
+        assert store.artifact_dir(key).exists() == store.has(key)
+        assert verify(store) == []
+        make(store, key)
+
+
+def test_killed_view_still_leads_somewhere_whole(quick_dir: Path) -> None:
+    """Programs open the view by name while a build replaces it."""
+    store, models_dir = Store(quick_dir / "store"), quick_dir / "models"
+    old, new = make(store, key_of(n=1)), make(store, key_of(n=2))
+    set_view(models_dir, "m", "int4", old)
+    for _ in killed_at_every_line(lambda: set_view(models_dir, "m", "int4", new)):
+        assert view_target(models_dir, "m", "int4") in (old, new)
+        set_view(models_dir, "m", "int4", old)
+
+
+def test_killed_pin_is_the_old_one_or_the_new_one(quick_dir: Path) -> None:
+    """The lock file is the user's, under version control; half a file would stop every build."""
+    pins = Pins(quick_dir / "ovrecipe.lock")
+    pins.record("org/m", None, {"commit": "old"})
+    for _ in killed_at_every_line(lambda: pins.record("org/m", None, {"commit": "new"})):
+        assert pins.get("org/m", None) in ({"commit": "old"}, {"commit": "new"})
+        pins.record("org/m", None, {"commit": "old"})
