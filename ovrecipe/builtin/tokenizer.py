@@ -86,7 +86,7 @@ def _converted(tokenizer: Any) -> tuple[Any, Any]:
     except Exception as exc:  # every parser and every OpenVINO operation fails in its own way
         raise StageError(
             f"openvino_tokenizers cannot convert {type(tokenizer).__name__}: {_first_line(exc)}",
-            remedy="use a checkpoint with a tokenizer.json, or a plugin's tokenizer.converter",
+            remedy="use the model's original tokenizer files, or a plugin's tokenizer.converter",
         ) from exc
     if not isinstance(pair, tuple):
         raise StageError(f"openvino_tokenizers has no detokenizer for {type(tokenizer).__name__}")
