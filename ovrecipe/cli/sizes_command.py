@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.run import Target
     from ovrecipe.store.manifest import Manifest
 
-WEIGHTS = ("openvino_model.bin", "openvino_model.xml")
+WEIGHTS = "openvino_model.bin"
 
 
 def command(
@@ -72,7 +73,7 @@ def _row(context: BuildContext, target: Target) -> dict[str, Any]:
         "variant": target.variant,
         "precision": plan.recipe.variants[target.variant].precision,
         "built": True,
-        "weights_bytes": sum(manifest.files[each].size_bytes for each in WEIGHTS),
+        "weights_bytes": manifest.files[WEIGHTS].size_bytes,
         "size_bytes": manifest.size_bytes,
         "seconds": weights.seconds if weights else None,
         "peak_memory_bytes": weights.peak_memory_bytes if weights else None,
@@ -90,24 +91,32 @@ def print_sizes(rows: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("variant", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("variant", no_wrap=True)
     for heading in ("weights MB", "smaller", "compressed in", "peak memory"):
-        table.add_column(heading, justify="right")
-    table.add_column("path", overflow="fold")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row))
     Console().print(table)
+    for folder in sorted({str(Path(row["path"]).parent) for row in rows if row["built"]}):
+        print(f"in {shown_path(folder)}/")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     target = f"{row['name']}:{row['variant']}"
     if not row["built"]:
-        return [target, "not built", "", "", "", ""]
+        return [target, "not built", "", "", ""]
     return [
         target,
         f"{row['weights_bytes'] / 1e6:.2f}",
         f"{row['ratio']:.3f}x" if row["ratio"] else "",
         f"{row['seconds']:.1f} s" if row["seconds"] is not None else "",
         f"{row['peak_memory_bytes'] / 1e9:.2f} GB" if row["peak_memory_bytes"] else "",
-        row["path"],
     ]
+
+
+def shown_path(path: str) -> str:
+    """Return the path as a user in this folder would type it."""
+    shown = Path(path)
+    here = Path.cwd()
+    return str(shown.relative_to(here) if shown.is_relative_to(here) else shown)
