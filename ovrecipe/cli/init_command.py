@@ -13,14 +13,16 @@ FIRST_RECIPE = "smollm2-135m.yaml"
 #: The same text as this repository's own dodo.py; a test compares them.
 DODO = '''"""doit's door to ovrecipe: `doit list`, `doit build:NAME`, `doit build:NAME:VARIANT`."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from ovrecipe.build.dodo import all_tasks, config
+from ovrecipe.build.dodo import DOIT_CONFIG, all_tasks
 
-DOIT_CONFIG = config(Path(__file__).parent)
+__all__ = ["DOIT_CONFIG", "task_recipes"]
 
 
-def task_recipes():
+def task_recipes() -> Iterator[dict[str, Any]]:
     """Yield the tasks of every recipe in recipes/."""
     yield from all_tasks(Path(__file__).parent)
 '''

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from ovrecipe.recipe.load import LoadedRecipe
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.recipe.tree import Loc, Node
+    from ovrecipe.recipe.tree import Node
 
 #: Column in which the origin of a value starts.
 _ORIGIN_COLUMN = 60
+#: Stands for a section's value, whose keys have lines of their own.
+_SECTION = object()
 
 
 def command(
@@ -45,7 +47,7 @@ def command(
     if as_json:
         typer.echo(json.dumps({"name": name, **document}, indent=2))
         return
-    for line in _yaml_lines(document, loaded):
+    for line in _yaml_lines(document, loaded, variant):
         typer.echo(line)
 
 
@@ -58,26 +60,30 @@ def _document(recipe: Recipe, variant: str | None) -> dict[str, Any]:
     return document
 
 
-def _yaml_lines(document: dict[str, Any], loaded: LoadedRecipe) -> Iterator[str]:
-    yield f"# {loaded.recipe.name}"
-    yield from _lines(document, loaded.tree, ())
-
-
-def _lines(value: dict[str, Any], tree: Node, loc: Loc) -> Iterator[str]:
+def _yaml_lines(
+    document: dict[str, Any], loaded: LoadedRecipe, variant: str | None
+) -> Iterator[str]:
     """Yield `key: value  # origin` lines; what is unset is left out."""
-    for key, each in value.items():
-        where = (*loc, key)
-        indent = "  " * len(loc)
-        if each in (None, [], {}):
+    yield f"# {loaded.recipe.name}"
+    for loc, value in _leaves(document, ()):
+        indent = "  " * (len(loc) - 1)
+        if value is _SECTION:
+            yield f"{indent}{_key(loc[-1])}:"
             continue
+        line = f"{indent}{_key(loc[-1])}: {json.dumps(value, ensure_ascii=False)}"
+        yield f"{line.ljust(_ORIGIN_COLUMN)}  # {_origin(loaded.tree, loc, variant)}"
+
+
+def _leaves(value: dict[str, Any], loc: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the place and value of all that is set, each section before what is in it."""
+    for key, each in value.items():
         if isinstance(each, dict):
-            below = list(_lines(each, tree, where))
+            below = list(_leaves(each, (*loc, key)))
             if below:
-                yield f"{indent}{_key(key)}:"
+                yield (*loc, key), _SECTION
                 yield from below
-        else:
-            line = f"{indent}{_key(key)}: {json.dumps(each, ensure_ascii=False)}"
-            yield f"{line.ljust(_ORIGIN_COLUMN)}  # {_origin(tree, where)}"
+        elif each not in (None, []):
+            yield (*loc, key), each
 
 
 def _key(key: str) -> str:
@@ -86,10 +92,12 @@ def _key(key: str) -> str:
     )
 
 
-def _origin(tree: Node, loc: Loc) -> str:
+def _origin(tree: Node, loc: tuple[str, ...], variant: str | None) -> str:
     from ovrecipe.recipe.tree import is_written, place_of
 
-    if is_written(tree, loc):
-        place = place_of(tree, loc, of_key=True)
-        return f"{place.shown}:{place.line}"
+    own = ("variants", variant, *loc) if variant and loc[0] == "generation" else loc
+    for where in (own, loc):
+        if is_written(tree, where):
+            place = place_of(tree, where, of_key=True)
+            return f"{place.shown}:{place.line}"
     return "from the variant's name" if loc[-1] == "precision" else "default"

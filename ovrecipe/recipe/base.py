@@ -27,7 +27,7 @@ class Objection:
     reason: str
 
 
-class Refused(ValueError):  # noqa: N818
+class Refused(ValueError):
     """What a validator raises when keys of one section do not fit together."""
 
     def __init__(self, objections: Iterable[Objection]) -> None:

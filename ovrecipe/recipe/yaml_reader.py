@@ -235,4 +235,3 @@ def plain_scalar(text: str) -> Scalar:
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
-

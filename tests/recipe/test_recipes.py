@@ -79,8 +79,9 @@ def test_sampling_is_what_the_tutorials_page_starts_with(name: str) -> None:
         (
             "dolly-v2-3b",
             (
-                "Below is an instruction that describes a task. Write a response that appropriately "
-                "completes the request.\n\n### Instruction:\n{instruction}\n\n### Response:\n"
+                "Below is an instruction that describes a task. Write a response that "
+                "appropriately completes the request.\n\n"
+                "### Instruction:\n{instruction}\n\n### Response:\n"
             ),
             ("### End",),
         ),

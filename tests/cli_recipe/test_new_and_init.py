@@ -1,0 +1,200 @@
+"""`ovrecipe new`, `ovrecipe init` and `ovrecipe schema`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovrecipe.cli.init_command import DODO
+from ovrecipe.recipe.draft import GENERAL_INT4, draft_name, draft_text, int4_knobs
+from ovrecipe.recipe.find import NAME
+from ovrecipe.recipe.json_schema import schema_text
+from ovrecipe.recipe.load import load_recipe_file
+from ovrecipe.recipe.project import find_project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .conftest import Outcome
+
+WITHOUT_OPTIMUM = """
+import sys
+from importlib.machinery import PathFinder
+
+class Hidden(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.partition(".")[0] == "optimum":
+            return None
+        return super().find_spec(name, path, target)
+
+sys.meta_path[:] = [each for each in sys.meta_path if each is not PathFinder] + [Hidden]
+from ovrecipe.cli.main import main
+main()
+"""
+
+
+def new_without_optimum(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run `ovrecipe new` as in an installation without the build packages."""
+    command = [sys.executable, "-c", WITHOUT_OPTIMUM, "new", *args]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def test_new_without_optimum_writes_general_values_and_says_so(project: Path) -> None:
+    """A machine that only runs models can still write a recipe."""
+    done = new_without_optimum("Some-Org/My_Model")
+    assert (done.returncode, done.stdout.strip()) == (
+        0,
+        str(project / "recipes" / "my_model.yaml"),
+    )
+    assert "optimum-intel is not installed" in done.stderr
+    recipe = load_recipe_file(Path(done.stdout.strip()))
+    assert recipe.model.id == "Some-Org/My_Model"
+    assert recipe.variants["int4"].group_size == GENERAL_INT4["group_size"]
+
+
+def test_new_never_writes_over_a_recipe_unless_forced(project: Path) -> None:
+    """A recipe is work."""
+    refused = new_without_optimum("org/name", "--name", "one")
+    assert refused.returncode == 12
+    assert "one.yaml exists" in refused.stderr
+    assert "--force" in refused.stderr
+    assert new_without_optimum("org/name", "--name", "one", "--force").returncode == 0
+
+
+def test_new_refuses_a_name_that_is_a_path(project: Path) -> None:
+    """The file must lie in recipes/."""
+    done = new_without_optimum("org/name", "--name", "../x")
+    assert done.returncode == 3
+    assert "is no recipe name" in done.stderr
+
+
+@pytest.mark.model
+def test_new_takes_values_from_optimum_intel(
+    project: Path, ovrecipe: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own: optimum warns while it is imported."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    command = [sys.executable, "-m", "ovrecipe.cli.main"]
+    code = "from ovrecipe.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "new", "Qwen/Qwen3-1.7B"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0
+    int4 = load_recipe_file(project / "recipes" / "qwen3-1.7b.yaml").variants["int4"]
+    assert (int4.sym, int4.group_size, int4.ratio) == (True, 64, 1.0)
+    assert (int4.awq, int4.scale_estimation, int4.dataset) == (True, True, "generated")
+    assert ovrecipe("validate").code == 0
+
+
+@pytest.mark.model
+def test_every_tuned_configuration_of_optimum_becomes_a_valid_recipe(tmp_path: Path) -> None:
+    """A table of seventy models, of which nobody tries all by hand."""
+    code = (
+        "import sys; from pathlib import Path;"
+        "from optimum.intel.openvino.configuration import _DEFAULT_4BIT_WQ_CONFIGS as table;"
+        "from ovrecipe.recipe.draft import *; from ovrecipe.recipe.load import load_recipe_file;"
+        "folder = Path(sys.argv[1]);\n"
+        "for id, tuned in table.items():\n"
+        "    path = folder / (draft_name(id) + '.yaml')\n"
+        "    assert int4_knobs(tuned), id\n"
+        "    path.write_text(draft_text(id, int4_knobs(tuned), 'x'))\n"
+        "    load_recipe_file(path)\n"
+        "print(len(table))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 50
+
+
+@given(model_id=st.text(min_size=1))
+def test_any_model_id_gives_a_usable_recipe_name(model_id: str) -> None:
+    """Ids are paths, hub ids or anything a plugin knows."""
+    assert NAME.fullmatch(draft_name(model_id))
+
+
+def test_a_draft_keeps_its_model_id_whatever_it_is(tmp_path: Path) -> None:
+    """Quotes, colons and words that YAML takes for something else."""
+    for model_id in ("no", "a: b", 'say "hi"', "C:\\x", "12", "é", "{a}", "x #y", "123e4"):
+        path = tmp_path / "r.yaml"
+        path.write_text(draft_text(model_id, GENERAL_INT4, "x"), encoding="utf-8")
+        assert load_recipe_file(path).model.id == model_id
+
+
+def test_optimums_words_become_ours() -> None:
+    """Optimum calls two knobs otherwise, and some configurations have parts."""
+    tuned = {"bits": 4, "sym": True, "quant_method": "awq", "backup_precision": "none"}
+    assert int4_knobs(tuned) == {"sym": True, "awq": True, "backup_mode": "none"}
+    parts = {"quantization_configs": {"lm_model": {"bits": 4, "group_size": 64}}}
+    assert int4_knobs(parts) == {"group_size": 64}
+    steps = {"quantization_config1": {"bits": 4}, "quantization_config2": {"bits": 8, "sym": False}}
+    assert int4_knobs(steps) == {"passes": [{}, {"mode": "int8_asym"}]}
+
+
+def test_init_makes_a_project_whose_recipe_is_valid(
+    project: Path, ovrecipe: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands it prints can be typed next."""
+    done = ovrecipe("init", "mine")
+    assert done.code == 0
+    assert "cd mine" in done.out
+    assert "ovrecipe build smollm2-135m" in done.out
+    made = project / "mine"
+    names = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
+    assert names == [
+        ".gitignore",
+        "dodo.py",
+        "recipes/recipe.schema.json",
+        "recipes/smollm2-135m.yaml",
+    ]
+    monkeypatch.chdir(made)
+    assert find_project(made, {}).root == made
+    assert ovrecipe("validate", "smollm2-135m").out == "smollm2-135m: OK\n"
+
+
+def test_init_never_writes_over_a_file(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+    """Nothing at all is written when something is in the way."""
+    (project / "recipes" / "smollm2-135m.yaml").write_text("mine")
+    done = ovrecipe("init", ".")
+    assert done.code == 12
+    assert "smollm2-135m.yaml exists" in done.err
+    assert not (project / "dodo.py").exists()
+    assert (project / "recipes" / "smollm2-135m.yaml").read_text() == "mine"
+
+
+def test_init_keeps_an_existing_gitignore(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+    """A repository has one already."""
+    (project / ".gitignore").write_text("mine\n")
+    assert ovrecipe("init", ".").code == 0
+    assert (project / ".gitignore").read_text() == "mine\n"
+
+
+def test_init_writes_the_dodo_of_this_repository() -> None:
+    """One door to doit, tried every day."""
+    assert (Path(__file__).parents[2] / "dodo.py").read_text("utf-8") == DODO
+
+
+def test_schema_prints_or_writes(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+    """Editors read a file, programs a stream."""
+    assert ovrecipe("schema").out == schema_text()
+    assert ovrecipe("schema", "--write", "s.json").code == 0
+    assert (project / "s.json").read_text("utf-8") == schema_text()
+    refused = ovrecipe("schema", "--write", "no/such/s.json")
+    assert refused.code == 12
+    assert "cannot be written" in refused.err
+
+
+@pytest.mark.parametrize("name", ["list", "show", "validate", "new", "init", "schema"])
+def test_help_teaches_with_an_example(
+    project: Path, ovrecipe: Callable[..., Outcome], name: str
+) -> None:
+    """A sentence of what, then something to type."""
+    done = ovrecipe(name, "--help")
+    assert done.code == 0
+    assert f"Example: ovrecipe {name}" in done.out

@@ -1,0 +1,67 @@
+"""`ovrecipe validate`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .conftest import Outcome
+
+
+def test_all_recipes_are_checked_and_each_has_a_line(
+    project: Path, ovrecipe: Callable[..., Outcome]
+) -> None:
+    """What a continuous integration calls."""
+    (project / "recipes" / "bad.yaml").write_text("modle: {}\n")
+    done = ovrecipe("validate")
+    assert done.code == 3
+    assert "one: OK" in done.out
+    assert "recipes/bad.yaml:1:1: modle: unknown key; perhaps you meant 'model'" in done.out
+
+
+def test_good_recipes_end_with_zero(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+    """Names and files are both fine."""
+    assert ovrecipe("validate", "one") == (0, "one: OK\n", "")
+    done = ovrecipe("validate", "recipes/one.yaml", "--json")
+    assert done.code == 0
+    assert json.loads(done.out) == {"recipes": [{"recipe": "recipes/one.yaml", "errors": []}]}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("output: {filters: [strip_marker]}", "strip_markers"),
+        ("tokenizer: {converter: openwino}", "openvino"),
+        ("requires: {plugins: {ovrecipe-nowhere: ''}}", "pip install 'ovrecipe-nowhere'"),
+        ("requires: {ovrecipe: '>=99'}", "requires ovrecipe>=99, but this is ovrecipe"),
+        ("variants: {int4: {compressor: nncff}}", "nncf"),
+        ("variants: {int4: {awq: true, dataset: gone.txt}}", "variants.int4.dataset: no file gone"),
+        ("model: {id: 'nosuchscheme:x'}", "nosuchscheme"),
+    ],
+)
+def test_what_nobody_provides_is_found_before_the_build(
+    project: Path, ovrecipe: Callable[..., Outcome], line: str, message: str
+) -> None:
+    """A filter's name is looked up now, not when the first answer is shown."""
+    (project / "recipes" / "two.yaml").write_text(f"extends: one\n{line}\n")
+    done = ovrecipe("validate", "two")
+    assert done.code == 3
+    assert "recipe 'two'" in done.out
+    assert message in done.out
+
+
+def test_a_missing_file_or_name_is_an_error_of_its_own(
+    project: Path, ovrecipe: Callable[..., Outcome]
+) -> None:
+    """The others are still checked."""
+    done = ovrecipe("validate", "gone.yaml", "nobody", "one")
+    assert done.code == 3
+    assert "gone.yaml: no such file" in done.out
+    assert "no recipe 'nobody'" in done.out
+    assert "one: OK" in done.out
