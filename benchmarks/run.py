@@ -23,7 +23,7 @@ from typing import Any
 
 from ovrecipe.builtin.filters import HideReasoning, StopAt, StripMarkers
 from ovrecipe.builtin.frontends import ConsoleFrontend
-from ovrecipe.hooks.roles import Console
+from ovrecipe.hooks.roles import Console, FilterProvider
 from ovrecipe.recipe.find import split_target
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import find_project
@@ -35,7 +35,7 @@ from ovrecipe.run.prompt import prompt_template
 from ovrecipe.run.runner import Runner
 
 INSTRUCTION = "Tell a long story about a ship that sails around the world."
-PROVIDERS = (
+PROVIDERS: tuple[tuple[str, FilterProvider, dict[str, Any]], ...] = (
     ("strip_markers", StripMarkers(), {"markers": ["<|im_end|>", "<|im_start|>"]}),
     ("stop_at", StopAt(), {"markers": ["### End"]}),
     ("hide_reasoning", HideReasoning(), {}),
@@ -93,20 +93,20 @@ def bare(pipeline: GenaiPipeline, runner: Runner, parameters: dict[str, Any]) ->
 
 def streamed(runner: Runner, parameters: dict[str, Any]) -> float:
     """Show the answer on a pipe that another process reads."""
-    reader = subprocess.Popen(
-        [sys.executable, "-c", "import sys\nwhile sys.stdin.buffer.read1(65536): pass"],
-        stdin=subprocess.PIPE,
-        text=True,
-    )
-    assert reader.stdin is not None
+    read_end, write_end = os.pipe()
+    drain = "import sys\nwhile sys.stdin.buffer.read1(65536): pass"
+    reader = subprocess.Popen([sys.executable, "-c", drain], stdin=read_end)
+    os.close(read_end)
+    pipe = os.fdopen(write_end, "w", encoding="utf-8")
     time.sleep(0.3)  # the reader's own start is no part of the measurement
     start = time.perf_counter()
     with runner.stream(INSTRUCTION, **parameters) as answer:
-        ConsoleFrontend().show(answer, Console(out=reader.stdin, err=sys.stderr))
+        ConsoleFrontend().show(answer, Console(out=pipe, err=sys.stderr))
     seconds = time.perf_counter() - start
-    reader.stdin.close()
+    pipe.close()
     reader.wait()
     generated = answer.result.generated_tokens
+    assert generated is not None
     assert generated == parameters["max_new_tokens"], answer.result
     return generated / seconds
 

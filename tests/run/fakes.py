@@ -1,0 +1,37 @@
+"""A runner around a pipeline without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ovrecipe.recipe.schema import Recipe
+from ovrecipe.run.prompt import PlainTemplate
+from ovrecipe.run.runner import Runner
+from ovrecipe.testing import FakePipeline
+
+
+def recipe(**sections: Any) -> Recipe:
+    """Return a recipe with one int4 variant; sections replace its own."""
+    return Recipe.model_validate(
+        {
+            "name": "fake",
+            "path": Path("recipes/fake.yaml"),
+            "model": {"id": "org/fake"},
+            "prompt": {"template": "Q: {instruction}\nA:"},
+            "variants": {"int4": {}},
+            **sections,
+        }
+    )
+
+
+def runner(pipeline: FakePipeline | None = None, **options: Any) -> Runner:
+    """Return a runner; `recipe` and all of Runner's own options may be given."""
+    given = options.pop("recipe", None) or recipe()
+    return Runner(
+        pipeline or FakePipeline(),
+        recipe=given,
+        variant="int4",
+        template=options.pop("template", PlainTemplate(given.prompt.template or "{instruction}")),
+        **options,
+    )

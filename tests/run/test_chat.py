@@ -1,0 +1,106 @@
+"""Conversations: what is remembered, and what is not."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ovrecipe.errors import PromptRefused, RunError
+from ovrecipe.testing import FakePipeline
+from tests.run.fakes import runner
+
+
+def gated(pieces):
+    return FakePipeline(pieces=pieces, gate=threading.Semaphore(0))
+
+
+def test_every_answer_sees_the_turns_before():
+    """That is what makes it a conversation."""
+    pipeline = FakePipeline(pieces=[" yes"])
+    with runner(pipeline) as model:
+        chat = model.chat()
+        chat.generate("one")
+        chat.generate("two")
+    assert pipeline.prompts[1] == "Q: one\nA: yes\nQ: two\nA:"
+    assert [each["role"] for each in chat.history] == ["user", "assistant"] * 2
+
+
+def test_reset_forgets():
+    """A new subject needs no new process."""
+    pipeline = FakePipeline()
+    with runner(pipeline) as model:
+        chat = model.chat()
+        chat.generate("one")
+        chat.reset()
+        chat.generate("two")
+    assert pipeline.prompts[1] == "Q: two\nA:"
+
+
+def test_a_failed_turn_leaves_no_trace():
+    """So that it can be tried again."""
+    pipeline = FakePipeline(pieces=["a"], fail=RunError("gone"))
+    with runner(pipeline) as model:
+        chat = model.chat()
+        with pytest.raises(RunError, match="gone"):
+            chat.generate("one")
+        assert chat.history == ()
+        pipeline.fail = None
+        chat.generate("one")
+    assert pipeline.prompts == ["Q: one\nA:"] * 2
+
+
+def test_a_cancelled_turn_is_kept_as_far_as_it_was_shown():
+    """`go on` then means something."""
+    pipeline = gated(["a", "b", "c"])
+    with runner(pipeline) as model:
+        chat = model.chat()
+        pipeline.gate.release()
+        for _ in chat.stream("one"):
+            break
+        pipeline.gate.release(9)
+        assert [each["content"] for each in chat.history] == ["one", "a"]
+        chat.generate("two")
+    assert pipeline.prompts[1] == "Q: one\nA:a\nQ: two\nA:"
+
+
+def test_a_turn_cancelled_before_anything_was_shown_is_dropped():
+    """An empty answer would teach the model to be silent."""
+    pipeline = gated(["a"])
+    with runner(pipeline) as model:
+        chat = model.chat()
+        answer = chat.stream("one")
+        answer.cancel()
+        pipeline.gate.release(2)
+        assert chat.generate("two").text == "a"
+        assert [each["content"] for each in chat.history] == ["two", "a"]
+
+
+def test_a_second_question_while_the_answer_runs_is_refused():
+    """It could not know what was answered."""
+    pipeline = gated(["a"])
+    with runner(pipeline) as model:
+        chat = model.chat()
+        answer = chat.stream("one")
+        with pytest.raises(RunError, match="still running"):
+            chat.stream("two")
+        pipeline.gate.release()
+        list(answer)
+
+
+def test_a_refused_instruction_leaves_no_trace():
+    """The conversation goes on after it."""
+    with runner() as model:
+        chat = model.chat()
+        with pytest.raises(PromptRefused, match="empty"):
+            chat.generate(" ")
+        assert chat.generate("one").text == "The answer."
+
+
+def test_history_cannot_be_changed_through_what_is_returned():
+    """The prompt of the next turn is the chat's own."""
+    with runner() as model:
+        chat = model.chat()
+        chat.generate("one")
+        chat.history[0]["content"] = "spoilt"
+        assert chat.history[0]["content"] == "one"

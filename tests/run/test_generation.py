@@ -1,0 +1,224 @@
+"""Streaming, cancelling, failing: with a pipeline that says what the test tells it to."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+
+import pytest
+
+from ovrecipe.errors import PluginError, RunError
+from ovrecipe.run.chain import ChosenFilter
+from ovrecipe.testing import FakePipeline
+from tests.run.fakes import runner
+
+LIMIT_SECONDS = 0.3
+
+
+class BreaksAtTheThird:
+    """An output filter with a defect."""
+
+    options_model = None
+    fed = 0
+
+    def create(self, options):
+        return self
+
+    def feed(self, text):
+        self.fed += 1
+        if self.fed == 3:
+            raise KeyError("oops")
+        return text
+
+    def finish(self):
+        return ""
+
+
+def gated(*, pieces=("a ", "b ", "c ", "d ")):
+    return FakePipeline(pieces=pieces, gate=threading.Semaphore(0))
+
+
+def test_segments_joined_are_the_text():
+    """`generate` is the loop over the stream, nothing else."""
+    with runner() as model:
+        streamed = "".join(model.stream("hi"))
+        result = model.generate("hi")
+    assert streamed == result.text == "The answer."
+    assert result.finish_reason == "stop"
+    assert result.generated_tokens == 3
+    assert result.prompt_tokens == len("Q: hi\nA:")
+    assert result.metrics.ttft_ms == 20.0
+
+
+def test_text_is_given_out_before_the_answer_is_whole():
+    """The first word must not wait for the last."""
+    pipeline = gated()
+    with runner(pipeline) as model:
+        segments = iter(model.stream("hi"))
+        pipeline.gate.release()
+        assert next(segments) == "a "
+        pipeline.gate.release(3)
+        assert "".join(segments) == "b c d "
+
+
+def test_no_result_while_it_runs():
+    """A half result would be taken for a whole one."""
+    pipeline = gated()
+    with runner(pipeline) as model:
+        answer = model.stream("hi")
+        with pytest.raises(RunError, match="still running"):
+            _ = answer.result
+        pipeline.gate.release(4)
+        list(answer)
+        assert answer.result.text == "a b c d "
+
+
+def test_an_error_in_the_generating_thread_is_raised_in_the_loop():
+    """The tutorial's page waited for ever (defect 5); the text so far is shown."""
+    pipeline = FakePipeline(pieces=["a"], fail=RunError("the device went away"))
+    shown = []
+    with runner(pipeline) as model:
+        answer = model.stream("hi")
+        with pytest.raises(RunError, match="the device went away"):
+            shown.extend(answer)
+        assert shown == ["a"]
+        with pytest.raises(RunError, match="failed"):
+            _ = answer.result
+
+
+def test_the_generation_after_an_error_works():
+    """One failure must not wedge the queue."""
+    pipeline = FakePipeline(fail=ValueError("a bug"))
+    with runner(pipeline) as model:
+        with pytest.raises(ValueError, match="a bug"):
+            model.generate("hi")
+        pipeline.fail = None
+        assert model.generate("hi").text == "The answer."
+
+
+def test_cancel_from_another_thread_ends_the_loop_at_once():
+    """Stop means now, even while the model says nothing: here it never would."""
+    pipeline = gated()
+    model = runner(pipeline)
+    answer = model.stream("hi")
+    segments = iter(answer)
+    pipeline.gate.release()
+    assert next(segments) == "a "
+    start = time.perf_counter()
+    threading.Thread(target=answer.cancel).start()
+    assert list(segments) == []
+    assert time.perf_counter() - start < LIMIT_SECONDS
+    assert answer.result.finish_reason == "cancelled"
+    assert answer.result.text == "a "
+    assert answer.result.metrics is None
+    pipeline.gate.release(9)
+    model.close()
+
+
+def test_leaving_the_loop_cancels():
+    """A `break` says that nobody wants the rest."""
+    pipeline = gated(pieces=["a"] * 50)
+    with runner(pipeline) as model:
+        pipeline.gate.release(2)
+        answer = model.stream("hi")
+        for _ in answer:
+            break
+        pipeline.gate.release(50)
+        assert answer.result.finish_reason == "cancelled"
+        assert list(answer) == []
+
+
+def test_leaving_the_with_block_cancels():
+    """So does an exception in the caller's own code."""
+    pipeline = gated(pieces=["a"] * 50)
+    with runner(pipeline) as model:
+        with model.stream("hi") as answer:
+            pipeline.gate.release(50)
+        assert answer.result.finish_reason == "cancelled"
+
+
+def test_an_answer_that_nobody_holds_is_cancelled():
+    """Otherwise the next one waits for it."""
+    pipeline = gated(pieces=["a"] * 50)
+    with runner(pipeline) as model:
+        model.stream("hi")
+        gc.collect()
+        pipeline.gate.release(50)
+        assert model.generate("hi", max_new_tokens=1).text == "a"
+
+
+def test_answers_come_in_the_order_asked_and_one_at_a_time():
+    """`LLMPipeline.generate` raises when two call it at once; callers queue instead."""
+    pipeline = gated(pieces=["a"])
+    with runner(pipeline) as model:
+        answers = [model.stream(f"number {each}") for each in range(8)]
+        threads = [threading.Thread(target=list, args=(each,)) for each in answers]
+        for each in threads:
+            each.start()
+        pipeline.gate.release(8)
+        for each in threads:
+            each.join()
+    assert pipeline.prompts == [f"Q: number {each}\nA:" for each in range(8)]
+    assert pipeline.most_at_once == 1
+
+
+def test_an_answer_cancelled_while_it_waits_is_never_generated():
+    """Its caller has left."""
+    pipeline = gated(pieces=["a"])
+    with runner(pipeline) as model:
+        first, second = model.stream("one"), model.stream("two")
+        second.cancel()
+        assert list(second) == []
+        pipeline.gate.release(2)
+        assert list(first) == ["a"]
+    assert pipeline.prompts == ["Q: one\nA:"]
+
+
+def test_a_broken_filter_ends_the_answer_and_is_named():
+    """Text that a filter should have changed must not be shown."""
+    pipeline = gated(pieces=["a"] * 50)
+    chosen = [ChosenFilter("mine", BreaksAtTheThird(), None)]
+    with runner(pipeline, filters=chosen) as model:
+        answer = iter(model.stream("hi"))
+        for _ in range(2):
+            pipeline.gate.release()
+            next(answer)
+        pipeline.gate.release()
+        with pytest.raises(PluginError, match="output filter 'mine': KeyError"):
+            next(answer)
+        pipeline.gate.release(50)
+    assert pipeline.closed
+
+
+def test_closing_ends_what_runs_and_what_waits():
+    """`with` leaves no thread behind."""
+    pipeline = gated(pieces=["a"] * 50)
+    model = runner(pipeline)
+    answers = [model.stream("one"), model.stream("two")]
+    pipeline.gate.release(50)
+    model.close()
+    assert [each.result.finish_reason for each in answers] == ["cancelled", "cancelled"]
+    assert pipeline.closed
+    assert not [each for each in threading.enumerate() if each.name == "ovrecipe-generate"]
+    with pytest.raises(RunError, match="the model was closed"):
+        model.stream("three")
+
+
+def test_no_thread_stays_when_nothing_is_asked():
+    """A program that forgets to close must still be able to end."""
+    model = runner()
+    model.generate("hi")
+    for each in threading.enumerate():
+        if each.name == "ovrecipe-generate":
+            each.join(5)
+            assert not each.is_alive()
+
+
+def test_many_short_pieces_come_whole_and_in_order():
+    """Segments are gathered while the reader waits; nothing may be lost or swapped."""
+    pieces = [f"{number} " for number in range(5000)]
+    with runner(FakePipeline(pieces=pieces)) as model:
+        segments = list(model.stream("hi"))
+    assert "".join(segments) == "".join(pieces)
+    assert len(segments) < len(pieces)

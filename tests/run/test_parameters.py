@@ -1,0 +1,99 @@
+"""Generation parameters meet the installed GenAI's own config."""
+
+from __future__ import annotations
+
+import pytest
+
+from ovrecipe.errors import GenerationParameterRefused
+from ovrecipe.recipe.generation import Generation
+from ovrecipe.run.parameters import DEFAULT_MAX_NEW_TOKENS, apply, merged
+
+
+@pytest.fixture
+def config():
+    """A fresh config, as an artifact without generation_config.json gives."""
+    genai = pytest.importorskip("openvino_genai")
+    return genai.GenerationConfig()
+
+
+def test_an_answer_is_never_unlimited(config):
+    """GenAI's own default is 2**64 - 1 tokens."""
+    assert apply({}, config).max_new_tokens == DEFAULT_MAX_NEW_TOKENS
+
+
+def test_a_given_max_length_is_limit_enough(config):
+    """It is the artifact's or the user's own word."""
+    assert apply({"max_length": 99}, config).max_new_tokens > 10**9
+
+
+def test_top_k_zero_switches_top_k_off(config):
+    """The tutorial left it on (defect 7): with 0 the tail of the distribution is reached."""
+    assert apply({"top_k": 0, "do_sample": True}, config).top_k == 0
+
+
+def test_values_reach_genai_in_its_own_types(config):
+    """YAML and JSON have lists and texts only."""
+    made = apply(
+        {
+            "stop_strings": ["a", "b"],
+            "stop_token_ids": [2, 3],
+            "stop_criteria": "EARLY",
+            "rng_seed": 7,
+            "max_new_tokens": 5,
+        },
+        config,
+    )
+    assert made.stop_strings == {"a", "b"}
+    assert made.stop_token_ids == {2, 3}
+    assert made.stop_criteria.name == "EARLY"
+    assert (made.rng_seed, made.max_new_tokens) == (7, 5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"temprature": 1}, "temprature: .* perhaps you meant 'temperature'"),
+        ({"gredy": True}, "gredy: .* perhaps you meant 'greedy'"),
+        ({"validate": 1}, "validate: the installed GenAI has no such"),
+        ({"temperature": 0.0, "do_sample": True}, r"^temperature=0\.0: .*strictly positive"),
+        ({"temperature": float("nan")}, "temperature: GenAI does not take nan"),
+        ({"top_p": 1.5, "do_sample": True}, r"^top_p=1\.5: "),
+        ({"max_new_tokens": 0}, "^max_new_tokens=0: "),
+        ({"max_new_tokens": "many"}, "max_new_tokens: GenAI does not take 'many'"),
+        ({"top_k": -1}, "top_k: GenAI does not take -1"),
+        ({"stop_criteria": "LATE"}, "stop_criteria: GenAI does not take 'LATE'"),
+        ({"num_return_sequences": 2}, "num_return_sequences: one answer is streamed"),
+        ({"logprobs": 1}, "logprobs: cannot be given"),
+        ({"apply_chat_template": True}, "apply_chat_template: cannot be given"),
+        ({"repetition_penalty": 0.0}, r"^repetition_penalty=0\.0: "),
+        ({"num_beams": 2, "do_sample": True}, "^do_sample=True: .*[Bb]eam search"),
+    ],
+)
+def test_what_genai_does_not_take_is_refused_by_name(config, parameters, message):
+    """Not with a path in GenAI's source, and not after the model has begun."""
+    with pytest.raises(GenerationParameterRefused, match=message) as told:
+        apply(parameters, config)
+    assert ".cpp" not in str(told.value)
+
+
+def test_every_parameter_of_a_recipe_is_known_to_genai(config):
+    """The schema promises that they work."""
+    known = {each for each in dir(config) if not each.startswith("_")}
+    assert set(Generation.model_fields) <= known
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_p", "top_k", "min_p"])
+def test_a_sampling_parameter_means_sampling(name):
+    """GenAI ignores it otherwise, without a word."""
+    assert merged({}, {name: 0.5})["do_sample"] is True
+    assert merged({name: 0.5}, {})["do_sample"] is True
+
+
+def test_a_seed_alone_does_not_switch_sampling_on():
+    """`--seed` on a greedy recipe changes nothing, as one expects."""
+    assert merged({}, {"rng_seed": 1}) == {"rng_seed": 1}
+
+
+def test_none_is_not_given():
+    """Options of a command line that were left out."""
+    assert merged({"max_new_tokens": 3}, {"max_new_tokens": None}) == {"max_new_tokens": 3}
