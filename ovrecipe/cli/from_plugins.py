@@ -22,25 +22,25 @@ def announced(env: Mapping[str, str], options: Sequence[str]) -> dict[str, Typer
     from ovrecipe.hooks.manager import load_plugins
 
     skips = [each for each in options if each.startswith("no:")]
-    commands: dict[str, PluginCommand] = {}
-    for source in load_plugins(env=env, options=skips).commands:
-        commands.setdefault(source.name, PluginCommand(source.name)).sources.append(source)
-    return {name: commands[name] for name in sorted(commands)}
+    found = load_plugins(env=env, options=skips).commands
+    names = sorted({each.name for each in found})
+    return {
+        name: PluginCommand(name, [each for each in found if each.name == name]) for name in names
+    }
 
 
 class PluginCommand(TyperCommand):
-    """Stands for a command of a plugin until it is called."""
+    """Stands for a command of a plugin until it is called.
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, rich_help_panel=PANEL)
-        self.sources: list[PluginSource] = []
+    `ovrecipe --help` says who brings it; the command's own help would need an import.
+    """
 
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """Return who brings the command; its own help would need an import."""
-        return self._origin()[:limit]
+    def __init__(self, name: str, sources: Sequence[PluginSource]) -> None:
+        self._sources = sources
+        super().__init__(name, short_help=self._origin(), rich_help_panel=PANEL)
 
     def _origin(self) -> str:
-        return " and ".join(f"{each.distribution} {each.version}" for each in self.sources)
+        return " and ".join(f"{each.distribution} {each.version}" for each in self._sources)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Import the command and go on as that command."""
@@ -51,9 +51,9 @@ class PluginCommand(TyperCommand):
     def _callback(self) -> Any:
         from ovrecipe.hooks.loading import load_object
 
-        if len(self.sources) > 1:
+        if len(self._sources) > 1:
             raise PluginError(
                 f"the command {self.name!r} is claimed by {self._origin()}",
-                remedy=f"skip one with -p no:{self.sources[-1].distribution}, or uninstall it",
+                remedy=f"skip one with -p no:{self._sources[-1].distribution}, or uninstall it",
             )
-        return load_object(self.sources[0], f"command {self.name!r}")
+        return load_object(self._sources[0], f"command {self.name!r}")

@@ -36,7 +36,7 @@ BREAKS_THE_RULES = [
     ("x = 1", "implements no hook; mark functions with @ovrecipe.hookimpl"),
     (
         HEAD + "def get_compresor(name): ...",
-        "there is no hook 'get_compresor'; perhaps you meant 'get_compressor', or .* newer ovrecipe",
+        "there is no hook 'get_compresor'; perhaps you meant 'get_compressor', or .*",
     ),
     (
         HEAD + "def get_frontend(name, receipt): ...",
