@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ovrecipe.recipe.descriptions import DESCRIPTIONS
 from ovrecipe.recipe.schema import Recipe
 
 FILE_NAME = "recipe.schema.json"
@@ -26,6 +27,7 @@ def recipe_json_schema() -> dict[str, Any]:
     definitions["Model"]["required"] = []
     _let_the_name_say_the_precision(schema, definitions["Variant"])
     _let_a_filter_be_a_name(definitions)
+    _describe({**definitions, "Recipe": schema})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -39,6 +41,7 @@ def _let_the_name_say_the_precision(schema: dict[str, Any], variant: dict[str, A
     variants = schema["properties"]["variants"]
     for key in ("additionalProperties", "patternProperties"):
         variants.pop(key, None)
+    variants["minProperties"] = variants.pop("minLength")
     variants["additionalProperties"] = {"anyOf": [{"$ref": "#/$defs/Variant"}, {"type": "null"}]}
 
 
@@ -53,3 +56,15 @@ def _let_a_filter_be_a_name(definitions: dict[str, Any]) -> None:
             {**with_options, **one_pair},
         ]
     }
+
+
+def _describe(sections: dict[str, Any]) -> None:
+    """Put the manual's words on every key; drop titles and the defaults of whole sections."""
+    words = {**DESCRIPTIONS, "CompressionPass": DESCRIPTIONS["Variant"]}
+    for name, section in sections.items():
+        section["description"] = section["description"].split("\n\n")[0]
+        for key, value in section["properties"].items():
+            value.pop("title", None)
+            if isinstance(value.get("default"), dict) or value.get("default", 0) is None:
+                del value["default"]
+            value["description"] = words[name][key]

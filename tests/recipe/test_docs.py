@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ovrecipe.recipe import compression, schema
+from ovrecipe.recipe.descriptions import DESCRIPTIONS
 from ovrecipe.recipe.generation import Generation
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ def test_every_key_is_documented_and_no_other(heading: str) -> None:
     assert documented(heading) - other == keys - {"name", "path"} | (
         {"name"} if heading == "output" else set()
     )
+
+
+def test_editors_show_the_manuals_words() -> None:
+    """Two texts about one key would drift apart."""
+    rows = re.findall(r"^\| `([a-z_]+)` \|(?:.*?\|)? (.*) \|$", TEXT, re.MULTILINE)
+    described = {(key, text) for texts in DESCRIPTIONS.values() for key, text in texts.items()}
+    assert described <= {(key, text.split(" | ")[-1]) for key, text in rows}
 
 
 def examples() -> list[tuple[str, str, str | None]]:
