@@ -15,6 +15,7 @@ from ovrecipe.store.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ovrecipe.build.admission import MemoryBudget
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
@@ -32,6 +33,7 @@ class BuildContext:
         self.store = Store(project.store_dir)
         self._cancel = threading.Event()
         self._plans: dict[str, RecipePlan] = {}
+        self._requested: dict[str, dict[str, None]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings only."""
@@ -58,6 +60,21 @@ class BuildContext:
     def pins(self) -> Pins:
         """The commits that branches meant."""
         return Pins(self.project.lock_path)
+
+    @cached_property
+    def memory(self) -> MemoryBudget:
+        """What stages at work at the same time share."""
+        from ovrecipe.build.admission import MemoryBudget
+
+        return MemoryBudget()
+
+    def request(self, name: str, variant: str) -> None:
+        """Note that a variant will be built in this run, for its preflight."""
+        self._requested.setdefault(name, {})[variant] = None
+
+    def requested(self, name: str) -> tuple[str, ...]:
+        """Return the variants of a recipe that will be built in this run."""
+        return tuple(self._requested.get(name, ()))
 
     def cancel(self) -> None:
         """Ask every running stage to end."""

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 #: Bare `doit` names what can be built instead of building every model there is. doit's records
 #: live in memory: the store knows what is built, and a build that was killed forgets nothing.
+#: `-n 2` runs threads, which share one memory budget; the heavy work is in processes anyway.
 DOIT_CONFIG = {
     "default_tasks": ["help"],
     "verbosity": 2,
     "backend": "sqlite3",
     "dep_file": ":memory:",
+    "par_type": "thread",
 }
 
 

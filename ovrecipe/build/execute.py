@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.build.admission import admit
 from ovrecipe.build.job import Bench, Job
 from ovrecipe.build.process import run_worker
 from ovrecipe.errors import OvrecipeError, StageError
@@ -100,10 +101,14 @@ def _is_usable(store: Store, key: Key) -> bool:
 
 
 def _make(work: Work, key: Key, observer: Observer) -> None:
-    started = time.monotonic()
     store = work.context.store
-    observer.started(work.title, work.stage.doing)
-    with store.staging(key) as staging_dir:
+    memory_bytes = admit(work)
+    with (
+        work.context.memory.reserved(memory_bytes, work.context.cancelled),
+        store.staging(key) as staging_dir,
+    ):
+        started = time.monotonic()
+        observer.started(work.title, work.stage.doing)
         output_dir = staging_dir / "output"
         output_dir.mkdir()
         job = _job(work, output_dir)

@@ -12,10 +12,10 @@ from ovrecipe.recipe.model_id import split_model_id
 from ovrecipe.store.key import Key
 
 if TYPE_CHECKING:
-    from ovrecipe.hooks import roles
     from collections.abc import Mapping
 
     from ovrecipe.build.stages.stage import Stage
+    from ovrecipe.hooks import roles
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.recipe.project import Project

@@ -118,7 +118,8 @@ class _Watch:
         last: Mapping[str, Any] | None = None
         memory = _MemorySampler(self._process.pid)
         while True:
-            if cancelled():
+            # doit's threads outlive a main thread that Ctrl-C has ended; they must not go on.
+            if cancelled() or not threading.main_thread().is_alive():
                 raise KeyboardInterrupt
             self._note_memory(memory)
             try:

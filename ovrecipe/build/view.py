@@ -54,9 +54,12 @@ class ViewWork:
     def is_up_to_date(self) -> bool:
         """Answer doit; what cannot be known is not up to date, and building it says why."""
         try:
-            return self.is_built()
+            built = self.is_built()
         except OvrecipeError:
-            return False
+            built = False
+        if not built:
+            self.context.request(self.plan.recipe.name, self.variant)
+        return built
 
     def do(self, observer: Observer) -> None:  # noqa: ARG002
         """Set the view."""
