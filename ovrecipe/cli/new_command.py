@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,16 +33,29 @@ def command(
     from ovrecipe.recipe.find import check_name
     from ovrecipe.recipe.load import load_recipe_file
 
-    project = session_of(ctx).project
+    session = session_of(ctx)
+    project = session.project
     name = name or draft_name(model_id)
     check_name(name)
     path = project.recipes_dir / f"{name}.yaml"
     _refuse_to_overwrite(path, force=force)
     int4, reason = _int4_of(model_id)
-    _write(path, draft_text(model_id, int4, reason))
+    seen = _seen_from_recipe(model_id, session.cwd, project.recipes_dir)
+    _write(path, draft_text(seen, int4, reason))
     load_recipe_file(path, shown_from=project.root)
     typer.echo(path)
     typer.echo(f"{reason}\nnext: ovrecipe build {name}", err=True)
+
+
+def _seen_from_recipe(model_id: str, cwd: Path, recipes_dir: Path) -> str:
+    """Return the id as the recipe must say it: its relative paths start at its own folder."""
+    from ovrecipe.recipe.model_id import split_model_id
+
+    scheme, location = split_model_id(model_id)
+    if scheme not in ("local", "gguf") or location != model_id or not location.startswith("."):
+        return model_id
+    path = os.path.relpath(cwd / location, recipes_dir).replace(os.sep, "/")
+    return path if path.startswith("..") else f"./{path}"
 
 
 def _refuse_to_overwrite(path: Path, *, force: bool) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -12,10 +13,9 @@ from ovrecipe.cli.session import session_of
 from ovrecipe.errors import OvrecipeError, RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from ovrecipe.cli.session import Session
-    from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
 
 
@@ -76,33 +76,56 @@ def _show(result: dict[str, Any]) -> None:
 
 def _errors(session: Session, recipe: Recipe) -> Iterator[OvrecipeError]:
     """Yield what is wrong with a recipe that reads well."""
+    from ovrecipe.hooks.sections import validate_sections
     from ovrecipe.recipe.requirements import check_requirements
 
-    try:
-        check_requirements(recipe)
-    except OvrecipeError as error:
-        yield error
-    for role, name in dict.fromkeys(_providers(recipe)):
+    checks: list[Callable[[], object]] = [lambda: check_requirements(recipe)]
+    checks += [partial(_check_use, session, recipe, use) for use in _uses(recipe)]
+    checks.append(lambda: validate_sections(recipe, session.plugins))
+    for check in checks:
         try:
-            session.plugins.provider(role, name, recipe)
+            check()
         except OvrecipeError as error:
-            yield RecipeError(f"recipe '{recipe.name}': {error.message}", remedy=error.remedy)
+            yield _named(error, recipe)
     yield from _missing_datasets(recipe)
 
 
-def _providers(recipe: Recipe) -> Iterator[tuple[Any, str]]:
-    """Yield (role, name) of every provider that the recipe asks for."""
+def _named(error: OvrecipeError, recipe: Recipe) -> OvrecipeError:
+    """Return the error as one of this recipe: a provider unknown says only what it looked for."""
+    if isinstance(error, RecipeError):
+        return error
+    return RecipeError(f"recipe '{recipe.name}': {error.message}", remedy=error.remedy)
+
+
+class Use(NamedTuple):
+    """A provider that the recipe asks for; `where` is the key that names it."""
+
+    role: Any
+    name: str
+    where: str
+    options: Mapping[str, Any] | None = None
+
+
+def _uses(recipe: Recipe) -> Iterator[Use]:
     from ovrecipe.recipe.model_id import split_model_id
 
-    source: Role = "source"
-    yield source, split_model_id(recipe.model.id)[0]
-    yield "exporter", recipe.model.exporter
-    yield "tokenizer_converter", recipe.tokenizer.converter
-    for variant in recipe.variants.values():
+    yield Use("source", split_model_id(recipe.model.id)[0], "model.id")
+    yield Use("exporter", recipe.model.exporter, "model.exporter")
+    yield Use("tokenizer_converter", recipe.tokenizer.converter, "tokenizer.converter")
+    for name, variant in recipe.variants.items():
         for each in variant.compression_passes():
-            yield "compressor", each.compressor
+            yield Use("compressor", each.compressor, f"variants.{name}.options", each.options)
     for spec in recipe.output.filters:
-        yield "output_filter", spec.name
+        yield Use("output_filter", spec.name, f"output.filters.{spec.name}", spec.options)
+
+
+def _check_use(session: Session, recipe: Recipe, use: Use) -> None:
+    """Raise unless a plugin provides it and takes its options."""
+    from ovrecipe.run.chain import validated
+
+    provider = session.plugins.provider(use.role, use.name, recipe).provider
+    if use.options is not None:
+        validated(provider, use.options, where=f"{recipe.path.name}: {use.where}")
 
 
 def _missing_datasets(recipe: Recipe) -> Iterator[OvrecipeError]:

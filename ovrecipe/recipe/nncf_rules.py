@@ -40,6 +40,8 @@ FIXED_GROUP_SIZES = {"mxfp4": 32, "mxfp8_e4m3": 32, "nvfp4": 16}
 
 def nncf_objections(each: CompressionPass, precision: str) -> Iterator[Objection]:
     """Yield what is wrong with one pass of an NNCF compression to `precision`."""
+    for name in each.options:
+        yield Objection(("options", name), "nncf has no options; its knobs stand beside 'options'")
     yield from _mode_objections(each, precision)
     mode = each.mode_for(precision)
     if mode.startswith("int8"):

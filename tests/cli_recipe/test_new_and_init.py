@@ -59,6 +59,13 @@ def test_new_without_optimum_writes_general_values_and_says_so(project: Path) ->
     assert recipe.variants["int4"].group_size == GENERAL_INT4["group_size"]
 
 
+def test_new_says_a_relative_path_as_the_recipe_sees_it(project: Path) -> None:
+    """A user types a path from where they stand; a recipe's paths start at its own folder."""
+    for typed, written in (("./ckpt", "../ckpt"), ("./recipes/x.gguf", "./x.gguf")):
+        done = new_without_optimum(typed, "--name", "n", "--force")
+        assert load_recipe_file(Path(done.stdout.strip())).model.id == written
+
+
 def test_new_never_writes_over_a_recipe_unless_forced(project: Path) -> None:
     """A recipe is work."""
     refused = new_without_optimum("org/name", "--name", "one")
@@ -81,7 +88,6 @@ def test_new_takes_values_from_optimum_intel(
 ) -> None:
     """In a process of its own: optimum warns while it is imported."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    command = [sys.executable, "-m", "ovrecipe.cli.main"]
     code = "from ovrecipe.cli.main import main; main()"
     command = [sys.executable, "-c", code, "new", "Qwen/Qwen3-1.7B"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)

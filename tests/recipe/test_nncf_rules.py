@@ -61,6 +61,7 @@ def test_int8_takes_no_low_bit_knob(variant: Callable[[str], str], knob: str) ->
         ),
         ("int4: {mode: int8_sym}", "int4.mode: gives int8_sym, but the precision is int4"),
         ("int4: {passes: [{mode: nf4}]}", "int4.passes: gives nf4, but the precision is int4"),
+        ("int4: {options: {percdamp: 1}}", "int4.options.percdamp: nncf has no options"),
         ("int4: {passes: [{}], ratio: 0.5}", "int4.ratio: stands beside 'passes'"),
         ("int4: {passes: [{}, {gptq: true}]}", "int4.passes[1].gptq: needs data"),
     ],
