@@ -30,7 +30,7 @@ from ovrecipe.hooks.loading import (
 from ovrecipe.hooks.markers import COMMANDS_GROUP
 from ovrecipe.hooks.provided import PackageVersions, Provided
 from ovrecipe.hooks.roles import ROLES, Role
-from ovrecipe.hooks.sections import own_sections
+from ovrecipe.hooks.sections import own_sections, validate_sections
 from ovrecipe.hooks.selection import DISABLED, Selection, canonical, select
 from ovrecipe.version import __version__
 
@@ -209,11 +209,15 @@ class Plugins:
     def provider(self, role: Role, name: str, recipe: Recipe) -> Provided[Any]:
         """Return who provides `name`, with its origin.
 
+        The recipe's sections of plugins are validated first, whoever is asked for.
+
         Raises:
+            RecipeInvalid: a section under `plugins:` is wrong or nobody's.
             ProviderUnknown: nobody does.
             ProviderClaimedTwice: more than one does.
             PluginError: a hook raised, or returned what does not fit the role.
         """
+        validate_sections(recipe, self)
         troubles: list[PluginError] = []
         for sources in self._in_turn(name, recipe):
             claims = [*self._claims(sources, role, name, recipe, troubles)]

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.testing.frontends import Shown
+    from ovrecipe.testing.pipeline import FakePipeline
 
 
 @pytest.fixture
@@ -35,3 +37,27 @@ def assert_plugin_conforms() -> Callable[..., None]:
     from ovrecipe.testing.plugins import assert_plugin_conforms
 
     return assert_plugin_conforms
+
+
+@pytest.fixture
+def assert_chunk_invariant() -> Callable[..., None]:
+    """Fail unless a filter shows the same however the text is cut; needs hypothesis."""
+    from ovrecipe.testing.filters import assert_chunk_invariant
+
+    return assert_chunk_invariant
+
+
+@pytest.fixture
+def ovrecipe_shown() -> Callable[..., Shown]:
+    """Return what a frontend writes: `ovrecipe_shown(frontend, ["one ", "two"]).out`."""
+    from ovrecipe.testing.frontends import FakeGeneration, shown
+
+    return lambda frontend, segments: shown(frontend, FakeGeneration(segments))
+
+
+@pytest.fixture
+def ovrecipe_fake_pipeline() -> Callable[..., FakePipeline]:
+    """Make a pipeline without a model, which says the pieces that it is given."""
+    from ovrecipe.testing.pipeline import FakePipeline
+
+    return FakePipeline
