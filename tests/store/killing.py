@@ -1,8 +1,9 @@
-"""Killing an action at every line of the store's code that it runs."""
+"""Killing an action at every line of the store's code, and of shutil's, that it runs."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -41,14 +42,20 @@ def _status_when_killed_at(line: int, action: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def _writes(frame: Any) -> bool:
+    """Tell whether a frame is of the store's code, or of a library's that writes in steps."""
+    file, function = frame.f_code.co_filename, frame.f_code.co_name
+    return file.startswith(STORE_CODE) or file == shutil.__file__ or function == "write_text"
+
+
 class _Killer:
-    """Counts the lines of the store's code and kills its own process at one of them."""
+    """Counts the lines of code that writes and kills its own process at one of them."""
 
     def __init__(self, line: int) -> None:
         self.left = line
 
     def trace(self, frame: Any, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith(STORE_CODE):
+        if not _writes(frame):
             return None
         if event == "line":
             if self.left == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 
 from ovrecipe.store.compare import ABSENT, differences, nearest
 from ovrecipe.store.key import Key
@@ -30,6 +30,9 @@ def test_null_is_not_absent() -> None:
 
 
 @given(DOCUMENTS, DOCUMENTS)
+@example({"a": 1}, {"a": True})
+@example({"a": 1}, {"a": 1.0})
+@example({"a": 0.0}, {"a": -0.0})
 def test_there_are_differences_exactly_when_keys_differ(
     wanted: dict[str, Any], stored: dict[str, Any]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,25 @@ def test_results_are_read_only(store: Store) -> None:
     artifact_dir = make(store, key_of())
     everything = [artifact_dir, *artifact_dir.rglob("*")]
     assert all(each.stat().st_mode & 0o222 == 0 for each in everything)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows flushes no folders")
+def test_all_is_on_the_disk_before_the_artifact_appears(store: Store) -> None:
+    """After a power cut the file system may keep a rename and lose what was written before it."""
+    calls: list[str] = []
+
+    def note(frame: object, event: str, argument: object) -> None:
+        if event == "c_call" and argument in (os.fsync, os.rename):
+            calls.append(argument.__name__)  # type: ignore[attr-defined]
+
+    with store.staging(key_of()) as staging_dir:
+        fill(staging_dir)
+        sys.setprofile(note)
+        store.publish(key_of(), staging_dir)
+        sys.setprofile(None)
+    written = len([*FILES, MANIFEST, "extra/", "./"])
+    flushed_after = len(["base/", "store/"])
+    assert calls == ["fsync"] * written + ["rename"] + ["fsync"] * flushed_after
 
 
 def test_a_failed_stage_leaves_nothing(store: Store) -> None:
