@@ -24,7 +24,7 @@ TRAINING_TEXT = (
     "The weights are large and the tokenizer is small; both must be right. "
     "Don't count tokens by hand: 1, 2, 3 and 40 are numbers, (x + y) is code. "
     "Paris is the capital of France, Berlin that of Germany, and Rome that of Italy. "
-    "Le café est là où naît l'été; das Maß ist voll, über alles. Здравствуй, мир! 你好，世界。\n"
+    "Le café est là où naît l'été; das Maß ist voll, über alles. Здравствуй, мир! 你好,世界。\n"
 ) * 20
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}"
@@ -108,7 +108,7 @@ def _neox(_: Path) -> tuple[Any, dict[str, Any]]:
     tokenizer = _byte_level(600, ["<|endoftext|>", "<|padding|>"], nfc=True, pattern=None)
     tokenizer.add_tokens([AddedToken(" " * n, normalized=True) for n in (4, 3, 2)])
     tokenizer.add_special_tokens(["### End", "### Instruction:", "### Response:"])
-    settings = {each: "<|endoftext|>" for each in ("bos_token", "eos_token", "unk_token")}
+    settings = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
     return tokenizer, {"tokenizer_class": "GPTNeoXTokenizer", "add_prefix_space": False, **settings}
 
 
@@ -119,7 +119,7 @@ def _codegen(_: Path) -> tuple[Any, dict[str, Any]]:
     tokenizer = _byte_level(600, ["<|endoftext|>"], nfc=False, pattern=None)
     runs = [" " * n for n in range(8, 1, -1)] + ["\t" * n for n in (4, 3, 2)]
     tokenizer.add_tokens([AddedToken(each, normalized=True) for each in runs])
-    settings = {each: "<|endoftext|>" for each in ("bos_token", "eos_token", "unk_token")}
+    settings = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
     return tokenizer, {"tokenizer_class": "CodeGenTokenizer", "add_prefix_space": False, **settings}
 
 
