@@ -1,0 +1,191 @@
+"""`ovrecipe run`, `chat` and `devices`, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CAPITAL = "What is the capital of France?"
+
+
+def command(*arguments: str) -> list[str]:
+    code = "import sys; from ovrecipe.cli.main import main; sys.argv[0] = 'ovrecipe'; main()"
+    return [sys.executable, "-c", code, *arguments]
+
+
+def ovrecipe(project, *arguments, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command("--project", str(project.root), *arguments),
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def unbuilt(project):
+    """A project with a recipe and nothing built."""
+    (project.recipes_dir / "phi.yaml").write_text(
+        "model: {id: org/phi}\nprompt: {template: '{instruction}'}\nvariants: {int4: {}}\n"
+    )
+    return project
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "exit_code", "message"),
+    [
+        (["phi:int4", "hi"], b"", 10, "build it with: ovrecipe build phi:int4"),
+        (["phi", "hi"], b"", 10, "build it with: ovrecipe build phi"),
+        (["phi:int8", "hi"], b"", 3, "it has: int4"),
+        (["phi", "  "], b"", 11, "the instruction is empty"),
+        (["phi"], b"", 11, "the instruction is empty"),
+        (["phi", "-"], b"caf\xe9", 11, "stdin is not UTF-8: byte 4 is 0xe9"),
+        (["phi", "hi", "--frontend", "consol"], b"", 4, "perhaps you meant 'console'"),
+        (["phi", "hi", "-g", "temperature"], b"", 2, "is not KEY=VALUE"),
+        (["phj", "hi"], b"", 3, "phi"),
+    ],
+)
+def test_bad_input_is_refused_without_a_traceback(unbuilt, arguments, stdin, exit_code, message):
+    """With its own exit code, before any model is loaded."""
+    done = ovrecipe(unbuilt, "run", *arguments, stdin=stdin)
+    said = done.stderr.decode()
+    assert message in said
+    assert "Traceback" not in said
+    assert done.returncode == exit_code
+    assert done.stdout == b""
+
+
+def test_bytes_of_the_command_line_that_are_no_text_are_refused(unbuilt):
+    """Python hands them over as lone surrogates."""
+    done = subprocess.run(
+        [*command("--project", str(unbuilt.root), "run", "phi"), b"a\xff"],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert b"half a surrogate pair" in done.stderr
+    assert done.returncode == 11
+
+
+def test_importing_ovrecipe_is_cheap():
+    """The names are there; what is behind them is not loaded, OpenVINO least of all."""
+    code = (
+        "import sys, ovrecipe; assert 'ovrecipe.run' not in sys.modules\n"
+        "from ovrecipe import *; from ovrecipe import load, hookimpl\n"
+        "heavy = {'openvino', 'openvino_genai', 'jinja2', 'rich', 'numpy', 'torch'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.stdout.decode().strip() == "[]", done.stderr.decode()
+
+
+@pytest.mark.model
+def test_devices_are_listed(project):
+    """For people and for programs."""
+    listed = json.loads(ovrecipe(project, "devices", "--json").stdout)
+    assert "CPU" in [each["name"] for each in listed]
+    assert all(each["full_name"] and each["capabilities"] for each in listed)
+    assert b"CPU" in ovrecipe(project, "devices").stdout
+
+
+@pytest.mark.model
+def test_run_answers_from_stdin_and_says_which_variant(smollm2_project):
+    """Answers on stdout, everything else on stderr."""
+    done = ovrecipe(
+        smollm2_project, "run", "smollm2-135m", "--greedy", "--stats", stdin=f"{CAPITAL}\n".encode()
+    )
+    assert done.returncode == 0
+    assert "Paris" in done.stdout.decode()
+    assert done.stdout.endswith(b"\n")
+    assert b"running smollm2-135m:int4" in done.stderr
+    assert b"tokens/s" in done.stderr
+
+
+@pytest.mark.model
+def test_run_prints_one_json_document(smollm2_project):
+    """For programs that want all of it."""
+    done = ovrecipe(
+        smollm2_project, "run", "smollm2-135m:int4", CAPITAL, "--json", "--max-new-tokens", "5"
+    )
+    result = json.loads(done.stdout)
+    assert result["finish_reason"] == "length"
+    assert result["generated_tokens"] == 5
+    assert result["metrics"]["ttft_ms"] > 0
+
+
+@pytest.mark.model
+def test_chat_takes_lines_from_a_pipe(smollm2_project):
+    """Scripts can talk too; commands are obeyed, not asked."""
+    lines = b"Say hello.\n/stats\n\n/nonsense\nAgain.\n/exit\nnever\n"
+    done = ovrecipe(
+        smollm2_project, "chat", "smollm2-135m:int4", "--greedy", "-g", "max_new_tokens=8",
+        "--frontend", "jsonl", stdin=lines,
+    )  # fmt: skip
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    answers = [each for each in results if each["event"] == "result"]
+    assert done.returncode == 0
+    assert len(answers) == 2
+    assert answers[1]["prompt_tokens"] > answers[0]["prompt_tokens"]
+    assert b"there is no /nonsense" in done.stderr
+    assert done.stderr.count(b"tokens/s") == 1
+
+
+def running(project: object, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a long answer and return when its first letter has come."""
+    process = subprocess.Popen(
+        command("--project", str(project.root), "run", "smollm2-135m:int4", CAPITAL,
+                "--max-new-tokens", "8000", "-g", "ignore_eos=true", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout.read(1)
+    return process
+
+
+@pytest.mark.model
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT cannot be sent to one process on Windows")
+def test_ctrl_c_ends_the_answer(smollm2_project):
+    """At once, with the shell's own code for it and no traceback."""
+    process = running(smollm2_project)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+
+
+@pytest.mark.model
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGPIPE")
+def test_a_reader_that_leaves_ends_the_answer_quietly(smollm2_project):
+    """`ovrecipe run ... | head -1` is no error of anybody's."""
+    process = running(smollm2_project)
+    process.stdout.close()
+    assert process.wait(timeout=20) == 141
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+@pytest.mark.model
+def test_no_telemetry_module_is_loaded(smollm2_project):
+    """OpenVINO's comes with it and sends by default."""
+    code = (
+        "import sys; from pathlib import Path; import ovrecipe\n"
+        "project = ovrecipe.find_project(Path(sys.argv[1]), {})\n"
+        "with ovrecipe.load('smollm2-135m:int4', project=project) as model:\n"
+        "    model.generate('hi', max_new_tokens=1)\n"
+        "assert not [m for m in sys.modules if m.startswith('openvino_telemetry') "
+        "and sys.modules[m]]"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(Path(smollm2_project.root))],
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,0 +1,136 @@
+"""SmolLM2 really answers: GenAI, its tokenizer and its figures behind our runner."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+import ovrecipe
+from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
+
+pytestmark = pytest.mark.model
+
+CAPITAL = "What is the capital of France?"
+LONG = {"max_new_tokens": 4000, "ignore_eos": True, "greedy": True}
+
+
+def test_the_capital_of_france_is_paris(smollm2):
+    """The whole route, right to the answer."""
+    result = smollm2.generate(CAPITAL, greedy=True)
+    assert "Paris" in result.text
+    assert result.finish_reason == "stop"
+
+
+def test_the_stream_says_what_genai_says_without_one(smollm2):
+    """Streaming, gathering and filters change no letter (defect 2: spaces, emoji, CJK)."""
+    asked = "Write a line of emoji, then: naïve café, 你好世界, Привет 🦜👩‍👩‍👧."
+    segments = list(smollm2.stream(asked, greedy=True, max_new_tokens=120))
+    pipeline = smollm2._pipeline
+    tokens = pipeline.encode(smollm2.render(smollm2.conversation(asked)), add_special_tokens=False)
+    config = pipeline.configure({"max_new_tokens": 120, "do_sample": False})
+    whole = pipeline.llm.get_tokenizer().decode(pipeline.llm.generate(tokens.ids, config).tokens[0])
+    assert "".join(segments) == whole
+    assert len(segments) > 1
+    assert any(ord(letter) > 0xFFFF for letter in whole), whole
+    assert not any("\ufffd" in each for each in segments)
+
+
+def test_the_prompt_is_templated_once(smollm2):
+    """GenAI puts its own template on top of texts (defect 10); token ids it leaves alone."""
+    prompt = smollm2.render(smollm2.conversation(CAPITAL))
+    assert prompt.count("<|im_start|>user") == 1
+    result = smollm2.generate(CAPITAL, greedy=True)
+    whole = smollm2._pipeline.encode(prompt, add_special_tokens=False)
+    assert result.prompt_tokens == whole.count == 37
+    assert whole.first != (smollm2._pipeline.bos_token_id,) * 2
+
+
+def test_figures_are_genais_and_fit_together(smollm2):
+    """The tutorial's were of callbacks, and wrong by a factor of five (defect 6)."""
+    result = smollm2.generate(CAPITAL, max_new_tokens=40, ignore_eos=True)
+    figures = result.metrics
+    assert (result.finish_reason, result.generated_tokens) == ("length", 40)
+    assert figures.throughput == pytest.approx(1000 / figures.tpot_ms, rel=0.05)
+    assert figures.ttft_ms > 0
+    assert figures.load_time_ms > 0
+
+
+def test_one_token_has_no_time_between_tokens(smollm2):
+    """A figure that cannot be known is not made up (defect 6: stale for short answers)."""
+    metrics = smollm2.generate(CAPITAL, max_new_tokens=1).metrics
+    assert (metrics.tpot_ms, metrics.throughput) == (None, None)
+    assert metrics.ttft_ms > 0
+
+
+def test_cancelling_ends_within_three_tenths_of_a_second(smollm2):
+    """Stop was missing (defect 11); the model is free for the next question soon after."""
+    answer = smollm2.stream(CAPITAL, **LONG)
+    segments = iter(answer)
+    next(segments)
+    start = time.perf_counter()
+    threading.Thread(target=answer.cancel).start()
+    list(segments)
+    assert time.perf_counter() - start < 0.3
+    assert answer.result.finish_reason == "cancelled"
+    assert "Paris" in smollm2.generate(CAPITAL, greedy=True).text
+
+
+def test_a_long_prompt_can_be_cancelled_while_it_is_read(smollm2):
+    """GenAI calls nobody back before the first token; the caller is let go all the same."""
+    answer = smollm2.stream("word " * 4000, **LONG)
+    start = time.perf_counter()
+    answer.cancel()
+    assert list(answer) == []
+    assert answer.result.finish_reason == "cancelled"
+    assert time.perf_counter() - start < 0.3
+
+
+def test_stop_texts_end_the_answer_and_are_not_shown(smollm2):
+    """Not half of one either."""
+    result = smollm2.generate(CAPITAL, greedy=True, stop_strings=[" is Par"])
+    assert result.text == "The capital of France"
+    assert result.finish_reason == "stop"
+
+
+def test_a_seed_makes_sampling_repeatable(smollm2):
+    """And another seed another answer; top_k 0 leaves the whole vocabulary (defect 7)."""
+    wild = {"temperature": 3.0, "top_k": 0, "top_p": 1.0, "max_new_tokens": 12}
+    first, again, other = (
+        smollm2.generate(CAPITAL, rng_seed=seed, **wild).text for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_beam_search_answers_in_one_piece(smollm2):
+    """GenAI cannot stream beams; they work all the same."""
+    [segment] = smollm2.stream(CAPITAL, greedy=True, num_beams=2, max_new_tokens=20)
+    assert "Paris" in segment
+
+
+def test_a_conversation_remembers(smollm2):
+    """The second prompt holds the first turn."""
+    chat = smollm2.chat()
+    first = chat.generate("Say hello.", greedy=True, max_new_tokens=20)
+    second = chat.generate("Again.", greedy=True, max_new_tokens=20)
+    assert second.prompt_tokens > first.prompt_tokens + first.generated_tokens
+
+
+def test_a_prompt_longer_than_the_context_is_refused(smollm2):
+    """With the model's own number."""
+    with pytest.raises(PromptRefused, match="the 8192 positions"):
+        smollm2.stream("word " * 9000)
+
+
+def test_a_device_that_is_not_here_is_refused_before_loading(smollm2_project):
+    """The tutorial promised a device switch and had none (defect 11)."""
+    with pytest.raises(DeviceUnknown, match="sees no 'NPU7' here"):
+        ovrecipe.load("smollm2-135m:int4", "NPU7", project=smollm2_project)
+
+
+def test_a_property_that_openvino_does_not_know_is_refused(smollm2_project):
+    """With OpenVINO's reason, not its source file."""
+    with pytest.raises(RunError, match=r"cannot be loaded on CPU: .*NO_SUCH_PROPERTY"):
+        ovrecipe.load("smollm2-135m:int4", project=smollm2_project, NO_SUCH_PROPERTY="1")
