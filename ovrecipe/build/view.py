@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import OvrecipeError, StageError
-from ovrecipe.store.views import remove_view, set_view, view_target
+from ovrecipe.store.views import leads_to, remove_view, set_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,8 +48,8 @@ class ViewWork:
         gate = self.plan.key("check", self.variant)
         if gate is None or not self.context.store.has(gate):
             return False
-        target = view_target(self.context.project.models_dir, self.plan.recipe.name, self.variant)
-        return target is not None and target == self.artifact_dir
+        view = self.context.project.models_dir / self.plan.recipe.name / self.variant
+        return self.artifact_dir is not None and leads_to(view, self.artifact_dir)
 
     def is_up_to_date(self) -> bool:
         """Answer doit; what cannot be known is not up to date, and building it says why."""

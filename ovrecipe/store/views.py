@@ -50,8 +50,11 @@ def view_target(models_dir: Path, name: str, variant: str) -> Path | None:
 
 
 def leads_to(view: Path, artifact_dir: Path) -> bool:
-    """Tell whether a view leads to that very folder, by whatever names both are reached."""
-    return is_link(view) and os.path.realpath(view) == os.path.realpath(artifact_dir)
+    """Tell whether a view leads to that very folder, by whatever name it is reached, if it is there.
+
+    A project may be reached through a link itself, so equal paths are too much to ask.
+    """
+    return is_link(view) and artifact_dir.is_dir() and view.is_dir() and view.samefile(artifact_dir)
 
 
 def remove_view(models_dir: Path, name: str, variant: str) -> bool:

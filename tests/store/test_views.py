@@ -86,6 +86,7 @@ def test_a_dangling_view_has_no_target(store: Store, models_dir: Path) -> None:
     view = set_view(models_dir, "m", "int4", make(store, key_of()))
     store.remove(key_of())
     assert view_target(models_dir, "m", "int4") is None
+    assert not leads_to(view, store.artifact_dir(key_of()))
     assert list(views(models_dir)) == [View("m", "int4", view, None)]
 
 
