@@ -95,10 +95,10 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "validate": "it is an error when one of them matches nothing",
     },
     "Generation": {
-        "max_new_tokens": "most tokens to generate; GenAI has no limit of its own",
+        "max_new_tokens": "most tokens to generate; 256 when neither recipe nor call says a bound",
         "min_new_tokens": "no end before so many tokens",
         "max_length": "most tokens of prompt and answer together; `max_new_tokens` wins",
-        "do_sample": "sample; otherwise always take the likeliest token",
+        "do_sample": "sample; implied by `temperature`, `top_p`, `top_k` and `min_p`",
         "temperature": "above 0; higher is more random",
         "top_p": "sample from the likeliest tokens that make up this probability",
         "top_k": "sample from so many tokens; 0 switches it off",
@@ -124,7 +124,6 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "max_ngram_size": "longest match of prompt lookup",
         "branching_factor": "branches per step of a draft tree",
         "tree_depth": "depth of a draft tree; 0 is none",
-        "logprobs": "log probabilities of so many tokens per step",
         "echo": "return the prompt with the answer",
     },
     "Output": {

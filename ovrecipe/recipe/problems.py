@@ -94,7 +94,12 @@ def _must_be(what: str) -> Callable[[Any, Mapping[str, Any]], str]:
 
 
 def _bounded(words: str, key: str) -> Callable[[Any, Mapping[str, Any]], str]:
-    return lambda value, context: f"must be {words} {context[key]:g}, got {value}"
+    return lambda value, context: f"must be {words} {_number(context[key])}, got {value}"
+
+
+def _number(value: float) -> str:
+    """Return a bound as a recipe would say it: 0, not 0.0."""
+    return str(int(value)) if value == int(value) else str(value)
 
 
 _WORDS: dict[str, Callable[[Any, Mapping[str, Any]], str]] = {

@@ -106,9 +106,8 @@ def test_a_circle_of_several_is_drawn(recipes: Recipes) -> None:
     """The message shows the way round."""
     recipes.write("extends: b\n", "a")
     recipes.write("extends: c\n", "b")
-    assert "goes in a circle: a -> b -> c -> a" in recipes.refusal("extends: a\n", "c").replace(
-        "c -> a -> b -> c", "a -> b -> c -> a"
-    )
+    message = recipes.refusal("extends: a\n", "c")
+    assert message == "recipes/b.yaml:1:10: extends: goes in a circle: c -> a -> b -> c"
 
 
 def test_long_chains_are_refused(recipes: Recipes) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ovrecipe.errors import RecipeInvalid, RecipeNotFound
+from ovrecipe.errors import RecipeInvalid, RecipeNotFound, RecipeSyntaxError
 from ovrecipe.recipe.find import check_variant, recipe_names, split_target
 from ovrecipe.recipe.load import load_recipe, load_recipe_file
 
@@ -60,6 +60,14 @@ def test_a_missing_file_is_said_to_be_missing(recipes: Recipes) -> None:
     """`validate FILE` of a wrong path."""
     with pytest.raises(RecipeNotFound, match=r"gone\.yaml: no such file"):
         load_recipe_file(recipes.project.recipes_dir / "gone.yaml")
+
+
+def test_a_folder_in_place_of_a_file_is_refused(recipes: Recipes) -> None:
+    """What cannot be read has a reason, no traceback."""
+    (recipes.project.recipes_dir / "folder.yaml").mkdir()
+    assert recipe_names(recipes.project) == []
+    with pytest.raises(RecipeSyntaxError, match=r"folder\.yaml: cannot be read: "):
+        load_recipe_file(recipes.project.recipes_dir / "folder.yaml")
 
 
 @pytest.mark.parametrize(

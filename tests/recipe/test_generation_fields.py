@@ -8,6 +8,7 @@ from ovrecipe.recipe.generation import Generation
 
 NOT_DATA = {
     "apply_chat_template": "the recipe's prompt decides; a template would be applied twice",
+    "logprobs": "probabilities are not handed out",
     "adapters": "an object of a program",
     "parsers": "objects of a program",
     "structured_output_config": "an object of a program",

@@ -66,6 +66,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(recipes: Recipes) ->
         ("generation: {top_k: '5'}", "must be a whole number, got the text '5'; remove the quotes"),
         ("generation: {top_k: 1.5}", "generation.top_k: must be a whole number, got 1.5"),
         ("generation: {top_k: -1}", "generation.top_k: must be at least 0, got -1"),
+        ("generation: {top_k: 9223372036854775808}", "must be at most 9223372036854775807, got"),
         ("generation: {temperature: 0}", "must be greater than 0, got 0"),
         ("generation: {temperature: true}", "must be a number, got true"),
         ("generation: {top_p: 1.5}", "must be at most 1, got 1.5"),
