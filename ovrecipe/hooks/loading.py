@@ -110,7 +110,8 @@ def named_source(option: str) -> PluginSource:
     """Return the plugin that `-p` names: a Python file, or a module to import."""
     if option.endswith(".py") or "/" in option or "\\" in option:
         path = Path(option).absolute()
-        return PluginSource(path.stem, "file", str(path), load=lambda: _import_file(path))
+        name = path.parent.name if path.name == "__init__.py" else path.stem
+        return PluginSource(name, "file", str(path), load=lambda: _import_file(path))
     entry = EntryPoint(name=option, value=option, group=PROJECT)
     return PluginSource(option, "module", option, load=entry.load)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ovrecipe.errors import OvrecipeError, PluginError, ProviderClaimedTwice
+from ovrecipe.errors import OvrecipeError, PluginError
 from ovrecipe.hooks.checks import names_problem
 from ovrecipe.hooks.conformance import provider_problems
 from ovrecipe.hooks.loading import (
@@ -29,15 +29,14 @@ from ovrecipe.hooks.loading import (
 )
 from ovrecipe.hooks.markers import COMMANDS_GROUP
 from ovrecipe.hooks.provided import PackageVersions, Provided
+from ovrecipe.hooks.refusals import claimed_twice, hook_raised, provider_unknown, spoken
 from ovrecipe.hooks.roles import ROLES, Role
 from ovrecipe.hooks.sections import own_sections, validate_sections
-from ovrecipe.hooks.selection import DISABLED, Selection, canonical, select
+from ovrecipe.hooks.selection import Selection, canonical, select
 from ovrecipe.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from pydantic import BaseModel
 
     from ovrecipe.hooks import roles
     from ovrecipe.recipe.schema import Recipe
@@ -152,32 +151,6 @@ class Plugins:
         impl = self.loaded(source).hooks.get("provider_names")
         return () if impl is None else tuple(call(impl, {"role": role}) or ())
 
-    def section_model(self, name: str) -> type[BaseModel] | None:
-        """Return the class of `plugins: NAME:`; the plugin of that name is asked first."""
-        first = [each for each in self.enabled if each.name == name]
-        rest = (each for each in self.enabled if each not in first)
-        models = (self.section_model_of(each, name) for each in (*first, *rest))
-        return next((model for model in models if model is not None), None)
-
-    def section_model_of(self, source: PluginSource, name: str) -> type[BaseModel] | None:
-        """Return the class of `plugins: NAME:` if this plugin owns it.
-
-        Raises:
-            PluginError: the hook raised or returned something else.
-        """
-        impl = self.loaded(source).hooks.get("get_recipe_section")
-        if impl is None:
-            return None
-        try:
-            model: type[BaseModel] | None = call(impl, {"name": name})
-        except (Exception, SystemExit) as error:
-            raise _hook_raised(source, "get_recipe_section", error) from error
-        if model is not None and not hasattr(model, "model_validate"):
-            raise PluginError(
-                f"{source}: get_recipe_section({name!r}) returned {model!r}, no pydantic class"
-            )
-        return model
-
     def failures(self) -> Iterator[LoadedPlugin]:
         """Yield the plugins that were imported so far and failed."""
         return (each for each in self._loaded.values() if each.failure is not None)
@@ -222,13 +195,11 @@ class Plugins:
         for sources in self._in_turn(name, recipe):
             claims = [*self._claims(sources, role, name, recipe, troubles)]
             if len(claims) > 1:
-                raise _claimed_twice(role, name, [source for source, _ in claims])
+                raise claimed_twice(role, name, [source for source, _ in claims])
             if claims:
                 return self._provided(role, name, *claims[0], recipe)
         if troubles:
             raise troubles[0]
-        from ovrecipe.hooks.unknown import provider_unknown
-
         raise provider_unknown(self, role, name, recipe)
 
     def _in_turn(self, name: str, recipe: Recipe) -> Iterator[Sequence[PluginSource]]:
@@ -264,7 +235,7 @@ class Plugins:
             except (Exception, SystemExit) as error:
                 if source == self.builtin:
                     raise
-                troubles.append(_hook_raised(source, f"get_{role}", error))
+                troubles.append(hook_raised(source, f"get_{role}", error))
                 continue
             if answer is not None:
                 yield source, answer
@@ -289,24 +260,3 @@ class Plugins:
             sections=own_sections(self, source, recipe),
             package_version=self._package_versions,
         )
-
-
-def spoken(role: Role) -> str:
-    """Return a role as a sentence has it."""
-    return role.replace("_", " ")
-
-
-def _hook_raised(source: PluginSource, hook: str, error: BaseException) -> PluginError:
-    trouble = PluginError(
-        f"{source}: {hook} raised {one_line(error)}",
-        remedy=f"update the plugin, or skip it with {DISABLED}={source.name}",
-    )
-    trouble.__cause__ = error
-    return trouble
-
-
-def _claimed_twice(role: Role, name: str, sources: Sequence[PluginSource]) -> ProviderClaimedTwice:
-    return ProviderClaimedTwice(
-        f"the {spoken(role)} {name!r} is claimed by " + " and ".join(map(str, sources)),
-        remedy=f"skip one with {DISABLED}={sources[-1].name}, or uninstall it",
-    )

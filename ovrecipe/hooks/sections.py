@@ -6,7 +6,9 @@ import json
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
 
-from ovrecipe.errors import RecipeInvalid
+from ovrecipe.errors import PluginError, RecipeInvalid
+from ovrecipe.hooks.loading import call
+from ovrecipe.hooks.refusals import hook_raised
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -42,7 +44,7 @@ def validate_sections(recipe: Recipe, plugins: Plugins) -> None:
         RecipeInvalid: a section is wrong, or no plugin owns it.
     """
     for name in recipe.plugins:
-        model = plugins.section_model(name)
+        model = _owners_model(plugins, name)
         if model is None:
             raise RecipeInvalid(
                 f"{_place(recipe, name, ())}: plugins.{name}: no plugin owns this section",
@@ -55,12 +57,35 @@ def own_sections(
     plugins: Plugins, source: PluginSource, recipe: Recipe
 ) -> dict[str, dict[str, Json]]:
     """Return the sections that one plugin owns, validated, as JSON for a cache key."""
-    models = {name: plugins.section_model_of(source, name) for name in recipe.plugins}
+    models = {name: _model_of(plugins, source, name) for name in recipe.plugins}
     return {
         name: section_of(recipe, name, model).model_dump(mode="json")
         for name, model in models.items()
         if model is not None
     }
+
+
+def _owners_model(plugins: Plugins, name: str) -> type[BaseModel] | None:
+    """Return the class of a section; the plugin that is called like it is asked first."""
+    first = [each for each in plugins.enabled if each.name == name]
+    rest = (each for each in plugins.enabled if each not in first)
+    models = (_model_of(plugins, each, name) for each in (*first, *rest))
+    return next((model for model in models if model is not None), None)
+
+
+def _model_of(plugins: Plugins, source: PluginSource, name: str) -> type[BaseModel] | None:
+    impl = plugins.loaded(source).hooks.get("get_recipe_section")
+    if impl is None:
+        return None
+    try:
+        model: type[BaseModel] | None = call(impl, {"name": name})
+    except (Exception, SystemExit) as error:
+        raise hook_raised(source, "get_recipe_section", error) from error
+    if model is not None and not hasattr(model, "model_validate"):
+        raise PluginError(
+            f"{source}: get_recipe_section({name!r}) returned {model!r}, no pydantic class"
+        )
+    return model
 
 
 def _lines(recipe: Recipe, name: str, model: type[BaseModel], error: ValidationError) -> list[str]:
