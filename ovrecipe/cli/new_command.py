@@ -37,8 +37,7 @@ def command(
     project = session.project
     name = name or draft_name(model_id)
     check_name(name)
-    path = project.recipes_dir / f"{name}.yaml"
-    _refuse_to_overwrite(path, force=force)
+    path = _free_path(project.recipes_dir, name, force=force)
     int4, reason = _int4_of(model_id)
     seen = _seen_from_recipe(model_id, session.cwd, project.recipes_dir)
     _write(path, draft_text(seen, int4, reason))
@@ -58,9 +57,14 @@ def _seen_from_recipe(model_id: str, cwd: Path, recipes_dir: Path) -> str:
     return path if path.startswith("..") else f"./{path}"
 
 
-def _refuse_to_overwrite(path: Path, *, force: bool) -> None:
-    if path.exists() and not force:
-        raise ProjectError(f"{path} exists", remedy="choose another --name, or give --force")
+def _free_path(recipes_dir: Path, name: str, *, force: bool) -> Path:
+    """Return the file to write: the one that has the name already, if that is allowed."""
+    from ovrecipe.recipe.find import recipe_paths
+
+    taken = [path for path in recipe_paths(recipes_dir) if path.stem == name]
+    if taken and not force:
+        raise ProjectError(f"{taken[0]} exists", remedy="choose another --name, or give --force")
+    return taken[0] if taken else recipes_dir / f"{name}.yaml"
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ovrecipe.recipe.json_schema import MODELINE
 from ovrecipe.recipe.model_id import split_model_id
 
-#: What most models take well; the values that the documentation of OpenVINO starts from.
+#: What optimum-intel gives a model that it has no tuned values for.
 GENERAL_INT4: Mapping[str, Any] = {"sym": False, "group_size": 128, "ratio": 1.0}
 #: optimum-intel's words for knobs that NNCF calls otherwise.
 _SAME_NAME = (
