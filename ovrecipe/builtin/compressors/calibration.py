@@ -20,14 +20,12 @@ MAX_TOKENS = 512
 KNOWN_INPUTS = frozenset({"input_ids", "attention_mask", "position_ids", "beam_idx"})
 
 
-def calibration_dataset(job: CompressionJob) -> Any:
-    """Return the `nncf.Dataset` of a pass.
+def calibration_samples(job: CompressionJob) -> list[dict[str, Any]]:
+    """Return the samples of a pass as inputs of its model.
 
     Raises:
         StageError: the data set is unusable, or the model takes inputs that text does not give.
     """
-    import nncf
-
     model = read_ir(job.input_dir)
     names = {port.get_any_name() for port in model.inputs}
     if unknown := names - KNOWN_INPUTS:
@@ -35,8 +33,7 @@ def calibration_dataset(job: CompressionJob) -> Any:
             f"the model takes {', '.join(sorted(unknown))}, which a data set of texts cannot give",
             remedy="use data-free knobs for this model",
         )
-    samples = _token_ids(job)
-    return nncf.Dataset([model_inputs(ids, names) for ids in samples])
+    return [model_inputs(ids, names) for ids in _token_ids(job)]
 
 
 def _token_ids(job: CompressionJob) -> list[list[int]]:

@@ -47,7 +47,8 @@ class NncfCompressor:
         with foreign_errors("importing nncf", remedy="pip install 'ovrecipe[build]'"):
             import nncf
         arguments = nncf_arguments(job.compression, job.precision)
-        arguments["dataset"] = _dataset(job)
+        if job.compression.dataset is not None:
+            arguments |= _data_arguments(job)
         model = read_ir(job.input_dir)
         with foreign_errors("nncf"), nncf_reports(job.progress) as log:
             compressed = nncf.compress_weights(model, **arguments)
@@ -57,12 +58,14 @@ class NncfCompressor:
         return {**weight_facts(compressed), **log.facts(job.compression)}
 
 
-def _dataset(job: CompressionJob) -> Any:
-    if job.compression.dataset is None:
-        return None
-    from ovrecipe.builtin.compressors.calibration import calibration_dataset
+def _data_arguments(job: CompressionJob) -> dict[str, Any]:
+    """Return the data set and its size; asking NNCF for more samples would make it warn."""
+    import nncf
 
-    return calibration_dataset(job)
+    from ovrecipe.builtin.compressors.calibration import calibration_samples
+
+    samples = calibration_samples(job)
+    return {"dataset": nncf.Dataset(samples), "subset_size": len(samples)}
 
 
 def mark_compressed(model: Any, nncf_version: str) -> None:

@@ -60,8 +60,6 @@ def _low_bit_arguments(compression: CompressionPass, mode: str) -> dict[str, Any
         arguments["advanced_parameters"] = nncf.AdvancedCompressionParameters(
             group_size_fallback_mode=nncf.GroupSizeFallbackMode(compression.group_size_fallback)
         )
-    if compression.dataset is not None:
-        arguments["subset_size"] = compression.num_samples or DEFAULT_NUM_SAMPLES
     return arguments
 
 
