@@ -79,6 +79,7 @@ def _print(plan: GcPlan, *, dry_run: bool) -> None:
     for each in plan.removals:
         typer.echo(f"{each.size_bytes / 1e6:10.1f} MB  {each.kind:9} {each.name}")
     counts = Counter(each.kind for each in plan.removals)
-    what = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "nothing"
+    kinds = (f"{count} {kind}{'s' * (count > 1)}" for kind, count in sorted(counts.items()))
+    what = ", ".join(kinds) or "nothing"
     verb = "would be removed" if dry_run else "removed"
     typer.echo(f"{what} {verb}, {plan.freed_bytes / 1e6:.1f} MB freed, {plan.kept} artifacts kept")

@@ -50,7 +50,7 @@ def view_target(models_dir: Path, name: str, variant: str) -> Path | None:
 
 
 def leads_to(view: Path, artifact_dir: Path) -> bool:
-    """Tell whether a view leads to that very folder, by whatever name it is reached, if it is there.
+    """Tell whether a view leads to that very folder, and the folder is there.
 
     A project may be reached through a link itself, so equal paths are too much to ask.
     """
