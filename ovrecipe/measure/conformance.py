@@ -132,11 +132,9 @@ class _Trial:
     def of(
         cls, checkpoint_dir: Path, tokenizer_dir: Path, prompts: Sequence[str], **trust: bool
     ) -> _Trial:
-        from openvino_genai import Tokenizer
-
         return cls(
             reference=reference_of(checkpoint_dir, tokenizer_dir, **trust),
-            pair=Tokenizer(tokenizer_dir),
+            pair=_opened(tokenizer_dir),
             settings=tokenizer_settings(checkpoint_dir),
             model=_model_facts(checkpoint_dir),
             prompts=tuple(prompts),
@@ -255,6 +253,17 @@ class _Trial:
         """
         size = self.model["vocab_size"]
         return size is None or number < size
+
+
+def _opened(tokenizer_dir: Path) -> Any:
+    from openvino_genai import Tokenizer
+
+    try:
+        return Tokenizer(tokenizer_dir)
+    except RuntimeError as exc:
+        raise GateError(
+            f"tokenizer: GenAI cannot open the converted pair: {_complaint(exc)}"
+        ) from exc
 
 
 def _complaint(error: RuntimeError) -> str:

@@ -1,0 +1,186 @@
+"""GGUF files become checkpoints that other readers agree with, or are refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ovrecipe.builtin.sources.gguf import GgufSource
+from ovrecipe.builtin.sources.gguf_checkpoint import write_checkpoint
+from ovrecipe.errors import CheckpointIncomplete, CheckpointNotFound
+from ovrecipe.measure.corpus import PLAIN_TEXTS
+from tests.sources.gguf_writing import byte_level_tokens, sentencepiece_tokens, write_gguf
+from tests.sources.requests import request, silent
+from tests.twins import trained_sentencepiece
+
+
+@pytest.fixture(scope="module")
+def qwen_tokens(tmp_path_factory) -> dict[str, Any]:
+    return byte_level_tokens(tmp_path_factory.mktemp("qwen"), pre="qwen2", kind="qwen")
+
+
+@pytest.fixture(scope="module")
+def sentencepiece_path(tmp_path_factory) -> Path:
+    return trained_sentencepiece(tmp_path_factory.mktemp("spm"))
+
+
+def converted(gguf_path: Path) -> Path:
+    """Convert a file beside itself and return the checkpoint's directory."""
+    checkpoint_dir = gguf_path.parent / "checkpoint"
+    checkpoint_dir.mkdir()
+    write_checkpoint(gguf_path, checkpoint_dir, silent)
+    return checkpoint_dir
+
+
+def tensors_of(checkpoint_dir: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(checkpoint_dir / "model.safetensors")
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("matrices", ["F16", "Q4_1"])
+@pytest.mark.filterwarnings("ignore")  # transformers' GGUF loader warns about its own types
+def test_weights_are_those_that_transformers_reads(
+    tmp_path, qwen_tokens, architecture, matrices
+) -> None:
+    """A second reader, written by others, finds the same weights under the same names."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    path = write_gguf(tmp_path / "m.gguf", architecture, qwen_tokens, matrices=matrices)
+    ours = AutoModelForCausalLM.from_pretrained(converted(path))
+    theirs = AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file="m.gguf", dtype=torch.float32
+    ).state_dict()
+    assert ours.config.rope_parameters["rope_theta"] == 50000.0
+    assert theirs.keys() == ours.state_dict().keys()
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(theirs[name].to(tensor.dtype), tensor), name
+
+
+@pytest.mark.parametrize(
+    ("matrices", "dtype"),
+    [("F32", "float32"), ("F16", "float16"), ("BF16", "bfloat16"), ("Q8_0", "float16")],
+)
+def test_the_checkpoint_keeps_what_the_file_can_say(tmp_path, qwen_tokens, matrices, dtype) -> None:
+    """The base IR keeps the checkpoint's dtype, so it is chosen to lose nothing of substance."""
+    path = write_gguf(tmp_path / "m.gguf", "llama", qwen_tokens, matrices=matrices)
+    assert json.loads((converted(path) / "config.json").read_text())["dtype"] == dtype
+
+
+def test_bfloat16_weights_are_exact(tmp_path, qwen_tokens) -> None:
+    """bfloat16 is copied bit by bit, because float16 could not hold its range."""
+    import torch
+    from gguf import GGUFReader, dequantize
+    from safetensors.torch import load_file
+
+    path = write_gguf(tmp_path / "m.gguf", "qwen2", qwen_tokens, matrices="BF16")
+    found = load_file(converted(path) / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
+    [raw] = [each for each in GGUFReader(path).tensors if each.name == "blk.0.ffn_up.weight"]
+    expected = torch.from_numpy(dequantize(raw.data, raw.tensor_type).copy())
+    assert torch.equal(found.float(), expected)
+
+
+def test_values_beyond_float16_make_it_float32(tmp_path, qwen_tokens) -> None:
+    """An overflow would become infinity without a word."""
+    path = write_gguf(tmp_path / "m.gguf", "llama", qwen_tokens, matrices="Q8_0", scale=60_000.0)
+    checkpoint_dir = converted(path)
+    assert json.loads((checkpoint_dir / "config.json").read_text())["dtype"] == "float32"
+    assert all(np.isfinite(each).all() for each in tensors_of(checkpoint_dir).values())
+
+
+def test_sentencepiece_tokens_are_those_of_sentencepiece(tmp_path, sentencepiece_path) -> None:
+    """Merges are rebuilt from scores; SentencePiece itself says whether rightly."""
+    import sentencepiece
+    from tokenizers import Tokenizer
+
+    tokens = sentencepiece_tokens(sentencepiece_path)
+    checkpoint_dir = converted(write_gguf(tmp_path / "m.gguf", "llama", tokens))
+    ours = Tokenizer.from_file(str(checkpoint_dir / "tokenizer.json"))
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(sentencepiece_path))
+    for text in filter(None, PLAIN_TEXTS):
+        assert ours.encode(text, add_special_tokens=False).ids == theirs.encode(text), text
+    assert ours.encode("a").ids[0] == theirs.bos_id()
+
+
+@pytest.mark.parametrize("add_bos", [True, False])
+def test_begins_texts_as_the_file_says(tmp_path, qwen_tokens, add_bos) -> None:
+    """A BOS too many or too few changes every answer."""
+    from tokenizers import Tokenizer
+
+    tokens = {**qwen_tokens, "tokenizer.ggml.add_bos_token": add_bos}
+    checkpoint_dir = converted(write_gguf(tmp_path / "m.gguf", "qwen2", tokens))
+    ids = Tokenizer.from_file(str(checkpoint_dir / "tokenizer.json")).encode("a").ids
+    assert (ids[0] == qwen_tokens["tokenizer.ggml.bos_token_id"]) is add_bos
+
+
+def test_the_end_of_a_turn_ends_generation(tmp_path, qwen_tokens) -> None:
+    """Chat models end their answers with another token than their texts."""
+    tokens = {**qwen_tokens, "tokenizer.ggml.eos_token_id": 0, "tokenizer.ggml.eot_token_id": 2}
+    checkpoint_dir = converted(write_gguf(tmp_path / "m.gguf", "qwen2", tokens))
+    found = json.loads((checkpoint_dir / "generation_config.json").read_text())
+    assert found["eos_token_id"] == [0, 2]
+
+
+def test_the_chat_template_is_kept(tmp_path, qwen_tokens) -> None:
+    """Byte by byte: line ends in a template are tokens."""
+    template = "{% for m in messages %}\r\n{{ m.content }}\n{% endfor %}"
+    tokens = {**qwen_tokens, "tokenizer.chat_template": template}
+    checkpoint_dir = converted(write_gguf(tmp_path / "m.gguf", "qwen2", tokens))
+    assert (checkpoint_dir / "chat_template.jinja").read_bytes() == template.encode()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes", "message"),
+    [
+        ("gemma9", {}, r"architecture 'gemma9' is not one of llama, qwen2, qwen3"),
+        ("llama", {"llama__expert_count": 8}, r"'llama with experts' is not one of"),
+        ("llama", {"llama__rope__scaling__type": "yarn"}, r"positions are scaled \(yarn\)"),
+        ("llama", {"tokenizer__ggml__model": "rwkv"}, r"ggml.model is 'rwkv', which is none of"),
+        ("llama", {"tokenizer__ggml__pre": "novel"}, r"ggml.pre is 'novel', which is none of"),
+    ],
+)
+def test_what_would_be_guessed_is_refused(
+    tmp_path, qwen_tokens, architecture, changes, message
+) -> None:
+    """A model that is nearly right is worse than none."""
+    path = write_gguf(tmp_path / "m.gguf", architecture, qwen_tokens, **changes)
+    with pytest.raises(CheckpointIncomplete, match=message):
+        converted(path)
+    assert not (tmp_path / "checkpoint" / "model.safetensors").exists()
+
+
+def test_a_missing_file_is_not_found(tmp_path) -> None:
+    with pytest.raises(CheckpointNotFound, match=r"no.gguf: there is no such GGUF file"):
+        GgufSource().pin(request(tmp_path, "./no.gguf"))
+
+
+def test_another_kind_of_file_is_refused(tmp_path) -> None:
+    """A name proves nothing."""
+    (tmp_path / "m.gguf").write_bytes(b"PK\x03\x04")
+    with pytest.raises(CheckpointIncomplete, match=r"m.gguf: is not a GGUF file"):
+        GgufSource().pin(request(tmp_path, "./m.gguf"))
+
+
+@pytest.mark.parametrize("kept", [6, 40, 400, 30_000])
+def test_a_truncated_file_is_refused(tmp_path, qwen_tokens, kept) -> None:
+    """Wherever the download stopped."""
+    path = write_gguf(tmp_path / "m.gguf", "llama", qwen_tokens)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointIncomplete, match=r"m.gguf: the GGUF file is truncated"):
+        converted(path)
+
+
+def test_the_pin_is_the_files_digest(tmp_path, qwen_tokens) -> None:
+    """Moving a file rebuilds nothing; another file under its name rebuilds everything."""
+    write_gguf(tmp_path / "a.gguf", "llama", qwen_tokens)
+    pin = GgufSource().pin(request(tmp_path, "./a.gguf"))
+    (tmp_path / "a.gguf").rename(tmp_path / "b.gguf")
+    assert GgufSource().pin(request(tmp_path, "./b.gguf")) == pin
+    write_gguf(tmp_path / "b.gguf", "llama", qwen_tokens, scale=0.06)
+    assert GgufSource().pin(request(tmp_path, "./b.gguf")) != pin
