@@ -51,8 +51,9 @@ def command(
     console = Console(out=sys.stdout, err=sys.stderr, stats=stats)
     with opened(session, target, device=device, warm_up=True) as runner:
         chat = runner.chat(system)
-        if isinstance(shown_by, ChatFrontend):
-            shown_by.chat(chat, console)
+        if isinstance(shown_by.provider, ChatFrontend):
+            with shown_by.blamed():
+                shown_by.provider.chat(chat, console)
             return
         interactive = sys.stdin.isatty()
         loop = ChatLoop(chat, shown_by, console, generation=generation, interactive=interactive)

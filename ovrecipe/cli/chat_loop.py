@@ -13,6 +13,7 @@ from ovrecipe.errors import OvrecipeError, PromptRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Console, Frontend
     from ovrecipe.run.chat import Chat
 
@@ -66,7 +67,7 @@ class ChatLoop:
     def __init__(
         self,
         chat: Chat,
-        frontend: Frontend,
+        frontend: Provided[Frontend],
         console: Console,
         *,
         generation: Mapping[str, Any],
@@ -108,8 +109,9 @@ class ChatLoop:
             self._obey(line[1:])
             return
         try:
-            with self._chat.stream(line.removeprefix("/"), **self._generation) as answer:
-                self._frontend.show(answer, self._console)
+            stream = self._chat.stream(line.removeprefix("/"), **self._generation)
+            with stream as answer, self._frontend.blamed():
+                self._frontend.provider.show(answer, self._console)
         except KeyboardInterrupt:
             if not self._interactive:
                 raise

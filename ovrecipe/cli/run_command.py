@@ -16,6 +16,7 @@ from ovrecipe.cli.session import Session, session_of
 from ovrecipe.errors import PromptRefused
 
 if TYPE_CHECKING:
+    from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Frontend
     from ovrecipe.run.generation import Generation
     from ovrecipe.run.runner import Runner
@@ -98,12 +99,12 @@ def _decoded(stdin: TextIO) -> str:
         ) from exc
 
 
-def frontend_of(session: Session, target: str, name: str) -> Frontend:
+def frontend_of(session: Session, target: str, name: str) -> Provided[Frontend]:
     """Return the frontend of that name; an unknown one is refused before a model is loaded."""
     from ovrecipe.recipe.find import split_target
 
     recipe = session.recipe(split_target(target)[0])
-    return session.plugins.provider("frontend", name, recipe).provider
+    return session.plugins.provider("frontend", name, recipe)
 
 
 def opened(session: Session, target: str, *, device: str, warm_up: bool = False) -> Runner:
@@ -128,7 +129,7 @@ def announce(message: str) -> None:
     typer.echo(f"ovrecipe: {message}", err=True)
 
 
-def show(answer: Generation, frontend: Frontend | None, *, stats: bool) -> None:
+def show(answer: Generation, frontend: Provided[Frontend] | None, *, stats: bool) -> None:
     """Let the frontend show the answer, or print its result as JSON.
 
     Raises:
@@ -141,7 +142,9 @@ def show(answer: Generation, frontend: Frontend | None, *, stats: bool) -> None:
             if frontend is None:
                 print_json(answer)
             else:
-                frontend.show(answer, Console(out=sys.stdout, err=sys.stderr, stats=stats))
+                console = Console(out=sys.stdout, err=sys.stderr, stats=stats)
+                with frontend.blamed():
+                    frontend.provider.show(answer, console)
     except BrokenPipeError:
         _forget_stdout(sys.stdout)
         raise typer.Exit(READER_LEFT) from None

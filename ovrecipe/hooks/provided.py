@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from ovrecipe.errors import OvrecipeError, PluginError
+from ovrecipe.hooks.loading import one_line
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ovrecipe.hooks.roles import Json
 
@@ -32,6 +36,25 @@ class Provided(Generic[P_co]):
     release: str | None
     sections: Mapping[str, dict[str, Json]]
     package_version: Callable[[str], str | None]
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Turn what a plugin's provider raises by mistake into an error that names the plugin.
+
+        Our own errors, a reader who left the pipe, and defects of built-in providers pass.
+        """
+        try:
+            yield
+        except (OvrecipeError, BrokenPipeError):
+            raise
+        except Exception as error:
+            if self.release is None:
+                raise
+            who = f"{self.distribution} {self.version}" if self.distribution else "a file"
+            raise PluginError(
+                f"{self.name!r} of plugin {self.plugin!r} ({who}) raised {one_line(error)}",
+                remedy="the plugin has a defect; tell its maintainers, or use another",
+            ) from error
 
     def key_fields(self) -> dict[str, Json]:
         """Return what a cache key says about the provider.

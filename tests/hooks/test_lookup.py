@@ -204,3 +204,29 @@ def test_versions_of_packages_are_those_of_importlib_metadata() -> None:
     versions = PackageVersions()
     names = [each.name for each in distributions()]
     assert {name: versions(name) for name in names} == {name: version(name) for name in names}
+
+
+def test_what_a_provider_raises_at_work_names_its_plugin(site: Site, recipe: Recipe) -> None:
+    """A defect of a plugin must not look like one of ovrecipe."""
+    site.install("awq", compressor_code("awq"), version="0.2")
+    found = plugins_of(site).provider("compressor", "awq", recipe)
+    expected = r"'awq' of plugin 'awq' \(ovrecipe-awq 0\.2\) raised ValueError: boom"
+    with pytest.raises(PluginError, match=expected), found.blamed():
+        raise ValueError("boom")
+
+
+@pytest.mark.parametrize("error", [ProviderUnknown("ours"), BrokenPipeError("left")])
+def test_our_errors_and_a_reader_who_left_pass(
+    site: Site, recipe: Recipe, error: Exception
+) -> None:
+    site.install("awq", compressor_code("awq"))
+    found = plugins_of(site).provider("compressor", "awq", recipe)
+    with pytest.raises(type(error), match=r"ours|left") as caught, found.blamed():
+        raise error
+    assert caught.value is error
+
+
+def test_a_defect_of_a_built_in_provider_keeps_its_traceback(recipe: Recipe) -> None:
+    found = load_plugins(env={}).provider("compressor", "fp16", recipe)
+    with pytest.raises(ZeroDivisionError, match="division"), found.blamed():
+        _ = 1 / 0
