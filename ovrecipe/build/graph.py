@@ -144,7 +144,8 @@ def _view_task(
         "doc": f"{plan.recipe.model.id} as {variant}, at models/{name}/{variant}",
         "actions": [WorkAction(work, observer)],
         "uptodate": [work.is_up_to_date],
-        "setup": [f"check:{name}:{variant}"],
+        # The gate's result may have outlived what it judged (removed by `verify --remove`).
+        "setup": [f"assemble:{name}:{variant}", f"check:{name}:{variant}"],
         "clean": [work.clean],
         "title": work.task_title,
     }

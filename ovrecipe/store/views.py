@@ -30,10 +30,12 @@ def set_view(models_dir: Path, name: str, variant: str, artifact_dir: Path) -> P
     """Let `models_dir/name/variant` lead to an artifact; on POSIX it is never missing meanwhile.
 
     Raises:
-        StoreError: there is a folder or file of the user's in its place.
+        StoreError: there is a folder or file of the user's in its place, or no artifact.
         StoreNotWritable, DiskFull: the disk refused.
     """
     view = models_dir / name / variant
+    if not artifact_dir.is_dir():
+        raise StoreError(f"{view}: the artifact it should lead to, {artifact_dir}, is gone")
     with disk_errors(models_dir):
         view.parent.mkdir(parents=True, exist_ok=True)
         _refuse_what_is_not_ours(view)

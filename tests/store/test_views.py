@@ -90,6 +90,13 @@ def test_a_dangling_view_has_no_target(store: Store, models_dir: Path) -> None:
     assert list(views(models_dir)) == [View("m", "int4", view, None)]
 
 
+def test_no_view_is_made_of_an_artifact_that_is_gone(store: Store, models_dir: Path) -> None:
+    """A build that ends well must not leave a name that leads nowhere."""
+    with pytest.raises(StoreError, match=r"int4: the artifact it should lead to, .* is gone"):
+        set_view(models_dir, "m", "int4", store.artifact_dir(key_of()))
+    assert not models_dir.exists()
+
+
 @pytest.mark.parametrize("variant", ["folder", "file"])
 def test_what_the_user_put_there_is_not_replaced(
     store: Store, models_dir: Path, variant: str
