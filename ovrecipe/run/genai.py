@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ovrecipe.errors import PromptRefused, RunError
 from ovrecipe.run.devices import check_device
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: GenAI falls back from paged attention to SDPA within its constructor when it chooses itself;
 #: asked for by name, it fails instead, and the fall-back is ours to announce.
 ATTENTION_BACKEND = "ATTENTION_BACKEND"
+
+Loaded = TypeVar("Loaded")
 
 
 def open_pipeline(
@@ -39,14 +41,29 @@ def open_pipeline(
     from openvino import Core
 
     check_device(device, Core().available_devices)
+
+    def construct(more: Mapping[str, Any]) -> GenaiPipeline:
+        return _constructed(model_dir, device, {**properties, **more})
+
     if "NPU" in device or ATTENTION_BACKEND in properties:
         # The NPU has a pipeline of its own, without paged attention.
-        return _constructed(model_dir, device, properties)
+        return construct({})
+    return with_fallback(construct, announce=lambda why: announce(f"on {device}: {why}"))
+
+
+def with_fallback(
+    construct: Callable[[Mapping[str, Any]], Loaded], *, announce: Callable[[str], None]
+) -> Loaded:
+    """Construct with paged attention, or with SDPA and say so.
+
+    Raises:
+        RunError: both failed; it is the second one's, for what stops both is not the attention.
+    """
     try:
-        return _constructed(model_dir, device, {**properties, ATTENTION_BACKEND: "PA"})
+        return construct({ATTENTION_BACKEND: "PA"})
     except RunError as exc:
-        loaded = _constructed(model_dir, device, {**properties, ATTENTION_BACKEND: "SDPA"})
-        announce(f"no paged attention on {device}, SDPA is used instead: {_cause(exc)}")
+        loaded = construct({ATTENTION_BACKEND: "SDPA"})
+        announce(f"no paged attention, SDPA is used instead: {_cause(exc)}")
         return loaded
 
 
