@@ -17,25 +17,27 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.roles import Json, Progress
     from ovrecipe.recipe.compression import CompressionPass
 
-#: What NNCF logs (level info) when AWQ changed nothing. Source: awq.py of NNCF 3.4.
-AWQ_MATCHED_NOTHING = "No matching patterns were found for applying AWQ"
-
 
 class NncfLog(logging.Handler):
-    """Keeps NNCF's messages."""
+    """Keeps NNCF's messages, and which progress bars it showed."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.messages: list[tuple[int, str]] = []
+        self.bars: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one message."""
         self.messages.append((record.levelno, record.getMessage()))
 
     def facts(self, compression: CompressionPass) -> dict[str, Json]:
-        """Return `warning`: what was asked for and not done, and NNCF's own warnings."""
+        """Return `warning`: what was asked for and not done, and NNCF's own warnings.
+
+        AWQ that finds no layer to work on ends before its progress bar, and says so at most at
+        level info.
+        """
         lines = [text for level, text in self.messages if level >= logging.WARNING]
-        if compression.awq and any(AWQ_MATCHED_NOTHING in text for _, text in self.messages):
+        if compression.awq and not any("AWQ" in each for each in self.bars):
             lines.insert(0, "awq matched no layer of this model and changed nothing")
         return {"warning": "\n".join(lines)} if lines else {}
 
@@ -49,7 +51,7 @@ def nncf_reports(progress: Progress) -> Iterator[NncfLog]:
     log = NncfLog()
     nncf_logger.addHandler(log)
     drawn = track.__iter__
-    track.__iter__ = lambda bar: reported(bar, progress)
+    track.__iter__ = lambda bar: reported(bar, progress, log)
     try:
         yield log
     finally:
@@ -57,8 +59,9 @@ def nncf_reports(progress: Progress) -> Iterator[NncfLog]:
         nncf_logger.removeHandler(log)
 
 
-def reported(bar: Any, progress: Progress) -> Iterator[Any]:
+def reported(bar: Any, progress: Progress, log: NncfLog) -> Iterator[Any]:
     """Iterate as an NNCF progress bar does; its steps count by weight where it has weights."""
+    log.bars.append(bar.description)
     weights = bar.weights
     total = bar.total
     if total is None and hasattr(bar.sequence, "__len__"):
