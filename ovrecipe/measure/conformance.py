@@ -151,6 +151,7 @@ class _Trial:
 
     def outcomes(self) -> Iterator[Difference | None]:
         """Yield one outcome per comparison, what explains most first."""
+        yield from self._rewritten()
         yield from self._soundness()
         yield self._ends_with_its_beginning()
         for text in self.texts:
@@ -158,6 +159,11 @@ class _Trial:
                 yield from self._text(text, add_special_tokens=special)
         yield from self._prefixes()
         yield from self._single_tokens()
+
+    def _rewritten(self) -> Iterator[Difference]:
+        for part, before, after in self.reference.rewritten_parts():
+            check = f"the converter read tokenizer.json as another tokenizer: its {part}"
+            yield Difference(check, "", before, after)
 
     def _soundness(self) -> Iterator[Difference | None]:
         for text, expected in lossless_texts(self.settings, self.plain_texts):

@@ -1,8 +1,8 @@
 """What the converted tokenizer is compared with: the checkpoint's own files.
 
 A `tokenizer.json` is read by the library it was written for, and by nothing in between:
-transformers may build another tokenizer from the same file (see facts in the gate's tests), and
-a gate that used it would agree with that mistake.
+transformers may build another tokenizer from the same file, and a gate that used it would agree
+with that mistake.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+#: What turns text into ids and ids into text, apart from added tokens.
+KEPT_PARTS = ("normalizer", "pre_tokenizer", "model", "decoder")
 
 
 class Reference(Protocol):
@@ -24,6 +27,9 @@ class Reference(Protocol):
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """Return the text of ids."""
+
+    def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (part, before, after) where the converter made another tokenizer of it."""
 
     @property
     def added_tokens(self) -> dict[int, str]:
@@ -36,19 +42,25 @@ class Reference(Protocol):
 
 @dataclass(frozen=True)
 class FileReference:
-    """`tokenizer.json`; with special tokens, as the settings beside it complete it."""
+    """`tokenizer.json`, completed by the settings that stand beside it in the checkpoint."""
 
-    plain: Any
+    original: Any
     completed: Any
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Return the ids of a text."""
-        tokenizer = self.completed if add_special_tokens else self.plain
-        return list(tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+        return list(self.completed.encode(text, add_special_tokens=add_special_tokens).ids)
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """Return the text of ids."""
         return str(self.completed.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
+    def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (part, before, after) for what should have stayed as the checkpoint has it."""
+        before, after = (json.loads(each.to_str()) for each in (self.original, self.completed))
+        for part in KEPT_PARTS:
+            if before[part] != after[part]:
+                yield part, json.dumps(before[part]), json.dumps(after[part])
 
     @property
     def added_tokens(self) -> dict[int, str]:
@@ -59,7 +71,7 @@ class FileReference:
     @property
     def vocab_size(self) -> int:
         """The vocabulary with its added tokens."""
-        return int(self.plain.get_vocab_size(with_added_tokens=True))
+        return int(self.completed.get_vocab_size(with_added_tokens=True))
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,10 @@ class TransformersReference:
         )
         return str(text)
 
+    def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
+        """Yield nothing: there is no file that could have been rewritten."""
+        yield from ()
+
     @property
     def added_tokens(self) -> dict[int, str]:
         """The added tokens by id."""
@@ -98,18 +114,18 @@ def reference_of(
 ) -> Reference:
     """Return the reference of a checkpoint.
 
-    `tokenizer_dir` has the file with the post-processor that `add_bos_token` and
-    `add_eos_token` in tokenizer_config.json ask for; it matters for special tokens only.
+    `tokenizer_dir` has the file with the added tokens and the post-processor that
+    tokenizer_config.json asks for; whether all else is as it was, `rewritten_parts` says.
     """
     path = checkpoint_dir / "tokenizer.json"
     if path.is_file():
         from tokenizers import Tokenizer
 
         completed = tokenizer_dir / "tokenizer.json"
-        plain = _unpadded(Tokenizer.from_file(str(path)))
+        original = _unpadded(Tokenizer.from_file(str(path)))
         if not completed.is_file():
-            return FileReference(plain, plain)
-        return FileReference(plain, _unpadded(Tokenizer.from_file(str(completed))))
+            return FileReference(original, original)
+        return FileReference(original, _unpadded(Tokenizer.from_file(str(completed))))
     from transformers import AutoTokenizer
 
     return TransformersReference(

@@ -64,9 +64,12 @@ def wrong_gguf(tmp_path_factory, smollm2_checkpoint) -> tuple[Path, Path]:
 @pytest.mark.model
 @pytest.mark.filterwarnings("ignore")  # transformers' GGUF loader warns about its own types
 def test_the_wrong_gguf_tokenizer_fails(wrong_gguf) -> None:
-    """Its pair agrees with it about most ids; that text comes back changed gives it away."""
+    """Its pair agrees with it about most ids; what transformers made of its file does not."""
     report = compared(*wrong_gguf)
-    with pytest.raises(GateError, match=r"does not give back the text.*\n.*\n.*\n +got: +'Ġ'"):
+    assert report.failures > 100
+    with pytest.raises(
+        GateError, match=r"read tokenizer.json as another tokenizer: its normalizer"
+    ):
         require_conformance(report)
 
 
@@ -88,6 +91,18 @@ def test_a_difference_is_shown_where_it_is(converted) -> None:
         require_conformance(compared(checkpoint_dir, tokenizer_dir))
     assert "expected: " in str(raised.value)
     assert "got:      " in str(raised.value)
+
+
+def test_a_tokenizer_that_changes_text_fails(tmp_path) -> None:
+    """A byte-level vocabulary behind another decoder: pair and tokenizer agree, both are wrong."""
+    make_tokenizer(tmp_path / "checkpoint", "qwen")
+    path = tmp_path / "checkpoint" / "tokenizer.json"
+    content = json.loads(path.read_text("utf-8"))
+    content["decoder"] = {"type": "Sequence", "decoders": [{"type": "Fuse"}]}
+    path.write_text(json.dumps(content), "utf-8")
+    tokenizer_dir = convert(tmp_path / "checkpoint", tmp_path / "tokenizer")
+    with pytest.raises(GateError, match=r"does not give back the text.*\n.*\n.*\n +got: +'Ġ'"):
+        require_conformance(compared(tmp_path / "checkpoint", tokenizer_dir))
 
 
 def test_a_detokenizer_that_is_the_tokenizer_fails(converted, tmp_path) -> None:
