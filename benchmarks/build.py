@@ -264,8 +264,8 @@ def shown(figures: dict[str, Any]) -> str:
                 f"optimum-cli INT4 (at most 0.6); ran {', '.join(change['stages'])}"
             ),
             (
-                f"nothing changed:   {short['noop_seconds']:.2f} s, {short['noop_ratio']:.2f} times "
-                f"the imports (at most 2.5)"
+                f"nothing changed:   {short['noop_seconds']:.2f} s, {short['noop_ratio']:.2f} "
+                f"times the imports (at most 2.5)"
             ),
             f"ovrecipe --help:   {short['help_seconds']:.2f} s, {short['help_ratio']:.2f} times",
         ]
