@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.recipe.compression import Variant
 
-#: The stages whose memory grows with the model.
-HEAVY = ("base", "weights")
+#: The stages that take long; what is known to fail is refused before the first of them.
+JUDGED = ("base", "tokenizer", "weights")
 #: The share of the available memory that stages at work at the same time may plan with.
 SHARE = 0.8
 TICK = 0.1
@@ -76,7 +76,7 @@ def admit(work: Work) -> int:
     Raises:
         PreflightError: with the numbers; memory is not judged when the build is forced.
     """
-    if work.stage.name not in HEAVY:
+    if work.stage.name not in JUDGED:
         return 0
     key = work.plan.key("source")
     assert key is not None, "work is admitted once its source is pinned"
@@ -85,6 +85,8 @@ def admit(work: Work) -> int:
         return 0
     variants = _variants(work)
     _judge_shapes(work.plan, variants, weight_shapes(checkpoint_dir))
+    if work.stage.name == "tokenizer":
+        return 0
     is_base = work.stage.name == "base"
     needed = estimate(checkpoint_dir, variants, base_is_built=not is_base)
     if not work.context.force:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe import errors
 from ovrecipe.build.job import Job, write_job
 from ovrecipe.errors import OvrecipeError, StageError, StageKilled
+from ovrecipe.store.disk import disk_full, free_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 TICK = 0.1
 #: How long a process may take to end when asked, in seconds.
 GRACE = 5.0
+#: With less room than this, a stage that failed is taken to have failed for want of room: what
+#: the libraries say of a full disk differs, and the log could not be written either.
+FULL_BYTES = 4_000_000
 
 
 def run_worker(
@@ -37,6 +41,7 @@ def run_worker(
 
     Raises:
         OvrecipeError: what the stage raised, as it raised it.
+        DiskFull: it failed and the disk has no room left, whatever it said.
         StageKilled: the process was killed from outside.
         StageError: the process ended without a word; the message has the end of its log.
         KeyboardInterrupt: `cancelled` said so; the group is gone.
@@ -47,7 +52,12 @@ def run_worker(
     with log_path.open("wb") as log, _started(job_path, staging_dir / "tmp", log) as process:
         watch = _Watch(process, title, observer)
         last = watch.until_end(cancelled)
-    return _outcome(title, process.returncode, last, watch.peak_bytes, log_path)
+    outcome = _outcome(title, process.returncode, last, watch.peak_bytes, log_path)
+    if not isinstance(outcome, OvrecipeError):
+        return outcome
+    if free_bytes(staging_dir) < FULL_BYTES:
+        raise disk_full(staging_dir.parent, None) from outcome
+    raise outcome
 
 
 @contextmanager
@@ -164,21 +174,22 @@ class _MemorySampler:
 
 def _outcome(
     title: str, code: int, last: Mapping[str, Any] | None, peak_bytes: int, log_path: Path
-) -> Mapping[str, Any]:
+) -> Mapping[str, Any] | OvrecipeError:
+    """Return the event of a stage that is done, or the error of one that is not."""
     if last is not None and last["event"] == "done" and code == 0:
         return last
     if last is not None and last["event"] == "error":
         kind: type[OvrecipeError] = getattr(errors, last["kind"], StageError)
-        raise kind(f"{title}: {last['message']}", remedy=last["remedy"])
+        return kind(f"{title}: {last['message']}", remedy=last["remedy"])
     peak = f"{peak_bytes / 1e9:.2f} GB"
     if code == -signal.SIGTERM or code == -9:
-        raise StageKilled(
+        return StageKilled(
             f"{title}: its process was killed (signal {-code}), probably for lack of memory; "
             f"the largest it was seen is {peak}",
             remedy="close other programs or take a machine with more memory, then build again: "
             "finished stages are kept",
         )
-    raise StageError(
+    return StageError(
         f"{title}: its process ended with exit code {code} (peak memory {peak}):\n"
         + _tail(log_path)
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ovrecipe.testing.pipeline import FakePipeline as FakePipeline
     from ovrecipe.testing.plugins import assert_plugin_conforms as assert_plugin_conforms
     from ovrecipe.testing.plugins import plugins_with as plugins_with
+    from ovrecipe.testing.smollm2 import make_smollm2_project as make_smollm2_project
 
 #: Where each public name lives.
 _HOMES = {
@@ -26,6 +27,7 @@ _HOMES = {
     "assert_chunk_invariant": "ovrecipe.testing.filters",
     "assert_plugin_conforms": "ovrecipe.testing.plugins",
     "filtered": "ovrecipe.testing.filters",
+    "make_smollm2_project": "ovrecipe.testing.smollm2",
     "plugins_with": "ovrecipe.testing.plugins",
     "shown": "ovrecipe.testing.frontends",
 }
@@ -37,6 +39,7 @@ __all__ = [
     "assert_chunk_invariant",
     "assert_plugin_conforms",
     "filtered",
+    "make_smollm2_project",
     "plugins_with",
     "shown",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.testing.frontends import Shown
     from ovrecipe.testing.pipeline import FakePipeline
@@ -61,3 +64,18 @@ def ovrecipe_fake_pipeline() -> Callable[..., FakePipeline]:
     from ovrecipe.testing.pipeline import FakePipeline
 
     return FakePipeline
+
+
+@pytest.fixture(scope="session")
+def smollm2_project(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """A project with smollm2-135m built as fp16, int8 and int4: the real model, without a hub.
+
+    The store lies in pytest's cache, or where OVRECIPE_TEST_STORE says, so that sessions share it.
+    """
+    from ovrecipe.testing.smollm2 import make_smollm2_project
+
+    shared = os.environ.get("OVRECIPE_TEST_STORE")
+    store_dir = Path(shared) if shared else request.config.cache.mkdir("ovrecipe-store")
+    return make_smollm2_project(tmp_path_factory.mktemp("smollm2"), store_dir, dict(os.environ))

@@ -108,6 +108,11 @@ class FakeCompressor:
         return {}
 
 
+def write_a_megabyte() -> None:
+    """Fill what a small disk has; the working folder of the process is not the store's."""
+    (Path(os.environ["TMPDIR"]) / "large").write_bytes(bytes(1_000_000))
+
+
 EXPORTERS: dict[str, Callable[[], None]] = {
     "fine": lambda: None,
     "killed": kill_itself,
@@ -115,6 +120,7 @@ EXPORTERS: dict[str, Callable[[], None]] = {
     "hangs": hang_with_a_child,
     "bug": raise_a_bug,
     "noisy": print_a_lot,
+    "large": write_a_megabyte,
 }
 
 

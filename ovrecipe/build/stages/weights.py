@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 #: The word for "text that the model wrote itself" in `dataset:`.
 GENERATED = "generated"
+KV_CACHE_PRECISION = "KV_CACHE_PRECISION"
 
 
 def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:
@@ -77,8 +79,25 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
+    if spec.precision != "fp16":
+        free_kv_cache_precision(job.output_dir / "openvino_model.xml")
     _copy_configs(job.inputs["base"], job.output_dir)
     return {"passes": facts}
+
+
+def free_kv_cache_precision(xml_path: Path) -> None:
+    """Remove the wish for an f16 KV cache, which a full-precision base carries.
+
+    On compressed weights it would keep the cache from being compressed too; NNCF's provider
+    removes it, and so does this for compressors that do not know of it.
+    """
+    if KV_CACHE_PRECISION.encode() not in xml_path.read_bytes():
+        return
+    tree = ET.parse(xml_path)  # noqa: S314 - written by OpenVINO a moment ago
+    for options in tree.getroot().iterfind("rt_info/runtime_options"):
+        for each in options.findall(KV_CACHE_PRECISION):
+            options.remove(each)
+    tree.write(xml_path, encoding="utf-8", xml_declaration=True)
 
 
 def _copy_configs(base_dir: Path, output_dir: Path) -> None:

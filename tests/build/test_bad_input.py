@@ -1,0 +1,258 @@
+"""Bad input on the command line: its own exit code, what to do, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ovrecipe.recipe.project import Project
+from tests.build.command_line import ovrecipe, said
+from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
+from tests.sources.requests import checkpoint_files
+
+RECIPE, PLUGIN, SOURCE, PREFLIGHT, STAGE, STORE, NOT_BUILT, RUN = 3, 4, 5, 6, 7, 9, 10, 11
+GOOD: dict[str, Any] = {"model": {"id": "./checkpoint"}, "variants": {"int8": {}}}
+
+
+def recipe_text(**changes: Any) -> str:
+    """Return the text of a recipe with sections replaced."""
+    return yaml.safe_dump({**GOOD, **changes}, sort_keys=False)
+
+
+def alias_bomb() -> str:
+    """Return a few lines that are ten million values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 7)]
+    return "\n".join(lines) + "\n"
+
+
+def int4(**knobs: Any) -> dict[str, Any]:
+    """Return a recipe's variants with one int4."""
+    return {"variants": {"int4": knobs}}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (recipe_text(**int4(grup_size=64)), r"perhaps you meant 'group_size'"),
+        (recipe_text(**int4(group_size="64")), r"variants.int4.group_size"),
+        (recipe_text() + "variants: {fp16: {}}\n", "stands twice"),
+        ("- a\n- b\n", r"m.yaml"),
+        (alias_bomb(), "alias"),
+        (recipe_text(prompt={"template": "no place"}), r"{instruction}"),
+        (recipe_text(**int4(ratio=0)), r"variants.int4.ratio"),
+        (recipe_text(**int4(ratio=2)), r"variants.int4.ratio"),
+        (recipe_text(variants={"int8": {"group_size": 64}}), r"int8 takes no group_size"),
+    ],
+    ids=[
+        "unknown key", "wrong type", "duplicate key", "no mapping", "alias bomb",
+        "no {instruction}", "ratio 0", "ratio 2", "int8 with group_size",
+    ],
+)  # fmt: skip
+def test_a_wrong_recipe_is_named_with_its_place(project: Project, text: str, expected: str) -> None:
+    """File, line and column come first, so that an editor can jump there."""
+    (project.recipes_dir / "m.yaml").write_text(text)
+    done = ovrecipe("build", "m", cwd=project.root)
+    assert done.returncode == RECIPE
+    assert "recipes/m.yaml:" in said(done)
+    assert expected in said(done)
+
+
+@pytest.mark.parametrize("name", ["../m", "a/b", "..", "m\\n"])
+def test_a_name_that_is_a_path_is_refused(project: Project, name: str) -> None:
+    """A recipe's name becomes a folder of the store's views."""
+    assert ovrecipe("build", name, cwd=project.root).returncode == RECIPE
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"model": {"exporter": "optimun"}}, "perhaps you meant 'optimum'"),
+        ({"variants": {"int4": {"compressor": "ncf"}}}, "perhaps you meant 'nncf'"),
+    ],
+)
+def test_an_unknown_provider_is_named_with_the_closest(
+    project: Project, changes: dict[str, Any], word: str
+) -> None:
+    """A misspelt name is found before anything is built."""
+    write_recipe(project, "m", fake_recipe(**changes))
+    done = ovrecipe("-p", FAKE_PLUGIN, "build", "m:int4", cwd=project.root)
+    assert done.returncode == PLUGIN
+    assert word in said(done)
+
+
+def test_a_group_size_that_fits_no_channel_is_refused_before_the_export(project: Project) -> None:
+    """The shapes are in the checkpoint's header; nothing is exported to find out."""
+    header = json.dumps(
+        {"layer.q_proj.weight": {"dtype": "F32", "shape": [8, 8], "data_offsets": [0, 256]}}
+    ).encode()
+    files = checkpoint_files(
+        model__safetensors=len(header).to_bytes(8, "little") + header + bytes(256)
+    )
+    checkpoint(project, files)
+    write_recipe(project, "m", {**GOOD, "variants": {"int4": {"group_size": 7}}})
+    done = ovrecipe("build", "m", cwd=project.root)
+    assert done.returncode == PREFLIGHT
+    assert "group_size" in said(done)
+    assert not (project.store_dir / "base").exists()
+
+
+def checkpoint(project: Project, files: dict[str, bytes]) -> None:
+    """Write a checkpoint beside the recipes."""
+    folder = project.recipes_dir / "checkpoint"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def test_a_checkpoint_that_is_not_there_is_named(project: Project) -> None:
+    """The path is shown as it was looked for."""
+    write_recipe(project, "m", GOOD)
+    done = ovrecipe("build", "m", cwd=project.root)
+    assert done.returncode == SOURCE
+    assert "checkpoint" in said(done)
+
+
+@pytest.mark.parametrize("missing", ["tokenizer.json", "config.json", "model.safetensors"])
+def test_a_checkpoint_without_a_part_is_refused(project: Project, missing: str) -> None:
+    """An hour later the export would fail, or write a wrong tokenizer."""
+    files = {name: each for name, each in checkpoint_files().items() if name != missing}
+    checkpoint(project, files)
+    write_recipe(project, "m", GOOD)
+    done = ovrecipe("build", "m", cwd=project.root)
+    assert done.returncode == SOURCE
+    assert missing.split(".", maxsplit=1)[0] in said(done)
+
+
+def test_a_pickle_only_checkpoint_is_refused(project: Project) -> None:
+    """Loading a pickle runs whatever it holds."""
+    files = checkpoint_files()
+    files["pytorch_model.bin"] = files.pop("model.safetensors")
+    checkpoint(project, files)
+    write_recipe(project, "m", GOOD)
+    done = ovrecipe("build", "m", cwd=project.root)
+    assert done.returncode == SOURCE
+    assert "allow_pickle" in said(done)
+
+
+def test_remote_code_is_refused_unless_the_recipe_allows_it(project: Project) -> None:
+    """Code of a checkpoint runs only when somebody said so in writing."""
+    files = checkpoint_files()
+    config = json.loads(files["config.json"])
+    config["model_type"] = "own"
+    config["auto_map"] = {"AutoModelForCausalLM": "modeling_own.OwnModel"}
+    files["config.json"] = json.dumps(config).encode()
+    checkpoint(project, files)
+    write_recipe(project, "m", GOOD)
+    done = ovrecipe("build", "m", cwd=project.root)
+    assert done.returncode == SOURCE
+    assert "trust_remote_code" in said(done)
+
+
+def test_a_store_that_cannot_be_written_is_named(project: Project) -> None:
+    """A file where the store should be stops root as well."""
+    write_recipe(project, "m", fake_recipe())
+    project.store_dir.write_text("a file")
+    done = ovrecipe("-p", FAKE_PLUGIN, "build", "m:int4", cwd=project.root)
+    assert done.returncode == STORE
+    assert "store" in said(done)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte, where the machine lets us mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)],
+        check=False,
+        capture_output=True,
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_publishes_nothing(project: Project, small_disk: Path) -> None:
+    """Half an artifact is worse than none."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "large"}))
+    done = ovrecipe(
+        "-p", FAKE_PLUGIN, "build", "m:int4",
+        cwd=project.root, env={"OVRECIPE_STORE": str(small_disk / "store")},
+    )  # fmt: skip
+    assert done.returncode == STORE
+    assert "the disk is full" in said(done)
+    assert not list((small_disk / "store").glob("base/*"))
+
+
+def test_a_variant_that_is_not_built_says_how_to_build_it(project: Project) -> None:
+    """The command to type is in the message."""
+    write_recipe(project, "m", fake_recipe())
+    done = ovrecipe("run", "m:int4", "hello", cwd=project.root)
+    assert done.returncode == NOT_BUILT
+    assert "ovrecipe build m:int4" in said(done)
+
+
+def test_a_variant_that_no_recipe_has_is_named_before_any_work(project: Project) -> None:
+    """All words of the command are judged first."""
+    write_recipe(project, "m", fake_recipe())
+    done = ovrecipe("-p", FAKE_PLUGIN, "build", "m:int4", "m:int5", cwd=project.root)
+    assert done.returncode == RECIPE
+    assert "int4" in said(done)
+    assert not (project.store_dir / "source").exists()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("words", "stdin", "expected"),
+    [
+        (["", "--greedy"], None, "empty"),
+        (["word " * 9000, "--greedy"], None, "8192"),
+        (["hello", "--device", "NPUU"], None, "NPUU"),
+        (["hello", "--frontend", "consol"], None, "console"),
+        (["hello", "-g", "temprature=1.0"], None, "temperature"),
+        ([], b"\xff\xfe", "UTF-8"),
+    ],
+    ids=["empty", "too long", "device", "frontend", "parameter", "stdin"],
+)
+def test_a_wrong_question_is_told_before_the_answer(
+    smollm2_project: Project, words: list[str], stdin: bytes | None, expected: str
+) -> None:
+    """What cannot be honoured is refused by name."""
+    done = ovrecipe("run", "smollm2-135m:int4", *words, cwd=smollm2_project.root, stdin=stdin)
+    assert done.returncode in {PLUGIN, RUN}
+    assert done.stdout == b""
+    assert expected in said(done)
+
+
+@pytest.mark.model
+def test_an_unknown_filter_of_a_recipe_is_named(smollm2_project: Project) -> None:
+    """A filter that nobody provides is not left out."""
+    text = (smollm2_project.recipes_dir / "smollm2-135m.yaml").read_text()
+    (smollm2_project.recipes_dir / "filtered.yaml").write_text(
+        text + "output: {filters: [strip_marker]}\n"
+    )
+    assert ovrecipe("build", "filtered:int4", cwd=smollm2_project.root).returncode == 0
+    done = ovrecipe("run", "filtered:int4", "hello", cwd=smollm2_project.root)
+    (smollm2_project.recipes_dir / "filtered.yaml").unlink()
+    assert done.returncode == PLUGIN
+    assert "strip_markers" in said(done)
+
+
+def test_environment_names_the_project(project: Project, tmp_path: Path) -> None:
+    """Every command works from elsewhere with --project."""
+    write_recipe(project, "m", fake_recipe())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = ovrecipe("--project", str(project.root), "list", "--json", cwd=elsewhere)
+    assert done.returncode == 0
+    assert os.fsencode("m") in done.stdout
