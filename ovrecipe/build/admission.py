@@ -1,4 +1,4 @@
-"""Whether heavy work may start: refused when it cannot end well, delayed when others need the room.
+"""Whether work may start: refused when it cannot end well, delayed when others need the room.
 
 What is needed is estimated from the checkpoint's shapes (`preflight`); here it meets what the
 machine has.
@@ -26,33 +26,41 @@ if TYPE_CHECKING:
 
 #: The stages that take long; what is known to fail is refused before the first of them.
 JUDGED = ("base", "tokenizer", "weights")
+#: The stages whose memory grows with the model.
+HEAVY = ("base", "weights", "check")
 #: The share of the available memory that stages at work at the same time may plan with.
 SHARE = 0.8
 TICK = 0.1
 
 
-class MemoryBudget:
-    """Lets stages run side by side while their estimates fit; one alone may always run."""
+class Turns:
+    """Lets light stages run beside heavy ones, and heavy ones beside each other as memory allows.
 
-    def __init__(self, available: Callable[[], int] = memory_available_bytes) -> None:
+    With two jobs one heavy stage is at work at a time, so that a build needs hardly more memory
+    than its hungriest stage; more jobs let more heavy stages in while their estimates fit. One
+    alone may always run.
+    """
+
+    def __init__(
+        self, *, heavy_at_once: int = 1, available: Callable[[], int] = memory_available_bytes
+    ) -> None:
+        self._heavy_at_once = heavy_at_once
         self._available = available
         self._changed = threading.Condition()
         self._reserved: list[int] = []
         self._budget = 0.0
 
     @contextmanager
-    def reserved(self, size_bytes: int, cancelled: Callable[[], bool]) -> Iterator[None]:
-        """Hold `size_bytes` of the budget, waiting for others to end where it does not fit.
+    def taken(self, size_bytes: int | None, cancelled: Callable[[], bool]) -> Iterator[None]:
+        """Hold a turn; None is a light stage, a number the estimate of a heavy one in bytes.
 
         Raises:
             KeyboardInterrupt: the build was cancelled while waiting.
         """
-        with self._changed:
-            while not self._fits(size_bytes):
-                if cancelled():
-                    raise KeyboardInterrupt
-                self._changed.wait(TICK)
-            self._reserved.append(size_bytes)
+        if size_bytes is None:
+            yield
+            return
+        self._wait(size_bytes, cancelled)
         try:
             yield
         finally:
@@ -60,15 +68,24 @@ class MemoryBudget:
                 self._reserved.remove(size_bytes)
                 self._changed.notify_all()
 
+    def _wait(self, size_bytes: int, cancelled: Callable[[], bool]) -> None:
+        with self._changed:
+            while not self._fits(size_bytes):
+                if cancelled():
+                    raise KeyboardInterrupt
+                self._changed.wait(TICK)
+            self._reserved.append(size_bytes)
+
     def _fits(self, size_bytes: int) -> bool:
         if not self._reserved:
             self._budget = SHARE * self._available()
             return True
-        return sum(self._reserved) + size_bytes <= self._budget
+        has_place = len(self._reserved) < self._heavy_at_once
+        return has_place and sum(self._reserved) + size_bytes <= self._budget
 
 
-def admit(work: Work) -> int:
-    """Refuse work that cannot end well, and return the memory to reserve for it in bytes.
+def admit(work: Work) -> int | None:
+    """Refuse work that cannot end well; return a heavy stage's memory in bytes, else None.
 
     Before the base is exported all variants that were asked for are judged, so that a group size
     that does not fit is known before hours of work and not after them.
@@ -76,17 +93,18 @@ def admit(work: Work) -> int:
     Raises:
         PreflightError: with the numbers; memory is not judged when the build is forced.
     """
+    light = None if work.stage.name not in HEAVY else 0
     if work.stage.name not in JUDGED:
-        return 0
+        return light
     key = work.plan.key("source")
     assert key is not None, "work is admitted once its source is pinned"
     checkpoint_dir = work.context.store.artifact_dir(key) / CHECKPOINT
     if not checkpoint_dir.is_dir():
-        return 0
+        return light
     variants = _variants(work)
     _judge_shapes(work.plan, variants, weight_shapes(checkpoint_dir))
-    if work.stage.name == "tokenizer":
-        return 0
+    if light is None:
+        return None
     is_base = work.stage.name == "base"
     needed = estimate(checkpoint_dir, variants, base_is_built=not is_base)
     if not work.context.force:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.plan import RecipePlan
 from ovrecipe.recipe.load import load_recipe
+from ovrecipe.recipe.requirements import check_requirements
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store
@@ -15,7 +16,7 @@ from ovrecipe.store.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.build.admission import MemoryBudget
+    from ovrecipe.build.admission import Turns
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
@@ -25,11 +26,17 @@ class BuildContext:
     """Made once per process; doit's own child processes make theirs from the same settings."""
 
     def __init__(
-        self, project: Project, *, plugin_options: tuple[str, ...] = (), force: bool = False
+        self,
+        project: Project,
+        *,
+        plugin_options: tuple[str, ...] = (),
+        force: bool = False,
+        jobs: int = 2,
     ) -> None:
         self.project = project
         self.plugin_options = plugin_options
         self.force = force
+        self.jobs = jobs
         self.store = Store(project.store_dir)
         self._cancel = threading.Event()
         self._plans: dict[str, RecipePlan] = {}
@@ -37,7 +44,7 @@ class BuildContext:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings only."""
-        return _rebuild, (self.project, self.plugin_options, self.force)
+        return _rebuild, (self.project, self.plugin_options, self.force, self.jobs)
 
     @cached_property
     def plugins(self) -> Plugins:
@@ -62,11 +69,11 @@ class BuildContext:
         return Pins(self.project.lock_path)
 
     @cached_property
-    def memory(self) -> MemoryBudget:
-        """What stages at work at the same time share."""
-        from ovrecipe.build.admission import MemoryBudget
+    def turns(self) -> Turns:
+        """Which stages may be at work at the same time."""
+        from ovrecipe.build.admission import Turns
 
-        return MemoryBudget()
+        return Turns(heavy_at_once=max(1, self.jobs - 1))
 
     def request(self, name: str, variant: str) -> None:
         """Note that a variant will be built in this run, for its preflight."""
@@ -88,10 +95,12 @@ class BuildContext:
         """Return the plan of a recipe, read once.
 
         Raises:
-            RecipeError: there is no such recipe, or it is not valid.
+            RecipeError: there is no such recipe, it is not valid, or wants what is not installed.
         """
         if name not in self._plans:
-            self._plans[name] = self.plan_of(load_recipe(self.project, name))
+            recipe = load_recipe(self.project, name)
+            check_requirements(recipe)
+            self._plans[name] = self.plan_of(recipe)
         return self._plans[name]
 
     def plan_of(self, recipe: Recipe) -> RecipePlan:
@@ -99,5 +108,10 @@ class BuildContext:
         return RecipePlan(recipe, self.project, self.plugins, self.digests, self.pins)
 
 
-def _rebuild(project: Project, plugin_options: tuple[str, ...], force: bool) -> BuildContext:  # noqa: FBT001
-    return BuildContext(project, plugin_options=plugin_options, force=force)
+def _rebuild(
+    project: Project,
+    plugin_options: tuple[str, ...],
+    force: bool,  # noqa: FBT001 - pickle passes by position
+    jobs: int,
+) -> BuildContext:
+    return BuildContext(project, plugin_options=plugin_options, force=force, jobs=jobs)

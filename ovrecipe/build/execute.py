@@ -104,7 +104,7 @@ def _make(work: Work, key: Key, observer: Observer) -> None:
     store = work.context.store
     memory_bytes = admit(work)
     with (
-        work.context.memory.reserved(memory_bytes, work.context.cancelled),
+        work.context.turns.taken(memory_bytes, work.context.cancelled),
         store.staging(key) as staging_dir,
     ):
         started = time.monotonic()

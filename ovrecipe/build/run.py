@@ -107,7 +107,6 @@ def build(
     targets: Sequence[Target],
     *,
     observer: Observer,
-    jobs: int = 1,
     keep_going: bool = False,
 ) -> BuildReport:
     """Build the targets and return what was done; finished stages stay when one fails.
@@ -130,7 +129,7 @@ def build(
             yield from tasks(context, recorder, only=name)
 
     loader = ModuleTaskLoader({"task_recipes": task_recipes, "DOIT_CONFIG": {"reporter": failures}})
-    doit = DoitMain(loader, config_filenames=(), extra_config={"GLOBAL": _settings(jobs)})
+    doit = DoitMain(loader, config_filenames=(), extra_config={"GLOBAL": _settings(context.jobs)})
     words = ["run", *(["--continue"] if keep_going else [])]
     try:
         code = doit.run([*words, *(f"build:{each}" for each in targets)])

@@ -32,6 +32,7 @@ class OpenvinoTokenizerConverter:
 
     packages = ("openvino", "openvino-tokenizers", "transformers", "tokenizers")
     version = 1
+    needs_torch = False
 
     def convert(
         self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress

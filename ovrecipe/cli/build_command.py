@@ -19,7 +19,13 @@ def command(
     ctx: typer.Context,
     targets: Annotated[list[str], typer.Argument(metavar="NAME[:VARIANT]…")],
     jobs: Annotated[
-        int, typer.Option("--jobs", "-n", min=1, help="Stages that may run at the same time.")
+        int,
+        typer.Option(
+            "--jobs",
+            "-n",
+            min=1,
+            help="Stages at work at once; one of them heavy, with more than 2 more.",
+        ),
     ] = 2,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on with what does not depend on a failure.")
@@ -43,12 +49,14 @@ def command(
     from ovrecipe.cli.targets import targets_of
 
     session = session_of(ctx)
-    context = BuildContext(session.project, plugin_options=session.plugin_options, force=force)
+    context = BuildContext(
+        session.project, plugin_options=session.plugin_options, force=force, jobs=jobs
+    )
     wanted = targets_of(session, targets)
     for name in dict.fromkeys(each.name for each in wanted) if update else ():
         context.plan(name).resolve(update=True)
     with _observer() as observer:
-        report = build(context, wanted, observer=observer, jobs=jobs, keep_going=keep_going)
+        report = build(context, wanted, observer=observer, keep_going=keep_going)
     _print_json(context, report) if as_json else _print_table(context, report)
 
 

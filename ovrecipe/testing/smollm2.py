@@ -36,5 +36,5 @@ def make_smollm2_project(root: Path, store_dir: Path, env: Mapping[str, str]) ->
     project = find_project(root, {**env, "OVRECIPE_STORE": str(store_dir)})
     with (root / "build.log").open("w", encoding="utf-8") as log:
         targets = [Target(NAME, each) for each in VARIANTS]
-        build(BuildContext(project), targets, observer=LineObserver(log), jobs=2)
+        build(BuildContext(project), targets, observer=LineObserver(log))
     return project

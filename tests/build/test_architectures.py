@@ -32,7 +32,7 @@ def test_a_checkpoint_of_any_architecture_builds_and_answers(
     write_recipe(project, "twin", recipe)
     variants = [Target("twin", each) for each in ("fp16", "int8", "int4")]
     said = io.StringIO()
-    build(BuildContext(project), variants, observer=LineObserver(said), jobs=2)
+    build(BuildContext(project), variants, observer=LineObserver(said))
     for each in variants:
         with load(str(each), project=project) as model:
             result = model.generate("Say something.", greedy=True, max_new_tokens=8)
