@@ -118,6 +118,8 @@ def build(
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
+    for name in dict.fromkeys(each.name for each in targets):
+        context.plan(name)  # before any work: a recipe that cannot be read raises here
     report = BuildReport(tuple(targets))
     failures = _Failures()
     recorder = _Recorder(observer, report)

@@ -52,7 +52,7 @@ def command(
     context = BuildContext(
         session.project, plugin_options=session.plugin_options, force=force, jobs=jobs
     )
-    wanted = targets_of(session, targets)
+    wanted = targets_of(context, targets)
     for name in dict.fromkeys(each.name for each in wanted) if update else ():
         context.plan(name).resolve(update=True)
     with _observer() as observer:

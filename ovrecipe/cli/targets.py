@@ -10,10 +10,10 @@ from ovrecipe.recipe.find import check_variant, split_target
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovrecipe.cli.session import Session
+    from ovrecipe.build.context import BuildContext
 
 
-def targets_of(session: Session, words: Sequence[str]) -> tuple[Target, ...]:
+def targets_of(context: BuildContext, words: Sequence[str]) -> tuple[Target, ...]:
     """Return the variants that the words name: all but the optional ones for a bare name.
 
     Raises:
@@ -22,7 +22,7 @@ def targets_of(session: Session, words: Sequence[str]) -> tuple[Target, ...]:
     found: dict[Target, None] = {}
     for word in words:
         name, variant = split_target(word)
-        recipe = session.recipe(name)
+        recipe = context.plan(name).recipe
         if variant is not None:
             check_variant(recipe, variant)
         for each in recipe.default_variants() if variant is None else (variant,):

@@ -26,7 +26,7 @@ def command(
 
     session = session_of(ctx)
     context = BuildContext(session.project, plugin_options=session.plugin_options)
-    rows = reasons(context, targets_of(session, [target]))
+    rows = reasons(context, targets_of(context, [target]))
     print(json.dumps({"stages": rows}, indent=2)) if as_json else _print(rows)
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import StoreNotWritable
 from ovrecipe.recipe.find import split_target
-from ovrecipe.run.artifact import Artifact, find_artifact
+from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.run.genai import open_pipeline
 from ovrecipe.run.prompt import prompt_template
 from ovrecipe.run.runner import Runner
+from ovrecipe.run.variants import Variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,17 +53,30 @@ def load(
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
     project = project or _project_here()
+    plugins = plugins or _installed_plugins(project)
     name, variant = split_target(target)
     recipe = _recipe(project, name)
-    artifact = find_artifact(project, recipe, variant)
+
+    def sibling(variant: str) -> Runner:
+        return load(
+            f"{name}:{variant}",
+            device,
+            project=project,
+            plugins=plugins,
+            warm_up=warm_up,
+            announce=announce,
+            **properties,
+        )
+
     runner = open_artifact(
-        artifact,
+        find_artifact(project, recipe, variant),
         recipe,
-        plugins=plugins or _installed_plugins(project),
+        plugins=plugins,
         device=device,
         properties=properties,
         announce=announce or _to_stderr,
         clock=local_now,
+        variants=Variants(lambda: _sizes_bytes(project, recipe), sibling),
     )
     if warm_up:
         runner.warm_up()
@@ -78,6 +92,7 @@ def open_artifact(
     properties: dict[str, Any],
     announce: Callable[[str], None],
     clock: Clock,
+    variants: Variants | None = None,
 ) -> Runner:
     """Load an artifact; what can be refused without loading it is refused before."""
     template = prompt_template(recipe, artifact.model_dir, clock=clock)
@@ -95,12 +110,17 @@ def open_artifact(
         template=template,
         filters=filters,
         context_length=artifact.context_length(),
+        variants=variants,
     )
 
 
 def local_now() -> datetime:
     """Return the time of day here; chat templates may write the date."""
     return datetime.now(tz=UTC).astimezone()
+
+
+def _sizes_bytes(project: Project, recipe: Recipe) -> dict[str, int]:
+    return {each.variant: each.weights_bytes for each in built_artifacts(project, recipe)}
 
 
 def _cache(artifact: Artifact, device: str) -> dict[str, str]:
@@ -141,8 +161,11 @@ def _installed_plugins(project: Project) -> Plugins:
 
 def _recipe(project: Project, name: str) -> Recipe:
     from ovrecipe.recipe.load import load_recipe
+    from ovrecipe.recipe.requirements import check_requirements
 
-    return load_recipe(project, name)
+    recipe = load_recipe(project, name)
+    check_requirements(recipe)
+    return recipe
 
 
 def _to_stderr(message: str) -> None:

@@ -35,7 +35,8 @@ class Cut:
     ignore_merges: bool = False
 
 
-#: Pre-tokenizers by llama.cpp's names, each compared with its model's own tokenizer.
+#: Pre-tokenizers by llama.cpp's names; smollm was compared with its model's own tokenizer, the
+#: others follow their model's published tokenizer.json.
 CUTS = {
     "gpt-2": Cut(),
     "smollm": Cut(digits=True),
