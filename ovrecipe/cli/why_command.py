@@ -35,4 +35,12 @@ def _print(rows: list[dict[str, Any]]) -> None:
         state = "up to date" if row["up_to_date"] else row["reason"]
         print(f"{row['stage']}: {state}")
         for each in row["differences"]:
-            print(f"  {each['field']}: {each['stored']} -> {each['wanted']}")
+            print(f"  {_spoken(each)}")
+
+
+def _spoken(difference: dict[str, Any]) -> str:
+    """Return a difference as a person reads it; the digests of inputs say nothing to anybody."""
+    kind, _, name = difference["field"].partition(".")
+    if kind == "inputs":
+        return f"follows {name}"
+    return f"{difference['field']}: {difference['stored']} -> {difference['wanted']}"

@@ -1,0 +1,33 @@
+"""`ovrecipe why` names the field, not the digest."""
+
+from __future__ import annotations
+
+from ovrecipe.recipe.project import Project
+from tests.build.command_line import ovrecipe
+from tests.build.making import FAKE_PLUGIN, context_of, do_up_to, fake_recipe, write_recipe
+
+
+def test_a_changed_group_size_is_named_with_both_values(project: Project) -> None:
+    """The first question after an unexpected rebuild is what changed."""
+    variants = {"int4": {"compressor": "fake", "group_size": 64}}
+    write_recipe(project, "m", {**fake_recipe(), "variants": variants})
+    do_up_to(context_of(project), "m", "source", "base", "weights", variant="int4")
+    variants["int4"]["group_size"] = 128
+    write_recipe(project, "m", {**fake_recipe(), "variants": variants})
+    done = ovrecipe("-p", FAKE_PLUGIN, "why", "m:int4", cwd=project.root)
+    lines = done.stdout.decode().splitlines()
+    assert "base m: up to date" in lines
+    assert "weights m:int4: not built with these settings" in lines
+    assert "  passes[0].group_size: 64 -> 128" in lines
+    assert "assemble m:int4: nothing of its kind was ever built" in lines
+
+
+def test_a_provider_of_a_plugin_is_named_with_its_version(project: Project) -> None:
+    """A plugin's new release rebuilds what it made, and says so."""
+    write_recipe(project, "m", fake_recipe())
+    key = context_of(project).plan("m").key("base")
+    assert key is not None
+    exporter = key.document["exporter"]
+    assert isinstance(exporter, dict)
+    assert exporter["provider"] == "fine"
+    assert exporter["version"] is not None
