@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 
 import typer  # noqa: TC002 - typer reads the annotations
 
@@ -49,12 +50,12 @@ def command(
     )
     shown_by = frontend_of(session, target, frontend)
     console = Console(out=sys.stdout, err=sys.stderr, stats=stats)
-    with opened(session, target, device=device, warm_up=True) as runner:
-        chat = runner.chat(system)
+    runner = opened(session, target, device=device, warm_up=True)
+    with closing(runner.chat(system, **generation)) as chat:
         if isinstance(shown_by.provider, ChatFrontend):
             with shown_by.blamed():
                 shown_by.provider.chat(chat, console)
             return
         interactive = sys.stdin.isatty()
-        loop = ChatLoop(chat, shown_by, console, generation=generation, interactive=interactive)
+        loop = ChatLoop(chat, shown_by, console, interactive=interactive)
         loop.run(lines_of(sys.stdin))

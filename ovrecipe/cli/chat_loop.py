@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ovrecipe.errors import OvrecipeError, PromptRefused
 
@@ -70,14 +70,12 @@ class ChatLoop:
         frontend: Provided[Frontend],
         console: Console,
         *,
-        generation: Mapping[str, Any],
         interactive: bool,
     ) -> None:
         """`interactive`: errors of one turn are shown and the next line is read."""
         self._chat = chat
         self._frontend = frontend
         self._console = console
-        self._generation = dict(generation)
         self._interactive = interactive
         self._commands: Mapping[str, Callable[[str], None]] = {
             "help": lambda _: self._say(HELP),
@@ -109,7 +107,7 @@ class ChatLoop:
             self._obey(line[1:])
             return
         try:
-            stream = self._chat.stream(line.removeprefix("/"), **self._generation)
+            stream = self._chat.stream(line.removeprefix("/"))
             with stream as answer, self._frontend.blamed():
                 self._frontend.provider.show(answer, self._console)
         except KeyboardInterrupt:

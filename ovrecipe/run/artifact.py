@@ -30,6 +30,12 @@ class Artifact:
     store_dir: Path
 
     @property
+    def weights_bytes(self) -> int:
+        """The size of the weights, which is nearly what the model takes in memory."""
+        path = self.model_dir / "openvino_model.bin"
+        return path.stat().st_size if path.is_file() else 0
+
+    @property
     def cache_dir(self) -> Path:
         """The folder for what a device compiles from this very artifact."""
         return Store(self.store_dir).cache_dir(self.model_dir.name)
@@ -53,15 +59,16 @@ def find_artifact(project: Project, recipe: Recipe, variant: str | None) -> Arti
     from ovrecipe.recipe.find import check_variant
 
     if variant is None:
-        return _default(_built(project, recipe), recipe)
+        return _default(built_artifacts(project, recipe), recipe)
     check_variant(recipe, variant)
     model_dir = view_target(project.models_dir, recipe.name, variant)
     if model_dir is None:
-        raise _not_built(f"{recipe.name}:{variant}")
+        raise not_built(f"{recipe.name}:{variant}")
     return Artifact(recipe.name, variant, model_dir, project.store_dir)
 
 
-def _built(project: Project, recipe: Recipe) -> list[Artifact]:
+def built_artifacts(project: Project, recipe: Recipe) -> list[Artifact]:
+    """Return the built variants in the recipe's order."""
     targets = {each: view_target(project.models_dir, recipe.name, each) for each in recipe.variants}
     return [
         Artifact(recipe.name, each, model_dir, project.store_dir)
@@ -72,17 +79,13 @@ def _built(project: Project, recipe: Recipe) -> list[Artifact]:
 
 def _default(built: list[Artifact], recipe: Recipe) -> Artifact:
     if not built:
-        raise _not_built(recipe.name)
+        raise not_built(recipe.name)
     preferred = [each for each in built if each.variant == PREFERRED]
-    return preferred[0] if preferred else min(built, key=_weights_bytes)
+    return preferred[0] if preferred else min(built, key=lambda each: each.weights_bytes)
 
 
-def _weights_bytes(artifact: Artifact) -> int:
-    path = artifact.model_dir / "openvino_model.bin"
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _not_built(target: str) -> NotBuilt:
+def not_built(target: str) -> NotBuilt:
+    """Return the error for `NAME` or `NAME:VARIANT`, with the command that helps."""
     what = "" if ":" in target else "no variant of "
     return NotBuilt(
         f"{what}{target} is {'' if what else 'not '}built",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import RunError
+from ovrecipe.errors import OvrecipeError, RunError
+from ovrecipe.run.artifact import not_built
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ovrecipe.run.chat_template import Message
     from ovrecipe.run.generation import Generation
     from ovrecipe.run.result import GenerationResult
@@ -21,9 +24,17 @@ class Chat:
     means something), and dropped when nothing was.
     """
 
-    def __init__(self, runner: Runner, *, system: str | None = None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        system: str | None = None,
+        generation: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Begin with no turns; `generation` are parameters for every answer."""
         self.runner = runner
         self.system = system
+        self.generation = dict(generation or {})
         self._history: list[Message] = []
         self._answering: Generation | None = None
 
@@ -35,6 +46,8 @@ class Chat:
     def stream(self, instruction: str, **generation: Any) -> Generation:
         """Start to answer the next instruction, as `Runner.stream`.
 
+        `generation` comes on top of the conversation's own.
+
         Raises:
             RunError: the answer before it has not ended.
         """
@@ -45,7 +58,8 @@ class Chat:
             self._answering = None
             self._remember(instruction, result)
 
-        self._answering = self.runner.stream_messages(messages, on_end=remember, **generation)
+        parameters = {**self.generation, **generation}
+        self._answering = self.runner.stream_messages(messages, on_end=remember, **parameters)
         return self._answering
 
     def generate(self, instruction: str, **generation: Any) -> GenerationResult:
@@ -61,6 +75,35 @@ class Chat:
         if self._answering is not None:
             self._answering.close()
         self._history.clear()
+
+    def variants(self) -> dict[str, int]:
+        """Return the built variants of the recipe, each with the bytes of its weights."""
+        known = self.runner.variants
+        return dict(known.sizes_bytes()) if known is not None else {}
+
+    def switch(self, variant: str) -> None:
+        """Go on with another built variant; turns are kept, a running answer is cancelled.
+
+        The model is freed before the other is loaded, for memory may not hold both. When the
+        other cannot be loaded, the one before is loaded again.
+
+        Raises:
+            NotBuilt: nothing has changed then.
+            RecipeError, PluginError, RunError: the other cannot be loaded.
+        """
+        before, known = self.runner, self.runner.variants
+        if known is None or variant not in known.sizes_bytes():
+            raise not_built(f"{before.recipe.name}:{variant}")
+        before.close()
+        try:
+            self.runner = known.load(variant)
+        except OvrecipeError:
+            self.runner = known.load(before.variant)
+            raise
+
+    def close(self) -> None:
+        """Free the model that is in use now, whichever it is."""
+        self.runner.close()
 
     def _end_the_answer_before(self) -> None:
         if self._answering is None:

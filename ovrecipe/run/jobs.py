@@ -32,6 +32,8 @@ class Job:
         self.cancelled = False
         self.finished: Finished | None = None
         self.error: BaseException | None = None
+        self._running_on: Pipeline | None = None
+        self._counting = threading.Lock()
 
     def cancel(self) -> None:
         """Ask the generating thread to stop at its next token, and wake the reader."""
@@ -42,12 +44,25 @@ class Job:
         """Generate, unless cancelled while waiting; an error is kept for the reader."""
         try:
             if not self.cancelled:
+                self._running_on = pipeline
                 self.finished = pipeline.generate(self.tokens, self.config, self._streamer())
         except BaseException as exc:  # noqa: BLE001 - raised again where the caller stands
             self.error = exc
         finally:
+            with self._counting:
+                self._running_on = None
             self.ended.set()
             self.segments.put(None)
+
+    def count(self, text: str) -> int | None:
+        """Return how many tokens a text of the model is; None unless the job is running.
+
+        Under a lock, for the pipeline may be closed as soon as its last job has ended.
+        """
+        with self._counting:
+            if self._running_on is None:
+                return None
+            return self._running_on.encode(text, add_special_tokens=False).count if text else 0
 
     def _streamer(self) -> OnText:
         """Return what is called for every token: as little as can be, for it holds the GIL.

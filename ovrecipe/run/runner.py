@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ovrecipe.run.pipeline import Pipeline, Tokens
     from ovrecipe.run.prompt import PromptTemplate
     from ovrecipe.run.result import GenerationResult
+    from ovrecipe.run.variants import Variants
 
 
 class Runner:
@@ -38,9 +39,12 @@ class Runner:
         template: PromptTemplate,
         filters: Sequence[ChosenFilter] = (),
         context_length: int | None = None,
+        variants: Variants | None = None,
     ) -> None:
+        """Wrap a pipeline; `variants` is how another one of the recipe is loaded."""
         self.recipe = recipe
         self.variant = variant
+        self.variants = variants
         self._pipeline = pipeline
         self._template = template
         self._filters = tuple(filters)
@@ -73,9 +77,9 @@ class Runner:
         """Answer an instruction: the loop over `stream`, with its parameters and errors."""
         return _exhausted(self.stream(instruction, system=system, **generation))
 
-    def chat(self, system: str | None = None) -> Chat:
-        """Return a conversation that remembers its turns."""
-        return Chat(self, system=system)
+    def chat(self, system: str | None = None, **generation: Any) -> Chat:
+        """Return a conversation that remembers its turns; `generation` counts for all of them."""
+        return Chat(self, system=system, generation=generation)
 
     def conversation(
         self, instruction: str, *, system: str | None = None, history: Sequence[Message] = ()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.run.chat import Chat
     from ovrecipe.testing.frontends import Shown
     from ovrecipe.testing.pipeline import FakePipeline
 
@@ -64,6 +65,14 @@ def ovrecipe_fake_pipeline() -> Callable[..., FakePipeline]:
     from ovrecipe.testing.pipeline import FakePipeline
 
     return FakePipeline
+
+
+@pytest.fixture
+def ovrecipe_fake_chat() -> Callable[..., Chat]:
+    """Begin a conversation without a model: `ovrecipe_fake_chat(pipeline).stream("hello")`."""
+    from ovrecipe.testing.conversation import fake_chat
+
+    return fake_chat
 
 
 @pytest.fixture(scope="session")

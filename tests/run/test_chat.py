@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from ovrecipe.errors import PromptRefused, RunError
-from ovrecipe.testing import FakePipeline
+from ovrecipe.errors import NotBuilt, PromptRefused, RunError
+from ovrecipe.testing import FakePipeline, fake_chat
 from tests.run.fakes import runner
 
 
@@ -104,3 +104,70 @@ def test_history_cannot_be_changed_through_what_is_returned():
         chat.generate("one")
         chat.history[0]["content"] = "spoilt"
         assert chat.history[0]["content"] == "one"
+
+
+def test_parameters_of_the_conversation_count_for_each_answer():
+    """A frontend of a plugin gets those of the command line that way."""
+    pipeline = FakePipeline()
+    with runner(pipeline) as model:
+        chat = model.chat(max_new_tokens=2, greedy=True)
+        chat.generate("one")
+        chat.generate("two", max_new_tokens=1)
+    assert [each["max_new_tokens"] for each in pipeline.configs] == [2, 1]
+    assert [each["do_sample"] for each in pipeline.configs] == [False, False]
+
+
+def test_another_variant_goes_on_with_the_turns():
+    """One question, two models: that is what a switch is for."""
+    first, other = FakePipeline(["one"]), FakePipeline(["two"])
+    chat = fake_chat(first, others={"int8": lambda: other})
+    chat.generate("a")
+    chat.switch("int8")
+    assert chat.generate("b").text == "two"
+    assert (chat.runner.variant, first.closed) == ("int8", True)
+    assert other.prompts == ["User: a\none\nUser: b\n"]
+    assert set(chat.variants()) == {"int4", "int8"}
+
+
+def test_a_variant_that_does_not_load_leaves_the_one_before():
+    """It is loaded again: memory may not hold both at a time."""
+
+    def fails():
+        raise RunError("no memory")
+
+    chat = fake_chat(FakePipeline(["one"]), others={"int8": fails})
+    with pytest.raises(RunError, match="no memory"):
+        chat.switch("int8")
+    assert (chat.runner.variant, chat.generate("a").text) == ("int4", "one")
+
+
+def test_a_variant_that_is_not_built_changes_nothing():
+    """The model in use is not even freed."""
+    pipeline = FakePipeline()
+    chat = fake_chat(pipeline)
+    with pytest.raises(NotBuilt, match=r"sample:int2 is not built\n.*ovrecipe build sample:int2"):
+        chat.switch("int2")
+    assert not pipeline.closed
+
+
+def test_a_switch_cancels_a_running_answer():
+    """What was shown of it is kept."""
+    pipeline = gated(["a", "b"])
+    chat = fake_chat(pipeline, others={"int8": FakePipeline})
+    answer = chat.stream("x")
+    pipeline.gate.release()
+    segments = iter(answer)
+    assert next(segments) == "a"
+    pipeline.gate.release(2)
+    chat.switch("int8")
+    assert list(segments) == []
+    assert chat.generate("y").finish_reason == "stop"
+
+
+def test_closing_a_conversation_frees_the_model_in_use():
+    """Whichever it is by then."""
+    other = FakePipeline()
+    chat = fake_chat(others={"int8": lambda: other})
+    chat.switch("int8")
+    chat.close()
+    assert other.closed

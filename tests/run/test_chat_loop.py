@@ -23,9 +23,7 @@ class Conversation:
         self.chat = model.chat()
         self.console = Console(out=io.StringIO(), err=io.StringIO())
         frontend = plugins_with().provider("frontend", "console", recipe())
-        self.loop = ChatLoop(
-            self.chat, frontend, self.console, generation={}, interactive=interactive
-        )
+        self.loop = ChatLoop(self.chat, frontend, self.console, interactive=interactive)
 
     def say(self, *lines):
         self.loop.run(iter(lines))
