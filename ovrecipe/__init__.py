@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project as Project
     from ovrecipe.recipe.project import find_project as find_project
     from ovrecipe.run.chat import Chat as Chat
+    from ovrecipe.run.devices import list_devices as list_devices
     from ovrecipe.run.generation import Generation as Generation
     from ovrecipe.run.load import load as load
     from ovrecipe.run.result import GenerationResult as GenerationResult
@@ -36,6 +37,7 @@ _HOMES = {
     "GenerationResult": "ovrecipe.run.result",
     "Metrics": "ovrecipe.run.result",
     "Chat": "ovrecipe.run.chat",
+    "list_devices": "ovrecipe.run.devices",
     "OvrecipeError": "ovrecipe.errors",
     "hookimpl": "ovrecipe.hooks.markers",
     "Project": "ovrecipe.recipe.project",
@@ -53,6 +55,7 @@ __all__ = [
     "__version__",
     "find_project",
     "hookimpl",
+    "list_devices",
     "load",
 ]
 

@@ -35,6 +35,29 @@ class BreaksAtTheThird:
         return ""
 
 
+class Hides:
+    """An output filter that shows nothing."""
+
+    options_model = None
+
+    def create(self, options):
+        return self
+
+    def feed(self, text):
+        return ""
+
+    def finish(self):
+        return ""
+
+
+def until(claim):
+    """Wait for what another thread does."""
+    limit = time.monotonic() + 5
+    while not claim():
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+
+
 def gated(*, pieces=("a ", "b ", "c ", "d ")):
     return FakePipeline(pieces=pieces, gate=threading.Semaphore(0))
 
@@ -60,6 +83,22 @@ def test_text_is_given_out_before_the_answer_is_whole():
         assert next(segments) == "a "
         pipeline.gate.release(3)
         assert "".join(segments) == "b c d "
+
+
+def test_tokens_are_counted_while_the_answer_comes():
+    """A live figure has to be true too, so hidden text counts and nothing is estimated."""
+    pipeline = gated(pieces=("abc", "de"))
+    hidden = [ChosenFilter("hide", Hides(), None)]
+    with runner(pipeline, filters=hidden) as model:
+        answer = model.stream("hi")
+        assert answer.tokens_so_far() in (0, None)
+        reader = threading.Thread(target=lambda: list(answer))
+        reader.start()
+        pipeline.gate.release()
+        until(lambda: answer.tokens_so_far() == 3)
+        pipeline.gate.release()
+        reader.join()
+        assert answer.tokens_so_far() is None
 
 
 def test_no_result_while_it_runs():
