@@ -73,7 +73,7 @@ class BuildContext:
         """Which stages may be at work at the same time."""
         from ovrecipe.build.admission import Turns
 
-        return Turns(heavy_at_once=max(1, self.jobs - 1))
+        return Turns()
 
     def request(self, name: str, variant: str) -> None:
         """Note that a variant will be built in this run, for its preflight."""

@@ -24,7 +24,7 @@ def command(
             "--jobs",
             "-n",
             min=1,
-            help="Stages at work at once; one of them heavy, with more than 2 more.",
+            help="Stages at work at once, as far as memory allows.",
         ),
     ] = 2,
     keep_going: Annotated[

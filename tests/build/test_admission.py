@@ -39,25 +39,17 @@ def test_one_heavy_stage_alone_always_starts() -> None:
     assert starts_now(Turns(available=lambda: 1 * GB), 50 * GB)
 
 
-def test_a_second_heavy_stage_waits_for_its_place() -> None:
-    """The peak of a build is that of its hungriest stage."""
-    turns = Turns(available=lambda: 100 * GB)
-    with turns.taken(GB, never):
-        assert not starts_now(turns, GB)
-    assert starts_now(turns, GB)
-
-
 @pytest.mark.parametrize(("size_bytes", "starts"), [(3 * GB, True), (5 * GB, False)])
-def test_more_jobs_let_heavy_stages_in_while_they_fit(size_bytes: int, starts: bool) -> None:
+def test_heavy_stages_run_side_by_side_while_they_fit(size_bytes: int, starts: bool) -> None:
     """Eight gigabytes of ten may be planned with."""
-    turns = Turns(heavy_at_once=3, available=lambda: 10 * GB)
+    turns = Turns(available=lambda: 10 * GB)
     with turns.taken(4 * GB, never):
         assert starts_now(turns, size_bytes) is starts
 
 
 def test_a_waiting_stage_starts_when_the_other_ends() -> None:
     """Nobody has to ask twice."""
-    turns = Turns(available=lambda: 10 * GB)
+    turns = Turns(available=lambda: 1 * GB)
     started = threading.Event()
 
     def wait_for_turn() -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from ovrecipe.build.observer import LineObserver
-from ovrecipe.errors import CheckpointNotFound, StageError, StageKilled
+from ovrecipe.errors import CheckpointNotFound, PluginError, StageError, StageKilled
 from ovrecipe.recipe.project import Project
 from tests.build.making import context_of, do_up_to, fake_recipe, work_on, write_recipe
 
@@ -57,11 +57,26 @@ def test_a_silent_end_shows_the_log_and_keeps_it(project: Project) -> None:
     assert "the last words" in log.read_text()
 
 
-def test_a_bug_keeps_its_traceback_in_the_log(project: Project) -> None:
-    """A bug is not turned into advice."""
+def test_a_plugins_bug_names_the_plugin_and_leaves_its_traceback_in_the_log(
+    project: Project,
+) -> None:
+    """The user learns whose it is, and the author where."""
     write_recipe(project, "m", fake_recipe(model={"exporter": "bug"}))
-    with pytest.raises(StageError, match=r"ZeroDivisionError: a bug of the exporter"):
+    expected = r"base m: 'bug' of plugin 'fake_plugin' .* ZeroDivisionError: a bug of the exporter"
+    with pytest.raises(PluginError, match=expected):
         do_up_to(context_of(project), "m", "source", "base")
+    [log] = (project.store_dir / "logs").iterdir()
+    assert "in raise_a_bug" in log.read_text()
+
+
+def test_a_plugin_that_fails_before_the_work_is_named_too(project: Project) -> None:
+    """Keys are asked for and weights judged in the process of the build itself."""
+    write_recipe(project, "m", fake_recipe(model={"id": "made:bug"}))
+    with pytest.raises(PluginError, match=r"'made' of plugin 'fake_plugin' .* KeyError: 'bug'"):
+        do_up_to(context_of(project), "m", "source")
+    write_recipe(project, "n", fake_recipe(variants={"int4": {"compressor": "odd"}}))
+    with pytest.raises(PluginError, match=r"'odd' of plugin 'fake_plugin' .* TypeError"):
+        do_up_to(context_of(project), "n", "source", "base", "weights", variant="int4")
 
 
 def test_what_a_library_prints_never_reaches_the_event_stream(project: Project) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovrecipe.build.imports import keep_torch_out
 from ovrecipe.build.stages.stage import Stage
 from ovrecipe.hooks.roles import CompressionJob, Json
 from ovrecipe.recipe.compression import CompressionPass, Variant
@@ -69,6 +71,9 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
     """Run the passes in order, each reading what the one before wrote."""
     spec = job.recipe.variants[str(job.variant)]
     passes = compression_passes(spec)
+    names = {each.compressor for each in passes}
+    provided = [bench.plugins.provider("compressor", each, job.recipe) for each in names]
+    keep_torch_out(sys.modules, [each.provider for each in provided])
     input_dir = job.inputs["base"]
     facts: list[Json] = []
     for number, each in enumerate(passes, start=1):
@@ -110,7 +115,7 @@ def _copy_configs(base_dir: Path, output_dir: Path) -> None:
 def _compress(
     job: Job, bench: Bench, each: CompressionPass, input_dir: Path, output_dir: Path
 ) -> dict[str, Json]:
-    compressor = bench.plugins.provider("compressor", each.compressor, job.recipe).provider
+    compressor = bench.plugins.provider("compressor", each.compressor, job.recipe)
     work = CompressionJob(
         input_dir=input_dir,
         base_dir=job.inputs["base"],
@@ -123,7 +128,8 @@ def _compress(
         model=job.recipe.model,
         progress=bench.progress,
     )
-    return dict(compressor.compress(work))
+    with compressor.blamed():
+        return dict(compressor.provider.compress(work))
 
 
 STAGE = Stage("weights", 1, "compressing the weights", inputs, fields, run, per_variant=True)

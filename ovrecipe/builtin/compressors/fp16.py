@@ -32,6 +32,7 @@ class Fp16Compressor:
 
     packages = ("openvino",)
     version = 1
+    needs_torch = False
     options_model = None
 
     def problems(

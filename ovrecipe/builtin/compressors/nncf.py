@@ -29,6 +29,7 @@ class NncfCompressor:
 
     packages = ("nncf", "openvino")
     version = 1
+    needs_torch = False
     options_model = None
 
     def problems(

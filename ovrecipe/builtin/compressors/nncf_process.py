@@ -7,28 +7,28 @@ done in ends with the stage.
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Iterator
 
     from ovrecipe.hooks.roles import Json, Progress
     from ovrecipe.recipe.compression import CompressionPass
 
 
-class NncfLog(logging.Handler):
+class NncfLog:
     """Keeps NNCF's messages, and which progress bars it showed."""
 
     def __init__(self) -> None:
-        super().__init__(logging.INFO)
         self.messages: list[tuple[int, str]] = []
         self.bars: list[str] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep one message."""
+    def note(self, record: logging.LogRecord) -> bool:
+        """Keep one message, as a logger's filter, and let it pass."""
         self.messages.append((record.levelno, record.getMessage()))
+        return True
 
     def facts(self, compression: CompressionPass) -> dict[str, Json]:
         """Return `warning`: what was asked for and not done, and NNCF's own warnings.
@@ -36,7 +36,9 @@ class NncfLog(logging.Handler):
         AWQ that finds no layer to work on ends before its progress bar, and says so at most at
         level info.
         """
-        lines = [text for level, text in self.messages if level >= logging.WARNING]
+        from logging import WARNING
+
+        lines = [text for level, text in self.messages if level >= WARNING]
         if compression.awq and not any("AWQ" in each for each in self.bars):
             lines.insert(0, "awq matched no layer of this model and changed nothing")
         return {"warning": "\n".join(lines)} if lines else {}
@@ -49,14 +51,14 @@ def nncf_reports(progress: Progress) -> Iterator[NncfLog]:
     from nncf.common.logging.track_progress import track
 
     log = NncfLog()
-    nncf_logger.addHandler(log)
+    nncf_logger.addFilter(log.note)
     drawn = track.__iter__
     track.__iter__ = lambda bar: reported(bar, progress, log)
     try:
         yield log
     finally:
         track.__iter__ = drawn
-        nncf_logger.removeHandler(log)
+        nncf_logger.removeFilter(log.note)
 
 
 def reported(bar: Any, progress: Progress, log: NncfLog) -> Iterator[Any]:
