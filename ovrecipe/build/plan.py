@@ -74,7 +74,11 @@ class RecipePlan:
     def _known_pin(self) -> Mapping[str, Json] | None:
         if self.source.provider.needs_pin:
             return self.pins.get(self.recipe.model.id, self.recipe.model.revision)
-        return dict(self.source.provider.pin(self.request()))
+        return self._asked_pin()
+
+    def _asked_pin(self) -> dict[str, Json]:
+        with self.source.blamed():
+            return dict(self.source.provider.pin(self.request()))
 
     @property
     def is_pinned(self) -> bool:
@@ -93,7 +97,7 @@ class RecipePlan:
             self._keys.clear()
         elif self.is_pinned:
             return
-        pin = dict(self.source.provider.pin(self.request()))
+        pin = self._asked_pin()
         if self.source.provider.needs_pin:
             self.pins.record(self.recipe.model.id, self.recipe.model.revision, pin)
         self.__dict__["pin"] = pin

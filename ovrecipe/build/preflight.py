@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor, WeightShape
     from ovrecipe.recipe.compression import CompressionPass, Variant
 
@@ -109,7 +110,8 @@ def _base_bytes(found: Sequence[WeightShape]) -> int:
 
 
 def check_shapes(
-    passes: Iterable[tuple[str, str, CompressionPass, Compressor]], shapes: Sequence[WeightShape]
+    passes: Iterable[tuple[str, str, CompressionPass, Provided[Compressor]]],
+    shapes: Sequence[WeightShape],
 ) -> None:
     """Refuse passes that their compressor says would fail; each is (variant, precision, ...).
 
@@ -119,10 +121,20 @@ def check_shapes(
     problems = [
         f"variants.{variant}: {problem}"
         for variant, precision, compression, compressor in passes
-        for problem in compressor.problems(compression, precision, shapes)
+        for problem in _problems(compressor, compression, precision, shapes)
     ]
     if problems:
         raise PreflightError("\n".join(problems), remedy="change the recipe; nothing was built")
+
+
+def _problems(
+    compressor: Provided[Compressor],
+    compression: CompressionPass,
+    precision: str,
+    shapes: Sequence[WeightShape],
+) -> list[str]:
+    with compressor.blamed():
+        return list(compressor.provider.problems(compression, precision, shapes))
 
 
 def check_disk(needed: Estimate, store_dir: Path) -> None:

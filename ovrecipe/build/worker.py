@@ -11,10 +11,11 @@ import json
 import os
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import IO, Any
 
-from ovrecipe.errors import OvrecipeError
+from ovrecipe.errors import OvrecipeError, PluginError
 from ovrecipe.telemetry import switch_off_telemetry
 
 
@@ -89,10 +90,17 @@ def run(job_path: Path, events: Events) -> int:
         bench = Bench(plugins=plugins, progress=events, env=os.environ)
         facts = stage_named(job.stage).run(job, bench)
     except OvrecipeError as error:
+        _log_cause(error)
         events.send("error", kind=type(error).__name__, message=error.message, remedy=error.remedy)
         return error.exit_code
     events.send("done", facts=facts, peak_memory_bytes=peak_memory_bytes())
     return 0
+
+
+def _log_cause(error: OvrecipeError) -> None:
+    """Write to the log where a plugin's code raised; the message names only the plugin."""
+    if isinstance(error, PluginError) and error.__cause__ is not None:
+        traceback.print_exception(error.__cause__)
 
 
 def main() -> None:

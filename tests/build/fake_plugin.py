@@ -19,7 +19,10 @@ WEIGHTS = b"weights" * 100
 
 
 class MadeSource:
-    """`made:TEXT`: a checkpoint that is nothing but its text; `made:none` does not exist."""
+    """`made:TEXT`: a checkpoint that is nothing but its text.
+
+    `made:none` does not exist, and `made:bug` is one that the source does not expect.
+    """
 
     packages = ()
     version = 1
@@ -28,6 +31,8 @@ class MadeSource:
     def pin(self, request: Any) -> dict[str, Any]:
         if request.location == "none":
             raise CheckpointNotFound("made:none: no such checkpoint", remedy="name another")
+        if request.location == "bug":
+            raise KeyError(request.location)
         return {"text": request.location}
 
     def fetch(self, request: Any, pin: Any, checkpoint_dir: Path, progress: Any) -> None:
@@ -108,6 +113,13 @@ class FakeCompressor:
         return {}
 
 
+class OddCompressor(FakeCompressor):
+    """Answers with the wrong type."""
+
+    def problems(self, compression: Any, precision: str, shapes: Any) -> Any:
+        return None
+
+
 def write_a_megabyte() -> None:
     """Fill what a small disk has; the working folder of the process is not the store's."""
     (Path(os.environ["TMPDIR"]) / "large").write_bytes(bytes(1_000_000))
@@ -136,4 +148,5 @@ def get_exporter(name: str) -> Any:
 
 @hookimpl
 def get_compressor(name: str) -> Any:
-    return FakeCompressor() if name == "fake" else None
+    made = {"fake": FakeCompressor, "odd": OddCompressor}.get(name)
+    return None if made is None else made()

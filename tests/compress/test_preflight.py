@@ -19,8 +19,9 @@ from ovrecipe.build.preflight import (
     estimate,
 )
 from ovrecipe.build.shapes import tensors, weight_shapes
-from ovrecipe.builtin.compressors.nncf import NncfCompressor
 from ovrecipe.errors import CheckpointIncomplete, PreflightError
+from ovrecipe.hooks.manager import load_plugins
+from ovrecipe.hooks.probing import sample_recipe
 from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.recipe.compression import CompressionPass, Variant
 
@@ -96,7 +97,7 @@ def test_a_checkpoint_without_safetensors_has_unknown_shapes(tmp_path: Path) -> 
 def test_every_problem_of_every_variant_is_reported_at_once() -> None:
     """One run of the command, one list to mend."""
     shapes = [WeightShape("model.layers.0.mlp.up_proj.weight", (8, 40), "f16")]
-    nncf = NncfCompressor()
+    nncf = load_plugins(env={}).provider("compressor", "nncf", sample_recipe())
     passes = [
         ("int4", "int4", CompressionPass(group_size=64), nncf),
         ("int8", "int8", CompressionPass(), nncf),

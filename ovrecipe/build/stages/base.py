@@ -20,8 +20,11 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
 def run(job: Job, bench: Bench) -> dict[str, Json]:
     """Export the checkpoint."""
     model = job.recipe.model
-    exporter = bench.plugins.provider("exporter", model.exporter, job.recipe).provider
-    exporter.export(job.checkpoint_dir, job.output_dir, model=model, progress=bench.progress)
+    exporter = bench.plugins.provider("exporter", model.exporter, job.recipe)
+    with exporter.blamed():
+        exporter.provider.export(
+            job.checkpoint_dir, job.output_dir, model=model, progress=bench.progress
+        )
     return {}
 
 

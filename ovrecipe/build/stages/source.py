@@ -28,7 +28,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
 def run(job: Job, bench: Bench) -> dict[str, Json]:
     """Ask the source to fill the folder."""
     scheme, location = split_model_id(job.recipe.model.id)
-    provider = bench.plugins.provider("source", scheme, job.recipe).provider
+    provided = bench.plugins.provider("source", scheme, job.recipe)
     request = SourceRequest(
         model=job.recipe.model,
         location=location,
@@ -38,7 +38,8 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
     )
     checkpoint_dir = job.output_dir / CHECKPOINT
     checkpoint_dir.mkdir()
-    provider.fetch(request, job.pin, checkpoint_dir, bench.progress)
+    with provided.blamed():
+        provided.provider.fetch(request, job.pin, checkpoint_dir, bench.progress)
     return {}
 
 
