@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import PluginError, ProviderClaimedTwice, ProviderUnknown, RecipeInvalid
+from ovrecipe.hooks.first_party import install_hint
 from ovrecipe.hooks.loading import one_line
 from ovrecipe.hooks.selection import DISABLED
 
@@ -25,6 +26,7 @@ def provider_unknown(plugins: Plugins, role: Role, name: str, recipe: Recipe) ->
     close = get_close_matches(name, known, n=1)
     hint = f"; perhaps you meant {close[0]!r}" if close else ""
     lines = [
+        install_hint(role, name) or "",
         *_missing(recipe),
         *_failed(plugins),
         *_skipped(plugins),
