@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,8 @@ def foreign_errors(doing: str, *, remedy: str | None = None) -> Iterator[None]:
     except OvrecipeError:
         raise
     except Exception as error:
+        import traceback  # costs a no-op build 2 ms, and it never fails here
+
         traceback.print_exc()
         raise translated(error, doing, remedy) from error
 
