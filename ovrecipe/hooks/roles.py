@@ -150,6 +150,11 @@ class CompressionJob:
     base IR; `output_dir` is empty and on the same file system; `tokenizer_dir` and
     `checkpoint_dir` are given when the pass names a data set; `dataset_path` is the user's data
     set, resolved, and None for text that the model generates itself.
+
+    `cache_dir`, not made yet, is for what a compressor learns of the base and wants to know again
+    in its next job, whatever the options. Each base and each state of the provider (what a cache
+    key says of it) has its own; `ovrecipe gc` removes it with the base. Two jobs may use it at the
+    same time, so write a file beside its place and rename it. None outside of a store.
     """
 
     input_dir: Path
@@ -162,6 +167,7 @@ class CompressionJob:
     precision: str
     model: Model
     progress: Progress
+    cache_dir: Path | None = None
 
 
 class Compressor(Protocol):

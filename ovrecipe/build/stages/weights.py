@@ -12,10 +12,14 @@ from ovrecipe.build.imports import keep_torch_out
 from ovrecipe.build.stages.stage import Stage
 from ovrecipe.hooks.roles import CompressionJob, Json
 from ovrecipe.recipe.compression import CompressionPass, Variant
+from ovrecipe.store.key import Key
+from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.hooks.provided import Provided
+    from ovrecipe.hooks.roles import Compressor
     from ovrecipe.recipe.schema import Recipe
 
 #: The word for "text that the model wrote itself" in `dataset:`.
@@ -127,9 +131,17 @@ def _compress(
         precision=job.recipe.variants[str(job.variant)].precision,
         model=job.recipe.model,
         progress=bench.progress,
+        cache_dir=_cache_dir(job.inputs["base"], compressor),
     )
     with compressor.blamed():
         return dict(compressor.provider.compress(work))
+
+
+def _cache_dir(base_dir: Path, compressor: Provided[Compressor]) -> Path:
+    """Return where this state of a compressor may keep what it learns of a base."""
+    state = Key("compressor-cache", compressor.key_fields())
+    store = Store(base_dir.parents[1])
+    return store.cache_dir(base_dir.name) / f"{compressor.name}-{state.short}"
 
 
 STAGE = Stage("weights", 1, "compressing the weights", inputs, fields, run, per_variant=True)
