@@ -1,0 +1,54 @@
+"""The program around the chat: colours, and the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from ovrecipe_tui.screen import ChatScreen
+
+if TYPE_CHECKING:
+    from ovrecipe import Chat
+    from textual.events import Print
+
+
+class ChatApp(App[None]):
+    """One conversation on the whole screen."""
+
+    CSS_PATH = "style.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", priority=True),
+    ]
+
+    def __init__(self, chat: Chat, folder: Path | None = None) -> None:
+        """`folder` is where transcripts are saved; the working folder unless given."""
+        super().__init__()
+        self._chat_screen = ChatScreen(chat, folder or Path.cwd())
+
+    def on_mount(self) -> None:
+        """Show the conversation, and what others print while it is on the screen."""
+        self.begin_capture_print(self)
+        self.push_screen(self._chat_screen)
+
+    def on_print(self, event: Print) -> None:
+        """Show what was said on stderr: a model that runs another way than asked for says so."""
+        if event.stderr and event.text.strip():
+            self.notify(event.text.strip(), severity="warning", markup=False)
+
+    def action_light_or_dark(self) -> None:
+        """Change between a light and a dark screen."""
+        dark = self.current_theme.dark
+        self.theme = "textual-light" if dark else "textual-dark"
+
+    def action_help_quit(self) -> None:
+        """Stop the answer on Ctrl-C, as on a console; Textual would only say what quits."""
+        self._chat_screen.action_stop()
+
+    async def action_quit(self) -> None:
+        """Leave at once; an answer that is still coming is cancelled."""
+        self._chat_screen.stop_answer()
+        self.exit()

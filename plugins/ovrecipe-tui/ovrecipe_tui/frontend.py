@@ -1,0 +1,49 @@
+"""What ovrecipe calls: one conversation on the whole screen, or one answer as it comes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ovrecipe.errors import PluginError
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from ovrecipe import Chat
+    from ovrecipe.hooks.roles import Console, ShownGeneration
+
+
+class TuiFrontend:
+    """A chat on the whole screen."""
+
+    def show(self, generation: ShownGeneration, console: Console) -> None:
+        """Write one answer as it comes: with a full screen it would vanish when that closes."""
+        for segment in generation:
+            console.out.write(segment)
+            console.out.flush()
+        console.out.write("\n")
+
+    def chat(self, conversation: Chat, console: Console) -> None:
+        """Run until the user leaves.
+
+        Raises:
+            PluginError: there is no terminal.
+        """
+        # Textual reads the keys from stdin and draws on stderr.
+        refuse_without_terminal(sys.stdin, console.err)
+        from ovrecipe_tui.app import ChatApp
+
+        app = ChatApp(conversation)
+        app.run()
+        if app.return_code:
+            raise RuntimeError("the screen failed; the traceback is above")
+
+
+def refuse_without_terminal(*streams: TextIO) -> None:
+    """Say what to do instead, before anything is drawn into a pipe."""
+    if not all(each.isatty() for each in streams):
+        raise PluginError(
+            "frontend 'tui' needs a terminal, and stdin or stderr is something else",
+            remedy="leave out --frontend tui to talk through a pipe",
+        )

@@ -1,0 +1,242 @@
+"""The chat: what was said, what is written, and what the keys do."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Footer, Label
+
+from ovrecipe_tui.instruction import Instruction
+from ovrecipe_tui.loading import Loading
+from ovrecipe_tui.messages import Answer, Failure, Notice, Question, Welcome
+from ovrecipe_tui.picker import VariantPicker
+from ovrecipe_tui.saving import SaveDialog
+from ovrecipe_tui.transcript import as_markdown, figures, model_name
+from ovrecipe_tui.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ovrecipe import Chat
+    from textual.app import ComposeResult
+    from textual.timer import Timer
+    from textual.widget import Widget
+    from textual.worker import Worker
+
+#: How often a growing answer is drawn. Each time costs the model some milliseconds of a core, and
+#: twelve times a second still reads as a steady flow.
+DRAW_SECONDS = 1 / 12
+
+
+class ChatScreen(Screen[None]):
+    """One conversation; at most one answer or one loading model at a time."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Stop", priority=True),
+        Binding("ctrl+n", "new", "New", priority=True),
+        Binding("ctrl+o", "variants", "Variant", priority=True),
+        Binding("ctrl+s", "save", "Save", priority=True),
+        Binding("ctrl+g", "copy", "Copy", priority=True),
+        Binding("ctrl+t", "app.light_or_dark", "Light/dark", priority=True),
+        Binding("pageup", "page(-1)", show=False, priority=True),
+        Binding("pagedown", "page(1)", show=False, priority=True),
+    ]
+
+    def __init__(self, chat: Chat, folder: Path) -> None:
+        super().__init__()
+        self._chat = chat
+        self._folder = folder
+        self._turn: Turn | None = None
+        self._loading: Loading | None = None
+        self._answer: Answer | None = None
+        #: What the user wants as soon as the answer has stopped.
+        self._then: Callable[[], None] | None = None
+        self._since = 0.0
+        self._drawing: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """From the top: what answers and what it does, the conversation, the text, the keys."""
+        with Horizontal(id="bar"):
+            yield Label(model_name(self._chat), id="model", markup=False)
+            yield Label(id="state", markup=False)
+        with VerticalScroll(id="conversation", can_focus=False):
+            yield Welcome(model_name(self._chat))
+        yield Instruction()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Stay at the end of the conversation unless the user scrolls up."""
+        self._conversation.anchor()
+        self._drawing = self.set_interval(DRAW_SECONDS, self._draw, pause=True)
+        self._show_state()
+        self.query_one(Instruction).focus()
+
+    async def on_instruction_sent(self, event: Instruction.Sent) -> None:
+        """Ask the model."""
+        if self._busy:
+            self.notify(f"{self._doing}; Esc stops an answer", severity="warning")
+            return
+        self.query_one(Instruction).remember(event.text)
+        self._turn, self._answer = Turn(self._chat, event.text), Answer()
+        await self._say(Question(event.text), self._answer)
+        self._conversation.anchor()
+        self._begin(self._turn.run, "answer")
+
+    async def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Show how an answer, or loading, has ended."""
+        if not event.worker.is_finished:
+            return
+        if event.worker.group == "answer":
+            await self._end_answer()
+        elif event.worker.group == "load":
+            await self._end_loading()
+
+    def stop_answer(self) -> None:
+        """End the answer that is coming, if there is one."""
+        if self._turn is not None:
+            self._turn.stop()
+
+    def action_stop(self) -> None:
+        """End the answer, or say that there is none."""
+        if self._turn is None:
+            self.notify(f"{self._doing}: there is nothing to stop")
+        self.stop_answer()
+
+    def action_new(self) -> None:
+        """Begin a new conversation."""
+        self._after_the_answer(self._forget)
+
+    def action_variants(self) -> None:
+        """Let the user choose another variant."""
+        if self._loading is None:
+            self.app.push_screen(VariantPicker(self._chat), self._switch)
+
+    def action_save(self) -> None:
+        """Write the conversation into a file."""
+        if self._has_said_something():
+            self.app.push_screen(SaveDialog(self._chat, self._folder), self._tell_where)
+
+    def action_copy(self) -> None:
+        """Send the conversation to the clipboard, through the terminal."""
+        if self._has_said_something():
+            self.app.copy_to_clipboard(as_markdown(self._chat))
+            self.notify("The conversation was sent to the terminal's clipboard")
+
+    def action_page(self, direction: int) -> None:
+        """Scroll the conversation while the user writes."""
+        move = self._conversation.scroll_page_up if direction < 0 else None
+        (move or self._conversation.scroll_page_down)()
+
+    @property
+    def _conversation(self) -> VerticalScroll:
+        return self.query_one("#conversation", VerticalScroll)
+
+    @property
+    def _busy(self) -> bool:
+        return self._turn is not None or self._loading is not None
+
+    @property
+    def _doing(self) -> str:
+        if self._loading is not None:
+            return f"loading {self._loading.variant}"
+        return "ready" if self._turn is None else "answering"
+
+    def _begin(self, work: Callable[[], None], group: str) -> None:
+        """Start work on a thread of its own, and draw what comes."""
+        self._since = monotonic()
+        self.run_worker(work, group=group, thread=True)
+        if self._drawing is not None:
+            self._drawing.resume()
+        self._show_state()
+
+    async def _draw(self) -> None:
+        if self._turn is not None and self._answer is not None:
+            await self._answer.append(self._turn.take())
+        self._show_state()
+
+    def _show_state(self) -> None:
+        state = f"◐ {self._doing} {monotonic() - self._since:.0f} s" if self._busy else "● ready"
+        label = self.query_one("#state", Label)
+        label.update(state)
+        label.set_class(self._busy, "busy")
+
+    async def _end_answer(self) -> None:
+        turn, answer = self._turn, self._answer
+        if turn is None or answer is None:
+            return
+        await answer.append(turn.take())
+        self._turn = self._answer = None
+        if turn.result is not None:
+            answer.close(figures(turn.result))
+        else:
+            await self._show_failure(turn, answer)
+        self._rest()
+
+    async def _show_failure(self, turn: Turn, answer: Answer) -> None:
+        """A failed turn leaves no trace in the conversation: it can be sent again."""
+        answer.close("failed; not part of the conversation")
+        if turn.error is not None:
+            await self._say(Failure(turn.error))
+        instruction = self.query_one(Instruction)
+        if not instruction.text:
+            instruction.action_older()
+
+    async def _end_loading(self) -> None:
+        loading = self._loading
+        if loading is None:
+            return
+        self._loading = None
+        self.query_one("#model", Label).update(model_name(self._chat))
+        if loading.error is not None:
+            await self._say(Failure(loading.error))
+        seconds = monotonic() - self._since
+        await self._say(Notice(f"{model_name(self._chat)}, loaded in {seconds:.1f} s"))
+        self._rest()
+
+    def _rest(self) -> None:
+        """Go on with what the user wanted meanwhile, or wait for them."""
+        if self._drawing is not None:
+            self._drawing.pause()
+        self._show_state()
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+
+    def _after_the_answer(self, action: Callable[[], None]) -> None:
+        if self._busy:
+            self._then = action
+            self.stop_answer()
+        else:
+            action()
+
+    def _forget(self) -> None:
+        self._chat.reset()
+        self._conversation.remove_children()
+        self._conversation.mount(Welcome(model_name(self._chat)))
+        self.query_one(Instruction).focus()
+
+    def _switch(self, variant: str | None) -> None:
+        if variant is not None and variant != self._chat.runner.variant:
+            self._after_the_answer(lambda: self._load(variant))
+
+    def _load(self, variant: str) -> None:
+        self._loading = Loading(self._chat, variant)
+        self._begin(self._loading.run, "load")
+
+    def _tell_where(self, path: Path | None) -> None:
+        if path is not None:
+            self.notify(f"Saved as {path}", markup=False)
+
+    def _has_said_something(self) -> bool:
+        if not self._chat.history:
+            self.notify("Nothing was said yet", severity="warning")
+        return bool(self._chat.history)
+
+    async def _say(self, *messages: Widget) -> None:
+        await self._conversation.query(Welcome).remove()
+        await self._conversation.mount(*messages)

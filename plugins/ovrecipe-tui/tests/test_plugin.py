@@ -1,0 +1,59 @@
+"""The plugin as ovrecipe sees it."""
+
+from __future__ import annotations
+
+import ast
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import ovrecipe_tui
+import pytest
+from ovrecipe.errors import PluginError
+from ovrecipe.hooks.roles import ChatFrontend, Console
+from ovrecipe.testing import fake_chat
+from ovrecipe_tui.frontend import TuiFrontend
+
+PACKAGE = Path(ovrecipe_tui.__file__).parent
+PUBLIC = {"ovrecipe", "ovrecipe.errors", "ovrecipe.hooks", "ovrecipe.hooks.roles"}
+
+
+def test_the_plugin_keeps_the_contract(assert_plugin_conforms):
+    assert_plugin_conforms(ovrecipe_tui)
+
+
+def test_it_holds_the_whole_conversation(ovrecipe_plugins, ovrecipe_recipe):
+    """`ovrecipe chat` asks for that."""
+    found = ovrecipe_plugins(ovrecipe_tui).provider("frontend", "tui", ovrecipe_recipe)
+    assert isinstance(found.provider, ChatFrontend)
+
+
+def test_one_answer_is_written_as_it_comes(ovrecipe_shown):
+    """`ovrecipe run` is no conversation."""
+    assert ovrecipe_shown(TuiFrontend(), ["one ", "two"]).out == "one two\n"
+
+
+def test_without_a_terminal_it_says_what_to_do_instead():
+    """A screen drawn into a pipe helps nobody."""
+    console = Console(out=io.StringIO(), err=io.StringIO())
+    with pytest.raises(PluginError, match=r"needs a terminal.*\n.*leave out --frontend tui"):
+        TuiFrontend().chat(fake_chat(), console)
+
+
+def test_asking_for_the_frontend_does_not_import_textual():
+    """`ovrecipe plugins` asks every plugin."""
+    code = "import sys, ovrecipe_tui; ovrecipe_tui.get_frontend('tui'); print('textual' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
+def test_only_public_names_of_ovrecipe_are_imported(path: Path):
+    """Others may change with any release."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = {each.module or "" for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)}
+    found |= {
+        name.name for each in ast.walk(tree) if isinstance(each, ast.Import) for name in each.names
+    }
+    assert {each for each in found if each.partition(".")[0] == "ovrecipe"} <= PUBLIC
