@@ -1,0 +1,80 @@
+"""The sliders: their ranges, where they start, and the parameters that they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Range:
+    """One slider; `label` is what the page calls it."""
+
+    name: str
+    label: str
+    minimum: float
+    maximum: float
+    step: float
+    default: float
+    info: str
+
+    def around(self, value: Any) -> Range:
+        """Return the range that starts at the recipe's value, widened until it has room for it."""
+        if value is None:
+            return self
+        least, most = min(self.minimum, value), max(self.maximum, value)
+        return Range(self.name, self.label, least, most, self.step, value, self.info)
+
+
+MAX_NEW_TOKENS = Range(
+    "max_new_tokens", "Max new tokens", 1, 1000, 1, 256, "The longest answer, in tokens."
+)
+TEMPERATURE = Range(
+    "temperature", "Temperature", 0.1, 5.0, 0.1, 0.8, "Higher is more varied, lower more certain."
+)
+TOP_P = Range("top_p", "Top-p", 0.05, 1.0, 0.01, 1.0, "Keep the likeliest tokens up to this sum.")
+TOP_K = Range("top_k", "Top-k", 0, 50, 1, 0, "Keep this many of the likeliest; 0 is off.")
+RANGES = (MAX_NEW_TOKENS, TEMPERATURE, TOP_P, TOP_K)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Where the page starts: the parameters of artifact and recipe."""
+
+    ranges: tuple[Range, ...]
+    greedy: bool
+    seed: int
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Defaults:
+        """Return them; what nobody gives is as in `RANGES`.
+
+        As everywhere in ovrecipe a sampling parameter without `do_sample` means sampling. A page
+        of a recipe that says nothing samples: that is what its sliders are for.
+        """
+        return cls(
+            ranges=tuple(each.around(parameters.get(each.name)) for each in RANGES),
+            greedy=parameters.get("do_sample") is False,
+            seed=int(parameters.get("rng_seed", 0)),
+        )
+
+
+def generation_of(
+    max_new_tokens: float,
+    temperature: float,
+    top_p: float,
+    top_k: float,
+    *,
+    greedy: bool,
+    seed: float | None,
+) -> dict[str, Any]:
+    """Return what the controls mean, by GenAI's names; without a seed it is the recipe's."""
+    length: dict[str, Any] = {"max_new_tokens": int(max_new_tokens)}
+    if greedy:
+        return {**length, "greedy": True}
+    seeded = {} if seed is None else {"rng_seed": int(seed)}
+    sampling = {"temperature": float(temperature), "top_p": float(top_p), "top_k": int(top_k)}
+    return {**length, "do_sample": True, **sampling, **seeded}
