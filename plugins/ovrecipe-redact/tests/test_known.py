@@ -14,6 +14,10 @@ BODY = "MIICXAIBAAKBgQCqGKukO1De7zhZj6+H0qtjTkVxwTCpvKe4eCZ0FPqri0cb2JZfXJ/DgYSF
 PEM = (
     f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}\n{BODY}\n{BODY[:30]}==\n-----END RSA PRIVATE KEY-----"
 )
+PGP = (
+    f"-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 1\n\n{BODY}\n=aB3+\n"
+    "-----END PGP PRIVATE KEY BLOCK-----"
+)
 ENCRYPTED = PEM.replace(
     "KEY-----\nMII", "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0A1B\n\nMII"
 )
