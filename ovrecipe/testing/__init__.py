@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ovrecipe.testing.compressors import compression_job as compression_job
     from ovrecipe.testing.conversation import fake_chat as fake_chat
     from ovrecipe.testing.filters import assert_chunk_invariant as assert_chunk_invariant
     from ovrecipe.testing.filters import filtered as filtered
@@ -28,6 +29,7 @@ _HOMES = {
     "assert_chunk_invariant": "ovrecipe.testing.filters",
     "assert_plugin_conforms": "ovrecipe.testing.plugins",
     "fake_chat": "ovrecipe.testing.conversation",
+    "compression_job": "ovrecipe.testing.compressors",
     "filtered": "ovrecipe.testing.filters",
     "make_smollm2_project": "ovrecipe.testing.smollm2",
     "plugins_with": "ovrecipe.testing.plugins",
@@ -40,6 +42,7 @@ __all__ = [
     "Shown",
     "assert_chunk_invariant",
     "assert_plugin_conforms",
+    "compression_job",
     "fake_chat",
     "filtered",
     "make_smollm2_project",

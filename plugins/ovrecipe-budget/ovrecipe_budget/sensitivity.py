@@ -1,0 +1,90 @@
+"""How much each matrix matters, measured on a few lines that the model wrote itself.
+
+Source: text from the model instead of a data set as in "LLM-QAT" (arXiv 2305.17888).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ovrecipe.hooks.roles import Progress
+    from ovrecipe_budget.probe import Numbers, Probe
+
+SEED = 20260
+#: Lines, and the tokens of each.
+LINES, LENGTH = 2, 32
+#: The noise of a knob that is turned, relative to the output: a quarter of what 4 bits make, so
+#: that the divergence is still proportional to its power.
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How the answer depends on one operation.
+
+    `divergence` is the mean Kullback-Leibler divergence of the next token's distribution per
+    relative power of noise in the output. `power` weights the squared errors of each channel's
+    weights so that they sum up to that relative power; None where every channel counts alike.
+    """
+
+    divergence: float
+    power: Numbers | None
+
+
+def measure_sensitivities(probe: Probe, progress: Progress) -> dict[str, Sensitivity]:
+    """Return the sensitivity of each operation by its name; the same on every call."""
+    import numpy as np
+
+    random = np.random.default_rng(SEED)
+    progress("the model writes the text to measure on")
+    ids = _written(probe, random)
+    noise = random.standard_normal(probe.noise_shape(ids), np.float32)
+    expected = log_probabilities(_logits(probe, ids))
+    powers = probe.relative_powers()
+    found = {}
+    for index, name in enumerate(probe.operations):
+        progress("measuring sensitivity", done=index, total=len(probe.operations))
+        alphas = np.zeros(len(probe.operations))
+        alphas[index] = ALPHA
+        moved = log_probabilities(_logits(probe, ids, alphas=alphas, noise=noise))
+        found[name] = Sensitivity(divergence(expected, moved) / ALPHA**2, powers.get(name))
+    progress("measuring sensitivity", done=len(found), total=len(found))
+    return found
+
+
+def log_probabilities(logits: Numbers) -> Numbers:
+    """Return the logarithms of the distributions that logits stand for."""
+    import numpy as np
+
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    result: Numbers = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return result
+
+
+def divergence(expected: Numbers, found: Numbers) -> float:
+    """Return the mean Kullback-Leibler divergence in nats, from log probabilities."""
+    import numpy as np
+
+    return max(0.0, float((np.exp(expected) * (expected - found)).sum(-1).mean()))
+
+
+def _logits(probe: Probe, ids: Numbers, **knobs: Any) -> Numbers:
+    probe.reset()
+    return probe.logits(ids, **knobs)
+
+
+def _written(probe: Probe, random: Any) -> Numbers:
+    """Return lines that begin anywhere in the vocabulary and go on by sampling, as token ids."""
+    import numpy as np
+
+    probe.reset()
+    tokens = random.integers(0, probe.vocabulary_size, (LINES, 1))
+    lines = [tokens]
+    for past in range(LENGTH - 1):
+        logits = probe.logits(tokens, past=past)[:, -1]
+        # Adding Gumbel noise and taking the largest draws from the distribution.
+        tokens = (logits + random.gumbel(size=logits.shape)).argmax(-1)[:, None]
+        lines.append(tokens)
+    return np.concatenate(lines, axis=1)

@@ -1,0 +1,91 @@
+"""A recipe with budgets, built by the command line on the real small model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.model
+BUDGETS = {"int4-tight": {"max_size_mb": 84.0}, "int4-wide": {"bits_per_weight": 6.0}}
+
+
+def ovrecipe(project: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a project, and do not fail for it."""
+    env = {**os.environ, "OVRECIPE_STORE": str(project.store_dir), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "ovrecipe", *arguments],
+        cwd=project.root,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def write_recipe(project: Any, name: str, budgets: dict[str, Any]) -> None:
+    """Write a recipe that extends the bundled one."""
+    variants = {
+        name: {"compressor": "budget", "options": options} for name, options in budgets.items()
+    }
+    document = {"extends": "smollm2-135m", "variants": variants}
+    (project.recipes_dir / f"{name}.yaml").write_text(json.dumps(document), encoding="utf-8")
+
+
+def built(project: Any, variant: str) -> tuple[int, dict[str, Any]]:
+    """Return the size of a variant's weights, and the facts of its pass."""
+    folder = project.models_dir / "budgets" / variant
+    size = (folder / "openvino_model.bin").stat().st_size
+    sizes = {
+        Path(each).parent: json.loads(Path(each).read_text(encoding="utf-8"))
+        for each in project.store_dir.glob("weights/*/manifest.json")
+    }
+    [facts] = [
+        each["facts"]["passes"][0]
+        for each in sizes.values()
+        if each["files"]["openvino_model.bin"]["size_bytes"] == size
+        and "sensitivity" in each["facts"]["passes"][0]
+    ]
+    return size, facts
+
+
+def test_budgets_are_kept_and_the_model_answers(smollm2_project: Any) -> None:
+    """The whole route: two budgets from one pass, checked by the graph's own gate, and asked."""
+    write_recipe(smollm2_project, "budgets", BUDGETS)
+    done = ovrecipe(smollm2_project, "build", *(f"budgets:{each}" for each in BUDGETS))
+    assert done.returncode == 0, done.stderr
+    tight, facts = built(smollm2_project, "int4-tight")
+    assert 0.99 * 84_000_000 < tight <= 84_000_000
+    wide, more = built(smollm2_project, "int4-wide")
+    assert wide <= 6.0 * 134_479_872 / 8
+    assert more["expected_divergence"] < facts["expected_divergence"]
+    # The embedding is tied to the head; both would be ruined by 4 bits without need.
+    question = "What is the capital of France?"
+    answer = ovrecipe(smollm2_project, "run", "budgets:int4-tight", question, "--greedy")
+    assert "Paris" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ({"max_size_mb": 0}, 3, "options.max_size_mb: .*greater than 0"),
+        ({}, 3, "give either max_size_mb or bits_per_weight"),
+        ({"max_size_mb": 70.0}, 7, "max_size_mb: 70 is too small: the smallest possible are"),
+    ],
+)
+def test_a_wrong_budget_is_refused_without_a_traceback(
+    options: dict[str, Any], code: int, message: str, smollm2_project: Any
+) -> None:
+    """By the command line, with its own exit code."""
+    import re
+
+    write_recipe(smollm2_project, "wrong", {"int4": options})
+    done = ovrecipe(smollm2_project, "build", "wrong:int4")
+    assert "Traceback" not in done.stderr
+    assert re.search(message, done.stderr), done.stderr
+    assert done.returncode == code
