@@ -32,6 +32,9 @@ class Observer(Protocol):
     def finished(self, title: str, manifest: Manifest) -> None:
         """The stage's artifact is published."""
 
+    def warned(self, title: str, text: str) -> None:
+        """Something went wrong that does not concern the artifact."""
+
 
 class LineObserver:
     """One line for each event that matters in a log; for `doit` and for pipes."""
@@ -69,10 +72,15 @@ class LineObserver:
         """Say what it took."""
         self._say(title, summary_of(manifest))
 
+    def warned(self, title: str, text: str) -> None:
+        """Say it."""
+        self._say(title, text)
+
 
 def summary_of(manifest: Manifest) -> str:
     """Return size, time and peak memory in a phrase."""
-    parts = [f"{manifest.size_bytes / 1e6:.1f} MB", f"{manifest.seconds:.1f} s"]
+    seconds = f"{manifest.seconds or 0:.1f} s"
+    parts = [f"{manifest.size_bytes / 1e6:.1f} MB", seconds] if manifest.files else [seconds]
     if manifest.peak_memory_bytes:
         parts.append(f"peak {manifest.peak_memory_bytes / 1e9:.2f} GB")
     return ", ".join(parts)
