@@ -111,11 +111,12 @@ def admit(work: Work) -> int | None:
 
 
 def _check_bytes(work: Work) -> int:
-    key = work.plan.key("assemble", work.variant)
-    assert key is not None, "work is admitted once its source is pinned"
+    """Return what the larger of the models that are opened takes; never two at a time."""
+    opened = {"assemble", "base"} & {*work.stage.inputs(work.plan.recipe, work.variant)}
+    keys = [work.plan.key(each, work.variant) for each in opened]
     store = work.context.store
-    size_bytes = store.size_bytes(key) if store.has(key) else 0
-    return int(OPENING_BYTES + OPENING_FACTOR * size_bytes)
+    sizes = (store.size_bytes(key) for key in keys if key is not None and store.has(key))
+    return int(OPENING_BYTES + OPENING_FACTOR * max(sizes, default=0))
 
 
 def _variants(work: Work) -> Mapping[str, Variant]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.admission import admit
@@ -82,6 +82,21 @@ class Work:
             if store.has(key):
                 store.remove(key)
             _make(self, key, observer)
+        self._tell_plugins(key, observer)
+
+    def _tell_plugins(self, key: Key, observer: Observer) -> None:
+        """Call the observers among the plugins; the lock is free for whoever waits."""
+        store = self.context.store
+        arguments = {
+            "stage": self.stage.name,
+            "recipe": self.plan.recipe,
+            "variant": self.variant,
+            "artifact_dir": store.artifact_dir(key),
+            "manifest": asdict(store.manifest(key)),
+        }
+        self.context.plugins.observers.tell(
+            "after_stage", arguments, report=lambda text: observer.warned(self.title, text)
+        )
 
     def clean(self) -> None:
         """Remove the artifact, if it is there."""

@@ -54,6 +54,10 @@ class RecipePlan:
         """Who compresses weights under that name."""
         return self.plugins.provider("compressor", name, self.recipe)
 
+    def evaluator(self, name: str) -> Provided[roles.Evaluator]:
+        """Who judges variants under that name."""
+        return self.plugins.provider("evaluator", name, self.recipe)
+
     def request(self) -> SourceRequest:
         """Return what the source is asked for."""
         return SourceRequest(

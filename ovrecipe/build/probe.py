@@ -19,7 +19,12 @@ PROBE_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def probe_prompt(recipe: Recipe, model_dir: Path) -> str:
-    """Return the recipe's prompt for one fixed instruction.
+    """Return the recipe's prompt for one fixed instruction, as `rendered` does."""
+    return rendered(recipe, model_dir, PROBE)
+
+
+def rendered(recipe: Recipe, model_dir: Path, instruction: str) -> str:
+    """Return the recipe's prompt for an instruction, on a fixed day.
 
     Raises:
         PromptRefused: neither the recipe nor the checkpoint says how a prompt is written.
@@ -27,5 +32,5 @@ def probe_prompt(recipe: Recipe, model_dir: Path) -> str:
     messages: list[Message] = []
     if recipe.prompt.system:
         messages.append({"role": "system", "content": recipe.prompt.system})
-    messages.append({"role": "user", "content": PROBE})
+    messages.append({"role": "user", "content": instruction})
     return prompt_template(recipe, model_dir, clock=lambda: PROBE_TIME).render(messages)

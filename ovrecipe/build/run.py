@@ -67,6 +67,9 @@ class _Recorder:
         self._report.ran.append((title, manifest))
         self._observer.finished(title, manifest)
 
+    def warned(self, title: str, text: str) -> None:
+        self._observer.warned(title, text)
+
 
 class _Failures:
     """doit's reporter: keeps failures and says nothing, for the observer has spoken."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.hooks.roles import (
         Compressor,
+        Evaluator,
         Exporter,
         FilterProvider,
         Frontend,
@@ -38,6 +39,7 @@ PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "nncf": "ovrecipe.builtin.compressors.nncf:NncfCompressor",
         "fp16": "ovrecipe.builtin.compressors.fp16:Fp16Compressor",
     },
+    "evaluator": {"divergence": "ovrecipe.builtin.divergence:DivergenceEvaluator"},
     "output_filter": {
         "strip_markers": "ovrecipe.builtin.filters:StripMarkers",
         "stop_at": "ovrecipe.builtin.filters:StopAt",
@@ -82,6 +84,13 @@ def get_tokenizer_converter(name: str) -> TokenizerConverter | None:
 def get_compressor(name: str) -> Compressor | None:
     """Return NNCF's compressor, or the one that writes FP16."""
     found: Compressor | None = _made("compressor", name)
+    return found
+
+
+@hookimpl
+def get_evaluator(name: str) -> Evaluator | None:
+    """Return the evaluator that compares a variant with its base."""
+    found: Evaluator | None = _made("evaluator", name)
     return found
 
 

@@ -77,6 +77,10 @@ class LiveObserver:
         self._end(title)
         self._console.print(f"[green]✓[/] {title}  [dim]{summary_of(manifest)}")
 
+    def warned(self, title: str, text: str) -> None:
+        """Say it above the moving lines."""
+        self._console.print(f"{title}: {text}", style="yellow", markup=False)
+
     def _end(self, title: str) -> None:
         line = self._lines.pop(title, None)
         if line is not None:

@@ -115,6 +115,8 @@ def _uses(recipe: Recipe) -> Iterator[Use]:
     for name, variant in recipe.variants.items():
         for each in variant.compression_passes():
             yield Use("compressor", each.compressor, f"variants.{name}.options", each.options)
+    for judge in recipe.check.evaluators:
+        yield Use("evaluator", judge.name, f"check.evaluators.{judge.name}", judge.options)
     for spec in recipe.output.filters:
         yield Use("output_filter", spec.name, f"output.filters.{spec.name}", spec.options)
 

@@ -16,6 +16,7 @@ PROTOCOLS: Mapping[Role, type] = {
     "exporter": roles.Exporter,
     "tokenizer_converter": roles.TokenizerConverter,
     "compressor": roles.Compressor,
+    "evaluator": roles.Evaluator,
     "output_filter": roles.FilterProvider,
     "frontend": roles.Frontend,
 }

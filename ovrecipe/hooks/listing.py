@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ovrecipe.hooks.checks import hook_names
+from ovrecipe.hooks.markers import OBSERVERS_GROUP
+from ovrecipe.hooks.observing import OBSERVER_HOOKS
 from ovrecipe.hooks.probing import plugin_problems, sample_recipe
 from ovrecipe.hooks.roles import ROLES
 
@@ -63,8 +65,9 @@ def plugin_facts(plugins: Plugins, *, builtin_commands: Sequence[str]) -> list[P
 
     Names that two plugins list are a problem of both, a command that is built in of the plugin.
     """
-    sources = (plugins.builtin, *plugins.named, *plugins.installed)
-    facts = [_facts(plugins, source) for source in sources]
+    sources = (plugins.builtin, *plugins.named, *plugins.installed, *plugins.watching)
+    facts = [_facts(plugins, source) for source in dict.fromkeys(sources)]
+    _add_unheard(facts, plugins)
     _add_commands(facts, plugins, builtin_commands)
     _add_conflicts(facts)
     return facts
@@ -94,6 +97,17 @@ def _facts(plugins: Plugins, source: PluginSource) -> PluginFacts:
 def _providers(plugins: Plugins, plugin: LoadedPlugin) -> dict[Role, tuple[str, ...]]:
     listed = {role: plugins.names_of(plugin.source, role) for role in ROLES}
     return {role: names for role, names in listed.items() if names}
+
+
+def _add_unheard(facts: Sequence[PluginFacts], plugins: Plugins) -> None:
+    """Say it of an observer that is not announced as one, and so would never be told."""
+    watching = {(each.distribution, each.location) for each in plugins.watching}
+    for each in facts:
+        observes = [name for name in each.hooks if name in OBSERVER_HOOKS]
+        if observes and (each.source.distribution, each.source.location) not in watching:
+            each.problems.append(
+                f"{observes[0]} is never called: announce the module in {OBSERVERS_GROUP!r} too"
+            )
 
 
 def _add_commands(facts: list[PluginFacts], plugins: Plugins, builtin: Sequence[str]) -> None:

@@ -27,7 +27,8 @@ from ovrecipe.hooks.loading import (
     named_source,
     one_line,
 )
-from ovrecipe.hooks.markers import COMMANDS_GROUP
+from ovrecipe.hooks.markers import COMMANDS_GROUP, OBSERVERS_GROUP
+from ovrecipe.hooks.observing import Observers
 from ovrecipe.hooks.provided import PackageVersions, Provided
 from ovrecipe.hooks.refusals import claimed_twice, hook_raised, provider_unknown, spoken
 from ovrecipe.hooks.roles import ROLES, Role
@@ -98,6 +99,18 @@ class Plugins:
             return tuple(found)
         skipped = {each.distribution for each in self.installed if each not in self.enabled}
         return tuple(each for each in found if each.distribution not in skipped)
+
+    @cached_property
+    def watching(self) -> tuple[PluginSource, ...]:
+        """The plugins that may have observer hooks: named ones, and those that announce it."""
+        found = installed_sources(self._find, OBSERVERS_GROUP)
+        may = (each for each in found if self.selection.reason_against(each) is None)
+        return (*self.named, *may)
+
+    @cached_property
+    def observers(self) -> Observers:
+        """Who is told what happened; looked for when something did."""
+        return Observers(lambda: map(self.loaded, self.watching))
 
     @property
     def enabled(self) -> tuple[PluginSource, ...]:
@@ -171,6 +184,10 @@ class Plugins:
     def provider(
         self, role: Literal["compressor"], name: str, recipe: Recipe
     ) -> Provided[roles.Compressor]: ...
+    @overload
+    def provider(
+        self, role: Literal["evaluator"], name: str, recipe: Recipe
+    ) -> Provided[roles.Evaluator]: ...
     @overload
     def provider(
         self, role: Literal["output_filter"], name: str, recipe: Recipe

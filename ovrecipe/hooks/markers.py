@@ -1,7 +1,7 @@
 """The one name under which plugins are found: entry-point group, marker and project.
 
-Commands are announced in a group of their own, so that `ovrecipe --help` can name them without
-importing anybody.
+Commands and observers are announced in groups of their own: `ovrecipe --help` can name commands
+without importing anybody, and a build or an answer imports the plugins that watch and no others.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import pluggy
 
 PROJECT = "ovrecipe"
 COMMANDS_GROUP = f"{PROJECT}.commands"
+OBSERVERS_GROUP = f"{PROJECT}.observers"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

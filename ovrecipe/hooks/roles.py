@@ -16,19 +16,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pydantic import BaseModel
 
-    from ovrecipe.recipe.compression import CompressionPass
-    from ovrecipe.recipe.schema import Model
+    from ovrecipe.recipe.compression import CompressionPass as CompressionPass  # noqa: PLC0414
+    from ovrecipe.recipe.schema import Model, Recipe
 
 Role: TypeAlias = Literal[
     "source",
     "exporter",
     "tokenizer_converter",
     "compressor",
+    "evaluator",
     "output_filter",
     "frontend",
 ]
@@ -37,6 +38,7 @@ ROLES: tuple[Role, ...] = (
     "exporter",
     "tokenizer_converter",
     "compressor",
+    "evaluator",
     "output_filter",
     "frontend",
 )
@@ -188,6 +190,41 @@ class Compressor(Protocol):
 
     def compress(self, job: CompressionJob) -> dict[str, Json]:
         """Write `openvino_model.xml` and `.bin` into `job.output_dir`; return facts to show."""
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """What an evaluator judges.
+
+    `model_dir` is the assembled directory, which LLMPipeline opens; `base_dir` holds the IR in
+    the checkpoint's own dtype that it was compressed from. `options` are validated. `render`
+    returns the recipe's prompt around an instruction; its tokens are made with
+    `recipe.prompt.add_special_tokens`.
+    """
+
+    model_dir: Path
+    base_dir: Path
+    recipe: Recipe
+    variant: str
+    options: BaseModel | None
+    render: Callable[[str], str]
+    progress: Progress
+
+
+class Evaluator(Protocol):
+    """Judges a variant that is built, before it gets its name."""
+
+    packages: Sequence[str]
+    version: int
+    #: The pydantic class of the options in `check.evaluators`, or None when there are none.
+    options_model: type[BaseModel] | None
+
+    def evaluate(self, job: EvaluationJob) -> dict[str, Json]:
+        """Return facts, which the manifest keeps.
+
+        Raises:
+            GateError: the model must not be used; the message has the fact and the limit.
+        """
 
 
 class OutputFilter(Protocol):

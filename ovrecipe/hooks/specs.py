@@ -11,6 +11,11 @@ that a lookup imports no more plugins than it must. For every other name all plu
 and two that answer are an error that names both distributions. Arguments may be left out of an
 implementation, but must not have defaults (pluggy would then pass nothing).
 
+Observers are told what happened, when it is done. Many may watch, whatever they raise is reported
+and changes nothing, and they are called one at a time. A distribution announces a module with
+observer hooks in the group `ovrecipe.observers` (too), so that others need not be imported to
+find out; a plugin of `-p` is asked anyway.
+
 Commands are no hook: a distribution announces them as entry points of the group
 `ovrecipe.commands`, whose name is the command and whose object is a typer callback.
 """
@@ -22,20 +27,24 @@ from typing import TYPE_CHECKING
 from ovrecipe.hooks.markers import hookspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from pydantic import BaseModel
 
     from ovrecipe.hooks.roles import (
         Compressor,
+        Evaluator,
         Exporter,
         FilterProvider,
         Frontend,
+        Json,
         Role,
         Source,
         TokenizerConverter,
     )
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.run.result import GenerationResult
 
 
 @hookspec
@@ -81,6 +90,27 @@ def get_compressor(name: str, recipe: Recipe) -> Compressor | None:
 
 
 @hookspec(firstresult=True)
+def get_evaluator(name: str, recipe: Recipe) -> Evaluator | None:
+    """Return who judges a built variant; `name` stands in `check.evaluators`."""
+
+
+@hookspec
+def after_stage(
+    stage: str,
+    recipe: Recipe,
+    variant: str | None,
+    artifact_dir: Path,
+    manifest: Mapping[str, Json],
+) -> None:
+    """Watch a stage that ran: its artifact is published in `artifact_dir`, and read-only.
+
+    Not called for what was built already. `manifest` is the artifact's manifest.json: `key`,
+    `files`, `facts`, `seconds`, `peak_memory_bytes`. `variant` is None for stages that all
+    variants share. The build goes on when the hook returns.
+    """
+
+
+@hookspec(firstresult=True)
 def get_output_filter(name: str, recipe: Recipe) -> FilterProvider | None:
     """Return who filters the shown text; `name` stands in `output.filters`."""
 
@@ -88,3 +118,11 @@ def get_output_filter(name: str, recipe: Recipe) -> FilterProvider | None:
 @hookspec(firstresult=True)
 def get_frontend(name: str, recipe: Recipe) -> Frontend | None:
     """Return who shows the answer; `name` is the command line's `--frontend`."""
+
+
+@hookspec
+def after_generation(recipe: Recipe, variant: str, result: GenerationResult) -> None:
+    """Watch a generation that ended, cancelled ones included and failed ones not.
+
+    Called where the answer is read, after its last text and before the loop over it ends.
+    """

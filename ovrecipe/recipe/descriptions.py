@@ -17,6 +17,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "prompt": "how an instruction becomes the text that the model sees",
         "variants": "what to build; at least one",
         "generation": "parameters of generation",
+        "check": "what a built variant must pass besides ovrecipe's own gates",
         "output": "what happens to the text before it is shown",
         "plugins": "settings of plugins, by plugin name; ovrecipe hands them on as they are",
     },
@@ -125,6 +126,13 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "branching_factor": "branches per step of a draft tree",
         "tree_depth": "depth of a draft tree; 0 is none",
         "echo": "return the prompt with the answer",
+    },
+    "Check": {
+        "evaluators": "who judges, in order: a name, or `{name: {option: value}}`",
+    },
+    "EvaluatorSpec": {
+        "name": "the evaluator",
+        "options": "its options",
     },
     "Output": {
         "filters": "filters that the text passes, in order: a name, or `{name: {option: value}}`",

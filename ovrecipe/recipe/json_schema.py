@@ -26,7 +26,8 @@ def recipe_json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     definitions["Model"]["required"] = []
     _let_the_name_say_the_precision(schema, definitions["Variant"])
-    _let_a_filter_be_a_name(definitions)
+    _let_an_entry_be_a_name(definitions["Output"]["properties"]["filters"], "FilterSpec")
+    _let_an_entry_be_a_name(definitions["Check"]["properties"]["evaluators"], "EvaluatorSpec")
     _describe({**definitions, "Recipe": schema})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
@@ -45,14 +46,13 @@ def _let_the_name_say_the_precision(schema: dict[str, Any], variant: dict[str, A
     variants["additionalProperties"] = {"anyOf": [{"$ref": "#/$defs/Variant"}, {"type": "null"}]}
 
 
-def _let_a_filter_be_a_name(definitions: dict[str, Any]) -> None:
+def _let_an_entry_be_a_name(entries: dict[str, Any], definition: str) -> None:
     one_pair = {"minProperties": 1, "maxProperties": 1, "not": {"required": ["name"]}}
     with_options = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
-    filters = definitions["Output"]["properties"]["filters"]
-    filters["items"] = {
+    entries["items"] = {
         "anyOf": [
             {"type": "string", "minLength": 1},
-            {"$ref": "#/$defs/FilterSpec"},
+            {"$ref": f"#/$defs/{definition}"},
             {**with_options, **one_pair},
         ]
     }

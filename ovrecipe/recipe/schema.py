@@ -81,10 +81,32 @@ class Output(Section):
         """Accept `name` and `{name: {option: value}}` as one entry each."""
         if not isinstance(value, list | tuple):
             return value
-        return tuple(_filter_spec(each) for each in value)
+        return tuple(_with_options(each) for each in value)
 
 
-def _filter_spec(entry: Any) -> Any:
+class EvaluatorSpec(Section):
+    """One evaluator and its options."""
+
+    name: NonEmpty
+    options: FrozenMapping[str, Any] = Field(default_factory=FrozenDict)
+
+
+class Check(Section):
+    """What a built variant must pass besides ovrecipe's own gates."""
+
+    evaluators: Listed[EvaluatorSpec] = ()
+
+    @field_validator("evaluators", mode="before")
+    @classmethod
+    def _name_or_name_with_options(cls, value: Any) -> Any:
+        """Accept `name` and `{name: {option: value}}` as one entry each."""
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(_with_options(each) for each in value)
+
+
+def _with_options(entry: Any) -> Any:
+    """Return an entry of a list of names as `{name: ..., options: ...}`."""
     if isinstance(entry, str):
         return {"name": entry}
     if isinstance(entry, Mapping) and len(entry) == 1 and "name" not in entry:
@@ -139,6 +161,7 @@ class Recipe(Section):
     prompt: Prompt = Prompt()
     variants: Annotated[FrozenMapping[Name, Variant], Field(min_length=1)]
     generation: Generation = Generation()
+    check: Check = Check()
     output: Output = Output()
     plugins: FrozenMapping[Name, Any] = Field(default_factory=FrozenDict)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid
 
@@ -92,15 +92,21 @@ def _chosen(spec: FilterSpec, recipe: Recipe, plugins: Plugins) -> ChosenFilter:
     return ChosenFilter(spec.name, provider, validated(provider, spec.options, where=where))
 
 
+class TakesOptions(Protocol):
+    """A provider of any role that has options."""
+
+    options_model: type[BaseModel] | None
+
+
 def validated(
-    provider: FilterProvider, options: Mapping[str, Any], *, where: str
+    provider: TakesOptions, options: Mapping[str, Any], *, where: str
 ) -> BaseModel | None:
-    """Return a filter's options as its own class, or say what is wrong with them."""
+    """Return a provider's options as its own class, or say what is wrong with them."""
     from pydantic import ValidationError
 
     if provider.options_model is None:
         if options:
-            raise RecipeInvalid(f"{where}.{next(iter(options))}: this filter has no options")
+            raise RecipeInvalid(f"{where}.{next(iter(options))}: it takes no options")
         return None
     try:
         return provider.options_model.model_validate(dict(options))

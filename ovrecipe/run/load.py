@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.chat_template import Clock
+    from ovrecipe.run.result import GenerationResult
 
 
 def load(
@@ -111,7 +112,20 @@ def open_artifact(
         filters=filters,
         context_length=artifact.context_length(),
         variants=variants,
+        observe=_observe(plugins, recipe, artifact.variant, announce),
     )
+
+
+def _observe(
+    plugins: Plugins, recipe: Recipe, variant: str, announce: Callable[[str], None]
+) -> Callable[[GenerationResult], None]:
+    """Return what tells plugins of a result."""
+
+    def observe(result: GenerationResult) -> None:
+        arguments = {"recipe": recipe, "variant": variant, "result": result}
+        plugins.observers.tell("after_generation", arguments, report=announce)
+
+    return observe
 
 
 def local_now() -> datetime:

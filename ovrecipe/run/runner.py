@@ -40,11 +40,16 @@ class Runner:
         filters: Sequence[ChosenFilter] = (),
         context_length: int | None = None,
         variants: Variants | None = None,
+        observe: Callable[[GenerationResult], None] | None = None,
     ) -> None:
-        """Wrap a pipeline; `variants` is how another one of the recipe is loaded."""
+        """Wrap a pipeline; `variants` is how another one of the recipe is loaded.
+
+        `observe` is told every result; it must not raise.
+        """
         self.recipe = recipe
         self.variant = variant
         self.variants = variants
+        self._observe = observe
         self._pipeline = pipeline
         self._template = template
         self._filters = tuple(filters)
@@ -101,7 +106,14 @@ class Runner:
         config = self._pipeline.configure(self._parameters(generation))
         job = Job(self._tokens(messages, config), config)
         chain = FilterChain([each.create() for each in self._filters])
-        started = Generation(job, chain=chain, device=self.device, on_end=on_end)
+
+        def ended(result: GenerationResult | None) -> None:
+            if on_end is not None:
+                on_end(result)
+            if self._observe is not None and result is not None:
+                self._observe(result)
+
+        started = Generation(job, chain=chain, device=self.device, on_end=ended)
         self._jobs.submit(job)
         return started
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,8 @@ def command(ctx: typer.Context, word: str, loud: bool = False):
     "Say a word."
     print(word.upper() if loud else word, session_of(ctx).project.root.name)
 """
+#: Plugins that this environment has anyway.
+INSTALLED = {each.dist.name for each in entry_points(group="ovrecipe") if each.dist is not None}
 SAY = "[ovrecipe.commands]\nsay = MODULE:command"
 
 
@@ -41,9 +44,12 @@ def ovrecipe(
     )
 
 
-def facts_of(site: Site, *arguments: str) -> dict[str, Any]:
-    done = ovrecipe(site, "plugins", "--json", *arguments)
-    return {each["name"]: each for each in json.loads(done.stdout)["plugins"]}
+def facts_of(site: Site, *arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return what is listed, but for plugins that this environment has anyway."""
+    done = ovrecipe(site, "plugins", "--json", *arguments, env=env)
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout)["plugins"]
+    return {each["name"]: each for each in listed if each["distribution"] not in INSTALLED}
 
 
 @pytest.mark.parametrize("command", [["--help"], ["--version"], ["list"], ["plugins", "--help"]])
@@ -110,9 +116,7 @@ def test_the_list_says_what_each_plugin_is_and_what_is_wrong(site: Site) -> None
     site.install("bad", "import nothing_like_that")
     site.install("off", compressor_code("off"))
     site.install("talk", COMMAND, entry_points=SAY)
-    done = ovrecipe(site, "plugins", "--json", env={"OVRECIPE_DISABLED_PLUGINS": "off"})
-    assert done.returncode == 0, done.stderr
-    facts = {each["name"]: each for each in json.loads(done.stdout)["plugins"]}
+    facts = facts_of(site, env={"OVRECIPE_DISABLED_PLUGINS": "off"})
     assert set(facts) == {"builtin", "awq", "bad", "off", "say"}
     assert facts["awq"]["providers"] == {"compressor": ["awq"]}
     assert facts["awq"]["hooks"] == ["provider_names", "get_compressor"]

@@ -32,6 +32,7 @@ EXAMPLES: dict[str, Role] = {
     "ready-ir": "exporter",
     "ready-tokenizer": "tokenizer_converter",
     "keep-some": "compressor",
+    "expect": "evaluator",
     "replace": "output_filter",
     "numbered": "frontend",
 }
@@ -75,7 +76,7 @@ def test_each_example_keeps_the_contract_and_is_found_by_its_name(name: str) -> 
 def test_the_examples_are_what_new_plugin_writes() -> None:
     """Those are installed and run with their own tests in test_new_plugin."""
     written = [(role, name) for name, role in EXAMPLES.items() if name != "budget"]
-    kinds = [*written, ("command", "most-variants")]
+    kinds = [*written, ("observer", "journal"), ("command", "most-variants")]
     assert {kind for kind, _ in kinds} == set(KINDS)
     for kind, name in kinds:
         module = f"ovrecipe_{name.replace('-', '_')}/__init__.py"

@@ -27,6 +27,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
     "prompt": [schema.Prompt],
     "variants": [compression.Variant, compression.IgnoredScope],
     "generation": [Generation],
+    "check": [schema.Check, schema.EvaluatorSpec],
     "output": [schema.Output, schema.FilterSpec],
 }
 
@@ -47,7 +48,7 @@ def test_every_key_is_documented_and_no_other(heading: str) -> None:
     }
     other = {"org"}  # the table of ids stands under `model` too, with values that are no keys
     assert documented(heading) - other == keys - {"name", "path"} | (
-        {"name"} if heading == "output" else set()
+        {"name"} if heading in {"check", "output"} else set()
     )
 
 

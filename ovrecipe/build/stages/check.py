@@ -5,29 +5,43 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.build.evaluators import evaluate, evaluator_fields
+from ovrecipe.build.stages.stage import Stage
 from ovrecipe.errors import GateError
 
 if TYPE_CHECKING:
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
     from ovrecipe.hooks.roles import Json
+    from ovrecipe.recipe.schema import Recipe
 
 #: Tokens that the check lets the model write.
 CHECK_TOKENS = 16
 
 
+def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:  # noqa: ARG001
+    """What is opened; and the base, if evaluators may compare with it."""
+    return ("assemble", "conformance", *(("base",) if recipe.check.evaluators else ()))
+
+
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
-    """Nothing beside the inputs."""
-    return {}
+    """The recipe's evaluators, beside the inputs."""
+    return evaluator_fields(plan)
 
 
 def run(job: Job, bench: Bench) -> dict[str, Json]:
-    """Open the directory as a user would and let it answer twice.
+    """Open the directory as a user would, let it answer twice, and ask the recipe's evaluators.
 
     Raises:
-        GateError: it does not open, its logits are not finite, or it says nothing at all.
+        GateError: it does not open, its logits are not finite, it says nothing at all, or an
+            evaluator refuses it.
     """
+    facts = _asked(job, bench)
+    found = evaluate(job, bench)
+    return {**facts, "evaluators": found} if found else facts
+
+
+def _asked(job: Job, bench: Bench) -> dict[str, Json]:
     from ovrecipe.build.probe import probe_prompt
 
     model_dir = job.inputs["assemble"]
@@ -69,6 +83,6 @@ def _answer(pipeline: Any, tokens: Any, **generation: Any) -> Any:
 
 
 STAGE = Stage(
-    "check", 1, "checking that the model answers", always("assemble", "conformance"), fields, run,
+    "check", 1, "checking that the model answers", inputs, fields, run,
     per_variant=True,
 )  # fmt: skip

@@ -16,10 +16,14 @@ KINDS = (
     "exporter",
     "tokenizer_converter",
     "compressor",
+    "evaluator",
     "output_filter",
     "frontend",
+    "observer",
     "command",
 )
+#: The entry-point groups of kinds that are not found through `ovrecipe`.
+GROUPS = {"command": "ovrecipe.commands", "observer": "ovrecipe.observers"}
 
 
 def scaffold(name: str, kind: str) -> dict[PurePosixPath, str]:
@@ -45,12 +49,11 @@ def _filled(template: str, name: str, kind: str) -> str:
 
 def _values(name: str, kind: str) -> dict[str, str]:
     module = f"ovrecipe_{name.replace('-', '_')}"
-    group = "ovrecipe.commands" if kind == "command" else "ovrecipe"
     return {
         "NAME": name,
         "MODULE": module,
         "KIND": kind.replace("_", " "),
-        "GROUP": f'"{group}"',
+        "GROUP": f'"{GROUPS.get(kind, "ovrecipe")}"',
         "TARGET": f"{module}:command" if kind == "command" else module,
         "USE": _USE[kind].replace("@NAME@", name),
         "OVRECIPE": ".".join(__version__.split(".")[:2]),
@@ -67,5 +70,7 @@ _USE = {
         "output: {filters: [{@NAME@: {find: colour, replacement: color}}]}   # in a recipe"
     ),
     "frontend": 'ovrecipe run RECIPE --frontend @NAME@ "an instruction"',
+    "evaluator": "check: {evaluators: [{@NAME@: {expect: Paris}}]}   # in a recipe",
+    "observer": 'OVRECIPE_JOURNAL=journal.jsonl ovrecipe run RECIPE "an instruction"',
     "command": "ovrecipe @NAME@",
 }

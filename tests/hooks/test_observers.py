@@ -1,0 +1,232 @@
+"""Observers are told what happened, and nothing they do breaks it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ovrecipe.build.execute import Work
+from ovrecipe.build.observer import LineObserver
+from ovrecipe.build.stages import stage_named
+from ovrecipe.hooks.listing import plugin_facts
+from ovrecipe.hooks.manager import Plugins, load_plugins
+from ovrecipe.testing import FakePipeline, plugins_with
+from tests.build.making import FAKE_PLUGIN, context_of, fake_recipe, write_recipe
+from tests.hooks.installed import Site
+from tests.run.fakes import runner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ovrecipe.recipe.project import Project
+
+OBSERVER = """
+from ovrecipe import hookimpl
+@hookimpl
+def after_stage(stage, variant): print("told", stage, variant)
+"""
+POINT = "[ovrecipe.observers]\n{name} = MODULE"
+
+
+def told(plugins: Plugins, hook: str = "after_stage", **arguments: Any) -> list[str]:
+    """Tell the observers of a hook, and return what was reported."""
+    given = {"stage": "base", "recipe": None, "variant": None, "artifact_dir": None, "manifest": {}}
+    said: list[str] = []
+    plugins.observers.tell(hook, {**given, **arguments}, report=said.append)
+    return said
+
+
+def install(site: Site, name: str, code: str) -> None:
+    site.install(name, code, entry_points=POINT.format(name=name))
+
+
+def test_only_announced_observers_are_imported(site: Site) -> None:
+    """Every build and every answer would wait for the slowest plugin otherwise."""
+    install(site, "watch", OBSERVER)
+    site.install("slow", "import time; time.sleep(60)")
+    plugins = load_plugins(env={}, find=site.find)
+    assert site.imported == []
+    assert told(plugins) == []
+    assert site.imported == ["watch"]
+
+
+def test_an_observer_that_raises_is_named_and_the_next_one_is_told(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it watched has happened; nothing that it does can undo that."""
+    install(site, "bad", OBSERVER.replace("print(", "raise KeyError("))
+    install(site, "exits", OBSERVER.replace("print(", "raise SystemExit("))
+    install(site, "good", OBSERVER)
+    said = told(load_plugins(env={}, find=site.find), variant="int4")
+    arguments = "('told', 'base', 'int4')"
+    assert said == [
+        f"plugin 'bad' (ovrecipe-bad 1.0): after_stage raised KeyError: {arguments}",
+        f"plugin 'exits' (ovrecipe-exits 1.0): after_stage raised SystemExit: {arguments}",
+    ]
+    assert capsys.readouterr().out == "told base int4\n"
+
+
+def test_an_observer_that_does_not_load_is_reported_once(site: Site) -> None:
+    install(site, "bad", "raise ValueError('x')")
+    plugins = load_plugins(env={}, find=site.find)
+    [said] = told(plugins)
+    assert said.startswith("plugin 'bad' (ovrecipe-bad 1.0) failed to load: ValueError: x; ")
+    assert told(plugins) == []
+
+
+def test_a_skipped_observer_is_not_told(site: Site) -> None:
+    install(site, "watch", OBSERVER)
+    plugins = load_plugins(env={}, options=["no:watch"], find=site.find)
+    assert told(plugins) == []
+    assert site.imported == []
+
+
+def test_a_file_named_on_the_command_line_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "watch.py"
+    path.write_text(OBSERVER)
+    assert told(load_plugins(env={}, options=[str(path)])) == []
+    assert capsys.readouterr().out == "told base None\n"
+
+
+def test_an_observer_that_nobody_would_call_is_listed_with_that_reason(site: Site) -> None:
+    site.install("deaf", OBSERVER)
+    install(site, "watch", OBSERVER)
+    facts = plugin_facts(load_plugins(env={}, find=site.find), builtin_commands=())
+    problems = {each.source.name: each.problems for each in facts}
+    assert problems == {
+        "builtin": [],
+        "deaf": [
+            "after_stage is never called: announce the module in 'ovrecipe.observers' too",
+        ],
+        "watch": [],
+    }
+
+
+def work(project: Project, observer: Path) -> Work:
+    write_recipe(project, "m", fake_recipe())
+    context = context_of(project)
+    context.plugin_options = (FAKE_PLUGIN, str(observer))
+    return Work(context, context.plan("m"), stage_named("source"), None)
+
+
+def test_a_stage_that_ran_is_told_with_its_artifact_and_manifest(
+    project: Project, tmp_path: Path
+) -> None:
+    observer = tmp_path / "watch.py"
+    observer.write_text(
+        "import json, pathlib\nfrom ovrecipe import hookimpl\n"
+        "@hookimpl\ndef after_stage(stage, recipe, variant, artifact_dir, manifest):\n"
+        "    facts = [stage, recipe.name, variant, artifact_dir.is_dir(), manifest]\n"
+        f"    pathlib.Path({str(tmp_path / 'told')!r}).write_text(json.dumps(facts))\n"
+    )
+    work(project, observer).do(LineObserver(io.StringIO()))
+    *facts, manifest = json.loads((tmp_path / "told").read_text())
+    assert facts == ["source", "m", None, True]
+    [stored] = project.store_dir.glob("source/*/manifest.json")
+    assert manifest == json.loads(stored.read_text())
+
+
+def test_a_stage_that_was_done_tells_nobody_and_imports_nobody(
+    project: Project, tmp_path: Path
+) -> None:
+    """A build with nothing to do costs the same with observers installed."""
+    observer = tmp_path / "watch.py"
+    observer.write_text(OBSERVER)
+    work(project, observer).do(LineObserver(io.StringIO()))
+    again = work(project, observer)
+    again.do(LineObserver(io.StringIO()))
+    assert again.context.plugins.observers._found is None
+
+
+def test_an_observer_that_raises_leaves_the_stage_published(
+    project: Project, tmp_path: Path
+) -> None:
+    observer = tmp_path / "watch.py"
+    observer.write_text(OBSERVER.replace("print(", "raise ValueError("))
+    said = io.StringIO()
+    stage = work(project, observer)
+    stage.do(LineObserver(said))
+    assert stage.is_done()
+    assert f"source m: plugin 'watch' ({observer}): after_stage raised Value" in said.getvalue()
+
+
+@pytest.mark.parametrize("how", ["read", "cancelled", "failed"])
+def test_a_generation_that_ended_is_told_once(how: str) -> None:
+    """A failed one has no result to tell of."""
+    results: list[Any] = []
+    pipeline = FakePipeline(fail=RuntimeError("broken") if how == "failed" else None)
+    with runner(pipeline, observe=results.append) as model:
+        answer = model.stream("hi")
+        if how == "cancelled":
+            answer.close()
+        elif how == "failed":
+            with pytest.raises(RuntimeError, match="broken"):
+                list(answer)
+        else:
+            assert "".join(answer) == "The answer."
+        answer.close()
+    assert [each.finish_reason for each in results] == {
+        "read": ["stop"],
+        "cancelled": ["cancelled"],
+        "failed": [],
+    }[how]
+
+
+def test_a_turn_is_remembered_before_observers_are_told() -> None:
+    """They may look at the conversation."""
+    seen: list[int] = []
+    with runner(observe=lambda result: seen.append(len(chat.history))) as model:
+        chat = model.chat()
+        chat.generate("hi")
+    assert seen == [2]
+
+
+def test_plugins_of_a_test_are_told_too() -> None:
+    seen: list[str] = []
+    from ovrecipe import hookimpl
+
+    class Watch:
+        @hookimpl
+        def after_generation(self, result: Any) -> None:
+            seen.append(result.text)
+
+    plugins = plugins_with(Watch())
+    told(plugins, "after_generation", result=SimpleNamespace(text="hello"))
+    assert seen == ["hello"]
+
+
+@pytest.mark.model
+def test_an_answer_is_shown_whatever_an_observer_does(
+    smollm2_project: Project, tmp_path: Path
+) -> None:
+    """On stdout the answer, on stderr the trouble, and the exit code of an answer."""
+    observer = tmp_path / "watch.py"
+    observer.write_text(
+        "from ovrecipe import hookimpl\n@hookimpl\n"
+        "def after_generation(recipe, variant, result): raise ValueError(variant + result.text)\n"
+    )
+    code = "from ovrecipe.cli.main import main; main()"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", code, "-p", str(observer), "run", "smollm2-135m:int4"),
+            *("What is the capital of France?", "--greedy", "--max-new-tokens", "5"),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **smollm2_project.env, "OVRECIPE_PROJECT": str(smollm2_project.root)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    expected = f"ovrecipe: plugin 'watch' ({observer}): after_generation raised ValueError: int4"
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
