@@ -29,6 +29,14 @@ def announced(env: Mapping[str, str], options: Sequence[str]) -> dict[str, Typer
     }
 
 
+def missing(name: str, env: Mapping[str, str]) -> str | None:
+    """Return how to install a command that no plugin here brings, if that is known."""
+    from ovrecipe.hooks.first_party import install_hint
+    from ovrecipe.hooks.manager import load_plugins
+
+    return install_hint("command", name, load_plugins(env=env).installed)
+
+
 class PluginCommand(TyperCommand):
     """Stands for a command of a plugin until it is called.
 

@@ -13,9 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from ovrecipe.cli.failures import exit_code_of
-from ovrecipe.cli.from_plugins import announced
+from ovrecipe.cli.from_plugins import announced, missing
 from ovrecipe.cli.session import Session
-from ovrecipe.hooks.first_party import install_hint
 from ovrecipe.version import __version__
 
 #: Commands in the order in which a user meets them; each is a module of this package whose
@@ -52,7 +51,7 @@ class LazyCommands(TyperGroup):
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             close = get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            if (install := install_hint("command", args[0])) is not None:
+            if (install := missing(args[0], os.environ)) is not None:
                 hint = f" It comes with a plugin: {install}"
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from ovrecipe.hooks.loading import PluginSource
 
 #: Distributions by what they provide: (role, name), as recipes and command lines say it.
 DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
-    ("command", "web"): "ovrecipe-gradio",
-    ("frontend", "gradio"): "ovrecipe-gradio",
-    ("frontend", "web"): "ovrecipe-gradio",
-    ("frontend", "tui"): "ovrecipe-tui",
     ("compressor", "budget"): "ovrecipe-budget",
     ("output_filter", "redact"): "ovrecipe-redact",
-    ("section", "redact"): "ovrecipe-redact",
     ("tokenizer_converter", "sentencepiece"): "ovrecipe-sentencepiece",
+    ("frontend", "gradio"): "ovrecipe-gradio",
+    ("frontend", "tui"): "ovrecipe-tui",
+    ("command", "web"): "ovrecipe-gradio",
 }
 
 
-def install_hint(role: str, name: str) -> str | None:
-    """Return how to install who provides a name, if the plugin is one of ours."""
-    distribution = DISTRIBUTIONS.get((role, name))
-    return None if distribution is None else f"pip install {distribution}"
+def install_hint(role: str, name: str, installed: Sequence[PluginSource]) -> str | None:
+    """Return how to install who provides a name, if it is one of ours and not here yet."""
+    wanted = DISTRIBUTIONS.get((role, name))
+    if wanted is None or any(each.distribution == wanted for each in installed):
+        return None
+    return f"pip install {wanted}"

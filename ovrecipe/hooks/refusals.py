@@ -26,7 +26,7 @@ def provider_unknown(plugins: Plugins, role: Role, name: str, recipe: Recipe) ->
     close = get_close_matches(name, known, n=1)
     hint = f"; perhaps you meant {close[0]!r}" if close else ""
     lines = [
-        install_hint(role, name) or "",
+        install_hint(role, name, plugins.installed) or "",
         *_missing(recipe),
         *_failed(plugins),
         *_skipped(plugins),

@@ -111,6 +111,13 @@ def test_a_misspelt_command_suggests_the_closest(site: Site) -> None:
     assert "Did you mean 'plugins'?" in ovrecipe(site, "plugin").stderr
 
 
+@pytest.mark.skipif("ovrecipe-gradio" in INSTALLED, reason="the command is here")
+def test_a_first_party_command_that_is_missing_says_how_to_install_it(site: Site) -> None:
+    done = ovrecipe(site, "web", "smollm2-135m")
+    assert done.returncode == 2
+    assert "pip install ovrecipe-gradio" in done.stderr
+
+
 def test_the_list_says_what_each_plugin_is_and_what_is_wrong(site: Site) -> None:
     site.install("awq", compressor_code("awq"), version="0.2")
     site.install("bad", "import nothing_like_that")

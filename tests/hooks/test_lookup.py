@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from importlib.metadata import distributions, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ovrecipe import __version__
 from ovrecipe.errors import PluginError, ProviderClaimedTwice, ProviderUnknown
+from ovrecipe.hooks.first_party import DISTRIBUTIONS
 from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.hooks.probing import sample_recipe
 from ovrecipe.hooks.provided import PackageVersions
+from ovrecipe.hooks.roles import ROLES
 from tests.hooks.installed import Site, compressor_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
 
 RAISES = "\n@hookimpl\ndef get_frontend(name):\n    raise KeyError(name)\n"
@@ -230,3 +233,29 @@ def test_a_defect_of_a_built_in_provider_keeps_its_traceback(recipe: Recipe) -> 
     found = load_plugins(env={}).provider("compressor", "fp16", recipe)
     with pytest.raises(ZeroDivisionError, match="division"), found.blamed():
         _ = 1 / 0
+
+
+@pytest.mark.parametrize(("role", "name"), [each for each in DISTRIBUTIONS if each[0] in ROLES])
+def test_a_first_party_plugin_that_is_missing_is_named_with_how_to_install_it(
+    site: Site, recipe: Recipe, role: Role, name: str
+) -> None:
+    """Whoever reads a recipe of others need not know where its parts come from."""
+    with pytest.raises(ProviderUnknown, match=rf"pip install {DISTRIBUTIONS[role, name]}\n"):
+        plugins_of(site).provider(role, name, recipe)  # type: ignore[call-overload]
+
+
+def test_one_that_is_installed_and_skipped_is_not_to_be_installed_again(
+    site: Site, recipe: Recipe
+) -> None:
+    site.install("budget", compressor_code("budget"))
+    with pytest.raises(ProviderUnknown, match="is skipped: ") as caught:
+        plugins_of(site, {}, "no:budget").provider("compressor", "budget", recipe)
+    assert "pip install" not in str(caught.value)
+
+
+def test_every_plugin_of_this_repository_is_known_by_what_it_provides() -> None:
+    """The table is all that somebody without the plugin has."""
+    folders = Path(__file__).parents[2] / "plugins"
+    assert {each.parent.name for each in folders.glob("*/pyproject.toml")} == {
+        *DISTRIBUTIONS.values()
+    }
