@@ -54,8 +54,7 @@ def _evaluated(job: Job, bench: Bench, spec: EvaluatorSpec) -> dict[str, Any]:
         with provided.blamed():
             facts = dict(provided.provider.evaluate(_evaluation_job(job, bench, options)))
     except GateError as error:
-        target = f"{job.recipe.name}:{job.variant}"
-        message = f"{target}: evaluator {spec.name!r}: {error.message}"
+        message = f"evaluator {spec.name!r}: {error.message}"
         raise GateError(message, remedy=error.remedy) from error
     return {"evaluator": spec.name, "facts": facts}
 

@@ -142,7 +142,7 @@ def test_a_model_that_passes_gets_its_name_and_keeps_the_facts(context: BuildCon
 def test_a_model_that_fails_gets_no_name_and_the_message_names_the_evaluator(
     context: BuildContext,
 ) -> None:
-    expected = f"{NAME}:int8: evaluator 'judge': elegance is 3, below 5"
+    expected = f"check {NAME}:int8: evaluator 'judge': elegance is 3, below 5"
     with pytest.raises(GateError, match=expected) as caught:
         judge(context, "int8", "judge")
     assert caught.value.remedy == "write better weights"
