@@ -27,12 +27,12 @@ class ChatApp(App[None]):
     def __init__(self, chat: Chat, folder: Path | None = None) -> None:
         """`folder` is where transcripts are saved; the working folder unless given."""
         super().__init__()
-        self._chat_screen = ChatScreen(chat, folder or Path.cwd())
+        self.chat_screen = ChatScreen(chat, folder or Path.cwd())
 
     def on_mount(self) -> None:
         """Show the conversation, and what others print while it is on the screen."""
         self.begin_capture_print(self)
-        self.push_screen(self._chat_screen)
+        self.push_screen(self.chat_screen)
 
     def on_print(self, event: Print) -> None:
         """Show what was said on stderr: a model that runs another way than asked for says so."""
@@ -46,9 +46,8 @@ class ChatApp(App[None]):
 
     def action_help_quit(self) -> None:
         """Stop the answer on Ctrl-C, as on a console; Textual would only say what quits."""
-        self._chat_screen.action_stop()
+        self.chat_screen.action_stop()
 
-    async def action_quit(self) -> None:
-        """Leave at once; an answer that is still coming is cancelled."""
-        self._chat_screen.stop_answer()
-        self.exit()
+    def on_unmount(self) -> None:
+        """Cancel what is still coming, however the screen was left: nobody waits for it."""
+        self.chat_screen.stop_answer()

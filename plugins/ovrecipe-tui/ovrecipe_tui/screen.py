@@ -89,9 +89,12 @@ class ChatScreen(Screen[None]):
 
     async def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Show how an answer, or loading, has ended."""
-        if not event.worker.is_finished:
+        if event.worker.is_cancelled:
+            # Textual is closing the screen; it cannot end a thread.
+            self.stop_answer()
+        elif not event.worker.is_finished:
             return
-        if event.worker.group == "answer":
+        elif event.worker.group == "answer":
             await self._end_answer()
         elif event.worker.group == "load":
             await self._end_loading()

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from ovrecipe import Chat
+from textual.pilot import Pilot
+from textual.widgets import Label
+
 from ovrecipe_tui.app import ChatApp
 from ovrecipe_tui.instruction import Instruction
 from ovrecipe_tui.messages import Answer, Failure, Notice, Question
-from textual.pilot import Pilot
-from textual.widgets import Label
 
 #: How long a screen may take to show what it should.
 PATIENCE_SECONDS = 20
@@ -84,7 +85,7 @@ class User:
 
     @property
     def _screen(self):
-        return self.app._chat_screen
+        return self.app.chat_screen
 
     def _figures(self, number: int) -> str:
         answers = list(self._screen.query(Answer))

@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ovrecipe_tui
 import pytest
 from ovrecipe.errors import PluginError
 from ovrecipe.hooks.roles import ChatFrontend, Console
 from ovrecipe.testing import fake_chat
+
+import ovrecipe_tui
 from ovrecipe_tui.frontend import TuiFrontend
 
 PACKAGE = Path(ovrecipe_tui.__file__).parent
@@ -43,7 +44,8 @@ def test_without_a_terminal_it_says_what_to_do_instead():
 
 def test_asking_for_the_frontend_does_not_import_textual():
     """`ovrecipe plugins` asks every plugin."""
-    code = "import sys, ovrecipe_tui; ovrecipe_tui.get_frontend('tui'); print('textual' in sys.modules)"
+    asked = "import sys, ovrecipe_tui; ovrecipe_tui.get_frontend('tui')"
+    code = f"{asked}; print('textual' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

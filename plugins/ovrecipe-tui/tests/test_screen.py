@@ -33,7 +33,7 @@ def test_an_answer_is_streamed_and_its_figures_are_the_models_own(at_the_screen,
 
 
 def test_escape_stops_the_answer_and_keeps_what_was_shown(at_the_screen, gate):
-    """ "Go on" then means something."""
+    """So that `go on` means something."""
     chat = fake_chat(FakePipeline(["one ", "two ", "three"], gate=gate))
 
     async def steps(user):
@@ -212,6 +212,22 @@ def test_ctrl_q_leaves_while_answering(at_the_screen, gate):
 
     at_the_screen(chat, steps)
     assert pipeline.closed
+
+
+def test_a_screen_that_fails_does_not_wait_for_the_answer(at_the_screen, gate):
+    """Whatever ends the screen ends the answer, too."""
+    pipeline = FakePipeline(["one "] * 1000, gate=gate)
+
+    async def steps(user):
+        await user.asks("a")
+        gate.release()
+        await user.sees(lambda: user.answers == ["one "])
+        user.app.call_later(lambda: 1 / 0)
+        await user.sees(lambda: not user.app.is_running)
+        gate.release()
+
+    with pytest.raises(ZeroDivisionError, match="division"):
+        at_the_screen(fake_chat(pipeline), steps)
 
 
 def test_what_was_asked_is_brought_back_with_the_arrows(at_the_screen):
