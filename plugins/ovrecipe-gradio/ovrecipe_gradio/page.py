@@ -107,9 +107,7 @@ def _answer() -> dict[str, Any]:
             feedback_options=None,
             elem_id="conversation",
         ),
-        "performance": gr.HTML(
-            figures.performance(None), label="Performance", show_label=True, elem_id="performance"
-        ),
+        "performance": gr.HTML(figures.performance(None), elem_id="performance"),
     }
 
 

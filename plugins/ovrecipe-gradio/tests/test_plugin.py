@@ -1,0 +1,171 @@
+"""What the plugin is to ovrecipe, and what it may import."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import ovrecipe_gradio
+import pytest
+from ovrecipe_gradio.catalog import project_catalog, runner_catalog
+from ovrecipe_gradio.examples import EXAMPLES
+from ovrecipe_gradio.figures import performance, problem
+from ovrecipe_gradio.frontend import GradioFrontend
+from ovrecipe_gradio.server import build, launch, switch_off_analytics
+from ovrecipe_gradio.settings import Defaults, generation_of
+
+from ovrecipe.errors import NotBuilt, RunError
+from ovrecipe.hooks.roles import ChatFrontend
+from ovrecipe.testing import FakeGeneration, fake_chat, shown
+
+PUBLIC = (
+    "ovrecipe",
+    "ovrecipe.hooks",
+    "ovrecipe.hooks.roles",
+    "ovrecipe.errors",
+    "ovrecipe.recipe.base",
+    "ovrecipe.recipe.schema",
+    "ovrecipe.cli.session",
+)
+
+
+def imported_modules():
+    for path in Path(ovrecipe_gradio.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module
+            elif isinstance(node, ast.Import):
+                yield from (each.name for each in node.names)
+
+
+def test_the_plugin_keeps_the_contract(assert_plugin_conforms):
+    """As everybody's plugin."""
+    assert_plugin_conforms(ovrecipe_gradio)
+
+
+def test_only_public_names_of_ovrecipe_are_imported():
+    """Private modules may change with any release."""
+    ours = {each for each in imported_modules() if each.split(".")[0] == "ovrecipe"}
+    assert ours <= set(PUBLIC)
+
+
+def test_looking_for_plugins_does_not_import_gradio():
+    """It takes seconds, and `ovrecipe --help` must not."""
+    code = (
+        "import sys, ovrecipe_gradio as g; g.provider_names('frontend'); g.get_frontend('gradio')"
+    )
+    code += "; import ovrecipe_gradio.command; sys.exit('gradio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_command_is_announced():
+    """`ovrecipe --help` lists it from the metadata alone."""
+    [web] = [each for each in entry_points(group="ovrecipe.commands") if each.name == "web"]
+    assert web.value == "ovrecipe_gradio.command:command"
+
+
+def test_the_frontend_is_for_conversations():
+    """A page for one answer would be gone before anyone looks at it, so it is refused."""
+    frontend = GradioFrontend()
+    assert isinstance(frontend, ChatFrontend)
+    with pytest.raises(RunError, match="shows conversations"):
+        shown(frontend, FakeGeneration())
+
+
+def test_there_are_ten_examples():
+    """As on the tutorial's page."""
+    assert len(set(EXAMPLES)) == 10
+
+
+def test_sliders_have_the_tutorials_ranges():
+    """Without a word from the recipe."""
+    ranges = {each.name: each for each in Defaults.of({}).ranges}
+    limits = {name: (each.minimum, each.maximum, each.default) for name, each in ranges.items()}
+    assert limits == {
+        "max_new_tokens": (1, 1000, 256),
+        "temperature": (0.1, 5.0, 0.8),
+        "top_p": (0.05, 1.0, 1.0),
+        "top_k": (0, 50, 0),
+    }
+
+
+def test_a_recipes_value_beyond_a_slider_widens_it():
+    """Cut to the range, the page would quietly ask for something else."""
+    defaults = Defaults.of({"max_new_tokens": 4000, "top_p": 0.01, "do_sample": False})
+    length, _, top_p, _ = defaults.ranges
+    assert (length.maximum, length.default, top_p.minimum) == (4000, 4000, 0.01)
+    assert defaults.greedy
+
+
+def test_greedy_leaves_the_sampling_parameters_out():
+    """The runner refuses them together."""
+    assert generation_of(5, 0.8, 0.9, 3, greedy=True, seed=1) == {
+        "max_new_tokens": 5,
+        "greedy": True,
+    }
+
+
+def test_no_seed_leaves_it_to_the_recipe():
+    """An empty box is no number."""
+    assert "rng_seed" not in generation_of(5, 0.8, 0.9, 3, greedy=False, seed=None)
+
+
+def test_text_from_outside_cannot_become_html():
+    """A model's name, a path or an error may hold anything."""
+    assert "<script>" not in problem(RunError("<script>x", remedy="<b>"))
+    assert "&lt;script&gt;" in problem(ValueError("<script>x"))
+
+
+def test_figures_are_empty_before_the_first_answer():
+    """Nothing stale is shown, and no zero that nobody measured."""
+    assert 'data-source="none"' in performance(None)
+
+
+def test_nothing_built_names_the_command_that_helps(tmp_path):
+    """The page would have nothing to choose from."""
+    project = type("Project", (), {"models_dir": tmp_path})()
+    with pytest.raises(NotBuilt, match="no variant of sample is built"):
+        project_catalog(project, fake_chat().runner.recipe, ["CPU"])
+
+
+def test_analytics_are_off_whatever_the_environment_says():
+    """Before gradio is imported, for it reads the environment then."""
+    env = {"GRADIO_ANALYTICS_ENABLED": "True"}
+    switch_off_analytics(env)
+    assert env["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+@pytest.fixture
+def blocks():
+    from ovrecipe_gradio.engine import Engine
+
+    runner = fake_chat().runner
+    engine = Engine(lambda choice, announce: runner)
+    made = build(runner_catalog(runner, None), engine, engine.adopt(runner))
+    yield made
+    made.close(verbose=False)
+    engine.close()
+
+
+def test_the_page_is_served_on_this_machine_only_and_not_shared(blocks, monkeypatch):
+    """Whatever gradio's own variables say: a public link has to be asked for."""
+    monkeypatch.setenv("GRADIO_SHARE", "True")
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    address = launch(blocks)
+    assert address.local.startswith("http://127.0.0.1:")
+    assert address.shared is None
+    assert not blocks.analytics_enabled
+
+
+def test_a_taken_port_is_said(blocks):
+    """With what to do about it."""
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(RunError, match="the page cannot be served on"):
+            launch(blocks, port=taken.getsockname()[1])
