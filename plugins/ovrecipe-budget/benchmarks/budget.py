@@ -20,13 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 RATIOS = (0.6, 0.8, 1.0)
 NAME = "smollm2"
@@ -59,6 +60,14 @@ SEED = 1
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
 
 
+@dataclass(frozen=True)
+class Text:
+    """Token ids of some lines, shape (lines, tokens), that begin with one opening."""
+
+    ids: Any
+    start: int
+
+
 class Reader:
     """A model directory, as something that predicts the next token."""
 
@@ -68,8 +77,8 @@ class Reader:
         compiled = ov.Core().compile_model(folder / "openvino_model.xml", "CPU", EXACT)
         self._request = compiled.create_infer_request()
 
-    def log_probabilities(self, ids: Any, past: int = 0) -> Any:
-        """Return log probabilities after each token, shape (lines, tokens, vocabulary)."""
+    def log_probabilities(self, ids: Any, past: int = 0, start: int = 0) -> Any:
+        """Return log probabilities after each token from `start`, (lines, tokens, vocabulary)."""
         if past == 0:
             self._request.reset_state()
         lines, tokens = ids.shape
@@ -79,13 +88,13 @@ class Reader:
             "position_ids": np.tile(np.arange(past, past + tokens), (lines, 1)),
             "beam_idx": np.arange(lines, dtype=np.int32),
         }
-        logits = self._request.infer(inputs)["logits"].astype(np.float64)
-        logits -= logits.max(-1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        logits = self._request.infer(inputs)["logits"][:, start:]
+        logits = logits - logits.max(-1, keepdims=True)
+        return logits - np.log(np.exp(logits).sum(-1, keepdims=True, dtype=np.float64))
 
 
-def written(folder: Path) -> list[tuple[Any, int]]:
-    """Return (token ids of some lines, length of their opening) for each opening."""
+def written(folder: Path) -> list[Text]:
+    """Return the openings, each continued some times by a model."""
     import openvino_genai as genai
 
     tokenizer, reader = genai.Tokenizer(folder), Reader(folder)
@@ -96,21 +105,26 @@ def written(folder: Path) -> list[tuple[Any, int]]:
         ids = tokens = np.repeat(start, LINES_EACH, axis=0)
         for _ in range(SAMPLED):
             past = ids.shape[1] - tokens.shape[1]
-            last = reader.log_probabilities(tokens, past)[:, -1]
+            last = reader.log_probabilities(tokens, past, start=-1)[:, -1]
             tokens = (last + random.gumbel(size=last.shape)).argmax(-1)[:, None]
             ids = np.concatenate([ids, tokens], axis=1)
-        found.append((ids, start.shape[1]))
+        found.append(Text(ids, start.shape[1]))
     return found
 
 
-def divergences(texts: list[tuple[Any, int]], reference: Reader, folder: Path) -> Any:
-    """Return the mean divergence of each line."""
+def predicted(texts: list[Text], folder: Path) -> Iterator[Any]:
+    """Yield what a model says of the sampled tokens of each text, as log probabilities in f32."""
     reader = Reader(folder)
-    lines = []
-    for ids, start in texts:
-        expected = reference.log_probabilities(ids)[:, start - 1 : -1]
-        found = reader.log_probabilities(ids)[:, start - 1 : -1]
-        lines.append((np.exp(expected) * (expected - found)).sum(-1).mean(-1))
+    for text in texts:
+        found = reader.log_probabilities(text.ids, start=text.start - 1)
+        yield found[:, :-1].astype(np.float32)
+
+
+def divergences(expected: list[Any], texts: list[Text], folder: Path) -> Any:
+    """Return the mean divergence of each line."""
+    pairs = zip(expected, predicted(texts, folder), strict=True)
+    # The sum over the vocabulary is of f32 products, but added up in f64.
+    lines = [(np.exp(a) * (a - b)).sum(-1, dtype=np.float64).mean(-1) for a, b in pairs]
     return np.concatenate(lines)
 
 
@@ -136,30 +150,26 @@ def measured(root: Path) -> list[dict[str, Any]]:
     variants |= {f"int4-r{ratio}": {**NNCF, "ratio": ratio} for ratio in RATIOS}
     build(root, variants, *variants)
     folder = root / "models" / NAME
-    texts, reference = written(folder / "fp16"), Reader(folder / "fp16")
+    texts = written(folder / "fp16")
+    expected = list(predicted(texts, folder / "fp16"))
     rows = []
     for ratio in RATIOS:
         size = size_bytes(root, f"int4-r{ratio}")
-        budget = {"compressor": "budget", "options": {"max_size_mb": size / 1e6}}
-        variants[f"int4-b{ratio}"] = budget
+        variants[f"int4-b{ratio}"] = {
+            "compressor": "budget",
+            "options": {"max_size_mb": size / 1e6},
+        }
         seconds = build(root, variants, f"int4-b{ratio}")
-        nncf = divergences(texts, reference, folder / f"int4-r{ratio}")
-        ours = divergences(texts, reference, folder / f"int4-b{ratio}")
-        rows.append(
-            _row(ratio, nncf, ours)
-            | {
-                "nncf_bytes": size,
-                "budget_bytes": size_bytes(root, f"int4-b{ratio}"),
-                "seconds": seconds,
-            }
-        )
+        sizes = {"nncf_bytes": size, "budget_bytes": size_bytes(root, f"int4-b{ratio}")}
+        nncf = divergences(expected, texts, folder / f"int4-r{ratio}")
+        ours = divergences(expected, texts, folder / f"int4-b{ratio}")
+        rows.append({"ratio": ratio, "seconds": seconds, **sizes, **_compared(nncf, ours)})
     return rows
 
 
-def _row(ratio: float, nncf: Any, ours: Any) -> dict[str, Any]:
+def _compared(nncf: Any, ours: Any) -> dict[str, float]:
     root = np.sqrt(len(nncf))
     return {
-        "ratio": ratio,
         "nncf": nncf.mean(),
         "nncf_error": nncf.std(ddof=1) / root,
         "budget": ours.mean(),

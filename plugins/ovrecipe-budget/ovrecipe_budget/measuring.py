@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from ovrecipe_budget.sensitivity import Sensitivity
 
 FILE_NAME = "measurement.json"
+LOCK_NAME = ".lock"
 #: Digits of an error that are kept: more would differ between two processors.
 DIGITS = 5
 
@@ -59,16 +59,21 @@ def measurement_of(
 ) -> tuple[Measurement, bool]:
     """Return the measurement of a base, and whether it was there already.
 
-    What is read from the cache is checked; a damaged file is measured again.
+    What is read from the cache is checked; a damaged file is measured again. When two budgets of
+    a base are built at once, one measures and the other waits for it.
     """
-    path = None if cache_dir is None else cache_dir / FILE_NAME
-    known = None if path is None else _read(path)
-    if known is not None:
-        progress("reusing the sensitivities measured before")
-        return known, True
-    measurement = measure(base_dir, progress)
-    if path is not None:
-        _write(path, measurement)
+    if cache_dir is None:
+        return measure(base_dir, progress), False
+    from filelock import FileLock
+
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    progress("looking for sensitivities measured before")
+    with FileLock(cache_dir / LOCK_NAME):
+        known = _read(cache_dir / FILE_NAME)
+        if known is not None:
+            return known, True
+        measurement = measure(base_dir, progress)
+        _write(cache_dir / FILE_NAME, measurement)
     return measurement, False
 
 
@@ -132,8 +137,7 @@ def _read(path: Path) -> Measurement | None:
 
 
 def _write(path: Path, measurement: Measurement) -> None:
-    """Write the file whole or not at all; of two builds at once the last one stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write the file whole or not at all; the build may be killed at any moment."""
+    partial = path.with_suffix(".partial")
     partial.write_text(measurement.model_dump_json(indent=1), encoding="utf-8")
     partial.replace(path)

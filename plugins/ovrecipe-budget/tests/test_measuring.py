@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import saved, tiny_model
-from ovrecipe_budget.measuring import FILE_NAME, measure, measurement_of
+from ovrecipe_budget.measuring import FILE_NAME, LOCK_NAME, measure, measurement_of
 from ovrecipe_budget.probe import Probe
 from ovrecipe_budget.sensitivity import divergence, log_probabilities, measure_sensitivities
 
@@ -66,11 +67,18 @@ def test_the_second_budget_reuses_the_pass(base_dir: Path, tmp_path: Path) -> No
     first, reused = measurement_of(base_dir, tmp_path / "new", Recorder())
     assert not reused
     said = Recorder()
-    second, reused = measurement_of(base_dir, tmp_path / "new", said)
-    assert (second, reused) == (first, True)
+    assert measurement_of(base_dir, tmp_path / "new", said) == (first, True)
     assert [message for message, _, _ in said.reports] == [
-        "reusing the sensitivities measured before"
+        "looking for sensitivities measured before"
     ]
+
+
+def test_two_budgets_at_once_share_one_pass(base_dir: Path, tmp_path: Path) -> None:
+    """Stages run side by side; the second one waits instead of measuring the same again."""
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: measurement_of(base_dir, tmp_path, Recorder()), range(2)))
+    assert sorted(reused for _, reused in done) == [False, True]
+    assert done[0][0] == done[1][0]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"other_bytes": 1}', b"\xff"])
@@ -82,10 +90,11 @@ def test_a_damaged_file_is_measured_again(content: bytes, base_dir: Path, tmp_pa
     assert measurement_of(base_dir, tmp_path, Recorder()) == (measured, True)
 
 
-def test_the_file_is_written_beside_its_place(base_dir: Path, tmp_path: Path) -> None:
-    """Two variants may be built at once; nothing half-written is left or read."""
-    measurement_of(base_dir, tmp_path, Recorder())
-    assert [each.name for each in tmp_path.iterdir()] == [FILE_NAME]
+def test_nothing_half_written_is_left_or_read(base_dir: Path, tmp_path: Path) -> None:
+    """A build may be killed while it writes; the next one begins anew."""
+    (tmp_path / FILE_NAME).with_suffix(".partial").write_text('{"other_')
+    assert not measurement_of(base_dir, tmp_path, Recorder())[1]
+    assert {each.name for each in tmp_path.iterdir()} <= {FILE_NAME, LOCK_NAME}
 
 
 def test_progress_is_told_to_its_end(base_dir: Path) -> None:

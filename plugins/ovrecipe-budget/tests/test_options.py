@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +23,6 @@ SHAPES = [
 def problems(precision: str = "int4", shapes: list[WeightShape] = SHAPES, **fields: Any) -> str:
     """Return what is refused before anything heavy starts."""
     fields = {"compressor": "budget", "options": {"max_size_mb": 40.0}, **fields}
-    from pathlib import Path
-
     job = compression_job(Path("base"), Path("out"), **fields)
     return "\n".join(BudgetCompressor().problems(job.compression, precision, shapes))
 
