@@ -135,7 +135,7 @@ class _Trial:
         return cls(
             reference=reference_of(checkpoint_dir, tokenizer_dir, **trust),
             pair=_opened(tokenizer_dir),
-            settings=tokenizer_settings(checkpoint_dir),
+            settings=tokenizer_settings(checkpoint_dir) or tokenizer_settings(tokenizer_dir),
             model=_model_facts(checkpoint_dir),
             prompts=tuple(prompts),
         )
