@@ -34,13 +34,12 @@ class LazyCommands(TyperGroup):
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the built-in names in the order of COMMANDS, then those of plugins."""
-        others = announced(os.environ, ctx.params.get("plugin") or ())
-        return [*COMMANDS, *(name for name in others if name not in COMMANDS)]
+        return [*COMMANDS, *(name for name in _of_plugins(ctx) if name not in COMMANDS)]
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         """Import and return one command; a plugin's is imported when it runs."""
         if cmd_name not in COMMANDS:
-            return announced(os.environ, ctx.params.get("plugin") or ()).get(cmd_name)
+            return _of_plugins(ctx).get(cmd_name)
         module = import_module(f"ovrecipe.cli.{cmd_name.replace('-', '_')}_command")
         single = typer.Typer(add_completion=False)
         single.command(cmd_name)(module.command)
@@ -55,6 +54,15 @@ class LazyCommands(TyperGroup):
                 hint = f" It comes with a plugin: {install}"
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+
+def _of_plugins(ctx: typer.Context) -> dict[str, Any]:
+    """Return the commands of plugins; looked for once a call, for all metadata is read."""
+    found: dict[str, Any] | None = ctx.meta.get(__name__)
+    if found is None:
+        found = dict(announced(os.environ, ctx.params.get("plugin") or ()))
+        ctx.meta[__name__] = found
+    return found
 
 
 ProjectOption = Annotated[
