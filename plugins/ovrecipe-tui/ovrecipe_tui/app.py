@@ -19,6 +19,7 @@ class ChatApp(App[None]):
     """One conversation on the whole screen."""
 
     CSS_PATH = "style.tcss"
+    TITLE = "ovrecipe"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", priority=True),
