@@ -1,0 +1,165 @@
+"""Plugins that break at work: who is named, what is left, what goes on.
+
+What breaks at import, at registration and in a hook, wrong types and double claims are in
+test_loading, test_lookup and test_commands.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ovrecipe.cli.chat_loop import ChatLoop
+from ovrecipe.errors import PluginError, ProviderUnknown
+from ovrecipe.hooks.manager import Plugins
+from ovrecipe.hooks.roles import Console
+from ovrecipe.hooks.selection import Selection
+from ovrecipe.run.chain import chosen_filters
+from ovrecipe.testing import FakePipeline
+from tests.hooks.installed import Site, compressor_code
+from tests.run.fakes import recipe as recipe_with
+from tests.run.fakes import runner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ovrecipe.recipe.schema import Recipe
+
+BROKEN_FILTER = """
+from ovrecipe import hookimpl
+
+class Broken:
+    fed = 0
+    def feed(self, text):
+        self.fed += 1
+        return text if self.fed == 1 else self.nothing
+    def finish(self): return ""
+
+class Provider:
+    options_model = None
+    def create(self, options): return Broken()
+
+@hookimpl
+def provider_names(role): return ["broken"] if role == "output_filter" else []
+
+@hookimpl
+def get_output_filter(name): return Provider() if name == "broken" else None
+"""
+
+BROKEN_FRONTEND = """
+from ovrecipe import hookimpl
+
+class Frontend:
+    def show(self, generation, console):
+        for segment in generation:
+            console.out.write(segment)
+            segment.nothing
+
+@hookimpl
+def provider_names(role): return ["broken"] if role == "frontend" else []
+
+@hookimpl
+def get_frontend(name): return Frontend() if name == "broken" else None
+"""
+
+#: Longer than anybody would wait; the tests' own limits are far below.
+BLOCKS = "import time; time.sleep(10)\n"
+
+
+def plugins_of(site: Site) -> Plugins:
+    return Plugins(Selection(), find=site.find)
+
+
+def test_a_filter_that_raises_mid_stream_ends_the_answer_and_is_named(site: Site) -> None:
+    """What was shown stays shown; the model is free for the next question."""
+    site.install("broken", BROKEN_FILTER)
+    filtered = recipe_with(output={"filters": ["broken"]})
+    filters = chosen_filters(filtered, plugins_of(site))
+    gate = threading.Semaphore(1)
+    pipeline = FakePipeline(["one ", "two"], gate=gate)
+    with runner(pipeline, recipe=filtered, filters=filters) as model:
+        segments = iter(model.stream("count"))
+        assert next(segments) == "one "
+        gate.release(2)
+        with pytest.raises(PluginError, match=r"output filter 'broken': AttributeError: .*nothing"):
+            next(segments)
+        assert model.generate("again", max_new_tokens=1).text == "one "
+
+
+def test_a_frontend_that_raises_mid_stream_is_named_and_the_chat_goes_on(site: Site) -> None:
+    """The turn is kept as far as it came, as when the user stops it."""
+    site.install("broken", BROKEN_FRONTEND, version="0.2")
+    frontend = plugins_of(site).provider("frontend", "broken", recipe_with())
+    console = Console(out=io.StringIO(), err=io.StringIO())
+    with runner(FakePipeline(["one ", "two"])) as model:
+        loop = ChatLoop(model.chat(), frontend, console, interactive=True)
+        loop.run(iter(["first", "second"]))
+    told = console.err.getvalue()
+    blame = "'broken' of plugin 'broken' (ovrecipe-broken 0.2) raised AttributeError"
+    assert told.count(blame) == 2
+    assert "tell its maintainers, or use another" in told
+
+
+def test_a_frontend_that_raises_ends_a_piped_chat_with_its_name(site: Site) -> None:
+    """A program that reads the answers must not take half of one for a whole."""
+    site.install("broken", BROKEN_FRONTEND)
+    frontend = plugins_of(site).provider("frontend", "broken", recipe_with())
+    console = Console(out=io.StringIO(), err=io.StringIO())
+    with runner() as model:
+        loop = ChatLoop(model.chat(), frontend, console, interactive=False)
+        with pytest.raises(PluginError, match=r"ovrecipe-broken 1\.0\) raised AttributeError"):
+            loop.run(iter(["first", "second"]))
+
+
+def test_a_plugin_that_blocks_its_import_delays_nobody_who_does_not_use_it(
+    site: Site, recipe: Recipe
+) -> None:
+    """Built-in names and names of entry points are known without it."""
+    site.install("blocks", BLOCKS + compressor_code("blocks"))
+    site.install("awq", compressor_code("awq"))
+    plugins = plugins_of(site)
+    plugins.provider("compressor", "nncf", recipe)
+    plugins.provider("compressor", "awq", recipe)
+    assert site.imported == ["awq"]
+
+
+def test_a_plugin_that_blocks_can_be_skipped(site: Site, tmp_path: Path) -> None:
+    """Whoever asks for all plugins waits, but can say that it shall not count."""
+    (tmp_path / "recipes").mkdir()
+    site.install("blocks", BLOCKS + compressor_code("blocks"))
+    done = subprocess.run(
+        [sys.executable, "-m", "ovrecipe", "-p", "no:blocks", "plugins"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(site.root), "COLUMNS": "120", "NO_COLOR": "1"},
+        cwd=tmp_path,
+        check=True,
+    )
+    assert "blocks" in done.stdout
+    assert site.imported == []
+
+
+def test_a_plugin_for_a_newer_ovrecipe_is_told_where_it_is_missed(
+    site: Site, recipe: Recipe
+) -> None:
+    """Not only in the list of plugins: the build that names it stops."""
+    site.install("awq", compressor_code("awq"), requires="ovrecipe>=99")
+    with pytest.raises(ProviderUnknown, match=r"(?s)compressor 'awq'.*ovrecipe-awq 1\.0.*>=99"):
+        plugins_of(site).provider("compressor", "awq", recipe)
+    assert site.imported == []
+
+
+def test_a_recipe_that_requires_a_plugin_says_how_to_install_it(site: Site) -> None:
+    """Only the recipe's author knows which distribution that is, and wrote it there."""
+    required = {"plugins": {"ovrecipe-fancy": ">=2"}}
+    needs = recipe_with(requires=required, output={"filters": ["fancy"]})
+    with pytest.raises(
+        ProviderUnknown, match=r"(?s)output filter 'fancy'.*pip install 'ovrecipe-fancy>=2'"
+    ):
+        chosen_filters(needs, plugins_of(site))
