@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ovrecipe import Project, Runner
+    from ovrecipe import Chat, Project
     from ovrecipe.recipe.schema import Recipe
 
 WEIGHTS = "openvino_model.bin"
@@ -32,12 +32,16 @@ class BuiltVariant:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The choices of one recipe's page; `system` is a text for every answer of a conversation."""
+    """The choices of one recipe's page.
+
+    `system` and `generation` are what a conversation brings along; the page starts with them.
+    """
 
     recipe: Recipe
     variants: Mapping[str, BuiltVariant]
     devices: Sequence[str]
     system: str | None = None
+    generation: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def unbuilt(self) -> tuple[str, ...]:
@@ -46,7 +50,9 @@ class Catalog:
 
     def parameters(self, variant: str) -> dict[str, Any]:
         """Return the generation parameters of an artifact with the recipe's on top."""
-        return {**self.variants[variant].generation, **self.recipe.generation_of(variant).given()}
+        artifact = self.variants[variant].generation
+        given = {**artifact, **self.recipe.generation_of(variant).given(), **self.generation}
+        return {**given, "do_sample": False} if given.get("greedy") else given
 
 
 def project_catalog(project: Project, recipe: Recipe, devices: Sequence[str]) -> Catalog:
@@ -64,13 +70,20 @@ def project_catalog(project: Project, recipe: Recipe, devices: Sequence[str]) ->
     return Catalog(recipe, {name: _facts(name, path) for name, path in built.items()}, devices)
 
 
-def runner_catalog(runner: Runner, system: str | None) -> Catalog:
-    """Return what a model that is loaded already can be switched to."""
+def chat_catalog(conversation: Chat) -> Catalog:
+    """Return what the model of a conversation can be switched to, on the same device."""
+    runner = conversation.runner
     names: dict[str, int | None] = {runner.variant: None}
     if runner.variants is not None:
         names |= runner.variants.sizes_bytes()
     variants = {name: BuiltVariant(name, weights_bytes=size) for name, size in names.items()}
-    return Catalog(runner.recipe, variants, [runner.device], system)
+    return Catalog(
+        runner.recipe,
+        variants,
+        [runner.device],
+        system=conversation.system,
+        generation=conversation.generation,
+    )
 
 
 def _is_built(model_dir: Path) -> bool:

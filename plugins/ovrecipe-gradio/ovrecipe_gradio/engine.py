@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import RunError
@@ -41,6 +42,7 @@ class Engine:
     ) -> None:
         self._open_model = open_model
         self._clock = clock
+        self._numbers = count(1)
         self._lock = threading.Lock()
         self._waiting: deque[Turn] = deque()
         self._running: Turn | None = None
@@ -72,12 +74,13 @@ class Engine:
         Raises:
             RunError: too many wait, or the server is closing.
         """
-        turn = Turn(choice, question, clock=self._clock)
         with self._lock:
             if self._closed:
                 raise RunError("the server is closing")
             if len(self._waiting) >= MOST_WAITING:
                 raise RunError(f"{MOST_WAITING} others are waiting", remedy="try again later")
+            number = next(self._numbers)
+            turn = Turn(choice, question, number=number, clock=self._clock)
             self._waiting.append(turn)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="ovrecipe-web", daemon=True)
@@ -117,11 +120,12 @@ class Engine:
             return self._running
 
     def _serve(self, turn: Turn) -> None:
+        if not turn.begin():
+            return
         try:
-            if not turn.stopped:
-                runner = self._loaded(turn)
-                if turn.question is not None and not turn.stopped:
-                    turn.answer(runner, turn.question)
+            runner = self._loaded(turn)
+            if turn.question is not None and not turn.stopped:
+                turn.answer(runner, turn.question)
             turn.end()
         except BaseException as exc:  # noqa: BLE001 - the page shows it
             turn.fail(exc)

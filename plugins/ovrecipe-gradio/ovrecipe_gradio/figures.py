@@ -23,13 +23,13 @@ NOTHING = "\u2013"
 
 def status(turn: Turn, *, ahead: int) -> str:
     """Return what the page is doing."""
-    return status_line(turn.state, _doing(turn, ahead))
+    return status_line(turn.state, _doing(turn, ahead), number=turn.number)
 
 
-def status_line(state: str, text: str) -> str:
-    """Return the line above the answer; the state is there for stylesheets and tests."""
+def status_line(state: str, text: str, *, number: int = 0) -> str:
+    """Return the line above the answer; state and number are for stylesheets and tests."""
     return (
-        f'<div class="status" role="status" data-state="{state}">'
+        f'<div class="status" role="status" data-state="{state}" data-turn="{number}">'
         f'<span class="lamp"></span>{escape(text)}</div>'
     )
 
@@ -37,8 +37,6 @@ def status_line(state: str, text: str) -> str:
 def _doing(turn: Turn, ahead: int) -> str:
     model = model_name(turn.choice)
     match turn.state:
-        case State.WAITING if turn.stopped:
-            return "Leaving the queue"
         case State.WAITING:
             return f"Waiting: {ahead} ahead of you" if ahead else "Your turn is next"
         case State.LOADING:
@@ -74,7 +72,7 @@ def _live(pace: Pace, *, over: bool) -> str:
         ("Tokens", str(pace.tokens)),
     ]
     when = "until it ended" if over else "so far"
-    return _tiles(tiles, f"Live: tokens {when}, by the time since the first one", "live")
+    return _tiles(tiles, f"Live count: tokens {when}, and their speed since the first one", "live")
 
 
 def _measured(result: GenerationResult) -> str:

@@ -34,14 +34,14 @@ class GradioFrontend:
 
     def chat(self, conversation: Chat, console: Console) -> None:  # noqa: ARG002
         """Serve the conversation's model, with its system text and parameters."""
-        from ovrecipe_gradio.catalog import runner_catalog
+        from ovrecipe_gradio.catalog import chat_catalog
         from ovrecipe_gradio.engine import Engine
 
         switch_off_analytics(os.environ)
         runner = conversation.runner
         engine = Engine(_switched(runner))
         choice = engine.adopt(runner)
-        serve(runner_catalog(runner, conversation.system), engine, choice)
+        serve(chat_catalog(conversation), engine, choice)
 
 
 def _switched(runner: Runner) -> Callable[[Choice, Callable[[str], None]], Any]:

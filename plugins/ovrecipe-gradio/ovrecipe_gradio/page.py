@@ -51,7 +51,7 @@ class Page:
 
 def lay_out(catalog: Catalog, choice: Choice, defaults: Defaults) -> Page:
     """Create the components within the surrounding `gr.Blocks`."""
-    gr.HTML(figures.heading(catalog), elem_id="heading")
+    gr.HTML(figures.heading(catalog), elem_id="heading", padding=False)
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=5, min_width=320):
             parts = {**_question(), **_answer()}
@@ -87,8 +87,10 @@ def _question() -> dict[str, Any]:
 
 def _answer() -> dict[str, Any]:
     return {
-        "status": gr.HTML(figures.status_line("idle", figures.IDLE), elem_id="status"),
-        "problem": gr.HTML("", visible=False, elem_id="problem"),
+        "status": gr.HTML(
+            figures.status_line("idle", figures.IDLE), elem_id="status", padding=False
+        ),
+        "problem": gr.HTML("", visible=False, elem_id="problem", padding=False),
         "response": gr.Textbox(
             label="Response",
             lines=8,
@@ -107,7 +109,7 @@ def _answer() -> dict[str, Any]:
             feedback_options=None,
             elem_id="conversation",
         ),
-        "performance": gr.HTML(figures.performance(None), elem_id="performance"),
+        "performance": gr.HTML(figures.performance(None), elem_id="performance", padding=False),
     }
 
 

@@ -66,9 +66,15 @@ class Turn:
     """
 
     def __init__(
-        self, choice: Choice, question: Question | None, *, clock: Callable[[], float]
+        self,
+        choice: Choice,
+        question: Question | None,
+        *,
+        number: int,
+        clock: Callable[[], float],
     ) -> None:
         """Wait for a model, and ask it `question` unless that is None."""
+        self.number = number
         self.choice = choice
         self.question = question
         self.state = State.WAITING
@@ -77,7 +83,8 @@ class Turn:
         self.error: BaseException | None = None
         self.stopped = False
         self._clock = clock
-        self._began = clock()
+        self._entered = clock()
+        self._begun = False
         self._generation: Generation | None = None
         self._first: tuple[float, int] | None = None
         self._pace: Pace | None = None
@@ -92,12 +99,12 @@ class Turn:
     @property
     def seconds(self) -> float:
         """How long the state of now has lasted."""
-        return self._clock() - self._began
+        return self._clock() - self._entered
 
     def enter(self, state: State) -> None:
         """Go on to the next state."""
         self.state = state
-        self._began = self._clock()
+        self._entered = self._clock()
         self._changed.set()
 
     def wait_for_change(self, seconds: float) -> None:
@@ -105,12 +112,20 @@ class Turn:
         self._changed.wait(seconds)
         self._changed.clear()
 
+    def begin(self) -> bool:
+        """Take the turn out of the queue; False when it has left by itself."""
+        with self._lock:
+            self._begun = not self.stopped
+            return self._begun
+
     def stop(self) -> None:
-        """End the answer, or do not begin it."""
+        """End the answer, or leave the queue; a model that is being loaded is loaded to the end."""
         with self._lock:
             self.stopped = True
             if self._generation is not None:
                 self._generation.cancel()
+            elif not self._begun:
+                self.enter(State.STOPPED)
 
     def answer(self, runner: Runner, question: Question) -> None:
         """Ask the model and take down what it says, until it ends or is stopped."""

@@ -47,7 +47,7 @@ class Site:
 @pytest.fixture
 def site():
     """Serve a page: `site(pipeline, int8=make)`; `make` returns a pipeline or raises."""
-    from ovrecipe_gradio.catalog import runner_catalog
+    from ovrecipe_gradio.catalog import chat_catalog
     from ovrecipe_gradio.engine import Engine
     from ovrecipe_gradio.server import build, launch
 
@@ -64,7 +64,7 @@ def site():
 
         engine = Engine(open_model)
         choice = engine.adopt(runner)
-        blocks = build(runner_catalog(runner, None), engine, choice)
+        blocks = build(chat_catalog(runner.chat()), engine, choice)
         opened.append((engine, blocks))
         return Site(launch(blocks).local, engine, loaded)
 

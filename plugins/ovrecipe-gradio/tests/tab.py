@@ -8,7 +8,7 @@ import time
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 20
 
 
 class Tab:
@@ -61,9 +61,11 @@ class Tab:
         box.send_keys(instruction)
 
     def ask(self, instruction):
+        """Submit, and return when the page shows something of the turn."""
+        before = self.turn()
         self.type(instruction)
         self.click("#submit")
-        self.until(lambda: self.state() not in ("idle", "done") or self.problem())
+        self.until(lambda: self.turn() != before)
 
     def click(self, selector):
         element = self.one(selector)
@@ -79,6 +81,9 @@ class Tab:
 
     def state(self):
         return self.one("#status .status").get_attribute("data-state")
+
+    def turn(self):
+        return self.one("#status .status").get_attribute("data-turn")
 
     def status(self):
         return self.text("#status .status")

@@ -233,9 +233,9 @@ def test_stop_leaves_the_queue(site, tab, other_tab):
     other_tab.open(served.url).ask("second")
     other_tab.until(lambda: other_tab.state() == "waiting")
     other_tab.click("#stop")
+    other_tab.until(lambda: other_tab.state() == "stopped")
     pipeline.gate.release(2)
     tab.until(lambda: tab.state() == "done")
-    other_tab.until(lambda: other_tab.state() == "stopped")
     assert pipeline.prompts == ["User: first\n"]
 
 

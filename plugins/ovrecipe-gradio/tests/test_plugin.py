@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ovrecipe_gradio
 import pytest
-from ovrecipe_gradio.catalog import project_catalog, runner_catalog
+from ovrecipe_gradio.catalog import chat_catalog, project_catalog
 from ovrecipe_gradio.examples import EXAMPLES
 from ovrecipe_gradio.figures import performance, problem
 from ovrecipe_gradio.frontend import GradioFrontend
@@ -100,6 +100,14 @@ def test_a_recipes_value_beyond_a_slider_widens_it():
     assert defaults.greedy
 
 
+def test_a_conversations_parameters_are_where_its_page_starts():
+    """`ovrecipe chat --greedy --frontend gradio` must not sample."""
+    catalog = chat_catalog(fake_chat().runner.chat(greedy=True, max_new_tokens=9))
+    defaults = Defaults.of(catalog.parameters("int4"))
+    assert defaults.greedy
+    assert defaults.ranges[0].default == 9
+
+
 def test_greedy_leaves_the_sampling_parameters_out():
     """The runner refuses them together."""
     assert generation_of(5, 0.8, 0.9, 3, greedy=True, seed=1) == {
@@ -144,7 +152,7 @@ def blocks():
 
     runner = fake_chat().runner
     engine = Engine(lambda choice, announce: runner)
-    made = build(runner_catalog(runner, None), engine, engine.adopt(runner))
+    made = build(chat_catalog(runner.chat()), engine, engine.adopt(runner))
     yield made
     made.close(verbose=False)
     engine.close()
