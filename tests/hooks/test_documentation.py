@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
+import os
 import re
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -16,6 +18,7 @@ from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks import specs
 from ovrecipe.hooks.checks import hook_names
 from ovrecipe.hooks.conformance import PROTOCOLS
+from ovrecipe.hooks.observing import OBSERVER_HOOKS
 from ovrecipe.hooks.probing import sample_recipe
 from ovrecipe.hooks.roles import ROLES, WeightShape
 from ovrecipe.hooks.sections import validate_sections
@@ -58,6 +61,31 @@ def test_each_hook_has_a_section_with_its_arguments_and_an_example(hook: str) ->
 
 def test_the_sections_are_in_the_order_of_the_specification() -> None:
     assert re.findall(r"^### `(\w+)\(", PAGE, flags=re.MULTILINE) == hook_names()
+
+
+def test_each_hook_is_of_a_kind_whose_examples_are_run_here() -> None:
+    """A hook of a new kind fails until it is tested too."""
+    of_roles = [f"get_{role}" for role in ROLES]
+    assert {*hook_names()} == {"provider_names", "get_recipe_section", *of_roles, *OBSERVER_HOOKS}
+
+
+@pytest.mark.parametrize("hook", OBSERVER_HOOKS)
+def test_the_observer_of_the_example_is_told(hook: str, tmp_path: Path) -> None:
+    arguments = {
+        "recipe": sample_recipe(),
+        "variant": "int4",
+        "stage": "weights",
+        "artifact_dir": tmp_path,
+        "manifest": {"seconds": 1.5},
+        "result": SimpleNamespace(generated_tokens=3, finish_reason="stop"),
+    }
+    os.environ["OVRECIPE_JOURNAL"] = str(tmp_path / "journal")
+    said: list[str] = []
+    plugins_with(example("journal")).observers.tell(hook, arguments, report=said.append)
+    del os.environ["OVRECIPE_JOURNAL"]
+    assert said == []
+    noted = json.loads((tmp_path / "journal").read_text())
+    assert (noted["recipe"], noted["variant"]) == ("sample", "int4")
 
 
 def test_each_role_has_a_hook() -> None:
