@@ -44,7 +44,8 @@ def command(
         if name != ".gitignore" or not (directory / name).exists():
             _write(directory / name, text)
     typer.echo(f"made a project in {directory}; next:\n")
-    typer.echo(f"  cd {directory}")
+    if directory.resolve() != Path.cwd():
+        typer.echo(f"  cd {directory}")
     typer.echo("  ovrecipe build smollm2-135m")
     typer.echo('  ovrecipe run smollm2-135m:int4 "What is the capital of France?"')
 
