@@ -27,7 +27,7 @@ class Observers:
     def __init__(self, find: Callable[[], Iterable[LoadedPlugin]]) -> None:
         self._find = find
         self._found: tuple[LoadedPlugin, ...] | None = None
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()  # an observer may do what is observed
 
     def tell(
         self, hook: str, arguments: Mapping[str, Any], *, report: Callable[[str], None]
