@@ -21,6 +21,7 @@ class ChatApp(App[None]):
     CSS_PATH = "style.tcss"
     TITLE = "ovrecipe"
     ENABLE_COMMAND_PALETTE = False
+    NOTIFICATION_TIMEOUT = 3
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", priority=True),
     ]
