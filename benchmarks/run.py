@@ -23,12 +23,13 @@ from typing import Any
 
 from ovrecipe.builtin.filters import HideReasoning, StopAt, StripMarkers
 from ovrecipe.builtin.frontends import ConsoleFrontend
+from ovrecipe.hooks.options import validated
 from ovrecipe.hooks.roles import Console, FilterProvider
 from ovrecipe.recipe.find import split_target
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import find_project
 from ovrecipe.run.artifact import find_artifact
-from ovrecipe.run.chain import ChosenFilter, validated
+from ovrecipe.run.chain import ChosenFilter
 from ovrecipe.run.genai import GenaiPipeline, open_pipeline
 from ovrecipe.run.load import local_now
 from ovrecipe.run.prompt import prompt_template

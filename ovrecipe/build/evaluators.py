@@ -31,7 +31,7 @@ def _fields(plan: RecipePlan, spec: EvaluatorSpec) -> Json:
 
 
 def _options(evaluator: Evaluator, spec: EvaluatorSpec, recipe: Recipe) -> BaseModel | None:
-    from ovrecipe.run.chain import validated
+    from ovrecipe.hooks.options import validated
 
     where = f"{recipe.path.name}: check.evaluators.{spec.name}"
     return validated(evaluator, spec.options, where=where)

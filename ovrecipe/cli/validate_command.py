@@ -123,7 +123,7 @@ def _uses(recipe: Recipe) -> Iterator[Use]:
 
 def _check_use(session: Session, recipe: Recipe, use: Use) -> None:
     """Raise unless a plugin provides it and takes its options."""
-    from ovrecipe.run.chain import validated
+    from ovrecipe.hooks.options import validated
 
     provider = session.plugins.provider(use.role, use.name, recipe).provider
     if use.options is not None:

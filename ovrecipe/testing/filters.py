@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.run.chain import FilterChain, validated
+from ovrecipe.hooks.options import validated
+from ovrecipe.run.chain import FilterChain
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.roles import FilterProvider

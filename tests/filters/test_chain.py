@@ -8,8 +8,9 @@ import pytest
 
 from ovrecipe.builtin.filters import HideReasoning, StopAt, StripMarkers
 from ovrecipe.errors import PluginError, ProviderUnknown
+from ovrecipe.hooks.options import validated
 from ovrecipe.recipe.schema import Recipe
-from ovrecipe.run.chain import FilterChain, chosen_filters, validated
+from ovrecipe.run.chain import FilterChain, chosen_filters
 from ovrecipe.testing import assert_chunk_invariant, plugins_with
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ovrecipe.builtin.filters import HideReasoning, StopAt, StripMarkers
 from ovrecipe.errors import RecipeInvalid
-from ovrecipe.run.chain import validated
+from ovrecipe.hooks.options import validated
 from ovrecipe.testing import assert_chunk_invariant, filtered
 
 MARKERS = {"markers": ["<|im_end|>", "<|im", "### End"]}
