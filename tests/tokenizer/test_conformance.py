@@ -166,3 +166,11 @@ def test_what_follows_a_long_common_beginning_is_shown() -> None:
 def test_nothing_lossless_is_expected_of_lossy_tokenizers(settings) -> None:
     """A lower-casing tokenizer is not broken because it lowers case."""
     assert list(lossless_texts(settings, ["a", "B"])) == []
+
+
+def test_a_checkpoint_without_tokenizer_json_can_conform(tmp_path) -> None:
+    """Half a character of a byte-fallback vocabulary is no difference there either."""
+    make_tokenizer(tmp_path / "checkpoint", "spm")
+    (tmp_path / "checkpoint" / "tokenizer.json").unlink()
+    tokenizer_dir = convert(tmp_path / "checkpoint", tmp_path / "tokenizer")
+    require_conformance(compared(tmp_path / "checkpoint", tokenizer_dir))

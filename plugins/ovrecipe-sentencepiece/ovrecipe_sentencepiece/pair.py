@@ -92,7 +92,8 @@ def _with_special_tokens(encoder: Any, tokenizer: Any) -> Any:
     for token in behind:
         ids, mask = _put_behind(ids, mask, token, switch)
     named = [_named(ids, "input_ids"), _named(mask, "attention_mask")]
-    made = Model(named, [sink], encoder.get_parameters(), encoder.get_friendly_name())
+    sinks = [sink] if before or behind else []  # a switch of nothing cannot be compiled
+    made = Model(named, sinks, encoder.get_parameters(), encoder.get_friendly_name())
     return _described_as(encoder, made)
 
 

@@ -43,7 +43,7 @@ def write_config(folder: Path, size: int, **settings: Any) -> None:
     named = dict(zip(("unk_token", "bos_token", "eos_token"), SPECIAL, strict=True))
     settings = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, **named, **settings}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
-    config = {"vocab_size": size, "bos_token_id": 1, "eos_token_id": 2}
+    config = {"model_type": "llama", "vocab_size": size, "bos_token_id": 1, "eos_token_id": 2}
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -24,20 +25,37 @@ SIZES = {
 }  # fmt: skip
 
 
-def add_weights(folder: Path, vocab_size: int) -> None:
+KINDS = {
+    "model alone": model_only,
+    "prepend": prepending,
+    "first": lambda folder: metaspace(folder, "first"),
+    "gemma": gemma,
+    "normalizing": lambda folder: model_only(folder, normalization_rule_name="nmt_nfkc"),
+}
+
+
+def add_weights(folder: Path) -> None:
     """Make a whole checkpoint of a tokenizer: two layers of random weights."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(20)
-    config = AutoConfig.for_model("llama", vocab_size=vocab_size, **SIZES)
+    config = AutoConfig.for_model("llama", vocab_size=422, **SIZES)
     AutoModelForCausalLM.from_config(config, dtype=torch.float16).save_pretrained(folder)
 
 
-def ovrecipe(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does."""
+def add_no_weights(folder: Path) -> None:
+    """Make what a source takes for a checkpoint, and the stages of the tokenizer do not read."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    save_file({"weight": np.zeros(1, dtype=np.float16)}, folder / "model.safetensors")
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user does."""
     done = subprocess.run(
-        [sys.executable, "-m", "ovrecipe", *words],
+        [sys.executable, "-m", *words],
         cwd=folder, env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"},
         input="", capture_output=True, text=True, encoding="utf-8", timeout=300, check=False,
     )  # fmt: skip
@@ -46,49 +64,60 @@ def ovrecipe(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def project(tmp_path: Path, kind: str) -> Path:
-    """A project with a recipe and a checkpoint of a kind."""
-    makers = {
-        "model alone": model_only,
-        "prepend": prepending,
-        "first": lambda folder: metaspace(folder, "first"),
-        "gemma": gemma,
-        "normalizing": lambda folder: model_only(folder, normalization_rule_name="nmt_nfkc"),
-    }
-    assert ovrecipe(tmp_path, "init", ".").returncode == 0
-    (tmp_path / "recipes").mkdir(exist_ok=True)
+    """A project with a recipe and the tokenizer of a kind of checkpoint."""
+    assert run(tmp_path, "ovrecipe", "init", ".").returncode == 0
     (tmp_path / "recipes" / "twin.yaml").write_text(RECIPE)
-    add_weights(makers[kind](tmp_path / "recipes" / "checkpoint"), 422)
+    KINDS[kind](tmp_path / "recipes" / "checkpoint")
     return tmp_path
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("kind", ["model alone", "prepend", "first", "gemma"])
-def test_the_gate_passes_and_the_model_answers(tmp_path, kind) -> None:
-    """Over a thousand comparisons with the checkpoint's own tokenizer, then a generation."""
-    folder = project(tmp_path, kind)
-    built = ovrecipe(folder, "build", "twin:int8")
+def test_a_checkpoint_is_built_and_answers(tmp_path) -> None:
+    """The whole route, from a checkpoint that has a tokenizer.model alone."""
+    folder = project(tmp_path, "model alone")
+    add_weights(folder / "recipes" / "checkpoint")
+    built = run(folder, "ovrecipe", "build", "twin:int8")
     assert built.returncode == 0, built.stderr
-    ran = ovrecipe(folder, "run", "twin:int8", "Say it.", "--greedy", "--max-new-tokens", "8")
+    words = ("run", "twin:int8", "Say it.", "--greedy", "--max-new-tokens", "8")
+    ran = run(folder, "ovrecipe", *words)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()
     assert (folder / "models" / "twin" / "int8" / "tokenizer.model").is_file()
 
 
 @pytest.mark.model
+@pytest.mark.parametrize("kind", ["prepend", "first", "gemma"])
+def test_the_gate_passes(tmp_path, kind) -> None:
+    """Over a thousand comparisons with the checkpoint's own tokenizer."""
+    folder = project(tmp_path, kind)
+    add_no_weights(folder / "recipes" / "checkpoint")
+    compared = run(folder, "doit", "conformance:twin")
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    [manifest] = (folder / "store" / "conformance").glob("*/manifest.json")
+    facts = json.loads(manifest.read_text("utf-8"))["facts"]
+    assert facts["failures"] == 0
+    assert facts["cases"] > 1000
+
+
+@pytest.mark.model
 def test_the_gate_refuses_what_transformers_reads_otherwise(tmp_path) -> None:
     """LlamaTokenizer drops a model's normalization: which is right, only the authors know."""
-    built = ovrecipe(project(tmp_path, "normalizing"), "build", "twin:int8")
-    assert built.returncode == 8
-    assert "comparisons failed" in built.stderr
-    assert not (tmp_path / "models" / "twin" / "int8").exists()
+    folder = project(tmp_path, "normalizing")
+    add_no_weights(folder / "recipes" / "checkpoint")
+    compared = run(folder, "doit", "conformance:twin")
+    assert compared.returncode != 0
+    assert "comparisons failed" in compared.stdout + compared.stderr
+    assert not (folder / "store" / "conformance").exists()
 
 
 @pytest.mark.model
 def test_a_checkpoint_without_a_model_file_ends_the_build(tmp_path) -> None:
-    """With the name of what is missing."""
+    """With the name of what is missing, and what to do."""
     folder = project(tmp_path, "prepend")
+    add_no_weights(folder / "recipes" / "checkpoint")
     (folder / "recipes" / "checkpoint" / "tokenizer.model").unlink()
-    built = ovrecipe(folder, "build", "twin:int8")
-    assert built.returncode == 5
-    assert "no SentencePiece model" in built.stderr
-    assert "leave tokenizer.converter out" in " ".join(built.stderr.split())
+    built = run(folder, "doit", "tokenizer:twin")
+    said = " ".join((built.stdout + built.stderr).split())
+    assert built.returncode != 0
+    assert "no SentencePiece model" in said
+    assert "leave tokenizer.converter out" in said
