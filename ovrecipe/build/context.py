@@ -6,6 +6,7 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.build.admission import Turns
 from ovrecipe.build.plan import RecipePlan
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.requirements import check_requirements
@@ -16,7 +17,6 @@ from ovrecipe.store.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.build.admission import Turns
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
@@ -38,6 +38,7 @@ class BuildContext:
         self.force = force
         self.jobs = jobs
         self.store = Store(project.store_dir)
+        self.turns = Turns()
         self._cancel = threading.Event()
         self._plans: dict[str, RecipePlan] = {}
         self._requested: dict[str, dict[str, None]] = {}
@@ -67,13 +68,6 @@ class BuildContext:
     def pins(self) -> Pins:
         """The commits that branches meant."""
         return Pins(self.project.lock_path)
-
-    @cached_property
-    def turns(self) -> Turns:
-        """Which stages may be at work at the same time."""
-        from ovrecipe.build.admission import Turns
-
-        return Turns()
 
     def request(self, name: str, variant: str) -> None:
         """Note that a variant will be built in this run, for its preflight."""

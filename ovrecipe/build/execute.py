@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -165,14 +164,15 @@ def _job(work: Work, output_dir: Path) -> Job:
 
 
 def _run(work: Work, job: Job, key: Key, observer: Observer) -> Mapping[str, Any]:
+    env = work.context.project.env
     if not work.stage.own_process:
-        bench = Bench(
-            plugins=work.context.plugins, progress=observer.progress(work.title), env=os.environ
-        )
+        bench = Bench(plugins=work.context.plugins, progress=observer.progress(work.title), env=env)
         return {"facts": work.stage.run(job, bench)}
     staging_dir = job.output_dir.parent
     try:
-        return run_worker(job, staging_dir, work.title, observer, work.context.cancelled)
+        return run_worker(
+            job, staging_dir, work.title, observer, env=env, cancelled=work.context.cancelled
+        )
     except BaseException:
         log_path = staging_dir / LOG_NAME
         if log_path.exists() and log_path.stat().st_size:

@@ -38,9 +38,9 @@ STAGE_DOCS = {
 
 
 class BuildFailure(TaskFailed):  # type: ignore[misc]
-    """A failed task that remembers our error, for the exit code."""
+    """A failed task that remembers what was raised, for the exit code."""
 
-    def __init__(self, error: OvrecipeError) -> None:
+    def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
 
@@ -66,11 +66,19 @@ class WorkAction(BaseAction):  # type: ignore[misc]
         self.values: dict[str, Any] = {}
 
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:  # noqa: ARG002
-        """Do it; a known error becomes a failed task."""
+        """Do it; a known error becomes a failed task.
+
+        A bug does too when an observer was given, for then `build` raises it again; doit itself
+        shows its traceback.
+        """
         try:
             self.work.do(self.observer or LineObserver(sys.stderr))
         except OvrecipeError as error:
             return BuildFailure(error)
+        except Exception as bug:
+            if self.observer is None:
+                raise
+            return BuildFailure(bug)
         return None
 
     def __str__(self) -> str:

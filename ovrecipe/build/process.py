@@ -27,13 +27,21 @@ if TYPE_CHECKING:
 TICK = 0.1
 #: How long a process may take to end when asked, in seconds.
 GRACE = 5.0
+#: The signal that the kernel sends when memory ends; Windows has no name for it.
+KILLED = 9
 #: With less room than this, a stage that failed is taken to have failed for want of room: what
 #: the libraries say of a full disk differs, and the log could not be written either.
 FULL_BYTES = 4_000_000
 
 
 def run_worker(
-    job: Job, staging_dir: Path, title: str, observer: Observer, cancelled: Callable[[], bool]
+    job: Job,
+    staging_dir: Path,
+    title: str,
+    observer: Observer,
+    *,
+    env: Mapping[str, str],
+    cancelled: Callable[[], bool],
 ) -> Mapping[str, Any]:
     """Run the job in a process group of its own and return its last event.
 
@@ -49,7 +57,10 @@ def run_worker(
     job_path, log_path = staging_dir / "job.json", staging_dir / "log.txt"
     write_job(job, job_path)
     (staging_dir / "tmp").mkdir()
-    with log_path.open("wb") as log, _started(job_path, staging_dir / "tmp", log) as process:
+    with (
+        log_path.open("wb") as log,
+        _started(job_path, {**env, "TMPDIR": str(staging_dir / "tmp")}, log) as process,
+    ):
         watch = _Watch(process, title, observer)
         last = watch.until_end(cancelled)
     outcome = _outcome(title, process.returncode, last, watch.peak_bytes, log_path)
@@ -61,13 +72,13 @@ def run_worker(
 
 
 @contextmanager
-def _started(job_path: Path, tmp_dir: Path, log: Any) -> Iterator[subprocess.Popen[bytes]]:
+def _started(job_path: Path, env: Mapping[str, str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "ovrecipe.build.worker", str(job_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        env={**os.environ, "TMPDIR": str(tmp_dir), "PYTHONUNBUFFERED": "1"},
+        env={**env, "PYTHONUNBUFFERED": "1"},
         **_group(),
     )
     try:
@@ -97,12 +108,23 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _signal_group(process: subprocess.Popen[bytes], name: str) -> None:
     if sys.platform == "win32":
-        process.kill()
+        _kill_tree(process.pid)
         return
     try:
         os.killpg(process.pid, getattr(signal, name))
     except ProcessLookupError:
         return  # the group is gone already, which is what was wanted
+
+
+def _kill_tree(pid: int) -> None:
+    """End a process and what it started, where there are no process groups to signal."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        for each in [*parent.children(recursive=True), parent]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 class _Watch:
@@ -120,29 +142,49 @@ class _Watch:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._events.put(json.loads(line))
+            # A process that is killed may leave half a line behind, which is no event.
+            with suppress(ValueError):
+                self._events.put(json.loads(line))
         self._events.put(None)
 
     def until_end(self, cancelled: Callable[[], bool]) -> Mapping[str, Any] | None:
-        """Return the event that said how it ended, or None when there was none."""
+        """Return the event that said how it ended, or None when there was none.
+
+        Raises:
+            KeyboardInterrupt: the build is to end.
+        """
         last: Mapping[str, Any] | None = None
         memory = _MemorySampler(self._process.pid)
+        for event in self._until_gone(cancelled, memory):
+            if event["event"] == "progress":
+                self._progress(event["message"], done=event["done"], total=event["total"])
+            else:
+                last = event
+        self._process.wait()
+        return last
+
+    def _until_gone(
+        self, cancelled: Callable[[], bool], memory: _MemorySampler
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield events until the stream ends, or the process has ended and said all it had to.
+
+        What the process has started may hold the stream open after it.
+        """
         while True:
             # doit's threads outlive a main thread that Ctrl-C has ended; they must not go on.
             if cancelled() or not threading.main_thread().is_alive():
                 raise KeyboardInterrupt
             self._note_memory(memory)
+            has_ended = self._process.poll() is not None
             try:
                 event = self._events.get(timeout=TICK)
             except queue.Empty:
+                if has_ended:
+                    return
                 continue
             if event is None:
-                self._process.wait()
-                return last
-            if event["event"] == "progress":
-                self._progress(event["message"], done=event["done"], total=event["total"])
-            else:
-                last = event
+                return
+            yield event
 
     def _note_memory(self, memory: _MemorySampler) -> None:
         seen = memory.rss_bytes()
@@ -182,17 +224,20 @@ def _outcome(
         kind: type[OvrecipeError] = getattr(errors, last["kind"], StageError)
         return kind(f"{title}: {last['message']}", remedy=last["remedy"])
     peak = f"{peak_bytes / 1e9:.2f} GB"
-    if code == -signal.SIGTERM or code == -9:
+    if code == -KILLED:
         return StageKilled(
-            f"{title}: its process was killed (signal {-code}), probably for lack of memory; "
-            f"the largest it was seen is {peak}",
+            f"{title}: its process was killed, probably for lack of memory; the largest it was "
+            f"seen is {peak}",
             remedy="close other programs or take a machine with more memory, then build again: "
             "finished stages are kept",
         )
     return StageError(
-        f"{title}: its process ended with exit code {code} (peak memory {peak}):\n"
-        + _tail(log_path)
+        f"{title}: its process ended with {_spoken(code)} (peak memory {peak}):\n" + _tail(log_path)
     )
+
+
+def _spoken(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
 def _tail(log_path: Path, lines: int = 12) -> str:

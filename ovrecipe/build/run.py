@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.graph import BuildFailure, stage_groups, tasks
-from ovrecipe.errors import NotBuilt, OvrecipeError
+from ovrecipe.errors import NotBuilt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,10 +35,6 @@ class BuildReport:
 
     targets: tuple[Target, ...]
     ran: list[tuple[str, Manifest]] = field(default_factory=list)
-
-    def seconds_of(self, title: str) -> float | None:
-        """Return how long a stage took, or None when it was up to date."""
-        return next((each.seconds for name, each in self.ran if name == title), None)
 
 
 class _Recorder:
@@ -77,7 +73,7 @@ class _Failures:
     desc = "keeps failures for the caller"
 
     def __init__(self) -> None:
-        self.errors: list[OvrecipeError] = []
+        self.errors: list[Exception] = []
         self.others: list[str] = []
 
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: Sequence[str]) -> None: ...

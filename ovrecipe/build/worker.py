@@ -72,6 +72,11 @@ def peak_memory_bytes() -> int:
         import psutil
 
         return int(psutil.Process().memory_info().peak_wset)
+    status_path = Path("/proc/self/status")
+    if status_path.exists():
+        # getrusage would answer with the parent's size where that was larger: exec keeps it.
+        status = status_path.read_text(encoding="ascii", errors="replace")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

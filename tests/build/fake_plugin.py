@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -125,6 +126,21 @@ def write_a_megabyte() -> None:
     (Path(os.environ["TMPDIR"]) / "large").write_bytes(bytes(1_000_000))
 
 
+def say_half_a_line() -> None:
+    """Leave half an event behind, as a process that is killed while it writes."""
+    for fd in range(3, 20):
+        with contextlib.suppress(OSError):
+            if str(Path(f"/proc/self/fd/{fd}").readlink()).startswith("pipe:"):
+                os.write(fd, b'{"event": "do')
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave_a_child_behind() -> None:
+    """End while a child still holds the stream of events."""
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], close_fds=False)
+    os._exit(3)
+
+
 EXPORTERS: dict[str, Callable[[], None]] = {
     "fine": lambda: None,
     "killed": kill_itself,
@@ -133,6 +149,8 @@ EXPORTERS: dict[str, Callable[[], None]] = {
     "bug": raise_a_bug,
     "noisy": print_a_lot,
     "large": write_a_megabyte,
+    "half-line": say_half_a_line,
+    "child": leave_a_child_behind,
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,8 @@ def write_recipe(project: Project, name: str, document: dict[str, Any]) -> Path:
 
 def context_of(project: Project) -> BuildContext:
     """Return a context that knows the fake plugin."""
-    return BuildContext(project, plugin_options=(FAKE_PLUGIN,))
+    fresh = replace(project, env=dict(os.environ))
+    return BuildContext(fresh, plugin_options=(FAKE_PLUGIN,))
 
 
 def work_on(context: BuildContext, name: str, stage: str, variant: str | None = None) -> Work:
