@@ -30,7 +30,8 @@ OvrecipeError
 └── ProjectError              12   the project's folder
 
 Exit code 1 is a bug of ours and keeps its traceback, 2 is wrong usage of the command line,
-130 is Ctrl-C.
+130 is Ctrl-C, 141 a reader that left (SIGPIPE). `doit` has exit codes of its own: 1 when a task
+failed, whatever the reason.
 """
 
 from __future__ import annotations
