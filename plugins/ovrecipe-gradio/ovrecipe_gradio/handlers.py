@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from html import escape
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gradio as gr
@@ -140,9 +141,8 @@ class Handlers:
         }
         if turn.question is None:
             return updates
-        shown = (
-            {page.conversation: [*before, *exchange(turn)]} if chat else {page.response: turn.text}
-        )
+        messages = [*before, *exchange(turn)] if chat else []
+        shown = {page.conversation: _escaped(messages)} if chat else {page.response: turn.text}
         return {**updates, **shown, page.performance: figures.performance(turn, turn.pace())}
 
     def _ended(self, turn: Turn, session: Session, *, chat: bool) -> Updates:
@@ -154,7 +154,7 @@ class Handlers:
         updates[page.facts] = facts
         if turn.state is State.FAILED and chat and turn.question is not None:
             # The conversation goes on without it, and the instruction can be tried again.
-            updates[page.conversation] = session.history
+            updates[page.conversation] = _escaped(session.history)
             updates[page.instruction] = turn.question.instruction
         return updates
 
@@ -167,6 +167,11 @@ class Handlers:
         idle = gr.update(interactive=not busy)
         choices: tuple[Any, ...] = (page.submit, page.variant, page.device, page.mode)
         return {page.stop: gr.update(interactive=busy), **dict.fromkeys(choices, idle)}
+
+
+def _escaped(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the messages for gradio's chatbot, which takes plain text for HTML."""
+    return [{**each, "content": escape(each["content"], quote=False)} for each in messages]
 
 
 def wire(page: Page, handlers: Handlers) -> None:
@@ -192,7 +197,9 @@ def wire(page: Page, handlers: Handlers) -> None:
         **ours,
     )
     page.stop.click(handlers.stop, [page.session], None, **at_once)
-    page.clear.click(handlers.clear, [page.session], shown, **at_once)
+    # The chatbot has a bin of its own, which must not clear the screen only.
+    clears = [page.clear.click, page.conversation.clear]
+    gr.on(clears, handlers.clear, [page.session], shown, **at_once)
     boxes = [page.response, page.conversation]
     page.mode.input(handlers.show_mode, [page.mode], boxes, **at_once)
     greyed = [page.seed, *page.sliders[1:]]

@@ -99,13 +99,14 @@ def _answer() -> dict[str, Any]:
             buttons=["copy"],
             elem_id="response",
         ),
-        # Plain text: rendered as Markdown, `a<b and c>d` would lose its middle.
+        # Text, not Markdown; handlers escape it too, or `a<b and c>d` would lose its middle.
         "conversation": gr.Chatbot(
             label="Conversation",
             render_markdown=False,
             height=420,
             visible=False,
-            buttons=["copy_all"],
+            # Its copy button would copy the escaped text.
+            buttons=[],
             feedback_options=None,
             elem_id="conversation",
         ),

@@ -89,13 +89,14 @@ class Tab:
         return self.text("#status .status")
 
     def response(self):
-        return self.one("#response textarea").get_attribute("value")
+        found = self.driver.find_elements(By.CSS_SELECTOR, "#response textarea")
+        return found[0].get_attribute("value") if found else ""
 
     def instruction(self):
         return self.one("#instruction textarea").get_attribute("value")
 
     def conversation(self):
-        found = self.driver.find_elements(By.CSS_SELECTOR, "#conversation .message")
+        found = self.driver.find_elements(By.CSS_SELECTOR, "#conversation .message-content")
         return [each.get_attribute("textContent").strip() for each in found]
 
     def problem(self):
