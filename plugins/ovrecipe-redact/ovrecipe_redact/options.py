@@ -10,9 +10,10 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     field_validator,
-    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from ovrecipe_redact.expression import ExpressionRefused, can_be_empty, parsed
 from ovrecipe_redact.known import LONGEST, NAMES, Known, known_rules
@@ -30,31 +31,33 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     known: tuple[Known, ...] = NAMES
-    patterns: dict[RuleName, str] = {}
+    patterns: dict[RuleName, str] = Field(default={}, validate_default=True)
     placeholder: str = "[{name}]"
     placeholders: dict[str, str] = {}
     max_length: int = Field(default=256, ge=LONGEST, le=4096)
 
     @field_validator("patterns")
     @classmethod
-    def _can_be_matched_in_a_stream(cls, patterns: dict[str, str]) -> dict[str, str]:
+    def _can_be_matched_in_a_stream(
+        cls, patterns: dict[str, str], info: ValidationInfo
+    ) -> dict[str, str]:
         for name, expression in patterns.items():
             _check(name, expression)
+        if not patterns and not info.data.get("known", NAMES):
+            raise _refused("nothing to redact: name some of 'known', or give 'patterns'")
+        _compile(patterns)
         return patterns
 
-    @model_validator(mode="after")
-    def _names_and_rules_are_there(self) -> Options:
-        names = {*self.known, *self.patterns}
-        if not names:
-            raise ValueError("nothing to redact: name some of 'known', or give 'patterns'")
-        twice = sorted({*NAMES} & {*self.patterns})
-        if twice:
-            raise ValueError(f"patterns: '{twice[0]}' is built in; take another name")
-        unknown = sorted({*self.placeholders} - names)
+    @field_validator("placeholders")
+    @classmethod
+    def _are_those_of_rules(
+        cls, placeholders: dict[str, str], info: ValidationInfo
+    ) -> dict[str, str]:
+        names = {*info.data.get("known", ()), *info.data.get("patterns", placeholders)}
+        unknown = sorted({*placeholders} - names)
         if unknown:
-            raise ValueError(f"placeholders: no rule is named '{unknown[0]}'")
-        self.rules  # noqa: B018 - compiles, and refuses what is too large, before anything runs
-        return self
+            raise _refused(f"no rule is named '{unknown[0]}'")
+        return placeholders
 
     @cached_property
     def rules(self) -> Rules:
@@ -72,9 +75,24 @@ class Options(BaseModel):
 
 
 def _check(name: str, expression: str) -> None:
+    if name in NAMES:
+        raise _refused(f"'{name}' is built in; take another name")
     try:
         node = parsed(expression)
     except ExpressionRefused as exc:
-        raise ValueError(f"'{name}': {exc}") from exc
+        raise _refused(f"'{name}': {exc}") from exc
     if can_be_empty(node):
-        raise ValueError(f"'{name}': matches empty text; it must take at least one character")
+        raise _refused(f"'{name}': matches empty text; it must take at least one character")
+
+
+def _compile(patterns: dict[str, str]) -> None:
+    """Refuse what is too large, also beside all that is known, before anything runs."""
+    rules = [Rule(name, expression, "") for name, expression in patterns.items()]
+    try:
+        Rules([*rules, *(rule for name in NAMES for rule in known_rules(name, ""))])
+    except ExpressionRefused as exc:
+        raise _refused(str(exc)) from exc
+
+
+def _refused(reason: str) -> PydanticCustomError:
+    return PydanticCustomError("redact", "{reason}", {"reason": reason})
