@@ -65,11 +65,14 @@ def site():
         engine = Engine(open_model)
         choice = engine.adopt(runner)
         blocks = build(chat_catalog(runner.chat()), engine, choice)
-        opened.append((engine, blocks))
+        opened.append((pipeline, engine, blocks))
         return Site(launch(blocks).local, engine, loaded)
 
     yield served
-    for engine, blocks in opened:
+    for pipeline, engine, blocks in opened:
+        if pipeline is not None and pipeline.gate is not None:
+            # A test that failed must not leave a thread that waits for ever.
+            pipeline.gate.release(10_000)
         engine.close()
         blocks.close(verbose=False)
 

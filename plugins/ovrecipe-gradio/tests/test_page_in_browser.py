@@ -59,7 +59,7 @@ def test_stop_stops_the_model_and_keeps_what_was_said(site, tab):
     tab.until(lambda: tab.state() == "stopped")
     assert tab.response().startswith("word word ")
     assert not tab.one("#stop").is_enabled()
-    pipeline.gate.release(50)
+    pipeline.gate.release(100)
     tab.ask("Again")
     tab.until(lambda: tab.state() == "done")
 
