@@ -11,6 +11,7 @@ from ovrecipe.cli.session import session_of
 from ovrecipe.errors import RecipeError
 
 if TYPE_CHECKING:
+    from ovrecipe.build.context import BuildContext
     from ovrecipe.cli.session import Session
     from ovrecipe.recipe.schema import Recipe
 
@@ -22,12 +23,16 @@ def command(
 ) -> None:
     """List the recipes of the project, their variants and what is built.
 
-    A broken recipe is listed with its error and hides no other; the exit code is then 3.
+    What is "stale" was built from other settings than the recipe's; 'ovrecipe why' names them. A
+    broken recipe is listed with its error and hides no other; the exit code is then 3.
 
     Example: ovrecipe list
     """
+    from ovrecipe.build.context import BuildContext
+
     session = session_of(ctx)
-    rows = [_row(session, name) for name in _names(session)]
+    context = BuildContext(session.project, plugin_options=session.plugin_options)
+    rows = [_row(context, name) for name in _names(session)]
     if as_json:
         typer.echo(json.dumps({"recipes": rows}, indent=2))
     else:
@@ -42,12 +47,14 @@ def _names(session: Session) -> list[str]:
     return recipe_names(session.project)
 
 
-def _row(session: Session, name: str) -> dict[str, Any]:
+def _row(context: BuildContext, name: str) -> dict[str, Any]:
+    from ovrecipe.recipe.load import load_recipe
+
     try:
-        recipe = session.recipe(name)
+        recipe = load_recipe(context.project, name)
     except RecipeError as error:
         return {"name": name, "error": str(error)}
-    variants = [_variant(session, recipe, each) for each in recipe.variants]
+    variants = _variants(context, recipe)
     return {
         "name": name,
         "description": recipe.description,
@@ -56,16 +63,18 @@ def _row(session: Session, name: str) -> dict[str, Any]:
     }
 
 
-def _variant(session: Session, recipe: Recipe, name: str) -> dict[str, Any]:
+def _variants(context: BuildContext, recipe: Recipe) -> list[dict[str, Any]]:
+    from ovrecipe.build.view import ViewWork
     from ovrecipe.store.views import view_target
 
-    variant = recipe.variants[name]
-    return {
-        "name": name,
-        "precision": variant.precision,
-        "optional": variant.optional,
-        "built": view_target(session.project.models_dir, recipe.name, name) is not None,
-    }
+    plan = context.plan_of(recipe)
+    rows = []
+    for name, each in recipe.variants.items():
+        viewed = view_target(context.project.models_dir, recipe.name, name) is not None
+        built = viewed and ViewWork(context, plan, name).is_up_to_date()
+        row = {"name": name, "precision": each.precision, "optional": each.optional}
+        rows.append({**row, "built": built, "stale": viewed and not built})
+    return rows
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
@@ -92,6 +101,13 @@ def _show(rows: list[dict[str, Any]]) -> None:
 
 
 def _shown(variant: dict[str, Any]) -> str:
-    state = "built" if variant["built"] else "optional" if variant["optional"] else "not built"
-    style = "green" if variant["built"] else "dim"
+    state, style = _state(variant)
     return f"{variant['name']} [{style}]{state}[/{style}]"
+
+
+def _state(variant: dict[str, Any]) -> tuple[str, str]:
+    if variant["built"]:
+        return "built", "green"
+    if variant["stale"]:
+        return "stale", "yellow"
+    return ("optional" if variant["optional"] else "not built"), "dim"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import NotBuilt
+from ovrecipe.recipe.settings import settings_of
+from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import view_target
 
@@ -47,6 +49,23 @@ class Artifact:
             return None
         found = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
         return found if isinstance(found, int) else None
+
+    def is_stale(self, recipe: Recipe) -> bool:
+        """Return whether the recipe says something else than when this was built.
+
+        `ovrecipe why` knows more: another version of a package, another text of a data set.
+        False when the artifact does not say what it was built from.
+
+        Raises:
+            ArtifactCorrupt: its manifest is damaged.
+        """
+        if not (self.model_dir / MANIFEST).is_file():
+            return False
+        stored = read_manifest(self.model_dir).key
+        wanted = settings_of(recipe, self.variant)
+        return wanted.keys() <= stored.keys() and any(
+            stored[name] != each for name, each in wanted.items()
+        )
 
 
 def find_artifact(project: Project, recipe: Recipe, variant: str | None) -> Artifact:

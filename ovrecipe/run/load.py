@@ -42,7 +42,7 @@ def load(
     Without a variant it is int4 if built, else the smallest that is. `project` is looked for
     from the working folder upwards, `plugins` are the installed ones. `properties` go to
     OpenVINO (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked
-    for; it prints to stderr unless given.
+    for, or was built from other settings than the recipe's; it prints to stderr unless given.
 
         with ovrecipe.load("smollm2-135m:int4") as model:
             for segment in model.stream("What is the capital of France?", greedy=True):
@@ -96,6 +96,9 @@ def open_artifact(
     variants: Variants | None = None,
 ) -> Runner:
     """Load an artifact; what can be refused without loading it is refused before."""
+    if artifact.is_stale(recipe):
+        target = f"{artifact.name}:{artifact.variant}"
+        announce(f"{target} was built from other settings; see 'ovrecipe why {target}'")
     template = prompt_template(recipe, artifact.model_dir, clock=clock)
     filters = chosen_filters(recipe, plugins)
     pipeline = open_pipeline(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
 
 PLACEHOLDER = re.compile(r"\{(instruction|system)\}")
+NO_SYSTEM = "a system text was given, but the recipe's template has no {system}"
+NO_SYSTEM_REMEDY = "write {system} into the recipe's prompt.template, or leave --system out"
 
 
 class PromptTemplate(Protocol):
@@ -34,28 +36,59 @@ class PlainTemplate:
     """
 
     def __init__(self, template: str, *, bos_token: str = "", eos_token: str = "") -> None:
-        self._template = template
         self._bos = bos_token if bos_token and template.startswith(bos_token) else ""
         closes = bool(self._bos) or (bool(eos_token) and eos_token in template)
         self._end_of_answer = (eos_token if closes else "") + "\n"
+        #: Literal text and names of placeholders in turn, beginning and ending with text.
+        self._parts = PLACEHOLDER.split(template.removeprefix(self._bos))
+
+    @property
+    def _takes_system(self) -> bool:
+        return "system" in self._parts[1::2]
 
     def render(self, messages: Sequence[Message]) -> str:
         """Return the prompt; placeholders within instructions and answers stay as they are."""
         system = next((each["content"] for each in messages if each["role"] == "system"), "")
-        if system and "{system}" not in self._template:
-            raise PromptRefused(
-                "a system text was given, but the recipe's template has no {system}",
-                remedy="write {system} into the recipe's prompt.template, or leave --system out",
-            )
+        if system and not self._takes_system:
+            raise PromptRefused(NO_SYSTEM, remedy=NO_SYSTEM_REMEDY)
         turns = [self._turn(each, system) for each in messages if each["role"] != "system"]
         return self._bos + "".join(turns)
 
     def _turn(self, message: Message, system: str) -> str:
         if message["role"] == "assistant":
             return message["content"] + self._end_of_answer
-        parts = {"instruction": message["content"], "system": system}
-        template = self._template.removeprefix(self._bos)
-        return PLACEHOLDER.sub(lambda found: parts[found[1]], template)
+        given = {"instruction": message["content"], "system": system}
+        return "".join(given[part] if index % 2 else part for index, part in enumerate(self._parts))
+
+    def to_jinja(self, *, system: str = "") -> str:
+        """Return a chat template that renders as `render` does, for other programs.
+
+        They do not know the recipe's `system`, so the template says it where no message does.
+        Only what both Jinja2 and GenAI's engine know is used.
+        """
+        given = {"instruction": "message['content']", "system": "told.system"}
+        turn = " + ".join(
+            given[part] if index % 2 else _literal(part) for index, part in enumerate(self._parts)
+        )
+        refusal = f"{{{{ raise_exception({_literal(NO_SYSTEM)}) }}}}"
+        refused = "" if self._takes_system else f"{{%- if told.system -%}}{refusal}{{%- endif -%}}"
+        return (
+            f"{{%- set told = namespace(system={_literal(system)}, known=false) -%}}"
+            "{%- for message in messages -%}"
+            "{%- if message['role'] == 'system' and not told.known -%}"
+            "{%- set told.system = message['content'] -%}{%- set told.known = true -%}"
+            f"{{%- endif -%}}{{%- endfor -%}}{refused}{{{{ {_literal(self._bos)} }}}}"
+            "{%- for message in messages -%}"
+            "{%- if message['role'] == 'assistant' -%}"
+            f"{{{{ message['content'] + {_literal(self._end_of_answer)} }}}}"
+            f"{{%- elif message['role'] != 'system' -%}}{{{{ {turn} }}}}"
+            "{%- endif -%}{%- endfor -%}"
+        )
+
+
+def _literal(text: str) -> str:
+    """Return a string of Jinja2: as in JSON, but letters outside ASCII stay as they are."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def prompt_template(recipe: Recipe, model_dir: Path, *, clock: Clock) -> PromptTemplate:
@@ -69,14 +102,16 @@ def prompt_template(recipe: Recipe, model_dir: Path, *, clock: Clock) -> PromptT
     special = special_tokens(model_dir)
     prompt = recipe.prompt
     if prompt.template is not None:
-        return PlainTemplate(
-            prompt.template,
-            bos_token=special.get("bos_token", ""),
-            eos_token=special.get("eos_token", ""),
-        )
+        return plain_template(prompt.template, special)
     own = prompt.chat_template not in (None, "model")
     text = prompt.chat_template if own else _template_of_model(model_dir, recipe.name)
     return ChatTemplate(str(text), special_tokens=special, clock=clock)
+
+
+def plain_template(template: str, special: Mapping[str, str]) -> PlainTemplate:
+    """Return the recipe's own template with the model's special tokens."""
+    bos_token, eos_token = special.get("bos_token", ""), special.get("eos_token", "")
+    return PlainTemplate(template, bos_token=bos_token, eos_token=eos_token)
 
 
 def special_tokens(model_dir: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from ovrecipe.build.context import BuildContext
 from ovrecipe.build.execute import Work
 from ovrecipe.build.observer import LineObserver
 from ovrecipe.build.stages import stage_named
+from ovrecipe.build.view import ViewWork
 from ovrecipe.recipe.project import Project
 
 FAKE_PLUGIN = str(Path(__file__).parent / "fake_plugin.py")
@@ -59,3 +60,16 @@ def do_up_to(context: BuildContext, name: str, *stages: str, variant: str | None
         per_variant = stage_named(stage).per_variant
         work_on(context, name, stage, variant if per_variant else None).do(LineObserver(said))
     return said.getvalue()
+
+
+def publish_fakes(project: Project, name: str, variant: str) -> None:
+    """Publish empty artifacts under the keys of a variant's directory and gate, and its view."""
+    context = context_of(project)
+    plan = context.plan(name)
+    for stage in ("assemble", "check"):
+        key = plan.key(stage, variant)
+        assert key is not None
+        with context.store.staging(key) as staging_dir:
+            (staging_dir / "made").write_text(stage)
+            context.store.publish(key, staging_dir)
+    ViewWork(context, plan, variant).do(LineObserver(io.StringIO()))

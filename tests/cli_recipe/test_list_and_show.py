@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 
+from ovrecipe.recipe.project import find_project
 from ovrecipe.store.views import set_view
+from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +30,53 @@ def test_list_shows_variants_and_what_is_built(
     project: Path, ovrecipe: Callable[..., Outcome]
 ) -> None:
     """The first command that a user of a strange project types."""
-    (project / "store" / "x").mkdir(parents=True)
-    set_view(project / "models", "one", "int8", project / "store" / "x")
     done = ovrecipe("list")
     assert done.code == 0
     assert "org/name" in done.out
-    assert "int8 built" in done.out
+    assert "int8 not built" in done.out
     assert "int4-npu optional" in done.out
+
+
+def viewed(project: Path, recipe: str) -> None:
+    """Let the view of int8 lead to an artifact that nobody asks for."""
+    (project / "store" / "x").mkdir(parents=True)
+    set_view(project / "models", recipe, "int8", project / "store" / "x")
+
+
+def made_recipe(project: Path, group_size: int) -> None:
+    """Write a recipe whose stages take no time."""
+    document = {**fake_recipe(), "variants": {"int4": {"compressor": "fake"}}}
+    document["variants"]["int4"]["group_size"] = group_size
+    (project / "recipes" / "one.yaml").write_text(yaml.safe_dump(document))
+
+
+def test_what_was_built_from_other_settings_is_stale(
+    project: Path, ovrecipe: Callable[..., Outcome]
+) -> None:
+    """It is there and can be run, but it is not what the recipe says."""
+    made_recipe(project, group_size=64)
+    publish_fakes(find_project(project, {}), "one", "int4")
+    list_ = partial(ovrecipe, "-p", FAKE_PLUGIN, "list")
+    assert "int4 built" in list_().out
+    made_recipe(project, group_size=32)
+    assert "int4 stale" in list_().out
+    [one] = json.loads(list_("--json").out)["recipes"]
+    assert (one["variants"][0]["built"], one["variants"][0]["stale"]) == (False, True)
+    made_recipe(project, group_size=64)
+    assert "int4 built" in list_().out
+
+
+@pytest.mark.parametrize("model_id", ["org/name", "./gone", "nobody:knows", "made:bug"])
+def test_a_source_that_cannot_be_asked_breaks_no_list(
+    project: Path, ovrecipe: Callable[..., Outcome], model_id: str
+) -> None:
+    """Whether the artifact is the wanted one cannot be known then, so nobody vouches for it."""
+    text = f"model: {{id: '{model_id}'}}\nvariants: {{int8: {{}}}}\n"
+    (project / "recipes" / "two.yaml").write_text(text)
+    viewed(project, "two")
+    done = ovrecipe("-p", FAKE_PLUGIN, "list")
+    assert done.code == 0
+    assert "int8 stale" in done.out
 
 
 def test_a_broken_recipe_is_listed_and_hides_no_other(
@@ -55,8 +99,8 @@ def test_list_as_json(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
     assert bad["name"] == "bad"
     assert "recipes/bad.yaml:2:1: " in bad["error"]
     assert one["variants"] == [
-        {"name": "int8", "precision": "int8", "optional": False, "built": False},
-        {"name": "int4-npu", "precision": "int4", "optional": True, "built": False},
+        {"name": "int8", "precision": "int8", "optional": False, "built": False, "stale": False},
+        {"name": "int4-npu", "precision": "int4", "optional": True, "built": False, "stale": False},
     ]
 
 

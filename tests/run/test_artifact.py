@@ -7,8 +7,10 @@ import json
 import pytest
 
 from ovrecipe.errors import NotBuilt, RecipeNotFound
+from ovrecipe.recipe.load import load_recipe
 from ovrecipe.run.artifact import find_artifact
 from ovrecipe.store.views import set_view
+from tests.build.making import fake_recipe, publish_fakes, write_recipe
 from tests.run.fakes import recipe
 
 RECIPE = recipe(variants={"fp16": {}, "int8": {}, "int4": {}, "int4-npu": {"optional": True}})
@@ -71,3 +73,55 @@ def test_a_config_that_does_not_say_its_length_gives_none(project):
     """Then nothing is refused for its length."""
     built(project, "int4")
     assert find_artifact(project, RECIPE, "int4").context_length() is None
+
+
+@pytest.fixture
+def stale_after(project):
+    """Build the fake recipe; return whether other sections make its int4 stale."""
+    write_recipe(project, "m", fake_recipe())
+    publish_fakes(project, "m", "int4")
+
+    def answer(**sections):
+        write_recipe(project, "m", fake_recipe(**sections))
+        changed = load_recipe(project, "m")
+        return find_artifact(project, changed, "int4").is_stale(changed)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"model": {"id": "made:other"}},
+        {"model": {"trust_remote_code": True}},
+        {"tokenizer": {"converter": "other"}},
+        {"prompt": {"template": "{instruction}!"}},
+        {"generation": {"max_new_tokens": 3}},
+        {"variants": {"int4": {"compressor": "fake", "group_size": 32}}},
+        {"variants": {"int4": {"passes": [{"compressor": "fake", "group_size": 64}]}}},
+    ],
+)
+def test_an_artifact_of_other_settings_is_stale(stale_after, sections):
+    """It answers, but not as the recipe of today says."""
+    assert stale_after(**sections)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"tokenizer": {"converter": "openvino"}},
+        {"output": {"filters": ["strip_markers"]}},
+        {"variants": {"int8": {}}},
+        {"variants": {"int4": {"compressor": "fake", "group_size": 64, "optional": True}}},
+    ],
+)
+def test_what_the_directory_does_not_depend_on_makes_nothing_stale(stale_after, sections):
+    """A notice that is wrong now and then is one that nobody reads."""
+    assert not stale_after(**sections)
+
+
+def test_an_artifact_that_does_not_say_what_it_was_built_from_is_not_called_stale(project):
+    """Nothing is known, so nothing is said."""
+    built(project, "int4")
+    assert not find_artifact(project, RECIPE, "int4").is_stale(RECIPE)

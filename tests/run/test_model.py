@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 
@@ -9,6 +10,8 @@ import pytest
 
 import ovrecipe
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
+from ovrecipe.recipe.project import find_project
+from ovrecipe.store.views import set_view, view_target
 
 pytestmark = pytest.mark.model
 
@@ -21,6 +24,24 @@ def test_the_capital_of_france_is_paris(smollm2):
     result = smollm2.generate(CAPITAL, greedy=True)
     assert "Paris" in result.text
     assert result.finish_reason == "stop"
+
+
+def test_a_variant_of_other_settings_is_announced(smollm2_project, tmp_path):
+    """Its answers are real, but they are not those of the recipe of today."""
+    name = "smollm2-135m"
+    (tmp_path / "recipes").mkdir()
+    recipe = tmp_path / "recipes" / f"{name}.yaml"
+    shutil.copy(smollm2_project.recipes_dir / recipe.name, recipe)
+    project = find_project(tmp_path, smollm2_project.env)
+    artifact_dir = view_target(smollm2_project.models_dir, name, "int4")
+    set_view(project.models_dir, name, "int4", artifact_dir)
+    said = []
+    ovrecipe.load(name, project=project, announce=said.append).close()
+    assert said == []
+    recipe.write_text(recipe.read_text().replace("temperature: 0.8", "temperature: 0.7"))
+    ovrecipe.load(name, project=project, announce=said.append).close()
+    target = f"{name}:int4"
+    assert said == [f"{target} was built from other settings; see 'ovrecipe why {target}'"]
 
 
 @pytest.mark.parametrize(

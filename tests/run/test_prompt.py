@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ovrecipe.errors import PromptRefused
@@ -79,6 +79,45 @@ def test_a_system_text_without_a_place_is_refused():
     """Ignoring it would change answers without a word."""
     with pytest.raises(PromptRefused, match=r"no \{system\}"):
         PlainTemplate("{instruction}").render([system("be brief"), user("hi")])
+
+
+LETTERS = st.text(alphabet="aé'\"\\{}%#+-\n\r\t \u2028\x85\x01😀", max_size=6)
+PIECES = st.one_of(
+    LETTERS, st.sampled_from(["{instruction}", "{system}", "<s>", "</s>", "{{", "}}", "{%", "%}"])
+)
+CONVERSATION = st.lists(
+    st.builds(
+        lambda role, content: {"role": role, "content": content},
+        st.sampled_from(["user", "assistant", "system", "tool"]),
+        st.lists(PIECES, max_size=3).map("".join),
+    ),
+    max_size=5,
+)
+
+
+def rendered_or_refused(template, messages):
+    try:
+        return template.render(messages)
+    except PromptRefused:
+        return PromptRefused
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    text=st.lists(PIECES, max_size=5).map("".join),
+    messages=CONVERSATION,
+    recipes_own=st.one_of(st.just(""), LETTERS),
+)
+@example(text="<s>{instruction} or {instruction}", messages=[user("a")], recipes_own="")
+@example(text="{system}: {instruction}", messages=[user("a")], recipes_own="say {instruction}")
+@example(text="{instruction}", messages=[system("be brief"), user("a")], recipes_own="")
+def test_a_template_says_the_same_to_other_programs(text, messages, recipes_own):
+    """They read the Jinja2 in the directory; `ovrecipe run` reads the recipe."""
+    template = PlainTemplate(text, bos_token="<s>", eos_token="</s>")
+    jinja = ChatTemplate(template.to_jinja(system=recipes_own), special_tokens={}, clock=clock)
+    told = any(each["role"] == "system" for each in messages)
+    asked = messages if told or not recipes_own else [system(recipes_own), *messages]
+    assert rendered_or_refused(jinja, messages) == rendered_or_refused(template, asked)
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t", "\u3000"])

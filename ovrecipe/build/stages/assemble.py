@@ -12,6 +12,9 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.recipe.settings import settings_of
+from ovrecipe.run.parameters import SETS, merged
+from ovrecipe.run.prompt import plain_template, special_tokens
 from ovrecipe.store.links import link_file
 from ovrecipe.store.manifest import MANIFEST
 
@@ -32,12 +35,12 @@ REWRITTEN = {TOKENIZER_XML, TOKENIZER_CONFIG, GENERATION_CONFIG, CHAT_TEMPLATE}
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
-    """The weights, the tokenizer, and what the recipe says of prompt and generation."""
-    recipe = plan.recipe
-    return {
-        "prompt": recipe.prompt.model_dump(mode="json", exclude_none=True),
-        "generation": recipe.generation_of(str(variant)).model_dump(mode="json", exclude_none=True),
-    }
+    """What the recipe says, beside the weights and the tokenizer.
+
+    Much of it is in their keys too. Here it is in the recipe's words, for `ovrecipe run`, which
+    compares it with the recipe of today.
+    """
+    return settings_of(plan.recipe, str(variant))
 
 
 def run(job: Job, bench: Bench) -> dict[str, Json]:  # noqa: ARG001
@@ -61,9 +64,8 @@ def _write_generation_config(job: Job, weights_dir: Path) -> None:
 
 def generation_document(recipe: Recipe, variant: str) -> dict[str, Any]:
     """Return the recipe's generation parameters under the names of generation_config.json."""
-    given = recipe.generation_of(variant).model_dump(mode="json", exclude_none=True)
-    stops = dict.fromkeys((*recipe.prompt.stop, *given.get("stop_strings", ())))
-    return {**given, **({"stop_strings": list(stops)} if stops else {})}
+    given = merged(recipe.generation_of(variant).given(), {}, stop=recipe.prompt.stop)
+    return {name: sorted(each) if name in SETS else each for name, each in given.items()}
 
 
 def _write_chat_template(prompt: Prompt, tokenizer_dir: Path, output_dir: Path) -> None:
@@ -79,7 +81,8 @@ def _write_chat_template(prompt: Prompt, tokenizer_dir: Path, output_dir: Path) 
 def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str | None:
     """Return the Jinja text that other programs shall use, or None when there is none."""
     if prompt.template is not None:
-        return jinja_of_instruction_template(prompt)
+        plain = plain_template(prompt.template, special_tokens(tokenizer_dir))
+        return plain.to_jinja(system=prompt.system or "")
     if prompt.chat_template not in {None, "model"}:
         return prompt.chat_template
     path = tokenizer_dir / CHAT_TEMPLATE
@@ -87,26 +90,6 @@ def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str | None:
         return path.read_text(encoding="utf-8")
     template = _read_json(tokenizer_dir / TOKENIZER_CONFIG).get("chat_template")
     return template if isinstance(template, str) else None
-
-
-def jinja_of_instruction_template(prompt: Prompt) -> str:
-    """Return a chat template that renders each user turn as the instruction template does.
-
-    Literals are written so that both Jinja2 and GenAI's engine read them: JSON strings with
-    characters outside ASCII left as they are.
-    """
-    assert prompt.template is not None
-    text = prompt.template.replace("{system}", prompt.system or "")
-    before, _, after = text.partition("{instruction}")
-    after = after.replace("{instruction}", "")
-    literals = [json.dumps(each, ensure_ascii=False) for each in (before, after)]
-    return (
-        "{%- for message in messages -%}"
-        "{%- if message['role'] == 'user' -%}"
-        "{{ " + literals[0] + " + message['content'] + " + literals[1] + " }}"
-        "{%- elif message['role'] == 'assistant' -%}{{ message['content'] }}"
-        "{%- endif -%}{%- endfor -%}"
-    )
 
 
 def _write_tokenizer_xml(source: Path, target: Path, template: str | None) -> None:
@@ -137,6 +120,6 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
 
 
 STAGE = Stage(
-    "assemble", 1, "assembling the model directory", always("weights", "tokenizer"), fields, run,
+    "assemble", 2, "assembling the model directory", always("weights", "tokenizer"), fields, run,
     per_variant=True, own_process=False,
 )  # fmt: skip
