@@ -19,7 +19,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "generation": "parameters of generation",
         "check": "what a built variant must pass besides ovrecipe's own gates",
         "output": "what happens to the text before it is shown",
-        "plugins": "settings of plugins, by plugin name; ovrecipe hands them on as they are",
+        "plugins": "settings of plugins, by plugin name, checked as each plugin declares",
     },
     "Requires": {
         "ovrecipe": 'versions of ovrecipe, as `">=0.1,<1"`',
@@ -119,12 +119,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "diversity_penalty": "difference between groups of beams",
         "length_penalty": "above 0 prefers long answers of a beam search",
         "stop_criteria": "`EARLY`, `HEURISTIC` or `NEVER`: when a beam search ends",
-        "num_return_sequences": "answers to return",
-        "num_assistant_tokens": "tokens that a draft model, or prompt lookup, proposes at a time",
-        "assistant_confidence_threshold": "a draft model proposes until it is less sure than this",
         "max_ngram_size": "longest match of prompt lookup",
-        "branching_factor": "branches per step of a draft tree",
-        "tree_depth": "depth of a draft tree; 0 is none",
         "echo": "return the prompt with the answer",
     },
     "Check": {

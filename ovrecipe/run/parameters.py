@@ -7,14 +7,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import GenerationParameterRefused
+from ovrecipe.recipe.generation import SAMPLING, layered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 #: The bound where neither artifact, recipe nor caller gives one: GenAI's own is "for ever".
 DEFAULT_MAX_NEW_TOKENS = 256
-#: What GenAI only looks at while sampling.
-SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 #: What cannot be honoured here, and why.
 UNSUPPORTED = {
     "apply_chat_template": "the prompt is rendered from the recipe and passed as token ids",
@@ -29,19 +28,17 @@ def merged(
 ) -> dict[str, Any]:
     """Return the recipe's parameters with the call's on top.
 
-    `stop` (the recipe's `prompt.stop`) always stops; `stop_strings` come on top of it. A layer
-    that names a sampling parameter and not `do_sample` means sampling, or the parameter would be
-    ignored. `greedy=True` is `do_sample=False` without the sampling parameters of lower layers.
+    `stop` (the recipe's `prompt.stop`) always stops; `stop_strings` come on top of it. A sampling
+    parameter without `do_sample` means sampling, or it would be ignored. `greedy=True` is
+    `do_sample=False`.
 
     Raises:
         GenerationParameterRefused: parameters of the call contradict each other.
     """
     call = _without_greedy(call)
-    below = _sampling_meant(recipe)
     if call.get("do_sample") is False:
         _refuse_sampling(call)
-        below = {name: value for name, value in below.items() if name not in SAMPLING}
-    parameters = {**below, **_sampling_meant(call)}
+    parameters = _sampling_meant(layered(dict(recipe), call))
     stops = {*stop, *parameters.get("stop_strings", ())}
     return {**parameters, "stop_strings": stops} if stops else parameters
 
@@ -55,10 +52,10 @@ def _without_greedy(call: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, "do_sample": False} if greedy else given
 
 
-def _sampling_meant(layer: Mapping[str, Any]) -> dict[str, Any]:
-    if "do_sample" not in layer and any(name in layer for name in SAMPLING):
-        return {**layer, "do_sample": True}
-    return dict(layer)
+def _sampling_meant(parameters: dict[str, Any]) -> dict[str, Any]:
+    if "do_sample" not in parameters and any(name in parameters for name in SAMPLING):
+        return {**parameters, "do_sample": True}
+    return parameters
 
 
 def _refuse_sampling(call: Mapping[str, Any]) -> None:

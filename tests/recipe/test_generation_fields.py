@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from ovrecipe.recipe.generation import Generation
+import pytest
+from pydantic import ValidationError
+
+from ovrecipe.recipe.generation import SAMPLING, Generation
 
 NOT_DATA = {
     "apply_chat_template": "the recipe's prompt decides; a template would be applied twice",
     "logprobs": "probabilities are not handed out",
+    "num_return_sequences": "one answer is streamed",
+    "num_assistant_tokens": "for a draft model, which a recipe cannot name",
+    "assistant_confidence_threshold": "for a draft model",
+    "branching_factor": "for a draft model",
+    "tree_depth": "for a draft model",
     "adapters": "an object of a program",
     "parsers": "objects of a program",
     "structured_output_config": "an object of a program",
@@ -16,6 +24,39 @@ NOT_DATA = {
     "relevance_weight": "for pictures",
     "return_omni_outputs": "for speech",
 }
+
+
+@pytest.mark.parametrize("name", NOT_DATA)
+def test_what_no_run_could_honour_is_refused(name: str) -> None:
+    """Better when the recipe is read than when the model is there and asked."""
+    with pytest.raises(ValidationError, match=rf"(?s){name}\n.*not permitted"):
+        Generation.model_validate({name: 2})
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+def test_a_sampling_parameter_without_sampling_is_refused(name: str) -> None:
+    """As in a call: one of the two would be ignored."""
+    with pytest.raises(ValidationError, match=f"{name}: means nothing with do_sample: false"):
+        Generation.model_validate({name: 1 if name == "top_k" else 0.5, "do_sample": False})
+
+
+def effective(recipe: dict[str, Any], variant: dict[str, Any]) -> dict[str, Any]:
+    below, own = Generation.model_validate(recipe), Generation.model_validate(variant)
+    return below.overridden_by(own).given()
+
+
+def test_a_variant_that_does_not_sample_needs_no_sampling_parameters() -> None:
+    """It would have to name each of the recipe's with a null otherwise."""
+    recipe = {"do_sample": True, "temperature": 0.5, "max_new_tokens": 9}
+    expected = {"do_sample": False, "max_new_tokens": 9}
+    assert effective(recipe, {"do_sample": False}) == expected
+    assert effective({"temperature": 0.5}, {"temperature": None}) == {}
+
+
+def test_a_variant_that_names_a_sampling_parameter_samples() -> None:
+    """Whatever the recipe says of the others."""
+    assert effective({"do_sample": False}, {"top_p": 0.5}) == {"top_p": 0.5}
+    assert effective({"do_sample": False}, {"top_p": None}) == {"do_sample": False}
 
 
 @pytest.mark.model
@@ -47,7 +88,6 @@ def test_genai_takes_every_parameter_as_it_is_given() -> None:
         "frequency_penalty": 2.0,
         "diversity_penalty": 0.5,
         "length_penalty": 0.5,
-        "assistant_confidence_threshold": 0.5,
     }
     config = openvino_genai.GenerationConfig()
     for name, field in Generation.model_fields.items():
