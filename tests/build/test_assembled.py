@@ -1,0 +1,209 @@
+"""The assembled directory behaves in other programs as the recipe does in `ovrecipe run`."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ovrecipe.build.context import BuildContext
+from ovrecipe.build.execute import Work
+from ovrecipe.build.job import Bench, Job
+from ovrecipe.build.observer import LineObserver
+from ovrecipe.build.stages import stage_named
+from ovrecipe.recipe.load import load_recipe
+from ovrecipe.recipe.project import Project, find_project
+from ovrecipe.run.chat_template import Message
+from ovrecipe.run.prompt import prompt_template
+from ovrecipe.testing import plugins_with
+from tests.build.making import fake_recipe, write_recipe
+
+SMOLLM2 = "smollm2-135m"
+#: What a checkpoint brings, and what the tokenizer stage writes into the file itself.
+OWN = "{{ messages[0]['content'] }}"
+TOKENIZER_XML = f"""<net name="t"><layers/>
+<rt_info><chat_template value="{OWN}"/><simplified_chat_template value="s"/>
+<eos_token_id value="2"/></rt_info></net>"""
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> dict[str, Path]:
+    """Weights and a tokenizer of nothing; the small files are as a checkpoint's."""
+    found = {name: tmp_path / name for name in ("weights", "tokenizer")}
+    for folder in found.values():
+        folder.mkdir()
+    (found["weights"] / "openvino_model.bin").write_bytes(b"weights")
+    config = {"temperature": 0.6, "eos_token_id": 2}
+    write_json(found["weights"] / "generation_config.json", config)
+    (found["tokenizer"] / "openvino_tokenizer.xml").write_text(TOKENIZER_XML)
+    special = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": OWN}
+    write_json(found["tokenizer"] / "tokenizer_config.json", special)
+    return found
+
+
+def assembled(project: Project, inputs: dict[str, Path], **sections: Any) -> Path:
+    """Return the directory that is assembled for the recipe with these sections."""
+    write_recipe(project, "m", {**fake_recipe(), **sections})
+    output_dir = project.root / "output"
+    output_dir.mkdir()
+    job = Job(
+        stage="assemble",
+        recipe=load_recipe(project, "m"),
+        variant="int4",
+        inputs=inputs,
+        output_dir=output_dir,
+        pin={},
+        plugin_options=(),
+        digests_path=project.root / "digests",
+    )
+    bench = Bench(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
+    stage_named("assemble").run(job, bench)
+    return output_dir
+
+
+@pytest.mark.parametrize(
+    ("generation", "expected"),
+    [
+        ({"temperature": 0.9}, {"temperature": 0.9, "do_sample": True, "eos_token_id": 2}),
+        ({"do_sample": False}, {"temperature": 0.6, "do_sample": False, "eos_token_id": 2}),
+        ({}, {"temperature": 0.6, "eos_token_id": 2}),
+        (
+            {"stop_strings": ["b"], "stop_token_ids": [7, 5], "eos_token_id": 3},
+            {
+                "temperature": 0.6,
+                "eos_token_id": 3,
+                "stop_strings": ["b"],
+                "stop_token_ids": [5, 7],
+            },
+        ),
+    ],
+)
+def test_generation_config_has_what_run_would_use(
+    project: Project, inputs: dict[str, Path], generation: Any, expected: Any
+) -> None:
+    """A temperature alone means sampling; others read only `do_sample`."""
+    output_dir = assembled(project, inputs, generation=generation)
+    assert read_json(output_dir / "generation_config.json") == expected
+
+
+def test_stops_of_the_prompt_are_stop_strings(project: Project, inputs: dict[str, Path]) -> None:
+    """Both places of a recipe stop everywhere, each text once."""
+    prompt = {"template": "{instruction}", "stop": ["### End", "b"]}
+    output_dir = assembled(project, inputs, prompt=prompt, generation={"stop_strings": ["b", "c"]})
+    found = read_json(output_dir / "generation_config.json")
+    assert found["stop_strings"] == ["### End", "b", "c"]
+
+
+def test_one_chat_template_stands_in_the_directory(
+    project: Project, inputs: dict[str, Path]
+) -> None:
+    """Programs look in three places; the tokenizer's own file comes first for GenAI."""
+    output_dir = assembled(project, inputs, prompt={"template": "<s>Q: {instruction}"})
+    template = (output_dir / "chat_template.jinja").read_text()
+    assert '"Q: " + message[' in template
+    info = ET.parse(output_dir / "openvino_tokenizer.xml").find("rt_info")
+    assert info is not None
+    found = {each.tag: each.get("value") for each in info}
+    assert found == {"eos_token_id": "2", "chat_template": template}
+    special = {"bos_token": "<s>", "eos_token": "</s>"}
+    assert read_json(output_dir / "tokenizer_config.json") == special
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ({}, OWN),
+        ({"chat_template": "model"}, OWN),
+        ({"chat_template": "mine {{ messages }}"}, "mine {{ messages }}"),
+    ],
+)
+def test_a_chat_template_is_written_as_it_is(
+    project: Project, inputs: dict[str, Path], prompt: dict[str, str], expected: str
+) -> None:
+    """It is Jinja2 already, the recipe's or the checkpoint's."""
+    output_dir = assembled(project, inputs, prompt=prompt)
+    assert (output_dir / "chat_template.jinja").read_text() == expected
+
+
+def test_large_files_are_links(project: Project, inputs: dict[str, Path]) -> None:
+    """Another prompt costs no second copy of the weights."""
+    output_dir = assembled(project, inputs)
+    weights = output_dir / "openvino_model.bin"
+    assert weights.samefile(inputs["weights"] / "openvino_model.bin")
+
+
+TEMPLATE = '<|im_start|>{system}\n\\ "{{x}}"\t{% é %}\n### {instruction}\n(again: {instruction})\n'
+RECIPES_SYSTEM = 'Say "it\'s so" as {instruction}.'
+
+
+def said(*turns: str) -> list[Message]:
+    """Return messages of `role: content`."""
+    parts = [each.partition(": ") for each in turns]
+    return [{"role": role, "content": content} for role, _, content in parts]
+
+
+@pytest.fixture
+def smollm2_dir(smollm2_project: Project, tmp_path: Path) -> tuple[Project, Path]:
+    """SmolLM2 under a template of our own, assembled over the store in which it is built."""
+    (tmp_path / "recipes").mkdir()
+    path = tmp_path / "recipes" / f"{SMOLLM2}.yaml"
+    shutil.copy(smollm2_project.recipes_dir / path.name, path)
+    document = yaml.safe_load(path.read_text())
+    document["prompt"] = {"template": TEMPLATE, "system": RECIPES_SYSTEM}
+    document["generation"] = {"temperature": 0.9, "stop_strings": ["b", "a"]}
+    path.write_text(yaml.safe_dump(document))
+    project = find_project(tmp_path, smollm2_project.env)
+    context = BuildContext(project)
+    plan = context.plan(SMOLLM2)
+    work = Work(context, plan, stage_named("assemble"), "int4")
+    work.do(LineObserver(io.StringIO()))
+    key = work.key()
+    assert key is not None
+    return project, context.store.artifact_dir(key)
+
+
+@pytest.mark.model
+def test_genai_writes_the_prompt_that_run_writes(smollm2_dir: tuple[Project, Path]) -> None:
+    """Its own engine for templates, on the directory as `LLMPipeline` opens it."""
+    import openvino_genai
+
+    project, model_dir = smollm2_dir
+    tokenizer = openvino_genai.Tokenizer(model_dir)
+    recipe = load_recipe(project, SMOLLM2)
+    template = prompt_template(recipe, model_dir, clock=pytest.fail)
+    own = said(f"system: {RECIPES_SYSTEM}")
+    told = said("system: {instruction} \\n")
+    for turns in (
+        said("user: {system}"),
+        said("user: one", "assistant: 1 {instruction}", "user: two\n"),
+        said("user: one", "assistant: 1", "user: two", "assistant: 2", "user: three"),
+    ):
+        for messages, known in ((turns, own + turns), (told + turns, told + turns)):
+            asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+            assert asked == template.render(known)
+
+
+@pytest.mark.model
+def test_genai_reads_the_parameters_that_run_uses(smollm2_dir: tuple[Project, Path]) -> None:
+    """The names and forms in the file are GenAI's."""
+    import openvino_genai
+
+    _, model_dir = smollm2_dir
+    config = openvino_genai.GenerationConfig(model_dir / "generation_config.json")
+    assert config.do_sample
+    assert config.temperature == pytest.approx(0.9)
+    assert config.stop_strings == {"a", "b"}
