@@ -98,11 +98,14 @@ class Work:
         )
 
     def clean(self) -> None:
-        """Remove the artifact, if it is there."""
-        key = self.key()
-        if key is not None and self.context.store.has(key):
-            self.context.store.remove(key)
-            print(f"removed {key}")
+        """Remove the artifact, if it is there and no running build makes or reads it."""
+        from ovrecipe.store.gc import remove_unless_used
+
+        store, key = self.context.store, self.key()
+        if key is None or not store.has(key):
+            return
+        removed = remove_unless_used(store, key.stage, key.sha256)
+        print(f"removed {key}" if removed else f"kept {key}: a running build uses it")
 
 
 def _is_usable(store: Store, key: Key) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.run import Target
+    from ovrecipe.errors import ArtifactCorrupt
 
 
 def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:
@@ -39,14 +40,23 @@ def _row(work: Work) -> dict[str, Any]:
         return row | {"reason": "the checkpoint was not asked for yet, so its commit is unknown"}
     if work.context.store.has(key):
         return row | {"reason": "files that it links to are gone"}
-    stored = nearest(work.context.store, key)
+    damaged: list[ArtifactCorrupt] = []
+    stored = nearest(work.context.store, key, damaged.append)
+    left_out = _left_out(len(damaged))
     if stored is None:
-        return row | {"reason": "nothing of its kind was ever built"}
+        return row | {"reason": f"nothing of its kind was ever built{left_out}"}
     found = [
         {"field": field, "stored": before, "wanted": after}
         for field, before, after in differences(key.document, stored.key)
     ]
-    return row | {"reason": "not built with these settings", "differences": found}
+    return row | {"reason": f"not built with these settings{left_out}", "differences": found}
+
+
+def _left_out(number: int) -> str:
+    if not number:
+        return ""
+    what = "1 damaged artifact" if number == 1 else f"{number} damaged artifacts"
+    return f" (not compared: {what}, see 'ovrecipe verify')"
 
 
 def _view_row(work: ViewWork) -> dict[str, Any]:

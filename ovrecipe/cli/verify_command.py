@@ -93,10 +93,12 @@ def _verified(store: Store, shas: set[str] | None) -> tuple[list[Problem], int]:
 
 
 def _without_removed(store: Store, problems: list[Problem]) -> list[Problem]:
-    """Remove the damaged artifacts and return the problems of those that a build has locked."""
+    """Remove the damaged artifacts and return the problems of those that a build uses."""
+    from ovrecipe.store.gc import remove_unless_used
+
     damaged = sorted({(each.stage, each.sha256) for each in problems})
-    locked = {sha256 for stage, sha256 in damaged if not store.discard_if_free(stage, sha256)}
-    return [each for each in problems if each.sha256 in locked]
+    used = {sha256 for stage, sha256 in damaged if not remove_unless_used(store, stage, sha256)}
+    return [each for each in problems if each.sha256 in used]
 
 
 def _print(problems: list[Problem], checked: int, *, removed: bool, as_json: bool) -> None:

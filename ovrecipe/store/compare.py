@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from ovrecipe.errors import ArtifactCorrupt
     from ovrecipe.hooks.roles import Json
     from ovrecipe.store.key import Key
     from ovrecipe.store.manifest import Manifest
@@ -32,15 +33,13 @@ class Difference(NamedTuple):
     wanted: Side
 
 
-def nearest(store: Store, key: Key) -> Manifest | None:
+def nearest(store: Store, key: Key, damaged: Callable[[ArtifactCorrupt], None]) -> Manifest | None:
     """Return the stored artifact of the key's stage with the fewest differing fields.
 
-    Of several, the newest. None when the stage never made anything.
-
-    Raises:
-        ArtifactCorrupt: a manifest of that stage is damaged.
+    Of several, the newest. None when the stage never made anything. `damaged` is called for
+    each artifact, of any stage, that cannot be read.
     """
-    candidates = [each for stage, _, each in store.artifacts() if stage == key.stage]
+    candidates = [each for stage, _, each in store.artifacts(damaged) if stage == key.stage]
     by_age = sorted(candidates, key=lambda each: each.created, reverse=True)
     return min(by_age, key=lambda each: len(differences(key.document, each.key)), default=None)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.store.disk import random_name
+from ovrecipe.store.disk import WINDOWS, random_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ class RememberedDigests:
             self._digests = kept
 
     def _is_settled(self, identity: list[int]) -> bool:
-        return self.now_ns() - identity[1] > RACY_NS
+        return self.now_ns() - max(identity[1:3]) > RACY_NS
 
     def _remembered(self) -> dict[str, list[Any]]:
         if self._digests is None:
@@ -99,10 +99,13 @@ class RememberedDigests:
 
 def _identity(real: str) -> list[int]:
     found = os.stat(real)  # noqa: PTH116  # the path is a string already, and this is the hot path
-    return [found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev]
+    # A program that edits in place may put st_mtime back; nothing puts st_ctime back. On Windows
+    # it is the time of creation, and says nothing.
+    changed_ns = 0 if WINDOWS else found.st_ctime_ns
+    return [found.st_size, found.st_mtime_ns, changed_ns, found.st_ino, found.st_dev]
 
 
 def _well_formed(found: Any) -> dict[str, list[Any]]:
     if not isinstance(found, dict):
         return {}
-    return {path: each for path, each in found.items() if isinstance(each, list) and len(each) == 5}
+    return {path: each for path, each in found.items() if isinstance(each, list) and len(each) == 6}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.name != "nt" else (errno.ENOSPC,)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 WINDOWS = os.name == "nt"
+TRASH_PREFIX = ".trash-"
 
 
 @contextmanager
@@ -106,6 +107,19 @@ def replace_atomically(path: Path, text: str) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     fsync_dir(path.parent)
+
+
+def remove_moved(folder: Path, root: Path) -> None:
+    """Remove a folder of the store below `root`; it vanishes with one rename, or is gone already.
+
+    So nothing half-removed is seen, and a worker that outlived its parent finds no folder to fill.
+    """
+    trash = root / f"{TRASH_PREFIX}{random_name()}"
+    with suppress(FileNotFoundError):
+        # A read-only folder cannot be moved to another parent.
+        folder.chmod(0o755)
+        folder.rename(trash)
+        remove_tree(trash)
 
 
 def remove_tree(path: Path) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ovrecipe.errors import NotBuilt
 from ovrecipe.store.digests import RememberedDigests
-from ovrecipe.store.disk import disk_errors, remove_tree
-from ovrecipe.store.locks import is_held, read_holder
+from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, remove_tree
+from ovrecipe.store.locks import is_held, read_holder, removals_paused
 from ovrecipe.store.manifest import SHA256, read_manifest
 from ovrecipe.store.publish import files_below
 from ovrecipe.store.roots import registered_views
-from ovrecipe.store.staging import TRASH_PREFIX, is_stale, remove_if_stale, stagings
+from ovrecipe.store.staging import is_stale, remove_if_stale, stagings
+from ovrecipe.store.verify import readable_inputs
 from ovrecipe.store.views import views
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class GcPlan:
     removals: tuple[Removal, ...]
     freed_bytes: int
     kept: int
+    dropped_stages: tuple[str, ...] = ()
 
 
 def viewed(store: Store, *models_dirs: Path) -> set[str]:
@@ -58,16 +61,25 @@ def viewed(store: Store, *models_dirs: Path) -> set[str]:
 
     A gate is a stage that reads an artifact and is read by none, so no input leads to it.
     """
+    found = shown(store, *models_dirs)
+    gates = {
+        sha256
+        for _, sha256, folder in store.folders()
+        if found.intersection(readable_inputs(folder))
+    }
+    return found | gates
+
+
+def shown(store: Store, *models_dirs: Path) -> set[str]:
+    """Return the sha256 of what views lead to, in these folders and in any project known."""
     folders = {*models_dirs, *registered_views(store.root)}
     targets = [view.target for folder in folders for view in views(folder)]
     root = store.root.resolve()
-    shown = {
+    return {
         each.name
         for each in targets
         if each is not None and each.parent.parent == root and SHA256.fullmatch(each.name)
     }
-    gates = {sha256 for _, sha256, each in store.artifacts() if shown.intersection(each.inputs)}
-    return shown | gates
 
 
 def plan_gc(store: Store, roots: Collection[str], *, drop_stages: Collection[str] = ()) -> GcPlan:
@@ -80,29 +92,43 @@ def plan_gc(store: Store, roots: Collection[str], *, drop_stages: Collection[str
         ArtifactCorrupt: a reachable artifact's manifest is damaged, so its inputs are unknown.
     """
     folders = {sha256: folder for _, sha256, folder in store.folders()}
-    in_use = set(inputs_in_use(store))
-    reachable = reachable_from({*roots, *in_use}, folders)
-    kept = {
-        each for each in reachable if each in in_use or folders[each].parent.name not in drop_stages
-    }
+    kept = _kept(store, folders, roots, drop_stages)
     doomed = list(_doomed(store, folders, kept))
     return GcPlan(
         removals=tuple(_removal(store, kind, path) for kind, path in doomed),
         freed_bytes=freed_bytes([stat for _, path in doomed for stat in _stats(path)]),
         kept=len(kept),
+        dropped_stages=tuple(drop_stages),
     )
 
 
+def _kept(
+    store: Store, folders: dict[str, Path], roots: Collection[str], drop_stages: Collection[str]
+) -> set[str]:
+    in_use = set(inputs_in_use(store))
+    reachable = reachable_from({*roots, *in_use}, folders)
+    return {
+        each for each in reachable if each in in_use or folders[each].parent.name not in drop_stages
+    }
+
+
 def collect(store: Store, plan: GcPlan) -> GcPlan:
-    """Remove what the plan names and return what was removed; what a build took since stays."""
+    """Remove what the plan names and return what was removed.
+
+    Before each artifact goes, everything is asked again: what a build that began since makes or
+    reads, what it published was made from, and what a new view leads to stay.
+
+    Raises:
+        ArtifactCorrupt: a reachable artifact's manifest is damaged, so its inputs are unknown.
+    """
     # Looked at before: afterwards there is nothing left to count.
     stats = {each: list(_stats(store.root / each.name)) for each in plan.removals}
-    done = [each for each in plan.removals if _removed(store, each)]
+    done = [each for each in plan.removals if _removed(store, each, plan)]
     if store.digests_path.exists():
         RememberedDigests(store.digests_path).forget_missing()
     taken = sum(each.kind == "artifact" for each in set(plan.removals) - set(done))
     freed = freed_bytes([stat for each in done for stat in stats[each]])
-    return GcPlan(tuple(done), freed, plan.kept + taken)
+    return replace(plan, removals=tuple(done), freed_bytes=freed, kept=plan.kept + taken)
 
 
 def recorded_inputs(folder: Path) -> tuple[str, ...]:
@@ -153,8 +179,10 @@ def freed_bytes(stats: Sequence[os.stat_result]) -> int:
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
-    for each in files_below(path) if path.is_dir() else [path]:
-        yield each.lstat()
+    # Another gc may be removing it.
+    with suppress(FileNotFoundError):
+        for each in files_below(path) if path.is_dir() else [path]:
+            yield each.lstat()
 
 
 def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[tuple[Kind, Path]]:
@@ -180,12 +208,28 @@ def _removal(store: Store, kind: Kind, path: Path) -> Removal:
     return Removal(kind, path.relative_to(store.root).as_posix(), size_bytes)
 
 
-def _removed(store: Store, removal: Removal) -> bool:
+def remove_unless_used(store: Store, stage: str, sha256: str) -> bool:
+    """Remove an artifact unless a running build makes or reads it; say whether it was removed."""
+    with removals_paused(store.root):
+        return sha256 not in inputs_in_use(store) and store.discard_if_free(stage, sha256)
+
+
+def _removed_unless_needed(store: Store, path: Path, plan: GcPlan) -> bool:
+    with removals_paused(store.root):
+        folders = {sha256: folder for _, sha256, folder in store.folders()}
+        doomed = {each.name.rpartition("/")[2] for each in plan.removals if each.kind == "artifact"}
+        roots = {*shown(store), *(set(folders) - doomed)}
+        if path.name in _kept(store, folders, roots, plan.dropped_stages):
+            return False
+        return store.discard_if_free(path.parent.name, path.name)
+
+
+def _removed(store: Store, removal: Removal, plan: GcPlan) -> bool:
     path = store.root / removal.name
     if removal.kind == "staging":
         return remove_if_stale(store, path)
     if removal.kind == "artifact":
-        return store.discard_if_free(path.parent.name, path.name)
+        return _removed_unless_needed(store, path, plan)
     with disk_errors(store.root):
         if path.is_dir():
             remove_tree(path)

@@ -7,6 +7,8 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from ovrecipe.store.disk import replace_atomically
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 POLL_SECONDS = 0.05
+LOCKS = ".locks"
 
 
 def file_lock(path: Path) -> BaseFileLock:
@@ -58,6 +61,19 @@ def held_if_free(path: Path) -> Iterator[bool]:
         lock.release()
 
 
+@contextmanager
+def removals_paused(store_root: Path) -> Iterator[None]:
+    """Exclude removing what is in use from saying that it is: each is done inside.
+
+    A build notes here what it reads and a view where it leads; `gc` looks at both and removes
+    one artifact. So a note comes before the look, or finds the artifact gone and says so.
+    """
+    locks_dir = store_root / LOCKS
+    locks_dir.mkdir(parents=True, exist_ok=True)
+    with held(locks_dir / "removals.lock"):
+        yield
+
+
 def unlink_held(path: Path) -> None:
     """Remove a lock file while it is held: whoever waits for it notices and makes a new one."""
     # Windows removes no open file; a lock file that stays is empty and does no harm.
@@ -76,20 +92,24 @@ def is_held(path: Path) -> bool:
 def write_holder(path: Path, inputs: tuple[str, ...]) -> None:
     """Note beside a held lock which process has it and which artifacts it reads."""
     text = json.dumps({"pid": os.getpid(), "inputs": list(inputs)})
-    _holder_path(path).write_text(text, encoding="utf-8")
+    # Half a note would say that nothing is read, and `gc` would remove what is.
+    replace_atomically(_holder_path(path), text)
 
 
 def read_holder(path: Path) -> tuple[int | None, tuple[str, ...]]:
     """Return the process and the inputs noted beside a lock; (None, ()) when there is no note.
 
-    The note is written after the lock is taken, so for an instant it may be missing or old:
-    good enough for a message, and `gc` reads it only to keep more.
+    The note is written after the lock is taken, so for an instant it may be missing or old.
+    That is good enough for a message; `gc` reads it with `removals_paused`.
     """
     try:
         note = json.loads(_holder_path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None, ()
-    return note["pid"], tuple(note["inputs"])
+    match note:
+        case {"pid": int(pid), "inputs": list(inputs)}:
+            return pid, tuple(each for each in inputs if isinstance(each, str))
+    return None, ()
 
 
 def remove_holder(path: Path) -> None:

@@ -6,10 +6,10 @@ process dies, however it dies. So a free lock means a leftover.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ovrecipe.store.disk import disk_errors, random_name, remove_tree
+from ovrecipe.store.disk import disk_errors, random_name, remove_moved, remove_tree
 from ovrecipe.store.locks import held, held_if_free, unlink_held
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ovrecipe.store.store import Store
 
 STAGING_PREFIX = ".stage-"
-TRASH_PREFIX = ".trash-"
 
 
 @contextmanager
@@ -62,13 +61,6 @@ def remove_if_stale(store: Store, folder: Path) -> bool:
     path = lock_path(store, folder)
     with held_if_free(path) as free:
         if free:
-            _remove_moved(folder, store.root / f"{TRASH_PREFIX}{random_name()}")
+            remove_moved(folder, store.root)
             unlink_held(path)
     return free
-
-
-def _remove_moved(folder: Path, trash: Path) -> None:
-    # A worker may have outlived its killed parent: after the rename it finds no folder to fill.
-    with suppress(FileNotFoundError):
-        folder.rename(trash)
-        remove_tree(trash)

@@ -10,13 +10,14 @@ store/logs/                 the logs of failed stages
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ovrecipe.errors import StoreError
+from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
 from ovrecipe.store.key import STAGE_NAME, Key
+from ovrecipe.store.locks import LOCKS
 from ovrecipe.store.manifest import MANIFEST, SHA256, Manifest, read_manifest
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from ovrecipe.hooks.roles import Json
 
-TRASH_PREFIX = ".trash-"
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Backup programs skip this folder: ovrecipe makes everything in it again from the recipes.
 """
@@ -56,7 +56,7 @@ class Store:
     @property
     def locks_dir(self) -> Path:
         """The folder of lock files."""
-        return self.root / ".locks"
+        return self.root / LOCKS
 
     def cache_dir(self, sha256: str) -> Path:
         """Return where OpenVINO may keep what it compiled from an artifact; `gc` knows it."""
@@ -103,15 +103,27 @@ class Store:
         """Return the size of the artifact's own files, as its manifest has it."""
         return self.manifest(key).size_bytes
 
-    def artifacts(self) -> Iterator[tuple[str, str, Manifest]]:
+    def artifacts(
+        self, damaged: Callable[[ArtifactCorrupt], None] | None = None
+    ) -> Iterator[tuple[str, str, Manifest]]:
         """Yield (stage, sha256, manifest) of every published artifact, in a fixed order.
 
+        `damaged` is called for each that cannot be read, and it is left out.
+
         Raises:
-            ArtifactCorrupt: a manifest is damaged.
+            ArtifactCorrupt: a manifest is damaged, and there is no `damaged`.
         """
         for stage, sha256, folder in self.folders():
-            if (folder / MANIFEST).exists():
-                yield stage, sha256, read_manifest(folder)
+            try:
+                manifest = read_manifest(folder)
+            except NotBuilt:
+                continue  # not published, or removed by somebody since it was listed
+            except ArtifactCorrupt as error:
+                if damaged is None:
+                    raise
+                damaged(error)
+                continue
+            yield stage, sha256, manifest
 
     def folders(self) -> Iterator[tuple[str, str, Path]]:
         """Yield (stage, sha256, folder) of everything in an artifact's place, damaged ones too."""
@@ -135,12 +147,12 @@ class Store:
         `waiting` is called once, with a sentence to show, when another build has the lock.
         """
         from ovrecipe.store.disk import disk_errors
-        from ovrecipe.store.locks import held, remove_holder, write_holder
+        from ovrecipe.store.locks import held, removals_paused, remove_holder, write_holder
 
         self.ensure()
         path = self.lock_path(key.stage, key.sha256)
         with held(path, waiting=_announcement(key, path, waiting)):
-            with disk_errors(self.root):
+            with disk_errors(self.root), removals_paused(self.root):
                 write_holder(path, key.inputs)
             try:
                 yield
@@ -224,14 +236,10 @@ class Store:
 
     def discard(self, stage: str, sha256: str) -> None:
         """Remove the artifact of that stage and sha256, if it is there."""
-        from ovrecipe.store.disk import disk_errors, random_name, remove_tree
+        from ovrecipe.store.disk import disk_errors, remove_moved
 
-        artifact_dir = self.root / stage / sha256
-        trash = self.root / f"{TRASH_PREFIX}{random_name()}"
-        with disk_errors(self.root), suppress(FileNotFoundError):
-            artifact_dir.chmod(0o755)
-            artifact_dir.rename(trash)
-            remove_tree(trash)
+        with disk_errors(self.root):
+            remove_moved(self.root / stage / sha256, self.root)
 
     def discard_if_free(self, stage: str, sha256: str) -> bool:
         """Remove an artifact unless a build has its lock; say whether it was removed."""

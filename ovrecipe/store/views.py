@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import StoreError
 from ovrecipe.store.disk import disk_errors, fsync_dir, random_name
+from ovrecipe.store.locks import removals_paused
 from ovrecipe.store.roots import register_views
 
 if TYPE_CHECKING:
@@ -35,14 +36,18 @@ def set_view(models_dir: Path, name: str, variant: str, artifact_dir: Path) -> P
     """
     view = models_dir / name / variant
     if not artifact_dir.is_dir():
-        raise StoreError(f"{view}: the artifact it should lead to, {artifact_dir}, is gone")
-    with disk_errors(models_dir):
+        raise _gone(view, artifact_dir)
+    store_root = artifact_dir.parent.parent
+    with disk_errors(models_dir), removals_paused(store_root):
+        # Again, for now `gc` cannot remove it: what a view leads to stays.
+        if not artifact_dir.is_dir():
+            raise _gone(view, artifact_dir)
         view.parent.mkdir(parents=True, exist_ok=True)
         _refuse_what_is_not_ours(view)
         if not leads_to(view, artifact_dir):
             _replace(view, artifact_dir)
             fsync_dir(view.parent)
-        register_views(artifact_dir.parent.parent, models_dir)
+        register_views(store_root, models_dir)
     return view
 
 
@@ -95,6 +100,13 @@ def is_link(path: Path) -> bool:
     # Path.is_junction came with Python 3.12.
     tag = getattr(found, "st_reparse_tag", 0)
     return stat.S_ISLNK(found.st_mode) or tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
+
+
+def _gone(view: Path, artifact_dir: Path) -> StoreError:
+    return StoreError(
+        f"{view}: the artifact it should lead to, {artifact_dir}, is gone",
+        remedy="build again; what is still there is not made again",
+    )
 
 
 def _target(view: Path) -> Path | None:

@@ -195,3 +195,23 @@ def test_a_missing_input_is_named(project: Project) -> None:
     write_recipe(project, "m", fake_recipe())
     with pytest.raises(StageError, match="base m: its input source is not in the store"):
         do_up_to(context_of(project), "m", "base")
+
+
+def test_clean_spares_what_a_running_build_reads(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`doit clean base:m` in another terminal would take the base from under the weights."""
+    write_recipe(project, "m", fake_recipe())
+    context = context_of(project)
+    do_up_to(context, "m", "source", "base")
+    base, weights = work_on(context, "m", "base"), work_on(context, "m", "weights", "int4")
+    key, reader = base.key(), weights.key()
+    assert key is not None
+    assert reader is not None
+    with context.store.lock(reader):
+        base.clean()
+    assert context.store.has(key)
+    base.clean()
+    assert not context.store.has(key)
+    said = capsys.readouterr().out
+    assert said == f"kept {key}: a running build uses it\nremoved {key}\n"

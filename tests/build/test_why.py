@@ -5,6 +5,7 @@ from __future__ import annotations
 from ovrecipe.recipe.project import Project
 from tests.build.command_line import ovrecipe
 from tests.build.making import FAKE_PLUGIN, context_of, do_up_to, fake_recipe, write_recipe
+from tests.store.test_verify import break_the_manifest
 
 
 def test_a_changed_group_size_is_named_with_both_values(project: Project) -> None:
@@ -31,3 +32,17 @@ def test_a_provider_of_a_plugin_is_named_with_its_version(project: Project) -> N
     assert isinstance(exporter, dict)
     assert exporter["provider"] == "fine"
     assert exporter["version"] is not None
+
+
+def test_a_damaged_artifact_blocks_no_answer(project: Project) -> None:
+    """One bad sector anywhere in the store is no reason to say nothing about this recipe."""
+    write_recipe(project, "m", fake_recipe())
+    context = context_of(project)
+    do_up_to(context, "m", "source", "base")
+    key = context.plan("m").key("base")
+    assert key is not None
+    break_the_manifest(context.store.artifact_dir(key))
+    done = ovrecipe("-p", FAKE_PLUGIN, "why", "m:int4", cwd=project.root)
+    assert done.returncode == 0
+    said = "weights m:int4: nothing of its kind was ever built (not compared: 1 damaged artifact"
+    assert said in done.stdout.decode()

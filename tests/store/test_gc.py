@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,14 +14,16 @@ from hypothesis import strategies as st
 
 from ovrecipe.errors import ArtifactCorrupt
 from ovrecipe.store.digests import RememberedDigests
-from ovrecipe.store.gc import INTERMEDIATE_STAGES, collect, plan_gc, viewed
+from ovrecipe.store.gc import INTERMEDIATE_STAGES, collect, plan_gc, remove_unless_used, viewed
 from ovrecipe.store.key import Key
 from ovrecipe.store.links import link_tree
+from ovrecipe.store.locks import removals_paused
 from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store
 from ovrecipe.store.verify import verify
 from ovrecipe.store.views import set_view
 from tests.store.making import fill, key_of, make
+from tests.store.test_verify import break_the_manifest
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SOURCE = key_of("source")
@@ -146,6 +149,79 @@ def test_what_a_build_took_after_the_plan_stays(store: Store) -> None:
     assert done.removals == ()
     assert (done.freed_bytes, done.kept) == (0, 1)
     assert store.has(OLD)
+
+
+def test_what_a_build_reads_that_began_after_the_plan_stays(store: Store) -> None:
+    """With what that was made from; gc takes a while, and a build begins at any moment."""
+    built(store, SOURCE, BASE, OLD)
+    plan = plan_gc(store, set())
+    with store.lock(WEIGHTS), store.staging(WEIGHTS) as staging_dir:
+        done = collect(store, plan)
+        assert [each.name for each in done.removals] == [f"weights/{OLD.sha256}"]
+        fill(staging_dir)
+        store.publish(WEIGHTS, staging_dir)
+    assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS))
+
+
+def test_what_was_published_after_the_plan_keeps_its_inputs(store: Store) -> None:
+    """Another variant of it starts from the base, as with everything that is kept."""
+    built(store, SOURCE, BASE)
+    plan = plan_gc(store, set())
+    built(store, WEIGHTS)
+    assert collect(store, plan).removals == ()
+
+
+def test_intermediates_of_a_build_that_began_after_the_plan_stay(store: Store) -> None:
+    """What it reads now is more than a root; what that was made from is not."""
+    built(store, SOURCE, BASE)
+    plan = plan_gc(store, {BASE.sha256}, drop_stages=INTERMEDIATE_STAGES)
+    with store.lock(WEIGHTS):
+        done = collect(store, plan)
+    assert [each.name for each in done.removals] == [f"source/{SOURCE.sha256}"]
+
+
+def test_what_a_view_was_set_to_after_the_plan_stays(store: Store, tmp_path: Path) -> None:
+    """A build that finds everything done takes no lock; it only sets the view."""
+    built(store, WEIGHTS, ASSEMBLED)
+    plan = plan_gc(store, set())
+    set_view(tmp_path / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
+    assert collect(store, plan).removals == ()
+
+
+def test_a_build_begins_before_a_removal_or_after_it(store: Store) -> None:
+    """Between gc's look at what is in use and the removal, nobody can begin to use it."""
+    began = threading.Event()
+
+    def build() -> None:
+        with store.lock(WEIGHTS):
+            began.set()
+
+    store.ensure()
+    builder = threading.Thread(target=build)
+    with removals_paused(store.root):
+        builder.start()
+        assert not began.wait(timeout=0.3)
+    assert began.wait(timeout=30)
+    builder.join()
+
+
+def test_one_artifact_is_removed_unless_a_build_makes_or_reads_it(store: Store) -> None:
+    """`doit clean` and `verify --remove` take what nobody uses."""
+    built(store, BASE, WEIGHTS)
+    with store.lock(WEIGHTS):
+        assert not remove_unless_used(store, "base", BASE.sha256)
+        assert not remove_unless_used(store, "weights", WEIGHTS.sha256)
+    assert remove_unless_used(store, "base", BASE.sha256)
+    assert not store.has(BASE)
+
+
+def test_a_damaged_artifact_that_nothing_needs_goes(store: Store, tmp_path: Path) -> None:
+    """Its inputs matter to nobody, so its manifest is not needed either."""
+    built(store, WEIGHTS, ASSEMBLED, OLD)
+    break_the_manifest(store.artifact_dir(OLD))
+    set_view(tmp_path / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
+    plan = plan_gc(store, viewed(store, tmp_path / "models"))
+    assert [each.name for each in collect(store, plan).removals] == [f"weights/{OLD.sha256}"]
 
 
 def test_the_cache_of_a_removed_artifact_goes_along(store: Store) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ovrecipe.store.locks import read_holder, write_holder
 from ovrecipe.store.staging import stagings
 from ovrecipe.store.store import Store
 from tests.store.making import fill, key_of
@@ -164,3 +165,19 @@ def test_the_folder_of_a_living_build_stays(store: Store) -> None:
     builder.communicate("done\n")
     assert builder.returncode == 0
     assert stagings(store) == []
+
+
+@pytest.mark.parametrize("note", ["", "null", "[]", "{}", '{"pid": 1}', '{"pid": 1, "inputs": 2}'])
+def test_a_note_that_says_nothing_is_none(tmp_path: Path, note: str) -> None:
+    """A disk error or another version may leave anything."""
+    (tmp_path / "a.holder").write_text(note)
+    assert read_holder(tmp_path / "a.lock") == (None, ())
+
+
+def test_a_note_is_whole_or_the_one_before(tmp_path: Path) -> None:
+    """A reader that opened the note before it was written again still sees the old one, whole."""
+    write_holder(tmp_path / "a.lock", ("1" * 64,))
+    with (tmp_path / "a.holder").open() as reader:
+        write_holder(tmp_path / "a.lock", ("2" * 64,))
+        assert "1" * 64 in reader.read()
+    assert read_holder(tmp_path / "a.lock") == (os.getpid(), ("2" * 64,))
