@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from ovrecipe.errors import StageError
 from ovrecipe_budget.formats import KEPT, formats_for
 from ovrecipe_budget.knapsack import choose, smallest_bytes
@@ -46,9 +48,12 @@ class BudgetCompressor:
         ]
         if precision not in PRECISIONS:
             found.append(f"{NAME} makes {' and '.join(PRECISIONS)} variants, not {precision}")
-        elif shapes:
-            found += _impossible(_options(compression), precision, shapes)
-        return found
+            return found
+        try:
+            options = _options(compression)
+        except ValidationError as error:
+            return [*found, *_lines(error)]
+        return [*found, *(_impossible(options, precision, shapes) if shapes else ())]
 
     def compress(self, job: CompressionJob) -> dict[str, Json]:
         """Write the IR; facts are what was chosen.
@@ -78,6 +83,14 @@ class BudgetCompressor:
 
 def _options(compression: CompressionPass) -> Options:
     return Options.model_validate(dict(compression.options))
+
+
+def _lines(error: ValidationError) -> list[str]:
+    """Return what is wrong with the options, a line each."""
+    return [
+        f"{'.'.join(['options', *map(str, each['loc'])])}: {each['msg']}"
+        for each in error.errors(include_url=False)
+    ]
 
 
 def _write_within(

@@ -93,3 +93,9 @@ def test_knobs_of_nncf_are_refused(knob: dict[str, Any]) -> None:
     """The budget chooses groups and layers; a knob beside it would be ignored."""
     [name] = knob
     assert f"{name}: 'compressor: budget' chooses this itself" in problems(**knob)
+
+
+def test_wrong_options_are_named_before_the_build() -> None:
+    """Pydantic's own text would be taken for a defect of the plugin."""
+    assert problems(options={"max_size_mb": 0.0}).startswith("options.max_size_mb: Input should be")
+    assert "options: Value error, give either" in problems(options={})
