@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,16 @@ from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
+
+
+#: The longest that a cancelled build waits for its stages to clean up.
+CANCEL_SECONDS = 15.0
 
 
 class BuildContext:
@@ -40,6 +46,9 @@ class BuildContext:
         self.store = Store(project.store_dir)
         self.turns = Turns()
         self._cancel = threading.Event()
+        self._judged: set[str] = set()
+        self._idle = threading.Condition()
+        self._at_work = 0
         self._plans: dict[str, RecipePlan] = {}
         self._requested: dict[str, dict[str, None]] = {}
 
@@ -77,9 +86,35 @@ class BuildContext:
         """Return the variants of a recipe that will be built in this run."""
         return tuple(self._requested.get(name, ()))
 
+    def judge(self, plan: RecipePlan) -> None:
+        """Refuse a recipe whose providers, options or templates cannot be used; judged once.
+
+        Raises:
+            OvrecipeError: what `ovrecipe validate` would say.
+        """
+        if plan.recipe.name not in self._judged:
+            from ovrecipe.build.judge import require_sound
+
+            require_sound(plan.recipe, self.plugins)
+            self._judged.add(plan.recipe.name)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Count a stage at work, for `cancel` to wait for."""
+        with self._idle:
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._at_work -= 1
+                self._idle.notify_all()
+
     def cancel(self) -> None:
-        """Ask every running stage to end."""
+        """Ask every running stage to end, and wait until their processes and folders are gone."""
         self._cancel.set()
+        with self._idle:
+            self._idle.wait_for(lambda: self._at_work == 0, timeout=CANCEL_SECONDS)
 
     def cancelled(self) -> bool:
         """Whether somebody asked the build to end."""

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.admission import admit
@@ -71,11 +72,13 @@ class Work:
         Raises:
             OvrecipeError: the stage failed; nothing was published and its log is kept.
         """
+        self.context.judge(self.plan)
         self.plan.resolve()
         key = self.key()
         assert key is not None, "resolve() pins the source"
         store = self.context.store
-        with store.lock(key, waiting=lambda text: observer.waiting(self.title, text)):
+        waiting = partial(observer.waiting, self.title)
+        with self.context.at_work(), store.lock(key, waiting=waiting):
             if self.is_done():
                 return
             if store.has(key):

@@ -43,7 +43,9 @@ class LineObserver:
         self._stream = stream
 
     def _say(self, title: str, text: str) -> None:
-        print(f"   {title}: {text}", file=self._stream, flush=True)
+        # One call for the whole line: stages speak from several threads.
+        self._stream.write(f"   {title}: {text}\n")
+        self._stream.flush()
 
     def waiting(self, title: str, text: str) -> None:
         """Say that another build is at it."""

@@ -35,6 +35,14 @@ class BuildReport:
 
     targets: tuple[Target, ...]
     ran: list[tuple[str, Manifest]] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+    def require_success(self) -> None:
+        """Raise the first error, if there was one; the others are its notes."""
+        for more in self.errors[1:]:
+            self.errors[0].add_note(str(more))
+        if self.errors:
+            raise self.errors[0]
 
 
 class _Recorder:
@@ -101,28 +109,51 @@ class _Failures:
         self.others.append(msg)
 
 
-def build(
-    context: BuildContext,
-    targets: Sequence[Target],
-    *,
-    observer: Observer,
-    keep_going: bool = False,
-) -> BuildReport:
+def build(context: BuildContext, targets: Sequence[Target], *, observer: Observer) -> BuildReport:
     """Build the targets and return what was done; finished stages stay when one fails.
 
     Raises:
         OvrecipeError: the first thing that failed.
         KeyboardInterrupt: Ctrl-C; every process of the build is gone.
     """
-    from doit.cmd_base import ModuleTaskLoader
-    from doit.doit_cmd import DoitMain
+    report = try_to_build(context, targets, observer=observer)
+    report.require_success()
+    return report
 
+
+def try_to_build(
+    context: BuildContext,
+    targets: Sequence[Target],
+    *,
+    observer: Observer,
+    keep_going: bool = False,
+) -> BuildReport:
+    """Build the targets; what failed is in the report, and with `keep_going` the rest is built.
+
+    Raises:
+        OvrecipeError: a recipe cannot be read or used; nothing was started.
+        KeyboardInterrupt: Ctrl-C; every process of the build is gone.
+    """
     for name in dict.fromkeys(each.name for each in targets):
-        context.plan(name)  # before any work: a recipe that cannot be read raises here
+        context.judge(context.plan(name))
     report = BuildReport(tuple(targets))
     failures = _Failures()
-    recorder = _Recorder(observer, report)
-    context.store.ensure()
+    doit = _doit(context, targets, _Recorder(observer, report), failures)
+    words = ["run", *(["--continue"] if keep_going else [])]
+    try:
+        code = doit.run([*words, *(f"build:{each}" for each in targets)])
+    except KeyboardInterrupt:
+        context.cancel()
+        raise
+    report.errors += _errors(failures, code, context, targets)
+    return report
+
+
+def _doit(
+    context: BuildContext, targets: Sequence[Target], recorder: _Recorder, failures: _Failures
+) -> Any:
+    from doit.cmd_base import ModuleTaskLoader
+    from doit.doit_cmd import DoitMain
 
     def task_recipes() -> Any:
         yield from stage_groups()
@@ -130,15 +161,7 @@ def build(
             yield from tasks(context, recorder, only=name)
 
     loader = ModuleTaskLoader({"task_recipes": task_recipes, "DOIT_CONFIG": {"reporter": failures}})
-    doit = DoitMain(loader, config_filenames=(), extra_config={"GLOBAL": _settings(context.jobs)})
-    words = ["run", *(["--continue"] if keep_going else [])]
-    try:
-        code = doit.run([*words, *(f"build:{each}" for each in targets)])
-    except KeyboardInterrupt:
-        context.cancel()
-        raise
-    _raise_failures(failures, code, context, targets)
-    return report
+    return DoitMain(loader, config_filenames=(), extra_config={"GLOBAL": _settings(context.jobs)})
 
 
 def _settings(jobs: int) -> dict[str, Any]:
@@ -151,18 +174,17 @@ def _settings(jobs: int) -> dict[str, Any]:
     }
 
 
-def _raise_failures(
+def _errors(
     failures: _Failures, code: int, context: BuildContext, targets: Sequence[Target]
-) -> None:
+) -> list[Exception]:
     if context.cancelled():
         raise KeyboardInterrupt
     if failures.errors:
-        for more in failures.errors[1:]:
-            failures.errors[0].add_note(str(more))
-        raise failures.errors[0]
+        return failures.errors
     if failures.others or code:
         detail = "\n".join(failures.others) or f"exit code {code}"
-        raise RuntimeError(f"doit failed on {', '.join(map(str, targets))}: {detail}")
+        return [RuntimeError(f"doit failed on {', '.join(map(str, targets))}: {detail}")]
+    return []
 
 
 def built_manifest(context: BuildContext, target: Target) -> Manifest:

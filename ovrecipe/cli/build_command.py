@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +35,8 @@ def command(
         bool, typer.Option("--update", help="Ask the hub again what a branch points to.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Start although memory or disk seem too small.")
+        bool,
+        typer.Option("--force", help="Judge neither memory nor disk before starting."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -45,7 +47,7 @@ def command(
     Examples: 'ovrecipe build smollm2-135m', 'ovrecipe build phi-2:int4 phi-2:int8'.
     """
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.build.run import build
+    from ovrecipe.build.run import try_to_build
     from ovrecipe.cli.targets import targets_of
 
     session = session_of(ctx)
@@ -55,9 +57,20 @@ def command(
     wanted = targets_of(context, targets)
     for name in dict.fromkeys(each.name for each in wanted) if update else ():
         context.plan(name).resolve(update=True)
-    with _observer() as observer:
-        report = build(context, wanted, observer=observer, keep_going=keep_going)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with _observer() as observer:
+            report = try_to_build(context, wanted, observer=observer, keep_going=keep_going)
+    except KeyboardInterrupt:
+        typer.echo("stopped; finished stages are kept, build again to go on", err=True)
+        raise
     _print_json(context, report) if as_json else _print_table(context, report)
+    report.require_success()
+
+
+def _interrupt(signum: int, frame: object) -> None:  # noqa: ARG001
+    """End as Ctrl-C does, so that children, folders and the terminal are put in order."""
+    raise KeyboardInterrupt
 
 
 def _observer() -> Any:
@@ -88,6 +101,7 @@ def _print_json(context: BuildContext, report: BuildReport) -> None:
             }
             for title, manifest in report.ran
         ],
+        "errors": [str(error) for error in report.errors],
     }
     print(json.dumps(document, indent=2))
 
@@ -95,6 +109,6 @@ def _print_json(context: BuildContext, report: BuildReport) -> None:
 def _print_table(context: BuildContext, report: BuildReport) -> None:
     from ovrecipe.cli.sizes_command import print_sizes, size_rows
 
-    if not report.ran:
+    if not report.ran and not report.errors:
         print("Nothing to do: everything is built and checked.")
     print_sizes(size_rows(context, report.targets))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from typing import Any
+from typing import Any, cast
 
-from ovrecipe.errors import OvrecipeError
+from click.utils import PacifyFlushWrapper
+
+from ovrecipe.errors import DiskFull, OvrecipeError
 
 INTERRUPTED = 130
+#: What a shell shows for a program that SIGPIPE ended; click ends with 1 and wraps the stream.
+READER_LEFT = 141
 
 
 def exit_code_of(command: Any) -> int:
@@ -15,8 +21,24 @@ def exit_code_of(command: Any) -> int:
     try:
         return int(command(standalone_mode=True) or 0)
     except OvrecipeError as error:
-        print(f"ovrecipe: {error}", file=sys.stderr)
+        for each in (str(error), *getattr(error, "__notes__", ())):
+            print(f"ovrecipe: {each}", file=sys.stderr)
         return error.exit_code
+    except SystemExit as left:
+        if left.code == 1 and isinstance(sys.stdout, cast("type[object]", PacifyFlushWrapper)):
+            return READER_LEFT
+        raise
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        return _output_is_full()
     except KeyboardInterrupt:
         print("ovrecipe: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _output_is_full() -> int:
+    """Say that standard output is full, and keep Python from saying it again at its end."""
+    print("ovrecipe: standard output: no space left on device", file=sys.stderr)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return DiskFull.exit_code

@@ -56,6 +56,16 @@ class IgnoredScope(Section):
     types: Listed[NonEmpty] = ()
     validate_: bool = Field(default=True, alias="validate")
 
+    @field_validator("patterns")
+    @classmethod
+    def _patterns_are_regular_expressions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                re.compile(each)
+            except re.error as error:
+                raise ValueError(f"{each!r} is no regular expression: {error}") from error
+        return value
+
 
 class CompressionPass(Section):
     """One call of a compressor; the knobs carry NNCF's names and an unset one is NNCF's default.
