@@ -109,6 +109,11 @@ def _base_bytes(found: Sequence[WeightShape]) -> int:
     return sum(widths[each.dtype] * math.prod(each.shape) for each in found)
 
 
+def amount(size_bytes: int) -> str:
+    """Return a size as a person says it."""
+    return f"{size_bytes / GB:.1f} GB" if size_bytes >= GB else f"{size_bytes / 10**6:.0f} MB"
+
+
 def check_shapes(
     passes: Iterable[tuple[str, str, CompressionPass, Provided[Compressor]]],
     shapes: Sequence[WeightShape],
@@ -138,7 +143,7 @@ def _problems(
 
 
 def check_disk(needed: Estimate, store_dir: Path) -> None:
-    """Refuse a build that does not fit on the store's disk.
+    """Refuse a build that does not fit on the store's disk; `--force` skips this check.
 
     Raises:
         PreflightError: with both numbers.
@@ -146,9 +151,10 @@ def check_disk(needed: Estimate, store_dir: Path) -> None:
     free = shutil.disk_usage(_existing(store_dir)).free
     if needed.disk_bytes > free:
         raise PreflightError(
-            f"the build needs about {needed.disk_bytes / GB:.1f} GB of disk, and "
-            f"{free / GB:.1f} GB are free where the store is",
-            remedy="free some space ('ovrecipe gc'), or put the store elsewhere (OVRECIPE_STORE)",
+            f"the build needs about {amount(needed.disk_bytes)} of disk, and {amount(free)} are "
+            "free where the store is",
+            remedy="free some space ('ovrecipe gc'), put the store elsewhere (OVRECIPE_STORE), or "
+            "try it anyway with --force",
         )
 
 
@@ -164,8 +170,8 @@ def check_memory(needed: Estimate, available_bytes: int | None = None) -> None:
     stage = needed.hungriest
     if stage.memory_bytes * TOLERANCE > available:
         raise PreflightError(
-            f"{stage.title} needs about {stage.memory_bytes / GB:.1f} GB of memory, and "
-            f"{available / GB:.1f} GB are available",
+            f"{stage.title} needs about {amount(stage.memory_bytes)} of memory, and "
+            f"{amount(available)} are available",
             remedy="close programs, build on a larger machine, or try it anyway with --force",
         )
 

@@ -25,7 +25,7 @@ def exit_code_of(command: Any) -> int:
             print(f"ovrecipe: {each}", file=sys.stderr)
         return error.exit_code
     except SystemExit as left:
-        if left.code == 1 and isinstance(sys.stdout, cast("type[object]", PacifyFlushWrapper)):
+        if left.code == 1 and _reader_left(left):
             return READER_LEFT
         raise
     except OSError as error:
@@ -35,6 +35,12 @@ def exit_code_of(command: Any) -> int:
     except KeyboardInterrupt:
         print("ovrecipe: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _reader_left(left: SystemExit) -> bool:
+    """Return whether click or rich ended the program because nobody reads standard output."""
+    wrapped = isinstance(sys.stdout, cast("type[object]", PacifyFlushWrapper))
+    return wrapped or isinstance(left.__context__, BrokenPipeError)
 
 
 def _output_is_full() -> int:

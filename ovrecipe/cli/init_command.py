@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotation
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,7 +46,7 @@ def command(
             _write(directory / name, text)
     typer.echo(f"made a project in {directory}; next:\n")
     if directory.resolve() != Path.cwd():
-        typer.echo(f"  cd {directory}")
+        typer.echo(f"  cd {shlex.quote(str(directory))}")
     typer.echo("  ovrecipe build smollm2-135m")
     typer.echo('  ovrecipe run smollm2-135m:int4 "What is the capital of France?"')
 

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from ovrecipe.cli.failures import exit_code_of
 from ovrecipe.cli.from_plugins import announced, missing
 from ovrecipe.cli.session import Session
+from ovrecipe.errors import PluginError
 from ovrecipe.version import __version__
 
 #: Commands in the order in which a user meets them; each is a module of this package whose
@@ -96,7 +97,15 @@ def root(
     env = dict(os.environ)
     if project is not None:
         env["OVRECIPE_PROJECT"] = str(project)
+    for each in plugin or ():
+        _require_file(each)
     ctx.obj = Session(env=env, cwd=Path.cwd(), plugin_options=tuple(plugin or ()))
+
+
+def _require_file(plugin: str) -> None:
+    """Refuse a plugin file that is not there, also for commands that would never ask for it."""
+    if plugin.endswith(".py") and not Path(plugin).is_file():
+        raise PluginError(f"-p {plugin}: no such file")
 
 
 def application() -> Any:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from ovrecipe.errors import CheckpointNotFound
 from ovrecipe.hooks.markers import hookimpl
 
@@ -114,6 +116,23 @@ class FakeCompressor:
         return {}
 
 
+class Limits(BaseModel):
+    """What `picky` can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_size_mb: int = 40
+
+
+class PickyCompressor(FakeCompressor):
+    """Takes options, and writes down those it was given."""
+
+    options_model = Limits
+
+    def compress(self, job: Any) -> dict[str, Any]:
+        return {**super().compress(job), "max_size_mb": job.options.max_size_mb}
+
+
 class OddCompressor(FakeCompressor):
     """Answers with the wrong type."""
 
@@ -166,5 +185,5 @@ def get_exporter(name: str) -> Any:
 
 @hookimpl
 def get_compressor(name: str) -> Any:
-    made = {"fake": FakeCompressor, "odd": OddCompressor}.get(name)
+    made = {"fake": FakeCompressor, "odd": OddCompressor, "picky": PickyCompressor}.get(name)
     return None if made is None else made()

@@ -24,7 +24,9 @@ def test_a_checkpoint_of_any_architecture_builds_and_answers(
 ) -> None:
     """Only a recipe is written; the checkpoint is random, tiny and in a common dtype."""
     dtype = "bfloat16" if architecture in {"mistral", "gemma"} else "float16"
-    checkpoint_dir = make_checkpoint(tmp_path / "checkpoint", architecture, dtype=dtype)
+    # One of them lies where many users' models lie: behind a space and an accent.
+    folder = tmp_path / ("my models é" if architecture == "llama" else "checkpoint")
+    checkpoint_dir = make_checkpoint(folder, architecture, dtype=dtype)
     recipe = {
         "model": {"id": str(checkpoint_dir)},
         "variants": {"fp16": {}, "int8": {}, "int4": {"sym": True, "group_size": 16}},

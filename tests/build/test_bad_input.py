@@ -105,6 +105,48 @@ def test_a_group_size_that_fits_no_channel_is_refused_before_the_export(project:
     assert not (project.store_dir / "base").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("build", "m:int4"), ("why", "m:int4"), ("sizes", "m")],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize("name", ["texts.txt", "folder.txt"])
+def test_a_data_set_that_cannot_be_read_is_named(
+    project: Project, words: tuple[str, ...], name: str
+) -> None:
+    """The file is looked for by every command that asks for keys, and before any work."""
+    (project.recipes_dir / "folder.txt").mkdir()
+    variant = {"compressor": "fake", "dataset": name}
+    write_recipe(project, "m", fake_recipe(variants={"int4": variant}))
+    done = ovrecipe("-p", FAKE_PLUGIN, *words, cwd=project.root)
+    assert done.returncode == RECIPE
+    assert "variants.int4.dataset: " in said(done)
+    assert name in said(done)
+    assert not (project.store_dir / "source").exists()
+
+
+def test_a_missing_data_set_blocks_no_clean_up(project: Project) -> None:
+    """What the recipe's views lead to is kept, whatever else its plan would say."""
+    variant = {"compressor": "fake", "dataset": "texts.txt"}
+    write_recipe(project, "m", fake_recipe(variants={"int4": variant}))
+    done = ovrecipe("-p", FAKE_PLUGIN, "gc", "--dry-run", cwd=project.root)
+    assert done.returncode == 0
+    assert "variants.int4.dataset" in said(done)
+
+
+def test_an_option_that_a_compressor_does_not_know_is_named_before_the_fetch(
+    project: Project,
+) -> None:
+    """A misspelt budget would be no budget; hours later it is too late to hear of it."""
+    variant = {"compressor": "picky", "options": {"max_size_bm": 90}}
+    write_recipe(project, "m", fake_recipe(variants={"int4": variant}))
+    done = ovrecipe("-p", FAKE_PLUGIN, "build", "m:int4", cwd=project.root)
+    assert done.returncode == RECIPE
+    assert "variants.int4.options.max_size_bm" in said(done)
+    assert "perhaps you meant 'max_size_mb'" in said(done)
+    assert not (project.store_dir / "source").exists()
+
+
 def checkpoint(project: Project, files: dict[str, bytes]) -> None:
     """Write a checkpoint beside the recipes."""
     folder = project.recipes_dir / "checkpoint"

@@ -42,6 +42,38 @@ def test_a_prompt_changes_no_heavy_stage(project: Project) -> None:
     }
 
 
+def test_special_tokens_are_a_matter_of_asking(project: Project) -> None:
+    """The gate of the tokenizer compares with and without them, whatever the recipe says."""
+    before = keys_of(project, fake_recipe())
+    prompt = {"add_special_tokens": True, "stop": ["Q:"]}
+    assert "conformance" not in changed(before, keys_of(project, fake_recipe(prompt=prompt)))
+
+
+def test_gates_name_the_packages_that_they_call(project: Project) -> None:
+    """A result of another GenAI says nothing about this one."""
+    write_recipe(project, "m", fake_recipe())
+    plan = context_of(project).plan("m")
+    check, conformance = plan.key("check", "int4"), plan.key("conformance")
+    assert check is not None
+    assert conformance is not None
+    assert {"openvino", "openvino-genai"} <= {*check.document["packages"]}  # type: ignore[arg-type,misc]
+    assert {"openvino-tokenizers", "tokenizers", "transformers"} <= {
+        *conformance.document["packages"]  # type: ignore[misc]
+    }
+
+
+def test_options_of_a_compressor_are_in_the_key_with_their_defaults(project: Project) -> None:
+    """Writing down a default compresses nothing anew, another value does."""
+    variant: dict[str, Any] = {"compressor": "picky"}
+    before = keys_of(project, fake_recipe(variants={"int4": variant}))
+    variant["options"] = {"max_size_mb": 40}
+    same = keys_of(project, fake_recipe(variants={"int4": variant}))
+    assert same["weights:int4"] == before["weights:int4"]
+    variant["options"] = {"max_size_mb": 41}
+    after = keys_of(project, fake_recipe(variants={"int4": variant}))
+    assert after["weights:int4"] != before["weights:int4"]
+
+
 def test_group_size_changes_its_variant_only(project: Project) -> None:
     """The neighbour variant and the base stay as they are."""
     before = keys_of(project, fake_recipe())

@@ -124,7 +124,7 @@ def test_cancelling_ends_the_process_and_its_children(
 
     thread = threading.Thread(target=run)
     thread.start()
-    pids = _wait_for_pids(pids_path)
+    pids = wait_for_pids(pids_path)
     context.cancel()
     assert ended.wait(30)
     thread.join()
@@ -135,7 +135,7 @@ def test_cancelling_ends_the_process_and_its_children(
     assert store_leftovers(project) == []
 
 
-def _wait_for_pids(path: Path) -> list[int]:
+def wait_for_pids(path: Path) -> list[int]:
     """Return the process ids once the hanging exporter has written them."""
     waiting = threading.Event()
     for _ in range(600):

@@ -1,0 +1,64 @@
+"""What the command does when its output goes nowhere, and when it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ovrecipe.recipe.project import Project
+from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
+from tests.build.test_stages_run import store_leftovers, wait_for_pids
+
+
+@pytest.mark.parametrize("word", ["list", "--help"])
+def test_a_reader_that_left_is_no_error_of_ours(project: Project, word: str) -> None:
+    """As for every unix tool: 128 and SIGPIPE."""
+    write_recipe(project, "m", fake_recipe())
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "ovrecipe", word],
+        cwd=project.root, stdout=writing, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.returncode == 141
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_full_output_is_said_in_a_line(project: Project) -> None:
+    """A disk that is full is the user's to mend."""
+    write_recipe(project, "m", fake_recipe())
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ovrecipe", "list"],
+            cwd=project.root, stdout=full, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert done.returncode == 9
+    assert done.stderr == b"ovrecipe: standard output: no space left on device\n"
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_build_leaves_nothing_and_says_so(
+    project: Project, tmp_path: Path, ending: signal.Signals
+) -> None:
+    """No process, no folder, and a sentence about how to go on."""
+    pids_path = tmp_path / "pids"
+    write_recipe(project, "m", fake_recipe(model={"exporter": "hangs"}))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ovrecipe", "-p", FAKE_PLUGIN, "build", "m:int4"],
+        cwd=project.root,
+        env={**os.environ, "FAKE_PIDS": str(pids_path)},
+        stderr=subprocess.PIPE,
+    )
+    wait_for_pids(pids_path)
+    process.send_signal(ending)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"stopped; finished stages are kept" in said
+    assert b"Traceback" not in said
+    assert store_leftovers(project) == []
