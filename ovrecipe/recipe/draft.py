@@ -9,6 +9,7 @@ from typing import Any
 
 from ovrecipe.recipe.json_schema import MODELINE
 from ovrecipe.recipe.model_id import split_model_id
+from ovrecipe.recipe.names import name_objection
 
 #: What optimum-intel gives a model that it has no tuned values for.
 GENERAL_INT4: Mapping[str, Any] = {"sym": False, "group_size": 128, "ratio": 1.0}
@@ -31,8 +32,9 @@ _SAME_NAME = (
 def draft_name(model_id: str) -> str:
     """Return a recipe name for a model id: its last part, in small letters."""
     last = re.split(r"[/\\:]", model_id.rstrip("/\\"))[-1].removesuffix(".gguf")
-    name = re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._")
-    return name or "model"
+    name = re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._") or "model"
+    # A checkpoint may be called `con`; a recipe may not.
+    return f"model-{name}" if name_objection(name) else name
 
 
 def int4_knobs(tuned: Mapping[str, Any]) -> dict[str, Any]:

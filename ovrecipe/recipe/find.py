@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import RecipeInvalid, RecipeNotFound
+from ovrecipe.recipe.names import name_objection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -51,10 +50,10 @@ def recipe_path(recipes_dir: Path, name: str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Raise RecipeInvalid unless `name` is letters, digits, dots, dashes and underscores."""
-    if not NAME.fullmatch(name):
+    """Raise RecipeInvalid unless a recipe may have that name, on any system."""
+    if objection := name_objection(name):
         raise RecipeInvalid(
-            f"{name!r} is no recipe name: a name is letters, digits, '.', '-' and '_'",
+            f"{name!r} is no recipe name: {objection}",
             remedy="give the name of a file in recipes/ without '.yaml'",
         )
 
@@ -71,7 +70,7 @@ def split_target(target: str) -> tuple[str, str | None]:
     """Return (name, variant) of `NAME` or `NAME:VARIANT`."""
     name, colon, variant = target.partition(":")
     check_name(name)
-    if colon and not NAME.fullmatch(variant):
+    if colon and name_objection(variant):
         raise RecipeInvalid(
             f"{target!r} names no variant: it is written NAME:VARIANT",
             remedy=f"'ovrecipe show {name}' lists its variants",

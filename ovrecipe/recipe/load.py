@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from ovrecipe.errors import RecipeError, RecipeInvalid, RecipeNotFound, RecipeSyntaxError
-from ovrecipe.recipe.find import NAME, check_name, recipe_path
+from ovrecipe.recipe.find import check_name, recipe_path
 from ovrecipe.recipe.merge import merged
+from ovrecipe.recipe.names import name_objection
 from ovrecipe.recipe.problems import Problem, problems_of
 from ovrecipe.recipe.requirements import unmet_ovrecipe
 from ovrecipe.recipe.schema import Recipe
@@ -102,7 +103,7 @@ def _extended_name(tree: Node, place: Place) -> str | None:
     name = tree.content["extends"].node.content if isinstance(tree.content, dict) else None
     if name is None:
         return None
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or name_objection(name):
         raise RecipeInvalid(f"{place}: extends: takes the name of one recipe in the same folder")
     return name
 

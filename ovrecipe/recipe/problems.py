@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from ovrecipe.recipe.base import Refused
 from ovrecipe.recipe.compression import PRECISIONS
+from ovrecipe.recipe.names import LETTERS
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.tree import Loc, Node, Place, place_of
 
@@ -62,7 +63,7 @@ def _problems(details: ErrorDetails, tree: Node) -> list[Problem]:
     if isinstance(cause, Refused):
         return [_at(tree, (*loc, *each.keys), each.reason) for each in cause.objections]
     if loc and loc[-1] == "[key]":
-        reason = "a name is letters, digits, '.', '-' and '_', and starts with a letter or digit"
+        reason = LETTERS if cause is None else str(cause)
         return [Problem(place_of(tree, loc[:-1], of_key=True), loc[:-1], reason)]
     of_key = details["type"] in ("extra_forbidden", "missing")
     if details["type"] == "missing":

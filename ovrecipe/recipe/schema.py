@@ -6,14 +6,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from ovrecipe.recipe.base import Objection, Section, refuse
 from ovrecipe.recipe.compression import PRECISIONS, Variant
 from ovrecipe.recipe.frozen import FrozenDict, FrozenMapping, Listed
 from ovrecipe.recipe.generation import Generation
+from ovrecipe.recipe.names import PATTERN, name_objection
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+def _file_name(name: str) -> str:
+    if objection := name_objection(name):
+        raise ValueError(objection)
+    return name
+
+
+Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
+#: Recipes and variants become files and folders.
+FileName = Annotated[Name, AfterValidator(_file_name)]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -151,15 +161,15 @@ def _is_specifier(text: str) -> bool:
 class Recipe(Section):
     """One model, its prompt, and the variants to build from it."""
 
-    name: Name
+    name: FileName
     path: Path
-    extends: Name | None = None
+    extends: FileName | None = None
     description: NonEmpty | None = None
     requires: Requires = Requires()
     model: Model
     tokenizer: Tokenizer = Tokenizer()
     prompt: Prompt = Prompt()
-    variants: Annotated[FrozenMapping[Name, Variant], Field(min_length=1)]
+    variants: Annotated[FrozenMapping[FileName, Variant], Field(min_length=1)]
     generation: Generation = Generation()
     check: Check = Check()
     output: Output = Output()

@@ -34,6 +34,30 @@ def test_names_that_lead_elsewhere_are_refused(recipes: Recipes, name: str) -> N
         load_recipe(recipes.project, name)
 
 
+@pytest.mark.parametrize(
+    ("name", "objection"),
+    [
+        ("nul", "Windows keeps 'nul' for a device"),
+        ("CON", "Windows keeps 'CON' for a device"),
+        ("aux.small", "Windows keeps 'aux' for a device"),
+        ("com1", "Windows keeps 'com1' for a device"),
+        ("phi-2.", "does not end in '.'"),
+    ],
+)
+def test_names_that_one_system_cannot_write_are_refused_on_all(
+    recipes: Recipes, name: str, objection: str
+) -> None:
+    """A recipe that is written on Linux is checked out on Windows."""
+    with pytest.raises(RecipeInvalid, match=f"is no recipe name: .*{objection}"):
+        load_recipe(recipes.project, name)
+
+
+@pytest.mark.parametrize("name", ["null", "console", "com", "com10", "a.nul", "nul-2"])
+def test_names_that_only_look_like_devices_are_names(recipes: Recipes, name: str) -> None:
+    recipes.write(MINIMAL, name)
+    assert load_recipe(recipes.project, name).name == name
+
+
 def test_an_unknown_name_is_answered_with_the_closest(recipes: Recipes) -> None:
     """Typing mistakes are the usual reason."""
     recipes.write(MINIMAL, "smollm2-135m")

@@ -116,6 +116,8 @@ def test_a_missing_key_points_at_its_section(recipes: Recipes) -> None:
         ("int4: {precision: int5}", "must be one of fp16, int8, int4"),
         ("'a b': {precision: int4}", "2:12: variants.a b: a name is letters, digits"),
         ("..: {precision: int4}", "variants...: a name is letters, digits"),
+        ("nul: {precision: int4}", "2:12: variants.nul: Windows keeps 'nul' for a device"),
+        ("int4.: {}", "variants.int4.: a name does not end in '.'"),
         ("", "variants: must not be empty; name at least one"),
         ("int4: {dataset: wikitext2}", "must be 'generated' or a .jsonl or .txt file"),
         ("int4: {passes: [{mode: int4}]}", "2:35: variants.int4.passes[0].mode: must be one of"),

@@ -14,6 +14,7 @@ from ovrecipe.errors import RecipeError
 from ovrecipe.recipe.bundled import bundled_recipes_dir
 from ovrecipe.recipe.generation import Generation
 from ovrecipe.recipe.load import load_recipe_file
+from ovrecipe.recipe.names import name_objection
 from ovrecipe.recipe.schema import Recipe
 
 #: Pieces that make almost-recipes, which find more than random bytes do.
@@ -74,7 +75,9 @@ def test_damaged_recipes_load_or_say_where_they_are_wrong(data: bytes) -> None:
 TEXT = st.text(
     st.characters(exclude_categories=["Cs", "Cc", "Cn"], include_characters="\n\t"), min_size=1
 )
-NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True).filter(
+    lambda name: name_objection(name) is None
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXT,
     lambda below: st.lists(below, max_size=2) | st.dictionaries(TEXT, below, max_size=2),
