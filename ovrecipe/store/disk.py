@@ -144,5 +144,29 @@ def _removed_otherwise(call: Callable[[str], object], name: str, error: BaseExce
         return
     if not (WINDOWS and isinstance(error, PermissionError)):
         raise error
+    if call is os.unlink and _has_other_names(Path(name)) and _unlinked_as_it_is(name):
+        return
     Path(name).chmod(0o644)
     call(name)
+
+
+def _has_other_names(path: Path) -> bool:
+    """Tell whether a change of the mode would show elsewhere, in a kept or a user's folder."""
+    return path.is_symlink() or path.lstat().st_nlink > 1
+
+
+def _unlinked_as_it_is(name: str) -> bool:
+    """Remove a read-only file's name with its mode untouched; False where the disk cannot.
+
+    Then the mode of a hard link is changed after all: only our own files have those.
+    """
+    if sys.platform == "win32":
+        from ovrecipe.store.windows import unlink_read_only
+
+        try:
+            unlink_read_only(name)
+        except OSError:
+            if Path(name).is_symlink():
+                raise
+            return False
+    return True

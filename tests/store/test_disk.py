@@ -145,3 +145,14 @@ def test_a_removed_tree_spares_what_links_lead_to(tmp_path: Path) -> None:
     remove_tree(tmp_path / "tree")
     assert not (tmp_path / "tree").exists()
     assert (tmp_path / "user/checkpoint").read_bytes() == b"mine"
+
+
+def test_a_removed_name_leaves_the_files_other_names_read_only(tmp_path: Path) -> None:
+    """On Windows a read-only file is not removed, and the mode belongs to all of its names."""
+    fill(tmp_path, {"kept/model.bin": b"weights"})
+    (tmp_path / "kept/model.bin").chmod(0o444)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/model.bin").hardlink_to(tmp_path / "kept/model.bin")
+    remove_tree(tmp_path / "old")
+    assert not (tmp_path / "old").exists()
+    assert (tmp_path / "kept/model.bin").stat().st_mode & 0o222 == 0
