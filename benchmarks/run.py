@@ -21,10 +21,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ovrecipe.builtin.filters import HideReasoning, StopAt, StripMarkers
 from ovrecipe.builtin.frontends import ConsoleFrontend
+from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.hooks.options import validated
-from ovrecipe.hooks.roles import Console, FilterProvider
+from ovrecipe.hooks.roles import Console
 from ovrecipe.recipe.find import split_target
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import find_project
@@ -36,11 +36,11 @@ from ovrecipe.run.prompt import prompt_template
 from ovrecipe.run.runner import Runner
 
 INSTRUCTION = "Tell a long story about a ship that sails around the world."
-PROVIDERS: tuple[tuple[str, FilterProvider, dict[str, Any]], ...] = (
-    ("strip_markers", StripMarkers(), {"markers": ["<|im_end|>", "<|im_start|>"]}),
-    ("stop_at", StopAt(), {"markers": ["### End"]}),
-    ("hide_reasoning", HideReasoning(), {}),
-)
+FILTERS: dict[str, dict[str, Any]] = {
+    "strip_markers": {"markers": ["<|im_end|>", "<|im_start|>"]},
+    "stop_at": {"markers": ["### End"]},
+    "hide_reasoning": {},
+}
 
 
 def main() -> None:
@@ -64,10 +64,11 @@ def opened(target: str) -> tuple[GenaiPipeline, Runner]:
     recipe = load_recipe(project, name)
     artifact = find_artifact(project, recipe, variant)
     pipeline = open_pipeline(artifact.model_dir, "CPU", properties={}, announce=print)
-    filters = [
-        ChosenFilter(name, provider, validated(provider, options, where=name))
-        for name, provider, options in PROVIDERS
-    ]
+    plugins = load_plugins(env=project.env)
+    filters = []
+    for name, options in FILTERS.items():
+        provided = plugins.provider("output_filter", name, recipe)
+        filters.append(ChosenFilter(provided, validated(provided.provider, options, where=name)))
     template = prompt_template(recipe, artifact.model_dir, clock=local_now)
     runner = Runner(
         pipeline, recipe=recipe, variant=artifact.variant, template=template, filters=filters

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ovrecipe.errors import OvrecipeError, PluginError
 from ovrecipe.hooks.options import validated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pydantic import BaseModel
 
     from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import FilterProvider, OutputFilter
     from ovrecipe.recipe.schema import FilterSpec, Recipe
 
@@ -22,19 +22,43 @@ if TYPE_CHECKING:
 class ChosenFilter:
     """A filter that the recipe names, with its options validated."""
 
-    name: str
-    provider: FilterProvider
+    provided: Provided[FilterProvider]
     options: BaseModel | None
 
-    def create(self) -> tuple[str, OutputFilter]:
-        """Return the name and a fresh filter, for one generation."""
-        return self.name, _guarded(self.name, lambda: self.provider.create(self.options))
+    def create(self) -> OutputFilter:
+        """Return a fresh filter for one generation; what it raises names its plugin."""
+        with self.provided.blamed():
+            return BlamedFilter(self.provided, self.provided.provider.create(self.options))
+
+
+class BlamedFilter:
+    """A filter whose mistakes are errors that name its plugin."""
+
+    def __init__(self, provided: Provided[FilterProvider], output_filter: OutputFilter) -> None:
+        self._provided = provided
+        self._filter = output_filter
+
+    def feed(self, text: str) -> str:
+        """Return what the filter shows of the next piece."""
+        with self._provided.blamed():
+            return _text(self._filter.feed(text))
+
+    def finish(self) -> str:
+        """Return what the filter held back."""
+        with self._provided.blamed():
+            return _text(self._filter.finish())
+
+
+def _text(shown: object) -> str:
+    if not isinstance(shown, str):
+        raise TypeError(f"an output filter returns text, not {type(shown).__name__}")
+    return shown
 
 
 class FilterChain:
     """The filters of one generation. However the text is cut, the joined output is the same."""
 
-    def __init__(self, filters: Sequence[tuple[str, OutputFilter]] = ()) -> None:
+    def __init__(self, filters: Sequence[OutputFilter] = ()) -> None:
         self._filters = tuple(filters)
 
     def feed(self, text: str) -> str:
@@ -43,37 +67,17 @@ class FilterChain:
 
     def finish(self) -> str:
         """End the filters from the first to the last; what one held back goes to the next."""
-        shown: list[str] = []
-        for index, (name, each) in enumerate(self._filters):
-            shown.append(self._from(index + 1, _guarded(name, each.finish)))
-        return "".join(shown)
+        held_back = (
+            self._from(index + 1, each.finish()) for index, each in enumerate(self._filters)
+        )
+        return "".join(held_back)
 
     def _from(self, index: int, text: str) -> str:
-        for name, each in self._filters[index:]:
+        for each in self._filters[index:]:
             if not text:
                 return ""
-            text = _fed(name, each, text)
+            text = each.feed(text)
         return text
-
-
-def _fed(name: str, output_filter: OutputFilter, text: str) -> str:
-    shown = _guarded(name, lambda: output_filter.feed(text))
-    if not isinstance(shown, str):
-        raise PluginError(f"output filter '{name}': returned {type(shown).__name__}, not a text")
-    return shown
-
-
-def _guarded(name: str, call: Callable[[], Any]) -> Any:
-    """Run a plugin's code; what it raises names the filter."""
-    try:
-        return call()
-    except OvrecipeError:
-        raise
-    except Exception as exc:
-        raise PluginError(
-            f"output filter '{name}': {type(exc).__name__}: {exc}",
-            remedy="the filter has a defect; leave it out of 'output.filters' to see the raw text",
-        ) from exc
 
 
 def chosen_filters(recipe: Recipe, plugins: Plugins) -> tuple[ChosenFilter, ...]:
@@ -87,6 +91,6 @@ def chosen_filters(recipe: Recipe, plugins: Plugins) -> tuple[ChosenFilter, ...]
 
 
 def _chosen(spec: FilterSpec, recipe: Recipe, plugins: Plugins) -> ChosenFilter:
-    provider = plugins.provider("output_filter", spec.name, recipe).provider
+    provided = plugins.provider("output_filter", spec.name, recipe)
     where = f"{recipe.path.name}: output.filters.{spec.name}"
-    return ChosenFilter(spec.name, provider, validated(provider, spec.options, where=where))
+    return ChosenFilter(provided, validated(provided.provider, spec.options, where=where))

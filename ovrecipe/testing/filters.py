@@ -19,7 +19,7 @@ def filtered(
     """Return what a fresh filter shows for a text that comes in these pieces."""
     name = type(provider).__name__
     made = provider.create(validated(provider, options or {}, where=name))
-    chain = FilterChain([(name, made)])
+    chain = FilterChain([made])
     return "".join(chain.feed(each) for each in pieces) + chain.finish()
 
 

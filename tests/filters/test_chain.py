@@ -12,10 +12,11 @@ from ovrecipe.hooks.options import validated
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.chain import FilterChain, chosen_filters
 from ovrecipe.testing import assert_chunk_invariant, plugins_with
+from tests.run.fakes import plugin_filter
 
 
 def made(provider, options):
-    return type(provider).__name__, provider.create(validated(provider, options, where="x"))
+    return provider.create(validated(provider, options, where="x"))
 
 
 class ThreeFilters:
@@ -42,8 +43,13 @@ class Shouting:
 
 
 class Broken:
+    options_model = None
+
     def __init__(self, answer=None):
         self.answer = answer
+
+    def create(self, options):
+        return self
 
     def feed(self, text):
         return self.answer if self.answer is not None else text[99]
@@ -59,7 +65,7 @@ def test_a_chain_shows_the_same_however_the_text_is_cut():
 
 def test_what_one_filter_held_back_passes_through_those_behind_it():
     """The end of the text cascades from the first filter to the last."""
-    chain = FilterChain([made(StopAt(), {"markers": ["zzz"]}), ("shout", Shouting())])
+    chain = FilterChain([made(StopAt(), {"markers": ["zzz"]}), Shouting()])
     assert chain.feed("az") == "A"
     assert chain.finish() == "Z!"
 
@@ -73,14 +79,15 @@ def test_an_empty_chain_changes_nothing():
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (Broken(), "output filter 'mine': IndexError: string index out of range"),
-        (Broken(answer=3), "output filter 'mine': returned int, not a text"),
+        (Broken(), "raised IndexError: string index out of range"),
+        (Broken(answer=3), "raised TypeError: an output filter returns text, not int"),
     ],
 )
 def test_a_filter_that_breaks_is_named(broken, message):
     """Its author is somebody else."""
-    with pytest.raises(PluginError, match=message):
-        FilterChain([("mine", broken)]).feed("text")
+    blamed = rf"'mine' of plugin 'theirs' \(ovrecipe-theirs 1\.2\) {message}"
+    with pytest.raises(PluginError, match=blamed):
+        plugin_filter(broken).create().feed("text")
 
 
 def test_a_filter_that_nobody_provides_is_refused():

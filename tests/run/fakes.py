@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ovrecipe.hooks.provided import PackageVersions, Provided
 from ovrecipe.recipe.schema import Recipe
+from ovrecipe.run.chain import ChosenFilter
 from ovrecipe.run.prompt import PlainTemplate
 from ovrecipe.run.runner import Runner
 from ovrecipe.testing import FakePipeline
@@ -22,6 +24,23 @@ def recipe(**sections: Any) -> Recipe:
             "variants": {"int4": {}},
             **sections,
         }
+    )
+
+
+def plugin_filter(provider: Any) -> ChosenFilter:
+    """Return a filter of a plugin, as a recipe chooses it."""
+    return ChosenFilter(
+        Provided(
+            provider=provider,
+            name="mine",
+            plugin="theirs",
+            distribution="ovrecipe-theirs",
+            version="1.2",
+            release="1.2",
+            sections={},
+            package_version=PackageVersions(),
+        ),
+        None,
     )
 
 

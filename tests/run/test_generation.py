@@ -9,9 +9,8 @@ import time
 import pytest
 
 from ovrecipe.errors import PluginError, RunError
-from ovrecipe.run.chain import ChosenFilter
 from ovrecipe.testing import FakePipeline
-from tests.run.fakes import runner
+from tests.run.fakes import plugin_filter, runner
 
 LIMIT_SECONDS = 0.3
 
@@ -88,7 +87,7 @@ def test_text_is_given_out_before_the_answer_is_whole():
 def test_tokens_are_counted_while_the_answer_comes():
     """A live figure has to be true too, so hidden text counts and nothing is estimated."""
     pipeline = gated(pieces=("abc", "de"))
-    hidden = [ChosenFilter("hide", Hides(), None)]
+    hidden = [plugin_filter(Hides())]
     with runner(pipeline, filters=hidden) as model:
         answer = model.stream("hi")
         assert answer.tokens_so_far() in (0, None)
@@ -217,14 +216,14 @@ def test_an_answer_cancelled_while_it_waits_is_never_generated():
 def test_a_broken_filter_ends_the_answer_and_is_named():
     """Text that a filter should have changed must not be shown."""
     pipeline = gated(pieces=["a"] * 50)
-    chosen = [ChosenFilter("mine", BreaksAtTheThird(), None)]
+    chosen = [plugin_filter(BreaksAtTheThird())]
     with runner(pipeline, filters=chosen) as model:
         answer = iter(model.stream("hi"))
         for _ in range(2):
             pipeline.gate.release()
             next(answer)
         pipeline.gate.release()
-        with pytest.raises(PluginError, match="output filter 'mine': KeyError"):
+        with pytest.raises(PluginError, match=r"'mine' of plugin 'theirs' .* raised KeyError"):
             next(answer)
         pipeline.gate.release(50)
     assert pipeline.closed

@@ -10,7 +10,8 @@ from selenium.webdriver.common.keys import Keys
 
 import ovrecipe
 from ovrecipe.errors import RunError
-from ovrecipe.testing import FakePipeline, fake_chat
+from ovrecipe.run.chain import ChosenFilter
+from ovrecipe.testing import FakePipeline, fake_chat, plugins_with
 
 pytestmark = pytest.mark.browser
 
@@ -153,10 +154,16 @@ def test_an_error_in_the_middle_of_an_answer_ends_it_on_the_page(site, tab):
 
 
 class Breaks:
-    """An output filter of a plugin that raises in the middle of the stream."""
+    """A plugin whose output filter raises in the middle of the stream."""
 
-    def create(self):
-        return "breaks", self
+    options_model = None
+
+    @ovrecipe.hookimpl
+    def get_output_filter(self, name):
+        return self if name == "breaks" else None
+
+    def create(self, options):
+        return self
 
     def feed(self, text):
         raise KeyError(text)
@@ -169,12 +176,18 @@ def test_a_filter_that_raises_is_named_on_the_page(site, tab):
     """A plugin's defect is the plugin's, and the page goes on."""
     fake = fake_chat().runner
     template = type("Template", (), {"render": lambda self, messages: "prompt"})()
+    broken = plugins_with(Breaks()).provider("output_filter", "breaks", fake.recipe)
     runner = ovrecipe.Runner(
-        FakePipeline(), recipe=fake.recipe, variant="int4", template=template, filters=[Breaks()]
+        FakePipeline(),
+        recipe=fake.recipe,
+        variant="int4",
+        template=template,
+        filters=[ChosenFilter(broken, None)],
     )
     tab.open(site(runner=runner).url).ask("Hello")
     tab.until(lambda: tab.state() == "failed")
-    assert "output filter 'breaks': KeyError" in tab.problem()
+    assert "'breaks' of plugin" in tab.problem()
+    assert "raised KeyError" in tab.problem()
     assert tab.one("#submit").is_enabled()
 
 
