@@ -45,22 +45,38 @@ def _asked(job: Job, bench: Bench) -> dict[str, Json]:
     from ovrecipe.build.probe import probe_prompt
 
     model_dir = job.inputs["assemble"]
+    prompt = probe_prompt(job.recipe, model_dir)
     bench.progress("opening the model")
     pipeline = _open(str(model_dir))
-    tokenizer = pipeline.get_tokenizer()
-    prompt = probe_prompt(job.recipe, model_dir)
-    tokens = tokenizer.encode(prompt, add_special_tokens=job.recipe.prompt.add_special_tokens)
     bench.progress("asking the model")
+    return answered(
+        pipeline,
+        prompt,
+        add_special_tokens=job.recipe.prompt.add_special_tokens,
+        target=f"{job.recipe.name}:{job.variant}",
+    )
+
+
+def answered(
+    pipeline: Any, prompt: str, *, add_special_tokens: bool, target: str
+) -> dict[str, Json]:
+    """Return the facts of a sampled and of a greedy answer of an `LLMPipeline`.
+
+    Raises:
+        GateError: as `run`.
+    """
+    tokenizer = pipeline.get_tokenizer()
+    tokens = tokenizer.encode(prompt, add_special_tokens=add_special_tokens)
     score = _answer(pipeline, tokens, do_sample=True, rng_seed=0).scores[0]
     if not math.isfinite(score):
         raise GateError(
-            f"{job.recipe.name}:{job.variant}: the model's logits are not finite "
+            f"{target}: the model's logits are not finite "
             f"(log-probability of a sampled answer: {score})",
             remedy="the weights overflowed or were corrupted; try another precision",
         )
     greedy = _answer(pipeline, tokens, do_sample=False)
     if not greedy.tokens[0]:
-        raise GateError(f"{job.recipe.name}:{job.variant}: the model wrote no token at all")
+        raise GateError(f"{target}: the model wrote no token at all")
     return {"answer": tokenizer.decode(greedy.tokens[0]), "log_probability": score}
 
 
