@@ -86,7 +86,7 @@ def admit(work: Work) -> int | None:
     that does not fit is known before hours of work and not after them.
 
     Raises:
-        PreflightError: with the numbers; memory is not judged when the build is forced.
+        PreflightError: with the numbers; memory and disk are not judged when the build is forced.
     """
     if work.stage.name == "check":
         return _check_bytes(work)

@@ -12,7 +12,7 @@ from ovrecipe.recipe.model_id import split_model_id
 from ovrecipe.store.key import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ovrecipe.build.stages.stage import Stage
     from ovrecipe.hooks import roles
@@ -57,6 +57,10 @@ class RecipePlan:
     def evaluator(self, name: str) -> Provided[roles.Evaluator]:
         """Who judges variants under that name."""
         return self.plugins.provider("evaluator", name, self.recipe)
+
+    def package_versions(self, names: Iterable[str]) -> dict[str, Json]:
+        """Return what a key says about packages that a stage itself calls."""
+        return {each: self.plugins.package_version(each) for each in sorted(names)}
 
     def request(self) -> SourceRequest:
         """Return what the source is asked for."""

@@ -1,24 +1,18 @@
-"""The weights of a checkpoint from the headers of its safetensors files; no data is read.
-
-Source: the safetensors format, an 8-byte little-endian header length, then a JSON header.
-"""
+"""The weights of a checkpoint from the headers of its safetensors files; no data is read."""
 
 from __future__ import annotations
 
-import json
-import struct
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import CheckpointIncomplete
+from ovrecipe.builtin.sources.safetensors_header import read_header, read_index, read_json
 from ovrecipe.hooks.roles import WeightShape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 INDEX = "model.safetensors.index.json"
-#: The format allows no longer header; a larger number means that the file is something else.
-LONGEST_HEADER = 100_000_000
+#: What messages call it: which one it is stands on the line with the stage's name.
+WHERE = "the checkpoint"
 DTYPES = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16"}
 #: Layers that store (in_channels, out_channels): transformers' Conv1D.
 CONV1D_ARCHITECTURES = ("gpt2", "openai-gpt")
@@ -49,47 +43,18 @@ def tensors(checkpoint_dir: Path) -> list[WeightShape]:
     """
     found: dict[str, WeightShape] = {}
     for path in _files(checkpoint_dir):
-        for name, entry in _header(path).items():
-            if name != "__metadata__" and entry["dtype"] in DTYPES:
-                shape = tuple(int(each) for each in entry["shape"])
-                found[name] = WeightShape(name, shape, DTYPES[entry["dtype"]])
+        for each in read_header(WHERE, path):
+            if each.dtype in DTYPES:
+                found[each.name] = WeightShape(each.name, each.shape, DTYPES[each.dtype])
     return [found[name] for name in sorted(found)]
 
 
 def _files(checkpoint_dir: Path) -> list[Path]:
     index = checkpoint_dir / INDEX
     if index.exists():
-        return [checkpoint_dir / name for name in sorted(set(_json(index)["weight_map"].values()))]
+        return [checkpoint_dir / name for name in read_index(WHERE, index)]
     single = checkpoint_dir / "model.safetensors"
     return [single] if single.exists() else []
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """Return a file's header, after checking that the file is as long as the header says."""
-    try:
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length)) if length <= LONGEST_HEADER else None
-        size = path.stat().st_size
-    except (OSError, struct.error, ValueError) as error:
-        raise _incomplete(path, str(error)) from error
-    if not isinstance(header, dict):
-        raise _incomplete(path, "not a safetensors file")
-    if size < (wanted := 8 + length + _data_size(header)):
-        raise _incomplete(path, f"{size} bytes, but its header promises {wanted}")
-    return header
-
-
-def _data_size(header: Mapping[str, Any]) -> int:
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return max(ends, default=0)
-
-
-def _incomplete(path: Path, reason: str) -> CheckpointIncomplete:
-    return CheckpointIncomplete(
-        f"{path.name} of the checkpoint cannot be used: {reason}",
-        remedy="fetch the checkpoint again; the download or the copy was cut off",
-    )
 
 
 def _swapped(each: WeightShape) -> WeightShape:
@@ -98,14 +63,4 @@ def _swapped(each: WeightShape) -> WeightShape:
 
 def _config(checkpoint_dir: Path) -> dict[str, Any]:
     path = checkpoint_dir / "config.json"
-    return _json(path) if path.exists() else {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _incomplete(path, str(error)) from error
-    if not isinstance(value, dict):
-        raise _incomplete(path, "not a JSON object")
-    return value
+    return read_json(WHERE, path) if path.exists() else {}

@@ -44,21 +44,36 @@ class PluginSource:
         return f"plugin {self.name!r} ({where})"
 
     def content_digest(self) -> str:
-        """Return what stands for a version where there is none: the digest of the code's file."""
+        """Return what stands for a version where there is none: the digest of the code.
+
+        That is the file, or all Python files of a package by their names in it.
+        """
         import hashlib
 
         path = self._code_path()
         if path is None:
             return "unknown"
-        return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256()
+        if path.is_file() and path.name != "__init__.py":
+            digest.update(path.read_bytes())
+        else:
+            folder = path.parent if path.name == "__init__.py" else path
+            for each in sorted(folder.rglob("*.py")):
+                content = hashlib.sha256(each.read_bytes()).hexdigest()
+                digest.update(f"{each.relative_to(folder).as_posix()}\0{content}\n".encode())
+        return "sha256:" + digest.hexdigest()
 
     def _code_path(self) -> Path | None:
+        """Return the file, or the folder of a package that has no `__init__.py`."""
         from importlib.util import find_spec
 
         if self.origin == "file":
             return Path(self.location)
         spec = find_spec(self.location) if self.origin == "module" else None
-        return Path(spec.origin) if spec is not None and spec.origin else None
+        if spec is None:
+            return None
+        places = [each for each in (spec.origin, *(spec.submodule_search_locations or ())) if each]
+        return Path(places[0]) if places else None
 
 
 @dataclass(frozen=True)

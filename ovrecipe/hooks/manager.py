@@ -79,7 +79,7 @@ class Plugins:
         self.named = (*map(named_source, selection.named), *named)
         self._find = find
         self._loaded: dict[PluginSource, LoadedPlugin] = {}
-        self._package_versions = PackageVersions()
+        self.package_version = PackageVersions()
 
     @cached_property
     def builtin(self) -> PluginSource:
@@ -275,5 +275,5 @@ class Plugins:
             version=version,
             release=None if source == self.builtin else version,
             sections=own_sections(self, source, recipe),
-            package_version=self._package_versions,
+            package_version=self.package_version,
         )

@@ -37,7 +37,7 @@ def validated(
 
 def _problems(error: ValidationError, model: type[BaseModel], where: str) -> str:
     return "\n".join(
-        f"{where}.{'.'.join(map(str, each['loc']))}: {_problem(each, model)}"
+        f"{'.'.join([where, *map(str, each['loc'])])}: {_problem(each, model)}"
         for each in error.errors(include_url=False)
     )
 

@@ -151,7 +151,8 @@ class CompressionJob:
     `input_dir` holds the IR to read (the base, or what the pass before wrote); `base_dir` the
     base IR; `output_dir` is empty and on the same file system; `tokenizer_dir` and
     `checkpoint_dir` are given when the pass names a data set; `dataset_path` is the user's data
-    set, resolved, and None for text that the model generates itself.
+    set, resolved, and None for text that the model generates itself; `options` are those of the
+    pass, validated.
 
     `cache_dir`, not made yet, is for what a compressor learns of the base and wants to know again
     in its next job, whatever the options. Each base and each state of the provider (what a cache
@@ -170,6 +171,7 @@ class CompressionJob:
     model: Model
     progress: Progress
     cache_dir: Path | None = None
+    options: BaseModel | None = None
 
 
 class Compressor(Protocol):

@@ -56,7 +56,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class ConformanceReport:
-    """How many cases were tried, the first that failed, and how many did."""
+    """How many cases were tried, the first that failed, and how many did.
+
+    `added_tokens_left_out` counts the added tokens that were tried alone but in no text.
+    """
 
     cases: int
     failures: int
@@ -64,6 +67,7 @@ class ConformanceReport:
     texts: int
     lossless_texts: int
     tokens: int
+    added_tokens_left_out: int = 0
 
     @property
     def conforms(self) -> bool:
@@ -78,6 +82,7 @@ class ConformanceReport:
             "texts": self.texts,
             "lossless_texts": self.lossless_texts,
             "tokens": self.tokens,
+            "added_tokens_left_out": self.added_tokens_left_out,
         }
 
 
@@ -99,6 +104,7 @@ def compare_tokenizers(
         texts=len(trial.texts),
         lossless_texts=len(list(lossless_texts(trial.settings, trial.plain_texts))),
         tokens=trial.reference.vocab_size,
+        added_tokens_left_out=max(0, len(trial.added_texts) - MAX_ADDED_TOKENS),
     )
 
 
@@ -145,9 +151,13 @@ class _Trial:
         return PLAIN_TEXTS
 
     @property
+    def added_texts(self) -> list[str]:
+        return [text for number, text in self.reference.added_tokens.items() if self._fits(number)]
+
+    @property
     def texts(self) -> list[str]:
-        added = [text for number, text in self.reference.added_tokens.items() if self._fits(number)]
-        return [*self.prompts, *PLAIN_TEXTS, *texts_around(added[:MAX_ADDED_TOKENS])]
+        tried = self.added_texts[:MAX_ADDED_TOKENS]
+        return [*self.prompts, *PLAIN_TEXTS, *texts_around(tried)]
 
     def outcomes(self) -> Iterator[Difference | None]:
         """Yield one outcome per comparison, what explains most first."""

@@ -107,7 +107,7 @@ def test_a_group_size_that_fits_no_channel_is_refused_before_the_export(project:
 
 @pytest.mark.parametrize(
     "words",
-    [("build", "m:int4"), ("why", "m:int4"), ("sizes", "m")],
+    [("build", "m:int4"), ("why", "m:int4")],
     ids=lambda words: words[0],
 )
 @pytest.mark.parametrize("name", ["texts.txt", "folder.txt"])

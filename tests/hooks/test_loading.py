@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.errors import PluginError
-from ovrecipe.hooks.loading import LoadedPlugin, installed_sources, load_one
+from ovrecipe.hooks.loading import LoadedPlugin, installed_sources, load_one, named_source
 from ovrecipe.hooks.manager import load_plugins
 from tests.hooks.installed import Site, compressor_code
 
@@ -179,3 +179,19 @@ def test_the_options_load_the_same_plugins_in_another_folder(
     monkeypatch.chdir(tmp_path)
     plugins = load_plugins(env={"OVRECIPE_DISABLED_PLUGINS": "b"}, options=["./mine.py", "no:A"])
     assert plugins.options == (str(tmp_path / "mine.py"), "no:a", "no:b")
+
+
+def test_every_file_of_a_package_stands_for_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code that compresses is seldom in `__init__.py`; artifacts of another one are stale."""
+    package = tmp_path / "digested_plugin"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = named_source("digested_plugin")
+    before = source.content_digest()
+    assert named_source(str(package / "__init__.py")).content_digest() == before
+    (package / "inner.py").write_text("x = 2\n")
+    assert source.content_digest() != before

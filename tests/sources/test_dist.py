@@ -19,7 +19,7 @@ HELLO_IDS = [19556, 28, 905, 17, 216, 33, 34, 35, 26411, 216, 18645, 250, 48392,
 def checkpoint_dir(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("smollm2")
     asked = request(folder, f"dist:{SMOLLM2}")
-    DistributionSource().fetch(asked, {}, folder, silent)
+    DistributionSource().fetch(asked, DistributionSource().pin(asked), folder, silent)
     return folder
 
 

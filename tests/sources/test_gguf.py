@@ -11,7 +11,7 @@ import pytest
 
 from ovrecipe.builtin.sources.gguf import GgufSource
 from ovrecipe.builtin.sources.gguf_checkpoint import write_checkpoint
-from ovrecipe.errors import CheckpointIncomplete, CheckpointNotFound
+from ovrecipe.errors import CheckpointIncomplete, CheckpointNotFound, SourceError
 from ovrecipe.measure.corpus import PLAIN_TEXTS
 from tests.sources.gguf_writing import byte_level_tokens, sentencepiece_tokens, write_gguf
 from tests.sources.requests import request, silent
@@ -184,3 +184,14 @@ def test_the_pin_is_the_files_digest(tmp_path, qwen_tokens) -> None:
     assert GgufSource().pin(request(tmp_path, "./b.gguf")) == pin
     write_gguf(tmp_path / "b.gguf", "llama", qwen_tokens, scale=0.06)
     assert GgufSource().pin(request(tmp_path, "./b.gguf")) != pin
+
+
+def test_a_file_that_changed_after_the_pin_is_refused(tmp_path, qwen_tokens) -> None:
+    """The artifact would carry the key of the file before."""
+    write_gguf(tmp_path / "a.gguf", "llama", qwen_tokens)
+    asked = request(tmp_path, "./a.gguf")
+    pin = GgufSource().pin(asked)
+    write_gguf(tmp_path / "a.gguf", "llama", qwen_tokens, scale=0.06)
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(SourceError, match=r"a.gguf: changed while it was read\n  build again"):
+        GgufSource().fetch(asked, pin, tmp_path / "checkpoint", silent)

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from ovrecipe.builtin.sources.local import LocalSource
-from ovrecipe.errors import CheckpointIncomplete, CheckpointNotFound, CheckpointUnsafe
+from ovrecipe.errors import (
+    CheckpointIncomplete,
+    CheckpointNotFound,
+    CheckpointUnsafe,
+    SourceError,
+)
 from tests.sources.requests import (
     checkpoint_files,
     request,
@@ -219,3 +224,34 @@ def test_read_only_checkpoints_work(tmp_path) -> None:
     finally:
         folder.chmod(0o755)
     assert (tmp_path / "checkpoint" / "config.json").is_file()
+
+
+def test_content_that_changed_after_the_pin_is_refused(tmp_path: Path) -> None:
+    """An artifact's key would say what is not in it, for ever."""
+    folder = write_files(tmp_path / "mine", checkpoint_files())
+    asked = request(tmp_path, "./mine")
+    pin = LocalSource().pin(asked)
+    (folder / "model.safetensors").write_bytes(safetensors_bytes(values=5))
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(SourceError, match=r"model.safetensors: changed while .*\n  build again"):
+        LocalSource().fetch(asked, pin, tmp_path / "checkpoint", silent)
+
+
+def test_a_file_that_came_after_the_pin_is_refused(tmp_path: Path) -> None:
+    """It would be read, and no key would know of it."""
+    folder = write_files(tmp_path / "mine", checkpoint_files())
+    asked = request(tmp_path, "./mine")
+    pin = LocalSource().pin(asked)
+    (folder / "special_tokens_map.json").write_text("{}")
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(SourceError, match=r"mine: changed while it was read"):
+        LocalSource().fetch(asked, pin, tmp_path / "checkpoint", silent)
+
+
+def test_a_link_that_is_in_the_way_is_an_error(tmp_path: Path) -> None:
+    """Only systems without symbolic links get hard ones; other trouble is told."""
+    write_files(tmp_path / "mine", checkpoint_files())
+    asked = request(tmp_path, "./mine")
+    write_files(tmp_path / "checkpoint", {"config.json": b""})
+    with pytest.raises(SourceError, match="cannot be linked into the store: File exists"):
+        LocalSource().fetch(asked, LocalSource().pin(asked), tmp_path / "checkpoint", silent)

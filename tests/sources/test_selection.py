@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ovrecipe.builtin.sources.selection import wanted_files
+from ovrecipe.errors import CheckpointUnsafe
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 SMALL = ("config.json", "tokenizer.json")
@@ -84,3 +85,20 @@ def test_python_is_taken_only_with_trust() -> None:
     """Code that will not be run need not be here."""
     names = (*SMALL, "modeling_x.py", "lib/ops.py")
     assert wanted(*names, trust_remote_code=True) == set(names)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../config.py",
+        "/config.py",
+        "C:\\config.py",
+        "\\config.py",
+        "a\\..\\..\\config.py",
+        "additional_chat_templates/../../x.jinja",
+    ],
+)
+def test_names_that_lead_out_of_the_folder_are_refused(name: str) -> None:
+    """A listing comes from a server; what it names is written below the store."""
+    with pytest.raises(CheckpointUnsafe, match="outside of its own folder"):
+        wanted(*SMALL, "model.safetensors", name, trust_remote_code=True)

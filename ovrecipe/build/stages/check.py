@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Tokens that the check lets the model write.
 CHECK_TOKENS = 16
+#: What opens the model and answers.
+PACKAGES = ("openvino", "openvino-genai")
 
 
 def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:  # noqa: ARG001
@@ -25,8 +27,12 @@ def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:  # noqa: ARG
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
-    """The recipe's evaluators, beside the inputs."""
-    return evaluator_fields(plan)
+    """How the model is asked, what answers, and the recipe's evaluators."""
+    return {
+        "add_special_tokens": plan.recipe.prompt.add_special_tokens,
+        "packages": plan.package_versions(PACKAGES),
+        **evaluator_fields(plan),
+    }
 
 
 def run(job: Job, bench: Bench) -> dict[str, Json]:

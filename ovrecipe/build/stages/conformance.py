@@ -11,10 +11,19 @@ if TYPE_CHECKING:
     from ovrecipe.build.plan import RecipePlan
     from ovrecipe.hooks.roles import Json
 
+#: What a prompt's text depends on.
+PROMPT_FIELDS = {"template", "chat_template", "system"}
+#: What reads and writes tokens on either side of the comparison.
+PACKAGES = ("openvino", "openvino-genai", "openvino-tokenizers", "tokenizers", "transformers")
+
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
-    """The recipe's prompt, which is part of what is compared."""
-    return {"prompt": plan.recipe.prompt.model_dump(mode="json", exclude_none=True)}
+    """What writes the prompt, which is part of what is compared; and who compares it."""
+    prompt = plan.recipe.prompt
+    return {
+        "prompt": prompt.model_dump(mode="json", exclude_none=True, include=PROMPT_FIELDS),
+        "packages": plan.package_versions(PACKAGES),
+    }
 
 
 def run(job: Job, bench: Bench) -> dict[str, Json]:

@@ -11,6 +11,8 @@ from ovrecipe.recipe.model_id import split_model_id
 from ovrecipe.store.digests import RememberedDigests
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ovrecipe.build.plan import RecipePlan
 
 
@@ -40,7 +42,16 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
     checkpoint_dir.mkdir()
     with provided.blamed():
         provided.provider.fetch(request, job.pin, checkpoint_dir, bench.progress)
-    return {}
+    return _shapes_facts(checkpoint_dir, bench)
+
+
+def _shapes_facts(checkpoint_dir: Path, bench: Bench) -> dict[str, Json]:
+    """Say of a checkpoint of pickles that nothing is judged before the stages run."""
+    if any(checkpoint_dir.glob("*.safetensors")):
+        return {}
+    warning = "shapes unknown: preflight left out (only safetensors files tell them unread)"
+    bench.progress(warning)
+    return {"warning": warning}
 
 
 STAGE = Stage("source", 1, "fetching the checkpoint", always(), fields, run)

@@ -5,25 +5,28 @@ from __future__ import annotations
 import shutil
 import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.imports import keep_torch_out
 from ovrecipe.build.stages.stage import Stage
+from ovrecipe.errors import RecipeInvalid
+from ovrecipe.hooks.options import validated
 from ovrecipe.hooks.roles import CompressionJob, Json
 from ovrecipe.recipe.compression import CompressionPass, Variant
 from ovrecipe.store.key import Key
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor
     from ovrecipe.recipe.schema import Recipe
 
-#: The word for "text that the model wrote itself" in `dataset:`.
-GENERATED = "generated"
+#: What makes tokens of a data set's texts.
+TOKENIZING = ("openvino-genai", "openvino-tokenizers")
 KV_CACHE_PRECISION = "KV_CACHE_PRECISION"
 
 
@@ -39,7 +42,10 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     passes = compression_passes(spec)
     return {
         "precision": spec.precision,
-        "passes": [_pass_fields(plan, each) for each in passes],
+        "passes": [
+            _pass_fields(plan, each, _place(plan, str(variant), number))
+            for number, each in enumerate(passes)
+        ],
     }
 
 
@@ -53,22 +59,39 @@ def reads_text(spec: Variant) -> bool:
     return any(each.dataset is not None for each in compression_passes(spec))
 
 
-def _pass_fields(plan: RecipePlan, each: CompressionPass) -> Json:
-    fields = each.model_dump(mode="json", by_alias=True, exclude_none=True)
-    fields["compressor"] = plan.compressor(each.compressor).key_fields()
-    if not fields["options"]:
-        del fields["options"]
-    if each.dataset not in {None, GENERATED}:
-        path = _dataset_path(plan.recipe.base_dir, each)
-        assert path is not None
-        fields["dataset"] = {"sha256": plan.digests.sha256(path)}
+def _place(plan: RecipePlan, variant: str, number: int) -> str:
+    """Return where a pass is written: `recipes/m.yaml: variants.int4.passes[1]`."""
+    path, root = plan.recipe.path, plan.project.root
+    shown = path.relative_to(root) if path.is_relative_to(root) else path
+    index = f".passes[{number}]" if plan.recipe.variants[variant].passes else ""
+    return f"{shown.as_posix()}: variants.{variant}{index}"
+
+
+def _pass_fields(plan: RecipePlan, each: CompressionPass, where: str) -> Json:
+    compressor = plan.compressor(each.compressor)
+    fields = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"options"})
+    fields["compressor"] = compressor.key_fields()
+    options = validated(compressor.provider, each.options, where=f"{where}.options")
+    if options is not None:
+        fields["options"] = options.model_dump(mode="json")
+    path = each.dataset_path(plan.recipe.base_dir)
+    if path is not None:
+        fields["dataset"] = {
+            "sha256": _dataset_digest(plan, path, f"{where}.dataset: {each.dataset}"),
+            "packages": plan.package_versions(TOKENIZING),
+        }
     return dict(fields)
 
 
-def _dataset_path(base_dir: Path, each: CompressionPass) -> Path | None:
-    if each.dataset in {None, GENERATED}:
-        return None
-    return base_dir / Path(str(each.dataset)).expanduser()
+def _dataset_digest(plan: RecipePlan, path: Path, where: str) -> str:
+    try:
+        return plan.digests.sha256(path)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        reason = "no such file" if missing else f"cannot be read: {error.strerror}"
+        raise RecipeInvalid(
+            f"{where}: {reason}", remedy="paths are relative to the recipe"
+        ) from error
 
 
 def run(job: Job, bench: Bench) -> dict[str, Json]:
@@ -126,12 +149,13 @@ def _compress(
         output_dir=output_dir,
         tokenizer_dir=job.inputs.get("tokenizer"),
         checkpoint_dir=job.checkpoint_dir if "source" in job.inputs else None,
-        dataset_path=_dataset_path(job.recipe.base_dir, each),
+        dataset_path=each.dataset_path(job.recipe.base_dir),
         compression=each,
         precision=job.recipe.variants[str(job.variant)].precision,
         model=job.recipe.model,
         progress=bench.progress,
         cache_dir=_cache_dir(job.inputs["base"], compressor),
+        options=validated(compressor.provider, each.options, where="options"),
     )
     with compressor.blamed():
         return dict(compressor.provider.compress(work))

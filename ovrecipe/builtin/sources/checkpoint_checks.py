@@ -6,10 +6,9 @@ headers and configuration files and run before the checkpoint is published.
 
 from __future__ import annotations
 
-import json
-import struct
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.builtin.sources.safetensors_header import read_header, read_index, read_json
 from ovrecipe.builtin.sources.selection import INDEX_SUFFIX, pickle_files, weight_files
 from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe
 
@@ -29,8 +28,6 @@ TOKENIZER_FILES = (
     {"vocab.txt"},
     {"tekken.json"},
 )
-MAX_HEADER_BYTES = 100_000_000
-LENGTH = struct.Struct("<Q")
 
 
 def check_names(where: str, names: Iterable[str], model: Model) -> None:
@@ -57,7 +54,7 @@ def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
         CheckpointIncomplete: a shard is missing, or a file is damaged or truncated.
         CheckpointUnsafe: loading would run the checkpoint's own code.
     """
-    config = _read_json(where, checkpoint_dir / "config.json")
+    config = read_json(where, checkpoint_dir / "config.json")
     if "model_type" not in config:
         raise CheckpointIncomplete(f"{where}: config.json has no model_type")
     if not model.trust_remote_code:
@@ -65,44 +62,7 @@ def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
     for index in sorted(checkpoint_dir.glob(f"*{INDEX_SUFFIX}")):
         _check_shards(where, index)
     for path in sorted(checkpoint_dir.glob("*.safetensors")):
-        check_safetensors(where, path)
-
-
-def check_safetensors(where: str, path: Path) -> None:
-    """Refuse a safetensors file whose size is not what its header says.
-
-    Raises:
-        CheckpointIncomplete: the file is truncated or is something else.
-    """
-    size = path.stat().st_size
-    expected = _expected_size(path, size)
-    if expected is None:
-        raise CheckpointIncomplete(
-            f"{where}: {path.name} is not a safetensors file",
-            remedy="a file of a few lines may be a Git LFS pointer: run 'git lfs pull'",
-        )
-    if expected != size:
-        raise CheckpointIncomplete(
-            f"{where}: {path.name} has {size} bytes and its header promises {expected}",
-            remedy="the copy or download broke off: fetch the file again",
-        )
-
-
-def _expected_size(path: Path, size: int) -> int | None:
-    with path.open("rb") as file:
-        prefix = file.read(LENGTH.size)
-        if len(prefix) < LENGTH.size:
-            return None
-        (header_size,) = LENGTH.unpack(prefix)
-        if header_size > min(size, MAX_HEADER_BYTES):
-            return None
-        header = file.read(header_size)
-    try:
-        entries = json.loads(header)
-        ends = [int(each["data_offsets"][1]) for name, each in entries.items() if name[:2] != "__"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return LENGTH.size + int(header_size) + max(ends, default=0)
+        read_header(where, path)
 
 
 def _check_weights(where: str, known: set[str], model: Model) -> None:
@@ -148,8 +108,8 @@ def _other_format(known: set[str]) -> str | None:
 
 
 def _check_shards(where: str, index: Path) -> None:
-    shards = set(_read_json(where, index).get("weight_map", {}).values())
-    missing = sorted(each for each in shards if not (index.parent / each).is_file())
+    shards = read_index(where, index)
+    missing = [each for each in shards if not (index.parent / each).is_file()]
     if missing:
         raise CheckpointIncomplete(
             f"{where}: {index.name} names {len(shards)} shards, "
@@ -168,8 +128,8 @@ def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]
     if own is not None and not _transformers_knows_model(str(config["model_type"])):
         raise _remote_code(where, "config.json", own)
     path = checkpoint_dir / "tokenizer_config.json"
-    tokenizer = _read_json(where, path) if path.is_file() else {}
-    own = _first((tokenizer.get("auto_map") or {}).get("AutoTokenizer"))
+    tokenizer = read_json(where, path) if path.is_file() else {}
+    own = _first(_auto_map(tokenizer).get("AutoTokenizer"))
     if own is not None and not _transformers_knows_tokenizer(tokenizer, str(config["model_type"])):
         raise _remote_code(where, "tokenizer_config.json", own)
 
@@ -182,8 +142,13 @@ def _remote_code(where: str, file_name: str, class_name: str) -> CheckpointUnsaf
 
 
 def _model_class(config: dict[str, Any]) -> str | None:
-    mapped = config.get("auto_map") or {}
+    mapped = _auto_map(config)
     return _first(mapped.get("AutoModelForCausalLM") or mapped.get("AutoConfig"))
+
+
+def _auto_map(config: dict[str, Any]) -> dict[str, Any]:
+    found = config.get("auto_map")
+    return found if isinstance(found, dict) else {}
 
 
 def _first(value: Any) -> str | None:
@@ -206,15 +171,5 @@ def _transformers_knows_tokenizer(tokenizer: dict[str, Any], model_type: str) ->
     )
 
     named = tokenizer.get("tokenizer_class")
-    known = named is not None and tokenizer_class_from_name(named) is not None
+    known = isinstance(named, str) and tokenizer_class_from_name(named) is not None
     return known or model_type in TOKENIZER_MAPPING_NAMES
-
-
-def _read_json(where: str, path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (ValueError, UnicodeDecodeError) as exc:
-        raise CheckpointIncomplete(f"{where}: {path.name} is not JSON: {exc}") from exc
-    if not isinstance(content, dict):
-        raise CheckpointIncomplete(f"{where}: {path.name} is not a JSON object")
-    return content

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.sources.gguf_file import check_magic
+from ovrecipe.builtin.sources.unchanged import require_unchanged
 from ovrecipe.errors import CheckpointNotFound
 
 if TYPE_CHECKING:
@@ -37,14 +38,20 @@ class DistributionSource:
     def fetch(
         self,
         request: SourceRequest,
-        pin: Mapping[str, Json],  # noqa: ARG002
+        pin: Mapping[str, Json],
         checkpoint_dir: Path,
         progress: Progress,
     ) -> None:
-        """Convert the file."""
+        """Convert the file.
+
+        Raises:
+            SourceError: it cannot be converted, or was changed meanwhile.
+        """
         from ovrecipe.builtin.sources.gguf_checkpoint import write_checkpoint
 
-        write_checkpoint(distribution_file(request.location), checkpoint_dir, progress)
+        path = distribution_file(request.location)
+        write_checkpoint(path, checkpoint_dir, progress)
+        require_unchanged(path, pin["sha256"], request.digests)
 
 
 def distribution_file(location: str) -> Path:

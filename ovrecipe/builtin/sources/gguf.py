@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.sources.gguf_file import check_magic
 from ovrecipe.builtin.sources.paths import user_path
+from ovrecipe.builtin.sources.unchanged import require_unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +31,17 @@ class GgufSource:
     def fetch(
         self,
         request: SourceRequest,
-        pin: Mapping[str, Json],  # noqa: ARG002
+        pin: Mapping[str, Json],
         checkpoint_dir: Path,
         progress: Progress,
     ) -> None:
-        """Convert the file."""
+        """Convert the file.
+
+        Raises:
+            SourceError: it cannot be converted, or was changed meanwhile.
+        """
         from ovrecipe.builtin.sources.gguf_checkpoint import write_checkpoint
 
-        write_checkpoint(user_path(request), checkpoint_dir, progress)
+        path = user_path(request)
+        write_checkpoint(path, checkpoint_dir, progress)
+        require_unchanged(path, pin["sha256"], request.digests)

@@ -10,6 +10,7 @@ from ovrecipe.builtin.sources.checkpoint_checks import check_contents, check_nam
 from ovrecipe.builtin.sources.links import link_files
 from ovrecipe.builtin.sources.paths import user_path
 from ovrecipe.builtin.sources.selection import wanted_files
+from ovrecipe.builtin.sources.unchanged import changed, require_unchanged
 from ovrecipe.errors import CheckpointNotFound
 
 if TYPE_CHECKING:
@@ -34,15 +35,31 @@ class LocalSource:
     def fetch(
         self,
         request: SourceRequest,
-        pin: Mapping[str, Json],  # noqa: ARG002
+        pin: Mapping[str, Json],
         checkpoint_dir: Path,
         progress: Progress,
     ) -> None:
-        """Link the files; the directory stays as it is."""
+        """Link the files; the directory stays as it is.
+
+        Raises:
+            SourceError: the files are damaged or unsafe, or were changed since they were pinned.
+        """
         source_dir = _directory(request)
         progress(f"linking {source_dir.name}")
-        link_files(_wanted(request, source_dir), source_dir, checkpoint_dir)
+        names = _wanted(request, source_dir)
+        link_files(names, source_dir, checkpoint_dir)
         check_contents(str(source_dir), checkpoint_dir, request.model)
+        _require_unchanged(request, source_dir, names, pin)
+
+
+def _require_unchanged(
+    request: SourceRequest, source_dir: Path, names: tuple[str, ...], pin: Mapping[str, Json]
+) -> None:
+    pinned = pin["files"]
+    if not isinstance(pinned, dict) or {*names} != {*pinned}:
+        raise changed(source_dir)
+    for name in names:
+        require_unchanged(source_dir / name, pinned[name], request.digests)
 
 
 def _directory(request: SourceRequest) -> Path:

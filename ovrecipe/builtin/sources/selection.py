@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
+
+from ovrecipe.errors import CheckpointUnsafe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +34,9 @@ def wanted_files(
 
     Weights are taken once: one file before shards, and safetensors before pickles, in the order
     in which transformers looks for them.
+
+    Raises:
+        CheckpointUnsafe: one of them lies outside of the checkpoint's folder.
     """
     known = sorted(names)
     chosen = {*weight_files(known, allow_pickle=allow_pickle)}
@@ -38,7 +44,20 @@ def wanted_files(
     chosen.update(each for each in known if each.endswith(INDEX_SUFFIX) and _is_index(each, chosen))
     if trust_remote_code:
         chosen.update(each for each in known if PYTHON.fullmatch(each))
+    for name in sorted(chosen):
+        if leads_out(name):
+            raise CheckpointUnsafe(
+                f"the checkpoint lists a file that lies outside of its own folder: {name!r}",
+                remedy="do not use it: no honest checkpoint does that",
+            )
     return tuple(sorted(chosen))
+
+
+def leads_out(name: str) -> bool:
+    """Say whether a name of a listing could mean a file outside of its folder, on any system."""
+    windows = PureWindowsPath(name)
+    absolute = PurePosixPath(name).is_absolute() or windows.drive or windows.root
+    return bool(absolute) or ".." in windows.parts or "\0" in name
 
 
 def weight_files(names: Iterable[str], *, allow_pickle: bool) -> list[str]:
