@@ -74,8 +74,9 @@ def _constructed(model_dir: Path, device: str, properties: Mapping[str, Any]) ->
         pipeline = LLMPipeline(model_dir, device, **properties)
     except (RuntimeError, TypeError) as exc:
         raise RunError(
-            f"{model_dir.name} cannot be loaded on {device}: {last_line(exc)}",
-            remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the device",
+            f"the model cannot be loaded on {device}: {last_line(exc)}",
+            remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the device; "
+            "properties must be OpenVINO's",
         ) from exc
     return GenaiPipeline(pipeline, device)
 

@@ -97,12 +97,27 @@ class JobQueue:
             RunError: the model was closed.
         """
         with self._lock:
-            if self._closed:
-                raise RunError("the model was closed", remedy="load it again")
+            self._refuse_if_closed()
             self._waiting.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="ovrecipe-generate")
                 self._thread.start()
+
+    def require_open(self) -> None:
+        """Refuse work on a closed model.
+
+        Raises:
+            RunError: the model was closed.
+        """
+        with self._lock:
+            self._refuse_if_closed()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise RunError(
+                "the model was closed, or its conversation switched to another variant",
+                remedy="load it again",
+            )
 
     def close(self) -> None:
         """Cancel what runs and what waits, and return when nothing generates any more."""

@@ -146,12 +146,15 @@ def _tokenizer_config(model_dir: Path) -> dict[str, Any]:
     return found
 
 
-def checked_instruction(text: str) -> str:
+def checked_instruction(text: object) -> str:
     """Return `text`, or refuse it.
 
     Raises:
-        PromptRefused: it is blank, or holds half a surrogate pair, which no tokenizer takes.
+        PromptRefused: it is no string, is blank, or holds half a surrogate pair, which no
+            tokenizer takes.
     """
+    if not isinstance(text, str):
+        raise PromptRefused(f"the instruction is a {type(text).__name__}, not a string")
     if not text.strip():
         raise PromptRefused("the instruction is empty", remedy="ask something")
     try:

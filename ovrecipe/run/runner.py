@@ -103,6 +103,7 @@ class Runner:
         **generation: Any,
     ) -> Generation:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
+        self._jobs.require_open()
         config = self._pipeline.configure(self._parameters(generation))
         job = Job(self._tokens(messages, config), config)
         chain = FilterChain([each.create() for each in self._filters])
@@ -145,7 +146,12 @@ class Runner:
         self._pipeline.close()
 
     def __enter__(self) -> Self:
+        self._jobs.require_open()
         return self
+
+    def __repr__(self) -> str:
+        """Name the model and where it runs."""
+        return f"<Runner {self.recipe.name}:{self.variant} on {self.device}>"
 
     def __exit__(
         self,

@@ -42,13 +42,13 @@ def test_what_fails_both_ways_is_an_error():
 
 
 def test_an_artifact_that_is_no_model_is_refused(tmp_path):
-    """In a sentence that names it, with OpenVINO's own error as the cause."""
+    """In a sentence, with OpenVINO's own error as the cause."""
     pytest.importorskip("openvino_genai")
     folder = tmp_path / "artifact"
     folder.mkdir()
     (folder / "openvino_model.xml").write_text("<net")
     (folder / "openvino_model.bin").write_bytes(b"")
-    with pytest.raises(RunError, match=r"^artifact cannot be loaded on CPU: ") as told:
+    with pytest.raises(RunError, match=r"^the model cannot be loaded on CPU: ") as told:
         open_pipeline(folder, "CPU", properties={}, announce=print)
     assert isinstance(told.value.__cause__, RuntimeError)
 
