@@ -87,9 +87,7 @@ def test_a_filter_that_raises_mid_stream_ends_the_answer_and_is_named(site: Site
         segments = iter(model.stream("count"))
         assert next(segments) == "one "
         gate.release(2)
-        blamed = (
-            r"'broken' of plugin 'broken' \(ovrecipe-broken 1\.0\) raised AttributeError"
-        )
+        blamed = r"'broken' of plugin 'broken' \(ovrecipe-broken 1\.0\) raised AttributeError"
         with pytest.raises(PluginError, match=blamed):
             next(segments)
         assert model.generate("again", max_new_tokens=1).text == "one "
