@@ -215,3 +215,23 @@ def test_clean_spares_what_a_running_build_reads(
     assert not context.store.has(key)
     said = capsys.readouterr().out
     assert said == f"kept {key}: a running build uses it\nremoved {key}\n"
+
+
+def test_a_compressor_gets_its_options_validated(project: Project) -> None:
+    """Defaults are filled in once, by the same class that refused what is wrong."""
+    write_recipe(project, "m", fake_recipe(variants={"int4": {"compressor": "picky"}}))
+    context = context_of(project)
+    do_up_to(context, "m", "source", "base", "weights", variant="int4")
+    key = work_on(context, "m", "weights", "int4").key()
+    assert key is not None
+    assert context.store.manifest(key).facts["passes"] == [{"max_size_mb": 40}]
+
+
+def test_a_checkpoint_of_unknown_shapes_says_that_nothing_was_judged(project: Project) -> None:
+    """Pickles tell nothing unread; that no number was checked is no secret."""
+    write_recipe(project, "m", fake_recipe())
+    context = context_of(project)
+    do_up_to(context, "m", "source")
+    key = work_on(context, "m", "source").key()
+    assert key is not None
+    assert "preflight left out" in str(context.store.manifest(key).facts["warning"])

@@ -37,6 +37,7 @@ def test_every_kind_of_tokenizer_conforms(converted, kind) -> None:
     assert report.cases > 1000
     assert report.lossless_texts > 80
     assert report.facts()["failures"] == 0
+    assert report.facts()["added_tokens_left_out"] == 0
 
 
 @pytest.fixture(scope="module")
