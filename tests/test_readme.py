@@ -35,6 +35,11 @@ def test_the_recipe_is_one(tmp_path: Path) -> None:
     assert shown.variants["int4"] == ours.variants["int4"]
 
 
+def test_nothing_is_left_to_fill_in() -> None:
+    """The transcript and the figures are real output."""
+    assert not re.findall(r"^[A-Z]{3,}$", README, flags=re.MULTILINE)
+
+
 def test_every_link_leads_somewhere() -> None:
     """A moved page is noticed."""
     links = re.findall(r"\]\(([^)#]+)\)", README)
