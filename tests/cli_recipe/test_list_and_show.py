@@ -14,10 +14,9 @@ from ovrecipe.store.views import set_view
 from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from .conftest import Outcome
+    from tests.conftest import CommandLine
 
 CHILD = """\
 extends: one
@@ -26,9 +25,7 @@ generation: {temperature: 0.5}
 """
 
 
-def test_list_shows_variants_and_what_is_built(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_list_shows_variants_and_what_is_built(project: Path, ovrecipe: CommandLine) -> None:
     """The first command that a user of a strange project types."""
     done = ovrecipe("list")
     assert done.code == 0
@@ -50,9 +47,7 @@ def made_recipe(project: Path, group_size: int) -> None:
     (project / "recipes" / "one.yaml").write_text(yaml.safe_dump(document))
 
 
-def test_what_was_built_from_other_settings_is_stale(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_what_was_built_from_other_settings_is_stale(project: Path, ovrecipe: CommandLine) -> None:
     """It is there and can be run, but it is not what the recipe says."""
     made_recipe(project, group_size=64)
     publish_fakes(find_project(project, {}), "one", "int4")
@@ -68,7 +63,7 @@ def test_what_was_built_from_other_settings_is_stale(
 
 @pytest.mark.parametrize("model_id", ["org/name", "./gone", "nobody:knows", "made:bug"])
 def test_a_source_that_cannot_be_asked_breaks_no_list(
-    project: Path, ovrecipe: Callable[..., Outcome], model_id: str
+    project: Path, ovrecipe: CommandLine, model_id: str
 ) -> None:
     """Whether the artifact is the wanted one cannot be known then, so nobody vouches for it."""
     text = f"model: {{id: '{model_id}'}}\nvariants: {{int8: {{}}}}\n"
@@ -79,9 +74,7 @@ def test_a_source_that_cannot_be_asked_breaks_no_list(
     assert "int8 stale" in done.out
 
 
-def test_a_broken_recipe_is_listed_and_hides_no_other(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_a_broken_recipe_is_listed_and_hides_no_other(project: Path, ovrecipe: CommandLine) -> None:
     """One slip must not take the whole list away."""
     (project / "recipes" / "bad.yaml").write_text("model: {id: 1}\nvariants: {int8: {}}\n")
     done = ovrecipe("list")
@@ -90,7 +83,7 @@ def test_a_broken_recipe_is_listed_and_hides_no_other(
     assert "recipes/bad.yaml:1:13: model.id: must be text" in done.err
 
 
-def test_list_as_json(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+def test_list_as_json(project: Path, ovrecipe: CommandLine) -> None:
     """Programs read one document, broken recipes included."""
     (project / "recipes" / "bad.yaml").write_text("[")
     done = ovrecipe("list", "--json")
@@ -104,17 +97,13 @@ def test_list_as_json(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
     ]
 
 
-def test_a_project_without_recipes_says_what_to_do(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_a_project_without_recipes_says_what_to_do(project: Path, ovrecipe: CommandLine) -> None:
     """An empty table would help nobody."""
     (project / "recipes" / "one.yaml").unlink()
     assert "ovrecipe new MODEL_ID" in ovrecipe("list").out
 
 
-def test_show_says_where_each_value_comes_from(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_show_says_where_each_value_comes_from(project: Path, ovrecipe: CommandLine) -> None:
     """With extends and defaults, a value may come from three places."""
     (project / "recipes" / "child.yaml").write_text(CHILD)
     out = ovrecipe("show", "child").out
@@ -126,7 +115,7 @@ def test_show_says_where_each_value_comes_from(
 
 
 def test_what_show_prints_is_a_recipe_of_the_same_meaning(
-    project: Path, ovrecipe: Callable[..., Outcome]
+    project: Path, ovrecipe: CommandLine
 ) -> None:
     """The output can be saved as a recipe of its own."""
     (project / "recipes" / "child.yaml").write_text(CHILD)
@@ -140,7 +129,7 @@ def test_what_show_prints_is_a_recipe_of_the_same_meaning(
 
 
 def test_show_of_a_variant_has_its_effective_generation(
-    project: Path, ovrecipe: Callable[..., Outcome]
+    project: Path, ovrecipe: CommandLine
 ) -> None:
     """What the variant really gets, overrides applied."""
     (project / "recipes" / "child.yaml").write_text(CHILD)
@@ -153,7 +142,7 @@ def test_show_of_a_variant_has_its_effective_generation(
     assert "recipes/child.yaml:2" in generation
 
 
-def test_show_of_what_is_not_there(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+def test_show_of_what_is_not_there(project: Path, ovrecipe: CommandLine) -> None:
     """Exit code 3, the closest name, no traceback."""
     done = ovrecipe("show", "one:int9")
     assert done.code == 3

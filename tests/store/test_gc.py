@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -188,21 +188,23 @@ def test_what_a_view_was_set_to_after_the_plan_stays(store: Store, tmp_path: Pat
     assert collect(store, plan).removals == ()
 
 
-def test_a_build_begins_before_a_removal_or_after_it(store: Store) -> None:
+def test_a_build_begins_before_a_removal_or_after_it(store: Store, tmp_path: Path) -> None:
     """Between gc's look at what is in use and the removal, nobody can begin to use it."""
-    began = threading.Event()
+    order, elsewhere = [], Store(tmp_path / "elsewhere")
 
-    def build() -> None:
-        with store.lock(WEIGHTS):
-            began.set()
+    def build(where: Store, what: str) -> None:
+        with where.lock(WEIGHTS):
+            order.append(what)
 
     store.ensure()
-    builder = threading.Thread(target=build)
-    with removals_paused(store.root):
-        builder.start()
-        assert not began.wait(timeout=0.3)
-    assert began.wait(timeout=30)
-    builder.join()
+    with ThreadPoolExecutor() as pool:
+        with removals_paused(store.root):
+            begun = pool.submit(build, store, "began")
+            for _ in range(20):  # twenty times what a build does to begin
+                build(elsewhere, "elsewhere")
+            order.append("removed")
+        begun.result()
+    assert [each for each in order if each != "elsewhere"] == ["removed", "began"]
 
 
 def test_one_artifact_is_removed_unless_a_build_makes_or_reads_it(store: Store) -> None:
