@@ -37,15 +37,15 @@ def test_a_branch_is_pinned_at_the_first_build(
         "HF_HUB_OFFLINE": "0",
         "HF_HOME": str(tmp_path / "hf"),
     }
-    built = ovrecipe("build", "tiny", cwd=project.root, env=env)
+    built = ovrecipe.process("build", "tiny", cwd=project.root, env=env)
     assert built.code == 0, built.said
     assert first in (project.root / "ovrecipe.lock").read_text()
     assert ovrecipe("run", "tiny", "hello", "--max-new-tokens", "4", cwd=project.root).out
 
     second = hub.repo(NAME).push({**files, "generation_config.json": b'{"eos_token_id": 1}'})
-    again = ovrecipe("build", "tiny", "--json", cwd=project.root, env=env)
+    again = ovrecipe.process("build", "tiny", "--json", cwd=project.root, env=env)
     assert json.loads(again.out)["ran"] == []
-    updated = ovrecipe("build", "tiny", "--update", "--json", cwd=project.root, env=env)
+    updated = ovrecipe.process("build", "tiny", "--update", "--json", cwd=project.root, env=env)
     assert second in (project.root / "ovrecipe.lock").read_text()
     ran = {each["stage"] for each in json.loads(updated.out)["ran"]}
     assert {"source tiny", "base tiny", "weights tiny:int8"} <= ran
