@@ -25,9 +25,8 @@ from ovrecipe.builtin.frontends import ConsoleFrontend
 from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.hooks.options import validated
 from ovrecipe.hooks.roles import Console
-from ovrecipe.recipe.find import split_target
 from ovrecipe.recipe.load import load_recipe
-from ovrecipe.recipe.project import find_project
+from ovrecipe.recipe.project import find_project, split_target
 from ovrecipe.run.artifact import find_artifact
 from ovrecipe.run.chain import ChosenFilter
 from ovrecipe.run.genai import GenaiPipeline, open_pipeline

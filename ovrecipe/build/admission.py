@@ -11,8 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.job import CHECKPOINT
-from ovrecipe.build.machine import memory_available_bytes
-from ovrecipe.build.preflight import check_disk, check_memory, check_shapes, estimate
+from ovrecipe.build.preflight import (
+    check_disk,
+    check_memory,
+    check_shapes,
+    estimate,
+    memory_available_bytes,
+)
 from ovrecipe.build.shapes import weight_shapes
 from ovrecipe.build.stages.weights import compression_passes
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.admission import Turns
 from ovrecipe.build.plan import RecipePlan
-from ovrecipe.recipe.load import load_recipe
-from ovrecipe.recipe.requirements import check_requirements
+from ovrecipe.recipe.load import check_requirements, load_recipe
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store

@@ -38,7 +38,7 @@ def all_tasks(root: Path) -> Iterator[dict[str, Any]]:
 
 
 def _say_what_can_be_built(root: str) -> None:
-    from ovrecipe.recipe.find import recipe_names
+    from ovrecipe.recipe.project import recipe_names
 
     print("Name what to build, for example 'doit build:NAME' or 'doit build:NAME:VARIANT':")
     for name in recipe_names(find_project(Path(root), os.environ)):

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 from doit.action import BaseAction
 from doit.exceptions import BaseFail, TaskFailed
 
-from ovrecipe.build.execute import Work
+from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.observer import LineObserver, Observer
 from ovrecipe.build.stages import STAGES
-from ovrecipe.build.view import ViewWork
 from ovrecipe.errors import OvrecipeError
-from ovrecipe.recipe.find import recipe_names
+from ovrecipe.recipe.project import recipe_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,7 +27,7 @@ class Use(NamedTuple):
 def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
     """Yield what a build or a run of the recipe would stumble over, each thing once."""
     from ovrecipe.hooks.sections import validate_sections
-    from ovrecipe.recipe.requirements import check_requirements
+    from ovrecipe.recipe.load import check_requirements
 
     checks: list[Callable[[], object]] = [
         partial(check_requirements, recipe),
@@ -70,7 +70,7 @@ def _named(error: OvrecipeError, recipe: Recipe) -> OvrecipeError:
 
 def uses(recipe: Recipe) -> Iterator[Use]:
     """Yield every provider that a recipe names."""
-    from ovrecipe.recipe.model_id import split_model_id
+    from ovrecipe.recipe.schema import split_model_id
 
     yield Use("source", split_model_id(recipe.model.id)[0], "model.id")
     yield Use("exporter", recipe.model.exporter, "model.exporter")

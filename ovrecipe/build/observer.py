@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Progress
     from ovrecipe.store.manifest import Manifest
+    from ovrecipe.types import Progress
 
 
 class Observer(Protocol):

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages import STAGES, stage_named
-from ovrecipe.hooks.roles import FileDigests, Json, SourceRequest
-from ovrecipe.recipe.model_id import split_model_id
+from ovrecipe.hooks.roles import FileDigests, SourceRequest
+from ovrecipe.recipe.schema import split_model_id
 from ovrecipe.store.key import Key
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.store.pins import Pins
+    from ovrecipe.types import Json
 
 
 @dataclass

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.observer import Observer
-    from ovrecipe.hooks.roles import Progress
     from ovrecipe.store.manifest import Manifest
+    from ovrecipe.types import Progress
 
 
 @dataclass(frozen=True)

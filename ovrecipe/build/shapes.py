@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.builtin.sources.safetensors_header import read_header, read_index, read_json
+from ovrecipe.builtin.checkpoint import read_header, read_index, read_json
 from ovrecipe.hooks.roles import WeightShape
 
 if TYPE_CHECKING:

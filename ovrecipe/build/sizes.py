@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ovrecipe.builtin.compressors.groups import keeps_backup
-from ovrecipe.builtin.compressors.settings import group_size_of, is_int8
+from ovrecipe.builtin.nncf_rules import group_size_of, is_int8, keeps_backup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

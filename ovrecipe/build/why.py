@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.execute import Work
+from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.stages import STAGES
-from ovrecipe.build.view import ViewWork
-from ovrecipe.store.compare import differences, nearest
+from ovrecipe.store.key import differences, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

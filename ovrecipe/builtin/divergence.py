@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ovrecipe.builtin.foreign import foreign_errors
-from ovrecipe.errors import GateError
+from ovrecipe.errors import GateError, foreign_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ovrecipe.hooks.roles import EvaluationJob, Json
+    from ovrecipe.hooks.roles import EvaluationJob
+    from ovrecipe.types import Json
 
 INSTRUCTIONS = (
     "What is the capital of France?",

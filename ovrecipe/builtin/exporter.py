@@ -10,15 +10,14 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.builtin.foreign import foreign_errors
-from ovrecipe.errors import StageError
+from ovrecipe.errors import StageError, foreign_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Progress
     from ovrecipe.recipe.schema import Model
+    from ovrecipe.types import Progress
 
 TASK = "text-generation-with-past"
 IR_NAME = "openvino_model"

@@ -20,8 +20,8 @@ from ovrecipe.errors import StageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Progress
     from ovrecipe.recipe.schema import Model
+    from ovrecipe.types import Progress
 
 TOKENIZER_FILE = "openvino_tokenizer.xml"
 DETOKENIZER_FILE = "openvino_detokenizer.xml"

@@ -48,7 +48,7 @@ def command(
     """
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.run import try_to_build
-    from ovrecipe.cli.targets import targets_of
+    from ovrecipe.cli.session import targets_of
 
     session = session_of(ctx)
     context = BuildContext(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from ovrecipe.hooks import roles
+    from ovrecipe import types
     from ovrecipe.store.manifest import Manifest
 
 
@@ -51,7 +51,7 @@ class LiveObserver:
         """Add a moving line."""
         self._lines[title] = self._progress.add_task(title, message=doing, peak="", total=None)
 
-    def progress(self, title: str) -> roles.Progress:
+    def progress(self, title: str) -> types.Progress:
         """Return what moves the stage's line."""
 
         def report(message: str, *, done: float | None = None, total: float | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ovrecipe.run.devices import Device
+    from ovrecipe.run.genai import Device
 
 
 def command(
@@ -23,7 +23,7 @@ def command(
 
     Example: ovrecipe devices
     """
-    from ovrecipe.run.devices import list_devices
+    from ovrecipe.run.genai import list_devices
     from ovrecipe.telemetry import switch_off_telemetry
 
     switch_off_telemetry(sys.modules, os.environ)

@@ -61,7 +61,7 @@ def wanted_by_recipes(session: Session) -> tuple[set[str], list[str]]:
     blocks no clean-up: what its views lead to is kept without it.
     """
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.recipe.find import recipe_names
+    from ovrecipe.recipe.project import recipe_names
 
     context = BuildContext(session.project, plugin_options=session.plugin_options)
     wanted: set[str] = set()

@@ -42,7 +42,7 @@ def command(
 
 
 def _names(session: Session) -> list[str]:
-    from ovrecipe.recipe.find import recipe_names
+    from ovrecipe.recipe.project import recipe_names
 
     return recipe_names(session.project)
 
@@ -64,7 +64,7 @@ def _row(context: BuildContext, name: str) -> dict[str, Any]:
 
 
 def _variants(context: BuildContext, recipe: Recipe) -> list[dict[str, Any]]:
-    from ovrecipe.build.view import ViewWork
+    from ovrecipe.build.execute import ViewWork
     from ovrecipe.store.views import view_target
 
     plan = context.plan_of(recipe)

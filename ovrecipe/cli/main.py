@@ -2,21 +2,119 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from typer.core import TyperGroup
+from click.utils import PacifyFlushWrapper
+from typer.core import TyperCommand, TyperGroup
 
-from ovrecipe.cli.failures import exit_code_of
-from ovrecipe.cli.from_plugins import announced, missing
 from ovrecipe.cli.session import Session
-from ovrecipe.errors import PluginError
+from ovrecipe.errors import DiskFull, OvrecipeError, PluginError
 from ovrecipe.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ovrecipe.hooks.loading import PluginSource
+
+
+INTERRUPTED = 130
+#: What a shell shows for a program that SIGPIPE ended; click ends with 1 and wraps the stream.
+READER_LEFT = 141
+
+
+def exit_code_of(command: Any) -> int:
+    """Run a click command and return its exit code; our own errors are shown without traceback."""
+    try:
+        return int(command(standalone_mode=True) or 0)
+    except OvrecipeError as error:
+        for each in (str(error), *getattr(error, "__notes__", ())):
+            print(f"ovrecipe: {each}", file=sys.stderr)
+        return error.exit_code
+    except SystemExit as left:
+        if left.code == 1 and _reader_left(left):
+            return READER_LEFT
+        raise
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        return _output_is_full()
+    except KeyboardInterrupt:
+        print("ovrecipe: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _reader_left(left: SystemExit) -> bool:
+    """Return whether click or rich ended the program because nobody reads standard output."""
+    wrapped = isinstance(sys.stdout, cast("type[object]", PacifyFlushWrapper))
+    return wrapped or isinstance(left.__context__, BrokenPipeError)
+
+
+def _output_is_full() -> int:
+    """Say that standard output is full, and keep Python from saying it again at its end."""
+    print("ovrecipe: standard output: no space left on device", file=sys.stderr)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return DiskFull.exit_code
+
+
+PANEL = "Commands of plugins"
+
+
+def announced(env: Mapping[str, str], options: Sequence[str]) -> dict[str, TyperCommand]:
+    """Return the commands of plugins that are not skipped, by name; reads metadata only."""
+    from ovrecipe.hooks.manager import load_plugins
+
+    skips = [each for each in options if each.startswith("no:")]
+    found = load_plugins(env=env, options=skips).commands
+    names = sorted({each.name for each in found})
+    return {
+        name: PluginCommand(name, [each for each in found if each.name == name]) for name in names
+    }
+
+
+def missing(name: str, env: Mapping[str, str]) -> str | None:
+    """Return how to install a command that no plugin here brings, if that is known."""
+    from ovrecipe.hooks.first_party import install_hint
+    from ovrecipe.hooks.manager import load_plugins
+
+    return install_hint("command", name, load_plugins(env=env).installed)
+
+
+class PluginCommand(TyperCommand):
+    """Stands for a command of a plugin until it is called.
+
+    `ovrecipe --help` says who brings it; the command's own help would need an import.
+    """
+
+    def __init__(self, name: str, sources: Sequence[PluginSource]) -> None:
+        self._sources = sources
+        super().__init__(name, short_help=self._origin(), rich_help_panel=PANEL)
+
+    def _origin(self) -> str:
+        return " and ".join(f"{each.distribution} {each.version}" for each in self._sources)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Import the command and go on as that command."""
+        single = typer.Typer(add_completion=False)
+        single.command(self.name)(self._callback())
+        return typer.main.get_command(single).make_context(*args, **kwargs)
+
+    def _callback(self) -> Any:
+        from ovrecipe.hooks.loading import load_object
+
+        if len(self._sources) > 1:
+            raise PluginError(
+                f"the command {self.name!r} is claimed by {self._origin()}",
+                remedy=f"skip one with -p no:{self._sources[-1].distribution}, or uninstall it",
+            )
+        return load_object(self._sources[0], f"command {self.name!r}")
+
 
 #: Commands in the order in which a user meets them; each is a module of this package whose
 #: function `command` is the typer callback.

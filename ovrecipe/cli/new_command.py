@@ -30,8 +30,8 @@ def command(
     Example: ovrecipe new Qwen/Qwen3-8B
     """
     from ovrecipe.recipe.draft import draft_name, draft_text
-    from ovrecipe.recipe.find import check_name
     from ovrecipe.recipe.load import load_recipe_file
+    from ovrecipe.recipe.project import check_name
 
     session = session_of(ctx)
     project = session.project
@@ -48,7 +48,7 @@ def command(
 
 def _seen_from_recipe(model_id: str, cwd: Path, recipes_dir: Path) -> str:
     """Return the id as the recipe must say it: its relative paths start at its own folder."""
-    from ovrecipe.recipe.model_id import split_model_id
+    from ovrecipe.recipe.schema import split_model_id
 
     scheme, location = split_model_id(model_id)
     if scheme not in ("local", "gguf") or location != model_id or not location.startswith("."):
@@ -59,7 +59,7 @@ def _seen_from_recipe(model_id: str, cwd: Path, recipes_dir: Path) -> str:
 
 def _free_path(recipes_dir: Path, name: str, *, force: bool) -> Path:
     """Return the file to write: the one that has the name already, if that is allowed."""
-    from ovrecipe.recipe.find import recipe_paths
+    from ovrecipe.recipe.project import recipe_paths
 
     taken = [path for path in recipe_paths(recipes_dir) if path.stem == name]
     if taken and not force:

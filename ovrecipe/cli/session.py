@@ -1,4 +1,4 @@
-"""What the root options decided, made once per call and handed to commands."""
+"""What the words `NAME` and `NAME:VARIANT` of a command line mean."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ovrecipe.recipe.project import Project, find_project
+from ovrecipe.build.run import Target
+from ovrecipe.recipe.project import Project, check_variant, find_project, split_target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import typer
 
+    from ovrecipe.build.context import BuildContext
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.schema import Recipe
 
@@ -50,3 +52,20 @@ def session_of(ctx: typer.Context) -> Session:
     found = ctx.find_object(Session)
     assert found is not None, "the root callback runs before every command"
     return found
+
+
+def targets_of(context: BuildContext, words: Sequence[str]) -> tuple[Target, ...]:
+    """Return the variants that the words name: all but the optional ones for a bare name.
+
+    Raises:
+        RecipeError: a recipe or a variant does not exist; checked for all words before any work.
+    """
+    found: dict[Target, None] = {}
+    for word in words:
+        name, variant = split_target(word)
+        recipe = context.plan(name).recipe
+        if variant is not None:
+            check_variant(recipe, variant)
+        for each in recipe.default_variants() if variant is None else (variant,):
+            found[Target(name, each)] = None
+    return tuple(found)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.recipe.load import LoadedRecipe
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.recipe.tree import Node
+    from ovrecipe.recipe.yaml_reader import Node
 
 #: Column in which the origin of a value starts.
 _ORIGIN_COLUMN = 60
@@ -35,8 +35,8 @@ def command(
 
     Example: ovrecipe show smollm2-135m:int4
     """
-    from ovrecipe.recipe.find import check_variant, recipe_path, split_target
     from ovrecipe.recipe.load import load_tree
+    from ovrecipe.recipe.project import check_variant, recipe_path, split_target
 
     name, variant = split_target(target)
     project = session_of(ctx).project
@@ -93,7 +93,7 @@ def _key(key: str) -> str:
 
 
 def _origin(tree: Node, loc: tuple[str, ...], variant: str | None) -> str:
-    from ovrecipe.recipe.tree import is_written, place_of
+    from ovrecipe.recipe.yaml_reader import is_written, place_of
 
     own = ("variants", variant, *loc) if variant and loc[0] == "generation" else loc
     for where in (own, loc):

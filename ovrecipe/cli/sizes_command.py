@@ -45,7 +45,7 @@ def command(
 
 def size_rows(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:
     """Return a row of facts for each target; the ratio is to the recipe's fp16 weights."""
-    from ovrecipe.build.view import ViewWork
+    from ovrecipe.build.execute import ViewWork
 
     rows = []
     for each in targets:

@@ -41,7 +41,7 @@ def command(
 
 
 def _names(session: Session) -> list[str]:
-    from ovrecipe.recipe.find import recipe_names
+    from ovrecipe.recipe.project import recipe_names
 
     return recipe_names(session.project)
 
@@ -60,8 +60,8 @@ def _result(session: Session, target: str) -> dict[str, Any]:
 
 
 def _load(session: Session, target: str) -> Recipe:
-    from ovrecipe.recipe.find import SUFFIXES
     from ovrecipe.recipe.load import load_recipe_file
+    from ovrecipe.recipe.project import SUFFIXES
 
     if target.endswith(SUFFIXES):
         return load_recipe_file(session.cwd / target, shown_from=session.cwd)

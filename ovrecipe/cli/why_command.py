@@ -22,7 +22,7 @@ def command(
 
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.why import reasons
-    from ovrecipe.cli.targets import targets_of
+    from ovrecipe.cli.session import targets_of
 
     session = session_of(ctx)
     context = BuildContext(session.project, plugin_options=session.plugin_options)

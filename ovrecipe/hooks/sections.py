@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from ovrecipe.hooks.loading import PluginSource
     from ovrecipe.hooks.manager import Plugins
-    from ovrecipe.hooks.roles import Json
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.types import Json
 
     SectionModel = TypeVar("SectionModel", bound=BaseModel)
 
@@ -103,7 +103,7 @@ def _lines(recipe: Recipe, name: str, model: type[BaseModel], error: ValidationE
 def _place(recipe: Recipe, name: str, loc: tuple[str | int, ...]) -> str:
     """Return `file:line:column`; the file is read again, for a recipe keeps no places."""
     from ovrecipe.recipe.load import load_tree
-    from ovrecipe.recipe.tree import place_of
+    from ovrecipe.recipe.yaml_reader import place_of
 
     if not recipe.path.is_file():
         return recipe.path.name

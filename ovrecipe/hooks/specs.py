@@ -38,13 +38,13 @@ if TYPE_CHECKING:
         Exporter,
         FilterProvider,
         Frontend,
-        Json,
         Role,
         Source,
         TokenizerConverter,
     )
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.result import GenerationResult
+    from ovrecipe.run.pipeline import GenerationResult
+    from ovrecipe.types import Json
 
 
 @hookspec

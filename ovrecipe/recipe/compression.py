@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from ovrecipe.recipe.base import Objection, Section, refuse
-from ovrecipe.recipe.frozen import FrozenDict, FrozenMapping, Listed
 from ovrecipe.recipe.generation import Generation
 from ovrecipe.recipe.nncf_rules import LOW_BIT_KNOBS, nncf_objections
+from ovrecipe.recipe.sections import FrozenDict, FrozenMapping, Listed, Objection, Section, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

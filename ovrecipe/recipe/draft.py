@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ovrecipe.recipe.json_schema import MODELINE
-from ovrecipe.recipe.model_id import split_model_id
-from ovrecipe.recipe.names import name_objection
+from ovrecipe.recipe.schema import split_model_id
+from ovrecipe.recipe.sections import name_objection
 
 #: What optimum-intel gives a model that it has no tuned values for.
 GENERAL_INT4: Mapping[str, Any] = {"sym": False, "group_size": 128, "ratio": 1.0}

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from ovrecipe.recipe.base import Objection, Section, refuse
-from ovrecipe.recipe.frozen import Listed
+from ovrecipe.recipe.sections import Listed, Objection, Section, refuse
 
 #: The largest number that GenAI takes as a count of tokens.
 LARGEST = 2**63 - 1

@@ -3,25 +3,132 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import ValidationError
 
 from ovrecipe.errors import RecipeError, RecipeInvalid, RecipeNotFound, RecipeSyntaxError
-from ovrecipe.recipe.find import check_name, recipe_path
-from ovrecipe.recipe.merge import merged
-from ovrecipe.recipe.names import name_objection
+from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import Problem, problems_of
-from ovrecipe.recipe.requirements import unmet_ovrecipe
+from ovrecipe.recipe.project import check_name, recipe_path
 from ovrecipe.recipe.schema import Recipe
-from ovrecipe.recipe.tree import Node, Place, place_of, plain
-from ovrecipe.recipe.yaml_reader import MAX_BYTES, read_yaml
+from ovrecipe.recipe.sections import name_objection
+from ovrecipe.recipe.yaml_reader import (
+    MAX_BYTES,
+    Entry,
+    Loc,
+    Node,
+    Place,
+    place_of,
+    plain,
+    read_yaml,
+)
+from ovrecipe.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.recipe.project import Project
+
+
+#: Returns the version of an installed distribution, or None; see `installed_version`.
+Installed: TypeAlias = Callable[[str], str | None]
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version of a distribution in this environment, or None."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def check_requirements(recipe: Recipe, *, installed: Installed = installed_version) -> None:
+    """Raise RecipeInvalid, with what to install, unless all that the recipe requires is here."""
+    unmet = list(_unmet(recipe, installed))
+    if unmet:
+        wanted = " ".join(f"'{requirement}'" for requirement, _ in unmet)
+        lines = [f"recipe '{recipe.name}' requires {req}, {found}" for req, found in unmet]
+        raise RecipeInvalid("\n".join(lines), remedy=f"pip install {wanted}")
+
+
+def _unmet(recipe: Recipe, installed: Installed) -> Iterator[tuple[str, str]]:
+    """Yield (requirement, what was found instead)."""
+    own = recipe.requires.ovrecipe
+    if own is not None and not satisfies(__version__, own):
+        yield f"ovrecipe{own}", f"but this is ovrecipe {__version__}"
+    for distribution, specifier in recipe.requires.plugins.items():
+        version = installed(distribution)
+        if version is None:
+            yield f"{distribution}{specifier}", "which is not installed"
+        elif not satisfies(version, specifier):
+            yield f"{distribution}{specifier}", f"but {distribution} {version} is installed"
+
+
+def satisfies(version: str, specifier: str) -> bool:
+    """Return whether a version fits `>=1.2,<2`; pre-releases count as what they are."""
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def unmet_ovrecipe(document: object) -> str | None:
+    """Return a hint when an unvalidated recipe was written for another ovrecipe."""
+    from packaging.specifiers import InvalidSpecifier
+
+    requires = document.get("requires") if isinstance(document, dict) else None
+    wanted = requires.get("ovrecipe") if isinstance(requires, dict) else None
+    if not isinstance(wanted, str):
+        return None
+    try:
+        fits = satisfies(__version__, wanted)
+    except InvalidSpecifier:
+        return None
+    return None if fits else f"it was written for ovrecipe{wanted}; this is {__version__}"
+
+
+#: Knobs of a variant that a list of passes stands in for.
+_KNOBS = tuple(CompressionPass.model_fields)
+
+
+def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
+    """Return `base` with `over` on top; every value keeps the place where it was written.
+
+    Mappings are merged key by key, everything else is replaced, and a null takes an inherited
+    key back.
+    """
+    if not (isinstance(base.content, dict) and isinstance(over.content, dict)):
+        return over
+    gone = _replaced(over.content, loc)
+    entries = {key: entry for key, entry in base.content.items() if key not in gone}
+    for key, entry in over.content.items():
+        if key not in base.content:
+            entries[key] = entry
+        elif entry.node.content is None:
+            entries.pop(key, None)
+        else:
+            node = merged(base.content[key].node, entry.node, (*loc, key))
+            entries[key] = Entry(entry.place, node)
+    return Node(entries, over.place)
+
+
+def _replaced(over: dict[str, Entry], loc: Loc) -> set[str]:
+    """Return inherited keys that are not meant any more, because `over` says it otherwise.
+
+    A prompt has one template, and a variant has either its own knobs or a list of passes.
+    """
+    given = {key for key, entry in over.items() if entry.node.content is not None}
+    gone: set[str] = set()
+    if loc == ("prompt",) and given & {"template", "chat_template"}:
+        gone = {"template", "chat_template"}
+    if len(loc) == 2 and loc[0] == "variants" and "passes" in given:
+        gone = set(_KNOBS)
+    return gone - set(over)
+
 
 #: Keys of the Recipe class that a file cannot give.
 _FROM_THE_FILE_NAME = ("name", "path")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovrecipe.recipe.base import Objection
+from ovrecipe.recipe.sections import Objection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ovrecipe.recipe.base import Refused
 from ovrecipe.recipe.compression import PRECISIONS
-from ovrecipe.recipe.names import LETTERS
 from ovrecipe.recipe.schema import Recipe
-from ovrecipe.recipe.tree import Loc, Node, Place, place_of
+from ovrecipe.recipe.sections import LETTERS, Refused
+from ovrecipe.recipe.yaml_reader import Loc, Node, Place, place_of
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -1,18 +1,43 @@
-"""What a recipe may say; frozen, strict and complete. Facts about files live in `load`."""
+"""What a built variant took from its recipe."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from ovrecipe.recipe.base import Objection, Section, refuse
 from ovrecipe.recipe.compression import PRECISIONS, Variant
-from ovrecipe.recipe.frozen import FrozenDict, FrozenMapping, Listed
 from ovrecipe.recipe.generation import Generation
-from ovrecipe.recipe.names import PATTERN, name_objection
+from ovrecipe.recipe.sections import (
+    PATTERN,
+    FrozenDict,
+    FrozenMapping,
+    Listed,
+    Objection,
+    Section,
+    name_objection,
+    refuse,
+)
+
+_PATH_START = re.compile(r"^(\.{1,2}[/\\]|[/\\]|~|[A-Za-z]:[/\\])|^\.{1,2}$")
+_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):(.+)$", re.DOTALL)
+
+
+def split_model_id(model_id: str) -> tuple[str, str]:
+    """Return (scheme, location): who brings the checkpoint, and what it is asked for.
+
+    A path starts with `./`, `../`, `/`, `~` or a Windows drive and is `gguf` when it ends in
+    `.gguf`, else `local`; `SCHEME:rest` is a plugin's (or the built-in `dist`, `hub`, `local`,
+    `gguf`); everything else is an id on the hub.
+    """
+    if _PATH_START.match(model_id):
+        return ("gguf" if model_id.lower().endswith(".gguf") else "local"), model_id
+    if match := _SCHEME.match(model_id):
+        return match[1], match[2]
+    return "hub", model_id
 
 
 def _file_name(name: str) -> str:
@@ -204,3 +229,24 @@ def _with_precision(name: str, variant: Any) -> Any:
         return variant
     precision = name.split("-", maxsplit=1)[0]
     return {"precision": precision, **variant} if precision in PRECISIONS else variant
+
+
+def settings_of(recipe: Recipe, variant: str) -> dict[str, Any]:
+    """Return, as JSON, all that the recipe says of a variant's directory.
+
+    It is part of the directory's key, and so of its manifest: whoever opens the directory can
+    tell whether the recipe still says the same, without planning a build. What decides on the
+    text behind the model (`output`) or on the gates (`check`) is not in it.
+    """
+    return {
+        "model": _said(recipe.model),
+        "tokenizer": _said(recipe.tokenizer),
+        "prompt": _said(recipe.prompt),
+        "variant": _said(recipe.variants[variant], exclude={"optional", "generation"}),
+        "generation": _said(recipe.generation_of(variant)),
+    }
+
+
+def _said(section: Section, exclude: set[str] | None = None) -> dict[str, Any]:
+    # Without defaults, so that a key that a later version adds makes nothing stale.
+    return section.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=exclude)

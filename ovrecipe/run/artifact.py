@@ -7,16 +7,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import NotBuilt
-from ovrecipe.recipe.settings import settings_of
+from ovrecipe.recipe.schema import settings_of
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import view_target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.run.runner import Runner
+
+
+@dataclass(frozen=True)
+class Variants:
+    """What is built by now, and how one is loaded.
+
+    `sizes_bytes` returns the built variants in the recipe's order, each with the bytes of its
+    weights; `load` loads one on the same device with the same plugins and properties.
+    """
+
+    sizes_bytes: Callable[[], Mapping[str, int]]
+    load: Callable[[str], Runner]
+
 
 #: The variant that is run when none is named and it is built.
 PREFERRED = "int4"
@@ -75,7 +90,7 @@ def find_artifact(project: Project, recipe: Recipe, variant: str | None) -> Arti
         RecipeNotFound: the recipe has no such variant.
         NotBuilt: with the command that builds it.
     """
-    from ovrecipe.recipe.find import check_variant
+    from ovrecipe.recipe.project import check_variant
 
     if variant is None:
         return _default(built_artifacts(project, recipe), recipe)

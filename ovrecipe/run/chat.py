@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.run.chat_template import Message
     from ovrecipe.run.generation import Generation
-    from ovrecipe.run.result import GenerationResult
+    from ovrecipe.run.pipeline import GenerationResult
     from ovrecipe.run.runner import Runner
 
 

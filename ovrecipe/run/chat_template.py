@@ -16,6 +16,10 @@ from ovrecipe.errors import PromptRefused
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
+    from jinja2.ext import Extension
+    from jinja2.nodes import Node
+    from jinja2.parser import Parser
+
 
 #: One message: its role and its content.
 Message = Mapping[str, str]
@@ -61,15 +65,29 @@ def _environment(clock: Clock) -> Environment:
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    from ovrecipe.run.generation_block import GenerationBlock
-
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, GenerationBlock]
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_block()]
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda form: clock().strftime(form)
     return environment
+
+
+def _generation_block() -> type[Extension]:
+    """Return the extension for `{% generation %}`, written for training: it renders its content."""
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+
+    class GenerationBlock(Extension):
+        tags = {"generation"}  # noqa: RUF012 - the name and kind that Jinja2 asks for
+
+        def parse(self, parser: Parser) -> Node | list[Node]:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.Scope(body).set_lineno(line)
+
+    return GenerationBlock
 
 
 def _raise_exception(message: str) -> NoReturn:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import StoreNotWritable
-from ovrecipe.recipe.find import split_target
-from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact
+from ovrecipe.recipe.project import split_target
+from ovrecipe.run.artifact import Artifact, Variants, built_artifacts, find_artifact
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.run.genai import open_pipeline
 from ovrecipe.run.prompt import prompt_template
 from ovrecipe.run.runner import Runner
-from ovrecipe.run.variants import Variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.chat_template import Clock
-    from ovrecipe.run.result import GenerationResult
+    from ovrecipe.run.pipeline import GenerationResult
 
 
 def load(
@@ -177,8 +176,7 @@ def _installed_plugins(project: Project) -> Plugins:
 
 
 def _recipe(project: Project, name: str) -> Recipe:
-    from ovrecipe.recipe.load import load_recipe
-    from ovrecipe.recipe.requirements import check_requirements
+    from ovrecipe.recipe.load import check_requirements, load_recipe
 
     recipe = load_recipe(project, name)
     check_requirements(recipe)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ovrecipe.errors import PromptRefused
 from ovrecipe.run.chain import ChosenFilter, FilterChain
 from ovrecipe.run.chat import Chat
-from ovrecipe.run.generation import Generation
-from ovrecipe.run.jobs import Job, JobQueue
+from ovrecipe.run.generation import Generation, Job, JobQueue
 from ovrecipe.run.parameters import merged
 from ovrecipe.run.prompt import checked_instruction, checked_system
 
@@ -17,11 +16,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.run.artifact import Variants
     from ovrecipe.run.chat_template import Message
-    from ovrecipe.run.pipeline import Pipeline, Tokens
+    from ovrecipe.run.pipeline import GenerationResult, Pipeline, Tokens
     from ovrecipe.run.prompt import PromptTemplate
-    from ovrecipe.run.result import GenerationResult
-    from ovrecipe.run.variants import Variants
 
 
 class Runner:

@@ -14,7 +14,7 @@ from ovrecipe.store.key import Key, inputs_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ovrecipe.hooks.roles import Json
+    from ovrecipe.types import Json
 
 MANIFEST = "manifest.json"
 SCHEMA = 1

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Json
+    from ovrecipe.types import Json
 
 SCHEMA = 1
 

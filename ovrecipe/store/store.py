@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Json
+    from ovrecipe.types import Json
 
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Backup programs skip this folder: ovrecipe makes everything in it again from the recipes.
@@ -165,7 +165,7 @@ class Store:
 
         Leftovers of builds of the same key that were killed are removed first.
         """
-        from ovrecipe.store.staging import staging_folder
+        from ovrecipe.store.publish import staging_folder
 
         self.ensure()
         with staging_folder(self, key) as folder:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Progress
+    from ovrecipe.types import Progress
     from ovrecipe.store.store import Store
 
 

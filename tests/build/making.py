@@ -11,10 +11,9 @@ from typing import Any
 import yaml
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.execute import Work
+from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.observer import LineObserver
 from ovrecipe.build.stages import stage_named
-from ovrecipe.build.view import ViewWork
 from ovrecipe.recipe.project import Project
 
 FAKE_PLUGIN = str(Path(__file__).parent / "fake_plugin.py")

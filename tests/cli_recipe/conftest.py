@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from ovrecipe.cli.failures import exit_code_of
-from ovrecipe.cli.main import application
+from ovrecipe.cli.main import application, exit_code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

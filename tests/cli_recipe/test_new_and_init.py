@@ -15,8 +15,8 @@ from ovrecipe.cli.init_command import DODO
 from ovrecipe.recipe.draft import GENERAL_INT4, draft_name, draft_text, int4_knobs
 from ovrecipe.recipe.json_schema import schema_text
 from ovrecipe.recipe.load import load_recipe_file
-from ovrecipe.recipe.names import name_objection
 from ovrecipe.recipe.project import find_project
+from ovrecipe.recipe.sections import name_objection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.build.machine import container_available_bytes
 from ovrecipe.build.preflight import (
     Estimate,
     StageEstimate,
     check_disk,
     check_memory,
     check_shapes,
+    container_available_bytes,
     estimate,
 )
 from ovrecipe.build.shapes import tensors, weight_shapes

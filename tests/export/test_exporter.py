@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ovrecipe.builtin.compressors.calibration import model_inputs
+from ovrecipe.builtin.calibration import model_inputs
 from ovrecipe.builtin.exporter import OptimumExporter
 from ovrecipe.errors import StageError
 from ovrecipe.recipe.schema import Model

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.manager import Plugins
 
 SECTION = """
-from ovrecipe.recipe.base import Section
+from ovrecipe.recipe.sections import Section
 
 class Settings(Section):
     max_size_mb: float = 100.0

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ovrecipe.recipe import compression, schema
-from ovrecipe.recipe.descriptions import DESCRIPTIONS
 from ovrecipe.recipe.generation import Generation
+from ovrecipe.recipe.json_schema import DESCRIPTIONS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovrecipe.recipe.merge import merged
-from ovrecipe.recipe.tree import Entry, Node, Place, plain
+from ovrecipe.recipe.load import merged
+from ovrecipe.recipe.yaml_reader import Entry, Node, Place, plain
 
 if TYPE_CHECKING:
     from .conftest import Recipes

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.errors import RecipeInvalid, RecipeNotFound, RecipeSyntaxError
-from ovrecipe.recipe.find import check_variant, recipe_names, split_target
 from ovrecipe.recipe.load import load_recipe, load_recipe_file
+from ovrecipe.recipe.project import check_variant, recipe_names, split_target
 
 from .conftest import MINIMAL
 

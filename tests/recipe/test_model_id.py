@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ovrecipe.recipe.model_id import split_model_id
+from ovrecipe.recipe.schema import split_model_id
 
 
 @pytest.mark.parametrize(

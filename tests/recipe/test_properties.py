@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ovrecipe.errors import RecipeError
-from ovrecipe.recipe.bundled import bundled_recipes_dir
 from ovrecipe.recipe.generation import Generation
 from ovrecipe.recipe.load import load_recipe_file
-from ovrecipe.recipe.names import name_objection
+from ovrecipe.recipe.project import bundled_recipes_dir
 from ovrecipe.recipe.schema import Recipe
+from ovrecipe.recipe.sections import name_objection
 
 #: Pieces that make almost-recipes, which find more than random bytes do.
 PIECES = st.sampled_from(

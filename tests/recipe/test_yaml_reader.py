@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from ovrecipe.errors import RecipeSyntaxError
-from ovrecipe.recipe.tree import place_of, plain
-from ovrecipe.recipe.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_NODES, plain_scalar, read_yaml
+from ovrecipe.recipe.yaml_reader import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_NODES,
+    place_of,
+    plain,
+    plain_scalar,
+    read_yaml,
+)
 
 
 def refusal(data: str | bytes) -> str:

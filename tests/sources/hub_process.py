@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from ovrecipe.builtin.sources.hub import HubSource
+from ovrecipe.builtin.hub import HubSource
 from ovrecipe.errors import OvrecipeError
 from tests.sources.requests import request
 

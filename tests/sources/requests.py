@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.hooks.roles import SourceRequest
-from ovrecipe.recipe.model_id import split_model_id
-from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.schema import Model, split_model_id
 
 
 class FreshDigests:

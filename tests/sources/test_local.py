@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ovrecipe.builtin.sources.local import LocalSource
+from ovrecipe.builtin.local import LocalSource
 from ovrecipe.errors import (
     CheckpointIncomplete,
     CheckpointNotFound,

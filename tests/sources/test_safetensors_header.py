@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovrecipe.build.preflight import estimate
-from ovrecipe.builtin.sources.checkpoint_checks import check_contents
-from ovrecipe.builtin.sources.safetensors_header import read_header, read_index
+from ovrecipe.builtin.checkpoint import check_contents, read_header, read_index
 from ovrecipe.errors import CheckpointIncomplete
 from ovrecipe.recipe.compression import Variant
 from ovrecipe.recipe.schema import Model

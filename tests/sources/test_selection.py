@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ovrecipe.builtin.sources.selection import wanted_files
+from ovrecipe.builtin.hub_files import wanted_files
 from ovrecipe.errors import CheckpointUnsafe
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ovrecipe.cli.failures import exit_code_of
+from ovrecipe.cli.main import exit_code_of
 from ovrecipe.cli.main import application
 from ovrecipe.store.views import set_view
 from tests.store.making import key_of, make

@@ -11,7 +11,7 @@ import pytest
 
 from ovrecipe.errors import DiskFull, StoreNotWritable
 from ovrecipe.store.disk import remove_tree
-from ovrecipe.store.links import link_file
+from ovrecipe.store.disk import link_file
 from ovrecipe.store.store import Store
 from ovrecipe.store.verify import verify
 from tests.store.making import fill, key_of, make

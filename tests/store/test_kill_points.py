@@ -10,7 +10,7 @@ import pytest
 
 from ovrecipe.store.gc import collect, plan_gc
 from ovrecipe.store.pins import Pins
-from ovrecipe.store.staging import stagings
+from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
 from ovrecipe.store.verify import verify
 from ovrecipe.store.views import set_view, view_target

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.store.locks import read_holder, write_holder
-from ovrecipe.store.staging import stagings
+from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
 from tests.store.making import fill, key_of
 

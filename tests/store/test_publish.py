@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
-from ovrecipe.store.links import link_file, link_tree
+from ovrecipe.store.disk import (link_file, link_tree)
 from ovrecipe.store.manifest import MANIFEST, FileEntry
-from ovrecipe.store.staging import stagings
+from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
 from ovrecipe.store.verify import verify
 from tests.store.making import FILES, fill, key_of, make

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.builtin.sources.dist import distribution_file
-from ovrecipe.builtin.sources.gguf_checkpoint import write_checkpoint
+from ovrecipe.builtin.dist import distribution_file
+from ovrecipe.builtin.gguf import write_checkpoint
 from ovrecipe.builtin.tokenizer import OpenvinoTokenizerConverter
 from ovrecipe.recipe.schema import Model
 from tests.sources.requests import silent

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages import (
-    assemble,
-    base,
-    check,
-    conformance,
-    source,
-    tokenizer,
-    weights,
-)
+from ovrecipe.build.stages import assemble, base, check, conformance, source, tokenizer, weights
 
 if TYPE_CHECKING:
     from ovrecipe.build.stages.stage import Stage

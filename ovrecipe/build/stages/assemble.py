@@ -12,10 +12,10 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.stages.stage import Stage, always
-from ovrecipe.recipe.settings import settings_of
+from ovrecipe.recipe.schema import settings_of
 from ovrecipe.run.parameters import SETS, merged
 from ovrecipe.run.prompt import plain_template, special_tokens
-from ovrecipe.store.links import link_file
+from ovrecipe.store.disk import link_file
 from ovrecipe.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
     from ovrecipe.recipe.schema import Prompt, Recipe
+    from ovrecipe.types import Json
 
 TOKENIZER_XML = "openvino_tokenizer.xml"
 TOKENIZER_CONFIG = "tokenizer_config.json"

@@ -3,17 +3,107 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.evaluators import evaluate, evaluator_fields
 from ovrecipe.build.stages.stage import Stage
 from ovrecipe.errors import GateError
+from ovrecipe.run.prompt import prompt_template
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
-    from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.hooks.roles import Evaluator
+    from ovrecipe.recipe.schema import EvaluatorSpec, Recipe
+    from ovrecipe.run.chat_template import Message
+    from ovrecipe.types import Json
+
+
+PROBE = "What is the capital of France?"
+#: Templates that print the date get this one, so that a gate's result does not depend on the day.
+PROBE_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def probe_prompt(recipe: Recipe, model_dir: Path) -> str:
+    """Return the recipe's prompt for one fixed instruction, as `rendered` does."""
+    return rendered(recipe, model_dir, PROBE)
+
+
+def rendered(recipe: Recipe, model_dir: Path, instruction: str) -> str:
+    """Return the recipe's prompt for an instruction, on a fixed day.
+
+    Raises:
+        PromptRefused: neither the recipe nor the checkpoint says how a prompt is written.
+    """
+    messages: list[Message] = []
+    if recipe.prompt.system:
+        messages.append({"role": "system", "content": recipe.prompt.system})
+    messages.append({"role": "user", "content": instruction})
+    return prompt_template(recipe, model_dir, clock=lambda: PROBE_TIME).render(messages)
+
+
+def evaluator_fields(plan: RecipePlan) -> dict[str, Json]:
+    """Return what the key of `check` says about the recipe's evaluators; nothing without any."""
+    specs = plan.recipe.check.evaluators
+    return {"evaluators": [_fields(plan, each) for each in specs]} if specs else {}
+
+
+def _fields(plan: RecipePlan, spec: EvaluatorSpec) -> Json:
+    provided = plan.evaluator(spec.name)
+    options = _options(provided.provider, spec, plan.recipe)
+    return {
+        "evaluator": provided.key_fields(),
+        "options": options.model_dump(mode="json") if options is not None else {},
+    }
+
+
+def _options(evaluator: Evaluator, spec: EvaluatorSpec, recipe: Recipe) -> BaseModel | None:
+    from ovrecipe.hooks.options import validated
+
+    where = f"{recipe.path.name}: check.evaluators.{spec.name}"
+    return validated(evaluator, spec.options, where=where)
+
+
+def evaluate(job: Job, bench: Bench) -> list[Json]:
+    """Run the recipe's evaluators in order and return what each found out.
+
+    Raises:
+        GateError: an evaluator refuses the model; the message names it.
+    """
+    return [_evaluated(job, bench, each) for each in job.recipe.check.evaluators]
+
+
+def _evaluated(job: Job, bench: Bench, spec: EvaluatorSpec) -> dict[str, Any]:
+    provided = bench.plugins.provider("evaluator", spec.name, job.recipe)
+    options = _options(provided.provider, spec, job.recipe)
+    bench.progress(f"evaluating: {spec.name}")
+    try:
+        with provided.blamed():
+            facts = dict(provided.provider.evaluate(_evaluation_job(job, bench, options)))
+    except GateError as error:
+        message = f"evaluator {spec.name!r}: {error.message}"
+        raise GateError(message, remedy=error.remedy) from error
+    return {"evaluator": spec.name, "facts": facts}
+
+
+def _evaluation_job(job: Job, bench: Bench, options: BaseModel | None) -> Any:
+    from ovrecipe.hooks.roles import EvaluationJob
+
+    model_dir = job.inputs["assemble"]
+    return EvaluationJob(
+        model_dir=model_dir,
+        base_dir=job.inputs["base"],
+        recipe=job.recipe,
+        variant=str(job.variant),
+        options=options,
+        render=lambda instruction: rendered(job.recipe, model_dir, instruction),
+        progress=bench.progress,
+    )
+
 
 #: Tokens that the check lets the model write.
 CHECK_TOKENS = 16
@@ -48,7 +138,6 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
 
 
 def _asked(job: Job, bench: Bench) -> dict[str, Json]:
-    from ovrecipe.build.probe import probe_prompt
 
     model_dir = job.inputs["assemble"]
     prompt = probe_prompt(job.recipe, model_dir)

@@ -9,7 +9,7 @@ from ovrecipe.build.stages.stage import Stage, always
 if TYPE_CHECKING:
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
+    from ovrecipe.types import Json
 
 #: What a prompt's text depends on.
 PROMPT_FIELDS = {"template", "chat_template", "system"}
@@ -32,8 +32,8 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
     Raises:
         GateError: they differ; the message shows the first difference.
     """
-    from ovrecipe.build.probe import probe_prompt
-    from ovrecipe.measure.conformance import compare_tokenizers, require_conformance
+    from ovrecipe.build.stages.check import probe_prompt
+    from ovrecipe.conformance.compare import compare_tokenizers, require_conformance
 
     tokenizer_dir = job.inputs["tokenizer"]
     bench.progress("comparing tokenizers")

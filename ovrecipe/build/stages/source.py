@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from ovrecipe.build.job import CHECKPOINT, Bench, Job
 from ovrecipe.build.stages.stage import Stage, always
-from ovrecipe.hooks.roles import Json, SourceRequest
-from ovrecipe.recipe.model_id import split_model_id
+from ovrecipe.hooks.roles import SourceRequest
+from ovrecipe.recipe.schema import split_model_id
 from ovrecipe.store.digests import RememberedDigests
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.types import Json
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.types import Json
 
 
 @dataclass(frozen=True)

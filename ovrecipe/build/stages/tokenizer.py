@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.imports import keep_torch_out
+from ovrecipe.build.job import keep_torch_out
 from ovrecipe.build.stages.stage import Stage, always
 
 if TYPE_CHECKING:
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
+    from ovrecipe.types import Json
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001

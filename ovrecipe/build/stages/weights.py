@@ -7,11 +7,11 @@ import sys
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.imports import keep_torch_out
+from ovrecipe.build.job import keep_torch_out
 from ovrecipe.build.stages.stage import Stage
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks.options import validated
-from ovrecipe.hooks.roles import CompressionJob, Json
+from ovrecipe.hooks.roles import CompressionJob
 from ovrecipe.recipe.compression import CompressionPass, Variant
 from ovrecipe.store.key import Key
 from ovrecipe.store.store import Store
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.types import Json
 
 #: What makes tokens of a data set's texts.
 TOKENIZING = ("openvino-genai", "openvino-tokenizers")

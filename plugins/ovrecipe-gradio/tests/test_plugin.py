@@ -26,7 +26,7 @@ PUBLIC = (
     "ovrecipe.hooks",
     "ovrecipe.hooks.roles",
     "ovrecipe.errors",
-    "ovrecipe.recipe.base",
+    "ovrecipe.recipe.sections",
     "ovrecipe.recipe.schema",
     "ovrecipe.cli.session",
 )

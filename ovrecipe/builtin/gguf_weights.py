@@ -1,0 +1,172 @@
+"""From GGUF tensors to model.safetensors.
+
+The checkpoint is written in float16: a quantized GGUF holds its scales in float16, so float16
+values lie within half a float16 step of the exact ones (the quantization itself moved them a
+hundred times further), and the base IR, which keeps the checkpoint's dtype, needs half the room.
+A file whose matrices are all BF16 or all F32 keeps that type, and one value too large for
+float16 makes the whole checkpoint float32.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.builtin.gguf_file import architecture_of
+from ovrecipe.errors import CheckpointIncomplete
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from ovrecipe.builtin.gguf_file import GgufFile, GgufTensor
+
+
+ITEM_SIZES = {"F32": 4, "F16": 2, "BF16": 2}
+ALIGNMENT = 8
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """Name, format's dtype name and shape of a tensor that will be written."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the tensor's data takes."""
+        return prod(self.shape) * ITEM_SIZES[self.dtype]
+
+
+def write_safetensors(path: Path, plans: Sequence[TensorPlan], data: Iterable[bytes]) -> None:
+    """Write a file from the plans and, in the same order, the bytes of each tensor."""
+    with path.open("wb") as file:
+        header = _header(plans)
+        file.write(struct.pack("<Q", len(header)))
+        file.write(header)
+        for plan, content in zip(plans, data, strict=True):
+            assert len(content) == plan.size_bytes, f"{plan.name}: the plan has another size"
+            file.write(content)
+
+
+def _header(plans: Sequence[TensorPlan]) -> bytes:
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for each in plans:
+        end = offset + each.size_bytes
+        entries[each.name] = {
+            "dtype": each.dtype,
+            "shape": list(each.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    return header + b" " * (-len(header) % ALIGNMENT)
+
+
+#: Tensor names of llama.cpp and transformers; those of a layer are prefixed on both sides.
+MODEL_NAMES = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+}
+LAYER_NAMES = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+LAYER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)")
+FLOAT16_MAX = 65504.0
+FORMAT_NAMES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
+
+Report = Callable[[int, int], None]
+
+
+def checkpoint_name(file: GgufFile, gguf_name: str) -> str:
+    """Return what transformers calls a tensor.
+
+    Raises:
+        CheckpointIncomplete: the name is unknown, so the model has a part that would be lost.
+    """
+    stem, _, kind = gguf_name.rpartition(".")
+    layer = LAYER_TENSOR.fullmatch(stem)
+    if layer is not None and layer[2] in LAYER_NAMES:
+        return f"model.layers.{layer[1]}.{LAYER_NAMES[layer[2]]}.{kind}"
+    if stem in MODEL_NAMES:
+        return f"{MODEL_NAMES[stem]}.{kind}"
+    raise CheckpointIncomplete(
+        f"{file.path.name}: tensor '{gguf_name}' has no place in a {file.architecture} checkpoint",
+        remedy="give the model's hub id or a local checkpoint directory instead",
+    )
+
+
+def weights_dtype(file: GgufFile) -> str:
+    """Return the dtype that the checkpoint gets; see the module's text for why."""
+    types = {each.type_name for each in file.tensors if len(each.shape) > 1}
+    if types == {"BF16"}:
+        return "bfloat16"
+    if types == {"F32"} or any(_overflows(file, each) for each in file.tensors):
+        return "float32"
+    return "float16"
+
+
+def write_weights(file: GgufFile, path: Path, *, dtype: str, report: Report) -> None:
+    """Write all tensors; `report` is told how many are done."""
+    plans = [
+        TensorPlan(checkpoint_name(file, each.name), FORMAT_NAMES[dtype], each.shape)
+        for each in file.tensors
+    ]
+    write_safetensors(path, plans, _contents(file, dtype, report))
+
+
+def _overflows(file: GgufFile, tensor: GgufTensor) -> bool:
+    """Say whether a tensor that is wider than float16 in the file has values beyond it."""
+    if tensor.type_name not in ("F32", "BF16"):
+        return False
+    return bool(abs(file.dequantized(tensor)).max(initial=0) > FLOAT16_MAX)
+
+
+def _contents(file: GgufFile, dtype: str, report: Report) -> Iterator[bytes]:
+    for done, each in enumerate(file.tensors, start=1):
+        yield _as_bytes(_unpermuted(file, each), dtype)
+        report(done, len(file.tensors))
+
+
+def _unpermuted(file: GgufFile, tensor: GgufTensor) -> Any:
+    """Return the values with the rows of q and k in the order that transformers rotates them.
+
+    llama.cpp pairs neighbouring rows of a head, transformers the two halves of a head.
+    """
+    values = file.dequantized(tensor)
+    which = re.search(r"\.attn_(q|k)\.", tensor.name)
+    if which is None or not architecture_of(file).permuted:
+        return values
+    heads = int(file.require(f"{file.architecture}.attention.head_count"))
+    if which[1] == "k":
+        heads = int(file.fact("attention.head_count_kv", heads))
+    paired = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])
+    return paired.swapaxes(1, 2).reshape(values.shape)
+
+
+def _as_bytes(values: Any, dtype: str) -> bytes:
+    import numpy as np
+
+    if dtype == "bfloat16":
+        # Exact: the values came from bfloat16, so the lower half of each float32 is zero.
+        return bytes((np.ascontiguousarray(values).view(np.uint32) >> 16).astype("<u2").tobytes())
+    return bytes(values.astype("<f2" if dtype == "float16" else "<f4").tobytes())

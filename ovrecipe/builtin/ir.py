@@ -1,0 +1,75 @@
+"""Reading, writing and describing IRs, the way every compressor needs it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import StageError, foreign_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ovrecipe.types import Json
+
+
+IR_XML = "openvino_model.xml"
+#: Constants with fewer elements are shapes, norms and scalars, not weights of a layer.
+SMALLEST_WEIGHT = 1024
+
+
+def read_ir(folder: Path) -> Any:
+    """Return the IR of a folder; its weights stay mapped from the file."""
+    import openvino as ov
+
+    with foreign_errors(f"reading {IR_XML}"):
+        return ov.Core().read_model(folder / IR_XML)
+
+
+def save_ir(model: Any, folder: Path, *, source_dir: Path, to_fp16: bool = False) -> None:
+    """Write the IR into `folder`, which must not be where its weights are mapped from.
+
+    Raises:
+        StageError: it is the same folder; OpenVINO would truncate the file it reads (SIGBUS).
+    """
+    import openvino as ov
+
+    if folder.resolve() == source_dir.resolve():
+        raise StageError("an IR cannot be saved over the one that is being read")
+    with foreign_errors(f"writing {IR_XML}"):
+        ov.save_model(model, folder / IR_XML, compress_to_fp16=to_fp16)
+
+
+def weight_facts(model: Any) -> dict[str, Json]:
+    """Return how the weights are stored: layers and elements by dtype, and bits per weight.
+
+    Scales and zero points are counted into the bits, not into the weights.
+    """
+    layers: Counter[str] = Counter()
+    elements: Counter[str] = Counter()
+    bits = 0
+    for node in model.get_ops():
+        if node.get_type_name() != "Constant":
+            continue
+        kind, size = node.get_element_type(), _size(node)
+        bits += size * int(kind.bitwidth)
+        if size >= SMALLEST_WEIGHT and not _is_parameter_of_weight(node.get_friendly_name()):
+            layers[kind.get_type_name()] += 1
+            elements[kind.get_type_name()] += size
+    total = sum(elements.values())
+    return {
+        "layers": dict(layers),
+        "weights": dict(elements),
+        "bits_per_weight": round(bits / total, 3) if total else None,
+    }
+
+
+def _size(node: Any) -> int:
+    size = 1
+    for each in node.shape:
+        size *= int(each)
+    return size
+
+
+def _is_parameter_of_weight(name: str) -> bool:
+    return "/scale" in name or "/zero_point" in name
