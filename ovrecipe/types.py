@@ -12,6 +12,11 @@ class Progress(Protocol):
     """Where long work says how far it is; safe to call often and from any thread."""
 
     def __call__(
-        self, message: str, *, done: float | None = None, total: float | None = None
+        self,
+        message: str,
+        *,
+        done: float | None = None,
+        total: float | None = None,
+        unit: str = "",
     ) -> None:
-        """Show `message`, and `done` of `total` where the end is known."""
+        """Show `message`, and `done` of `total` where the end is known; `unit` "B" is bytes."""

@@ -58,7 +58,9 @@ class LineObserver:
     def progress(self, title: str) -> Progress:  # noqa: ARG002
         """Return a progress that says nothing: lines would be too many."""
 
-        def quiet(message: str, *, done: float | None = None, total: float | None = None) -> None:
+        def quiet(
+            message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+        ) -> None:
             """Drop it."""
 
         return quiet

@@ -34,7 +34,7 @@ class Events:
             self._stream.flush()
 
     def __call__(
-        self, message: str, *, done: float | None = None, total: float | None = None
+        self, message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
     ) -> None:
         """Report progress; this is what stages and providers are given."""
         # Libraries count in numpy's integers, which JSON does not take.

@@ -54,7 +54,9 @@ class LiveObserver:
     def progress(self, title: str) -> types.Progress:
         """Return what moves the stage's line."""
 
-        def report(message: str, *, done: float | None = None, total: float | None = None) -> None:
+        def report(
+            message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+        ) -> None:
             line = self._lines.get(title)
             if line is not None:
                 self._progress.update(line, message=message, completed=done, total=total)

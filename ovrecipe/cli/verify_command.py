@@ -86,7 +86,9 @@ def _verified(store: Store, shas: set[str] | None) -> tuple[list[Problem], int]:
     checked = sum(1 for _, sha256, _ in store.folders() if shas is None or sha256 in shas)
     with Console(stderr=True).status("verifying") as status:
 
-        def show(message: str, *, done: float | None = None, total: float | None = None) -> None:
+        def show(
+            message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+        ) -> None:
             status.update(f"{message} ({done or 0:.0f} of {total or 0:.0f})")
 
         return verify(store, shas, progress=show), checked

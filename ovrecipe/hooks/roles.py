@@ -134,6 +134,14 @@ class WeightShape:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What a stage leaves on the disk, and the anonymous memory that it peaks at."""
+
+    disk_bytes: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
 class CompressionJob:
     """What a compressor works on.
 

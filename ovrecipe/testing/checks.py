@@ -141,5 +141,7 @@ def compression_job(
     )
 
 
-def _silent(message: str, *, done: float | None = None, total: float | None = None) -> None:
+def _silent(
+    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+) -> None:
     """Be a progress that nobody watches."""

@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
 MODEL = Model(id="twin")
 
 
-def silent(message: str, *, done: float | None = None, total: float | None = None) -> None:
+def silent(
+    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+) -> None:
     """Report nothing."""
 
 

@@ -36,7 +36,9 @@ def request(base_dir: Path, model_id: str, *, env: Mapping[str, str] | None = No
     )
 
 
-def silent(message: str, *, done: float | None = None, total: float | None = None) -> None:
+def silent(
+    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+) -> None:
     """Show no progress."""
 
 

@@ -21,7 +21,9 @@ def matrix(name: str) -> Any:
     return next(each for each in find_matrices(tiny_model()) if name in each.node_names)
 
 
-def silent(message: str, *, done: float | None = None, total: float | None = None) -> None: ...
+def silent(
+    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+) -> None: ...
 
 
 def dequantized(folder: Path, name: str) -> Any:
