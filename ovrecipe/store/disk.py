@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
 from ovrecipe.errors import DiskFull, StoreNotWritable
-from collections import Counter
-from typing import Literal, TypeAlias
 from ovrecipe.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -164,8 +164,6 @@ def _unlinked_as_it_is(name: str) -> bool:
     Then the mode of a hard link is changed after all: only our own files have those.
     """
     if sys.platform == "win32":
-        pass
-
         try:
             unlink_read_only(name)
         except OSError:

@@ -13,11 +13,9 @@ from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, remove_tree
 from ovrecipe.store.locks import is_held, read_holder, removals_paused
 from ovrecipe.store.manifest import SHA256, read_manifest
-from ovrecipe.store.publish import files_below
-from ovrecipe.store.views import registered_views
-from ovrecipe.store.publish import (is_stale, remove_if_stale, stagings)
+from ovrecipe.store.publish import files_below, is_stale, remove_if_stale, stagings
 from ovrecipe.store.verify import readable_inputs
-from ovrecipe.store.views import views
+from ovrecipe.store.views import registered_views, views
 
 if TYPE_CHECKING:
     import os

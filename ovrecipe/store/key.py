@@ -8,15 +8,15 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from ovrecipe.types import Json
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
     from ovrecipe.errors import ArtifactCorrupt
     from ovrecipe.store.manifest import Manifest
     from ovrecipe.store.store import Store
+    from ovrecipe.types import Json
 
 
 #: A stage's name is a folder of the store, also on file systems that ignore case.

@@ -7,22 +7,30 @@ or a whole one.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-from ovrecipe.store.disk import disk_errors, random_name, remove_moved, remove_tree
-from ovrecipe.store.locks import held, held_if_free, unlink_held
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
 from ovrecipe.errors import ArtifactCorrupt, StoreError
 from ovrecipe.store.digests import sha256_of
-from ovrecipe.store.disk import disk_errors, fsync_dir, fsync_file, write_durably
+from ovrecipe.store.disk import (
+    disk_errors,
+    fsync_dir,
+    fsync_file,
+    random_name,
+    remove_moved,
+    remove_tree,
+    write_durably,
+)
+from ovrecipe.store.locks import held, held_if_free, unlink_held
 from ovrecipe.store.manifest import MANIFEST, REBUILD, FileEntry, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
     from ovrecipe.store.key import Key
     from ovrecipe.store.store import Store
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from ovrecipe.types import Progress
     from ovrecipe.store.store import Store
+    from ovrecipe.types import Progress
 
 
 class Problem(NamedTuple):

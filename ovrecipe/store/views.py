@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
-from ovrecipe.store.disk import replace_atomically
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
 from ovrecipe.errors import StoreError
-from ovrecipe.store.disk import disk_errors, fsync_dir, random_name
+from ovrecipe.store.disk import disk_errors, fsync_dir, random_name, replace_atomically
 from ovrecipe.store.locks import removals_paused
 
 if TYPE_CHECKING:

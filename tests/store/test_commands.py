@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ovrecipe.cli.main import exit_code_of
-from ovrecipe.cli.main import application
+from ovrecipe.cli.main import application, exit_code_of
 from ovrecipe.store.views import set_view
 from tests.store.making import key_of, make
 from tests.store.test_verify import break_the_manifest, flip_a_bit

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.errors import DiskFull, StoreNotWritable
-from ovrecipe.store.disk import remove_tree
-from ovrecipe.store.disk import link_file
+from ovrecipe.store.disk import link_file, remove_tree
 from ovrecipe.store.store import Store
 from ovrecipe.store.verify import verify
 from tests.store.making import fill, key_of, make

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from ovrecipe.errors import ArtifactCorrupt
 from ovrecipe.store.digests import RememberedDigests
+from ovrecipe.store.disk import link_tree
 from ovrecipe.store.gc import INTERMEDIATE_STAGES, collect, plan_gc, remove_unless_used, viewed
 from ovrecipe.store.key import Key
-from ovrecipe.store.disk import link_tree
 from ovrecipe.store.locks import removals_paused
 from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
-from ovrecipe.store.disk import (link_file, link_tree)
+from ovrecipe.store.disk import link_file, link_tree
 from ovrecipe.store.manifest import MANIFEST, FileEntry
 from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
