@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +10,8 @@ if TYPE_CHECKING:
 
 def perhaps(name: str, known: Iterable[str]) -> str:
     """Return `; perhaps you meant 'group_size'`, or nothing when no known name is close."""
+    from difflib import get_close_matches
+
     close = get_close_matches(name, list(known), n=1)
     return f"; perhaps you meant {close[0]!r}" if close else ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +78,7 @@ class ViewWork:
         if gate is None or artifact_dir is None or not self.context.store.has(gate):
             raise StageError(f"{self.title}: its gate was not passed, so it gets no name")
         models_dir = self.context.project.models_dir
-        set_view(models_dir, self.plan.recipe.name, self.variant, artifact_dir)
+        set_view(self.context.store, models_dir, self.plan.recipe.name, self.variant, artifact_dir)
 
     def clean(self) -> None:
         """Remove the view; the artifact stays in the store until `ovrecipe gc`."""
@@ -156,7 +156,7 @@ class Work:
             "recipe": self.plan.recipe,
             "variant": self.variant,
             "artifact_dir": store.artifact_dir(key),
-            "manifest": asdict(store.manifest(key)),
+            "manifest": store.manifest(key).as_json(),
         }
         self.context.plugins.observers.tell(
             "after_stage", arguments, report=lambda text: observer.warned(self.title, text)
@@ -164,12 +164,10 @@ class Work:
 
     def clean(self) -> None:
         """Remove the artifact, if it is there and no running build makes or reads it."""
-        from ovrecipe.store.gc import remove_unless_used
-
         store, key = self.context.store, self.key()
         if key is None or not store.has(key):
             return
-        removed = remove_unless_used(store, key.stage, key.sha256)
+        removed = store.discard_if_unused(key.stage, key.sha256)
         print(f"removed {key}" if removed else f"kept {key}: a running build uses it")
 
 

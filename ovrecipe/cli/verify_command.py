@@ -96,10 +96,8 @@ def _verified(store: Store, shas: set[str] | None) -> tuple[list[Problem], int]:
 
 def _without_removed(store: Store, problems: list[Problem]) -> list[Problem]:
     """Remove the damaged artifacts and return the problems of those that a build uses."""
-    from ovrecipe.store.gc import remove_unless_used
-
     damaged = sorted({(each.stage, each.sha256) for each in problems})
-    used = {sha256 for stage, sha256 in damaged if not remove_unless_used(store, stage, sha256)}
+    used = {sha256 for stage, sha256 in damaged if not store.discard_if_unused(stage, sha256)}
     return [each for each in problems if each.sha256 in used]
 
 

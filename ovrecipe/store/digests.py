@@ -60,7 +60,7 @@ class RememberedDigests:
         """Drop the digests of files that are gone."""
         with self._guard:
             found = self._read()
-            kept = {path: each for path, each in found.items() if Path(path).exists()}
+            kept = {path: entry for path, entry in found.items() if Path(path).exists()}
             if kept != found:
                 self._write(kept)
             self._digests = kept
@@ -108,4 +108,4 @@ def _identity(real: str) -> list[int]:
 def _well_formed(found: Any) -> dict[str, list[Any]]:
     if not isinstance(found, dict):
         return {}
-    return {path: each for path, each in found.items() if isinstance(each, list) and len(each) == 6}
+    return {path: row for path, row in found.items() if isinstance(row, list) and len(row) == 6}

@@ -1,17 +1,16 @@
-"""A file under a second name without a second copy, where the disk can do that."""
+"""What the store does to a disk: write durably, remove, link; with errors a user can act on."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ovrecipe.errors import DiskFull, StoreNotWritable
-from ovrecipe.store.manifest import MANIFEST
+from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,9 +42,9 @@ def disk_errors(path: Path, *, needed_bytes: int | None = None) -> Iterator[None
 
 def disk_full(path: Path, needed_bytes: int | None) -> DiskFull:
     """Return the error that says how much room there is and how much was needed."""
-    needed = "" if needed_bytes is None else f", {megabytes(needed_bytes)} needed"
+    needed = "" if needed_bytes is None else f", {amount(needed_bytes)} needed"
     return DiskFull(
-        f"{path}: the disk is full ({megabytes(free_bytes(path))} free{needed})",
+        f"{path}: the disk is full ({amount(free_bytes(path))} free{needed})",
         remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
         "finished stages are kept",
     )
@@ -59,16 +58,11 @@ def not_writable(path: Path, error: OSError) -> StoreNotWritable:
     )
 
 
-def megabytes(size_bytes: int) -> str:
-    """Return a size as people read it."""
-    return f"{size_bytes / 1e6:.1f} MB"
-
-
 def free_bytes(path: Path) -> int:
     """Return the room on the disk that `path` is on, or will be on."""
     import shutil
 
-    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
     return shutil.disk_usage(existing).free
 
 
@@ -241,19 +235,6 @@ def link_file(source: Path, target: Path) -> Linked:
                 raise
             return _reflink_or_copy(source, target)
         return "hardlink"
-
-
-def link_tree(source_dir: Path, target_dir: Path) -> Counter[Linked]:
-    """Link every file of an artifact but its manifest below another folder; count the ways."""
-    counts: Counter[Linked] = Counter()
-    target_dir.mkdir(exist_ok=True)
-    for here, dirs, files in os.walk(source_dir):
-        mirrored = target_dir / Path(here).relative_to(source_dir)
-        for name in sorted(dirs):
-            (mirrored / name).mkdir(exist_ok=True)
-        for name in sorted(set(files) - ({MANIFEST} if mirrored == target_dir else set())):
-            counts[link_file(Path(here) / name, mirrored / name)] += 1
-    return counts
 
 
 def _reflink_or_copy(source: Path, target: Path) -> Linked:

@@ -78,7 +78,7 @@ def inputs_of(document: Mapping[str, Json]) -> tuple[str, ...]:
     inputs = document.get("inputs")
     if not isinstance(inputs, Mapping):
         return ()
-    return tuple(each for each in inputs.values() if isinstance(each, str))
+    return tuple(sha256 for sha256 in inputs.values() if isinstance(sha256, str))
 
 
 def canonical_json(value: Json) -> str:
@@ -99,9 +99,9 @@ def plain_json(value: Any, where: str) -> Json:
             raise ValueError(f"{where}: {value} is not a JSON number")
         return value
     if isinstance(value, list | tuple):
-        return [plain_json(each, f"{where}[{index}]") for index, each in enumerate(value)]
+        return [plain_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Mapping):
-        return {_name(each, where): plain_json(value[each], f"{where}.{each}") for each in value}
+        return {_name(key, where): plain_json(value[key], f"{where}.{key}") for key in value}
     raise TypeError(f"{where}: {type(value).__name__} is not plain JSON")
 
 
@@ -136,14 +136,14 @@ def nearest(store: Store, key: Key, damaged: Callable[[ArtifactCorrupt], None]) 
     Of several, the newest. None when the stage never made anything. `damaged` is called for
     each artifact, of any stage, that cannot be read.
     """
-    candidates = [each for stage, _, each in store.artifacts(damaged) if stage == key.stage]
-    by_age = sorted(candidates, key=lambda each: each.created, reverse=True)
-    return min(by_age, key=lambda each: len(differences(key.document, each.key)), default=None)
+    stored = [manifest for stage, _, manifest in store.artifacts(damaged) if stage == key.stage]
+    stored.sort(key=lambda manifest: manifest.created, reverse=True)
+    return min(stored, key=lambda found: len(differences(key.document, found.key)), default=None)
 
 
 def differences(wanted: Mapping[str, Json], stored: Mapping[str, Json]) -> list[Difference]:
     """Return the fields in which two key documents differ, by path."""
-    return sorted(_differing("", dict(wanted), dict(stored)), key=lambda each: each.path)
+    return sorted(_differing("", dict(wanted), dict(stored)), key=lambda found: found.path)
 
 
 def _differing(path: str, wanted: Side, stored: Side) -> Iterator[Difference]:

@@ -7,6 +7,7 @@ or a whole one.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -58,7 +59,7 @@ def staging_folder(store: Store, key: Key) -> Iterator[Path]:
 
 def stagings(store: Store, prefix: str = STAGING_PREFIX) -> list[Path]:
     """Return the staging folders that are there, of builds alive or dead."""
-    return sorted(each for each in store.root.iterdir() if each.name.startswith(prefix))
+    return sorted(path for path in store.root.iterdir() if path.name.startswith(prefix))
 
 
 def lock_path(store: Store, folder: Path) -> Path:
@@ -107,28 +108,28 @@ def seal_files(staging_dir: Path, known: KnownDigests) -> dict[str, FileEntry]:
 
 def files_below(folder: Path) -> Iterator[Path]:
     """Yield everything below a folder that is not a folder, in a fixed order; follow no link."""
-    for here, dirs, files in os.walk(folder, onerror=_raise):
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for here, dirs, files in os.walk(folder, onerror=refuse):
         dirs.sort()
-        linked = [each for each in dirs if (Path(here) / each).is_symlink()]
-        yield from (Path(here) / each for each in sorted([*files, *linked]))
-
-
-def _raise(error: OSError) -> None:
-    raise error
+        linked = [name for name in dirs if (Path(here) / name).is_symlink()]
+        yield from (Path(here) / name for name in sorted([*files, *linked]))
 
 
 def write_manifest(staging_dir: Path, manifest: Manifest) -> None:
     """Write manifest.json as the last file, then put the folder's names on the disk."""
     path = staging_dir / MANIFEST
-    text = manifest.to_text()
+    text = json.dumps(manifest.as_json(), indent=2, sort_keys=True, allow_nan=False) + "\n"
     with disk_errors(staging_dir.parent, needed_bytes=len(text)):
         path.unlink(missing_ok=True)
         write_durably(path, text)
         path.chmod(READ_ONLY_FILE)
         for here, dirs, _ in os.walk(staging_dir, topdown=False):
             fsync_dir(Path(here))
-            for each in dirs:
-                (Path(here) / each).chmod(READ_ONLY_DIR)
+            for name in dirs:
+                (Path(here) / name).chmod(READ_ONLY_DIR)
 
 
 def move_into_place(staging_dir: Path, artifact_dir: Path) -> None:
@@ -152,7 +153,7 @@ def _sealed_link(path: Path, name: str, known: KnownDigests, staging_dir: Path) 
     if target.is_relative_to(staging_dir.resolve()) and path.readlink().is_absolute():
         raise StoreError(f"{name} links into the staging folder by its absolute path")
     size_bytes, sha256 = _digest(target, name, known)
-    return FileEntry(size_bytes, sha256, link=True)
+    return FileEntry(size_bytes=size_bytes, sha256=sha256, link=True)
 
 
 def _sealed_file(path: Path, name: str, known: KnownDigests) -> FileEntry:
@@ -166,7 +167,7 @@ def _sealed_file(path: Path, name: str, known: KnownDigests) -> FileEntry:
         # With a second name elsewhere it may be the user's own file: only ours are locked.
         if found.st_nlink == 1:
             path.chmod(READ_ONLY_FILE)
-    return FileEntry(size_bytes, sha256)
+    return FileEntry(size_bytes=size_bytes, sha256=sha256)
 
 
 def _digest(path: Path, name: str, known: KnownDigests) -> tuple[int, str]:

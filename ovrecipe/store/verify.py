@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import sha256_of
-from ovrecipe.store.manifest import MANIFEST, FileEntry, Manifest, key_sha256, read_manifest
+from ovrecipe.store.manifest import MANIFEST, FileEntry, Manifest, read_manifest
 from ovrecipe.store.publish import files_below
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def verify(
     Raises:
         OSError: a file cannot be read at all, which is the disk's problem, not the artifact's.
     """
-    chosen = [each for each in store.folders() if shas is None or each[1] in shas]
+    chosen = [found for found in store.folders() if shas is None or found[1] in shas]
     problems: list[Problem] = []
     for index, (stage, sha256, folder) in enumerate(chosen):
         if progress is not None:
@@ -71,12 +71,12 @@ def _key_problems(
 ) -> Iterator[tuple[str | None, str]]:
     if (manifest.stage, manifest.sha256) != (folder.parent.name, sha256):
         yield None, f"{MANIFEST} belongs to {manifest.stage} {manifest.short}"
-    elif key_sha256(manifest) != sha256:
+    elif manifest.own_sha256() != sha256:
         yield None, f"the key in {MANIFEST} is not the one the artifact was built for"
 
 
 def _file_problems(folder: Path, manifest: Manifest) -> Iterator[tuple[str | None, str]]:
-    present = {each.relative_to(folder).as_posix(): each for each in files_below(folder)}
+    present = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
     for name in sorted(set(present) - set(manifest.files) - {MANIFEST}):
         yield name, "is not in the manifest"
     for name, entry in manifest.files.items():

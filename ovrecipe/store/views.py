@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import StoreError
-from ovrecipe.store.disk import disk_errors, fsync_dir, random_name, replace_atomically
-from ovrecipe.store.locks import removals_paused
+from ovrecipe.store.disk import WINDOWS, disk_errors, fsync_dir, random_name, replace_atomically
+from ovrecipe.store.locks import used
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ovrecipe.store.store import Store
 
 
 ROOTS = ".roots"
@@ -33,12 +35,9 @@ def registered_views(store_root: Path) -> list[Path]:
     folder = store_root / ROOTS
     if not folder.is_dir():
         return []
-    notes = [each for each in sorted(folder.iterdir()) if not each.name.startswith(".")]
-    found = [Path(each.read_text(encoding="utf-8").rstrip("\n")) for each in notes]
-    return [each for each in found if each.is_dir()]
-
-
-WINDOWS = os.name == "nt"
+    notes = [note for note in sorted(folder.iterdir()) if not note.name.startswith(".")]
+    found = [Path(note.read_text(encoding="utf-8").rstrip("\n")) for note in notes]
+    return [path for path in found if path.is_dir()]
 
 
 class View(NamedTuple):
@@ -50,7 +49,7 @@ class View(NamedTuple):
     target: Path | None
 
 
-def set_view(models_dir: Path, name: str, variant: str, artifact_dir: Path) -> Path:
+def set_view(store: Store, models_dir: Path, name: str, variant: str, artifact_dir: Path) -> Path:
     """Let `models_dir/name/variant` lead to an artifact; on POSIX it is never missing meanwhile.
 
     Raises:
@@ -60,8 +59,7 @@ def set_view(models_dir: Path, name: str, variant: str, artifact_dir: Path) -> P
     view = models_dir / name / variant
     if not artifact_dir.is_dir():
         raise _gone(view, artifact_dir)
-    store_root = artifact_dir.parent.parent
-    with disk_errors(models_dir), removals_paused(store_root):
+    with disk_errors(models_dir), used(store.use_path(artifact_dir.name)):
         # Again, for now `gc` cannot remove it: what a view leads to stays.
         if not artifact_dir.is_dir():
             raise _gone(view, artifact_dir)
@@ -70,7 +68,7 @@ def set_view(models_dir: Path, name: str, variant: str, artifact_dir: Path) -> P
         if not leads_to(view, artifact_dir):
             _replace(view, artifact_dir)
             fsync_dir(view.parent)
-        register_views(store_root, models_dir)
+        register_views(store.root, models_dir)
     return view
 
 
@@ -108,7 +106,7 @@ def views(models_dir: Path) -> Iterator[View]:
     """Yield every view, dangling ones too, in a fixed order; what is not a view is left alone."""
     if not models_dir.is_dir():
         return
-    for folder in sorted(each for each in models_dir.iterdir() if each.is_dir()):
+    for folder in sorted(path for path in models_dir.iterdir() if path.is_dir()):
         for view in sorted(folder.iterdir()):
             if is_link(view) and not view.name.startswith("."):
                 yield View(folder.name, view.name, view, _target(view))

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from ovrecipe.recipe.project import find_project
+from ovrecipe.store.store import Store
 from ovrecipe.store.views import set_view
 from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes
 
@@ -40,7 +41,7 @@ def test_list_shows_variants_and_what_is_built(
 def viewed(project: Path, recipe: str) -> None:
     """Let the view of int8 lead to an artifact that nobody asks for."""
     (project / "store" / "x").mkdir(parents=True)
-    set_view(project / "models", recipe, "int8", project / "store" / "x")
+    set_view(Store(project / "store"), project / "models", recipe, "int8", project / "store" / "x")
 
 
 def made_recipe(project: Path, group_size: int) -> None:

@@ -29,7 +29,7 @@ def project(store: Store) -> Path:
     (root / "recipes").mkdir()
     make(store, key_of())
     make(store, OTHER)
-    set_view(root / "models", "m", "int4", make(store, WEIGHTS))
+    set_view(store, root / "models", "m", "int4", make(store, WEIGHTS))
     return root
 
 

@@ -12,7 +12,7 @@ PLANNING = (
     "ovrecipe.store.digests",
     "ovrecipe.store.pins",
 )
-HEAVY = {"filelock", "pydantic", "rich", "psutil", "shutil", "tempfile", "yaml", "asyncio"}
+HEAVY = {"filelock", "rich", "psutil", "shutil", "tempfile", "yaml", "asyncio", "difflib"}
 
 
 def test_planning_imports_nothing_heavy() -> None:
