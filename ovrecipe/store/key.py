@@ -101,14 +101,11 @@ def plain_json(value: Any, where: str) -> Json:
     if isinstance(value, list | tuple):
         return [plain_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Mapping):
-        return {_name(key, where): plain_json(value[key], f"{where}.{key}") for key in value}
+        for key in value:
+            if type(key) is not str:
+                raise TypeError(f"{where}: the key {key!r} is not a string")
+        return {key: plain_json(value[key], f"{where}.{key}") for key in value}
     raise TypeError(f"{where}: {type(value).__name__} is not plain JSON")
-
-
-def _name(value: Any, where: str) -> str:
-    if type(value) is not str:
-        raise TypeError(f"{where}: the key {value!r} is not a string")
-    return value
 
 
 class Absent:
@@ -154,14 +151,10 @@ def _differing(path: str, wanted: Side, stored: Side) -> Iterator[Difference]:
     elif isinstance(wanted, list) and isinstance(stored, list):
         for index in range(max(len(wanted), len(stored))):
             yield from _differing(f"{path}[{index}]", _at(wanted, index), _at(stored, index))
-    elif not _same(wanted, stored):
+    # 1, 1.0 and True are equal in Python and different texts in a key; so are 0.0 and -0.0.
+    elif type(wanted) is not type(stored) or repr(wanted) != repr(stored):
         yield Difference(path, stored, wanted)
 
 
 def _at(values: Sequence[Json], index: int) -> Side:
     return values[index] if index < len(values) else ABSENT
-
-
-def _same(wanted: Side, stored: Side) -> bool:
-    # 1, 1.0 and True are equal in Python and different texts in a key; so are 0.0 and -0.0.
-    return type(wanted) is type(stored) and repr(wanted) == repr(stored)

@@ -100,9 +100,8 @@ def seal_files(staging_dir: Path, known: KnownDigests) -> dict[str, FileEntry]:
         name = path.relative_to(staging_dir).as_posix()
         if name == MANIFEST:
             raise StoreError(f"the stage wrote {MANIFEST} itself; that name is the store's")
-        entries[name] = _sealed_link(path, name, known, staging_dir) or _sealed_file(
-            path, name, known
-        )
+        seal = _sealed_link if path.is_symlink() else _sealed_file
+        entries[name] = seal(path, name, known, staging_dir)
     return entries
 
 
@@ -143,10 +142,8 @@ def move_into_place(staging_dir: Path, artifact_dir: Path) -> None:
         artifact_dir.chmod(READ_ONLY_DIR)
 
 
-def _sealed_link(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry | None:
+def _sealed_link(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry:
     """Return the entry of a symbolic link to a file; its target is not ours to change."""
-    if not path.is_symlink():
-        return None
     target = path.resolve()
     if not target.is_file():
         raise StoreError(f"{name} links to {path.readlink()}, which is no file")
@@ -156,12 +153,12 @@ def _sealed_link(path: Path, name: str, known: KnownDigests, staging_dir: Path) 
     return FileEntry(size_bytes=size_bytes, sha256=sha256, link=True)
 
 
-def _sealed_file(path: Path, name: str, known: KnownDigests) -> FileEntry:
+def _sealed_file(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry:
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise StoreError(f"{name} is no regular file")
     size_bytes, sha256 = _digest(path, name, known)
-    with disk_errors(path.parent, needed_bytes=size_bytes):
+    with disk_errors(staging_dir, needed_bytes=size_bytes):
         if name not in known:
             fsync_file(path)
         # With a second name elsewhere it may be the user's own file: only ours are locked.

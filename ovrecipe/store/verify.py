@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import sha256_of
-from ovrecipe.store.manifest import MANIFEST, FileEntry, Manifest, read_manifest
+from ovrecipe.store.manifest import MANIFEST, FileEntry, read_manifest
 from ovrecipe.store.publish import files_below
 
 if TYPE_CHECKING:
@@ -62,30 +62,20 @@ def _problems(sha256: str, folder: Path) -> Iterator[tuple[str | None, str]]:
     except ArtifactCorrupt as error:
         yield None, error.message.removeprefix(f"{folder}/")
         return
-    yield from _key_problems(sha256, folder, manifest)
-    yield from _file_problems(folder, manifest)
-
-
-def _key_problems(
-    sha256: str, folder: Path, manifest: Manifest
-) -> Iterator[tuple[str | None, str]]:
     if (manifest.stage, manifest.sha256) != (folder.parent.name, sha256):
         yield None, f"{MANIFEST} belongs to {manifest.stage} {manifest.short}"
     elif manifest.own_sha256() != sha256:
         yield None, f"the key in {MANIFEST} is not the one the artifact was built for"
-
-
-def _file_problems(folder: Path, manifest: Manifest) -> Iterator[tuple[str | None, str]]:
     present = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
     for name in sorted(set(present) - set(manifest.files) - {MANIFEST}):
         yield name, "is not in the manifest"
     for name, entry in manifest.files.items():
-        message = _problem(present[name], entry) if name in present else "is missing"
+        message = _file_problem(present[name], entry) if name in present else "is missing"
         if message is not None:
             yield name, message
 
 
-def _problem(path: Path, entry: FileEntry) -> str | None:
+def _file_problem(path: Path, entry: FileEntry) -> str | None:
     if path.is_symlink() != entry.link:
         return "was a link and is a file" if entry.link else "was a file and is a link"
     if not path.is_file():

@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 ROOTS = ".roots"
 
 
-def register_views(store_root: Path, models_dir: Path) -> None:
-    """Note that the views in a folder lead into the store; noting it again changes nothing."""
-    text = f"{models_dir.absolute()}\n"
-    note = store_root / ROOTS / hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
-    if not note.exists():
-        note.parent.mkdir(exist_ok=True)
-        replace_atomically(note, text)
-
-
 def registered_views(store_root: Path) -> list[Path]:
     """Return the folders of views that lead into the store, those that are gone left out."""
     folder = store_root / ROOTS
@@ -68,8 +59,17 @@ def set_view(store: Store, models_dir: Path, name: str, variant: str, artifact_d
         if not leads_to(view, artifact_dir):
             _replace(view, artifact_dir)
             fsync_dir(view.parent)
-        register_views(store.root, models_dir)
+        _register(store.root, models_dir)
     return view
+
+
+def _register(store_root: Path, models_dir: Path) -> None:
+    """Note that the views in a folder lead into the store; noting it again changes nothing."""
+    text = f"{models_dir.absolute()}\n"
+    note = store_root / ROOTS / hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
+    if not note.exists():
+        note.parent.mkdir(exist_ok=True)
+        replace_atomically(note, text)
 
 
 def view_target(models_dir: Path, name: str, variant: str) -> Path | None:
