@@ -1,4 +1,4 @@
-"""The text of a new recipe for a model that has none."""
+"""What helps to write recipes: a draft for a new model, and the JSON schema for editors."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ovrecipe.recipe.json_schema import MODELINE
-from ovrecipe.recipe.schema import split_model_id
+from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe, split_model_id
 from ovrecipe.recipe.sections import name_objection
+
+FILE_NAME = "recipe.schema.json"
+#: The first line of every recipe; editors with a YAML language server follow it.
+MODELINE = f"# yaml-language-server: $schema={FILE_NAME}"
 
 #: What optimum-intel gives a model that it has no tuned values for.
 GENERAL_INT4: Mapping[str, Any] = {"sym": False, "group_size": 128, "ratio": 1.0}
-#: optimum-intel's words for knobs that NNCF calls otherwise.
+#: Knobs that optimum-intel calls as NNCF does.
 _SAME_NAME = (
     "sym",
     "group_size",
@@ -27,6 +30,8 @@ _SAME_NAME = (
     "ignored_scope",
     "num_samples",
 )
+#: Words that are no text in YAML 1.1 or 1.2.
+_NOT_PLAIN = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 
 def draft_name(model_id: str) -> str:
@@ -102,12 +107,63 @@ def _lines(model_id: str, int4: Mapping[str, Any], reason: str) -> Iterator[str]
 def _flow(value: Any) -> str:
     """Return a value in YAML's flow style; JSON strings are YAML strings."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_flow(each) for each in value) + "]"
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value):
         return json.dumps(value) if value.lower() in _NOT_PLAIN else value
     return json.dumps(value, ensure_ascii=False)
 
 
-_NOT_PLAIN = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+def schema_text() -> str:
+    """Return the schema as the text of its file."""
+    return json.dumps(recipe_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def recipe_json_schema() -> dict[str, Any]:
+    """Return the schema of a recipe file, which is the Recipe class seen from a file."""
+    schema = Recipe.model_json_schema(by_alias=True)
+    for key in FROM_THE_FILE:
+        del schema["properties"][key]
+    schema["title"] = "ovrecipe recipe"
+    # What a recipe extends may have the model and the variants.
+    schema["required"] = []
+    schema["anyOf"] = [{"required": ["model", "variants"]}, {"required": ["extends"]}]
+    definitions = schema["$defs"]
+    definitions["Model"]["required"] = []
+    _let_the_name_say_the_precision(schema, definitions["Variant"])
+    _let_an_entry_be_a_name(definitions["Output"]["properties"]["filters"], "FilterSpec")
+    _let_an_entry_be_a_name(definitions["Check"]["properties"]["evaluators"], "EvaluatorSpec")
+    for section in (schema, *definitions.values()):
+        _shorten(section)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _let_the_name_say_the_precision(schema: dict[str, Any], variant: dict[str, Any]) -> None:
+    variant["required"] = []
+    variants = schema["properties"]["variants"]
+    for key in ("additionalProperties", "patternProperties"):
+        variants.pop(key, None)
+    variants["minProperties"] = variants.pop("minLength")
+    variants["additionalProperties"] = {"anyOf": [{"$ref": "#/$defs/Variant"}, {"type": "null"}]}
+
+
+def _let_an_entry_be_a_name(entries: dict[str, Any], definition: str) -> None:
+    one_pair = {"minProperties": 1, "maxProperties": 1, "not": {"required": ["name"]}}
+    with_options = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
+    entries["items"] = {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"$ref": f"#/$defs/{definition}"},
+            {**with_options, **one_pair},
+        ]
+    }
+
+
+def _shorten(section: dict[str, Any]) -> None:
+    """Keep a section's first sentence; drop titles and the defaults of what is unset."""
+    section["description"] = section["description"].split("\n\n")[0]
+    for value in section["properties"].values():
+        value.pop("title", None)
+        if isinstance(value.get("default"), dict) or value.get("default", 0) is None:
+            del value["default"]
