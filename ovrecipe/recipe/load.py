@@ -55,7 +55,10 @@ def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
     unusable: list[tuple[Place, str]] = []
     tree = _extended(path, shown_from, (), unusable)
     problems = [Problem(place, (), reason) for place, reason in unusable]
-    problems += [_given_by_file_name(tree, key) for key in FROM_THE_FILE if node_at(tree, (key,))]
+    for key in FROM_THE_FILE:
+        if node_at(tree, (key,)):
+            reason = "unknown key; a recipe is called what its file is called"
+            problems.append(Problem(place_of(tree, (key,), of_key=True), (key,), reason))
     document = plain(tree)
     assert isinstance(document, dict), "read_yaml returns a mapping"
     document |= {"name": path.stem, "path": path.absolute()}
@@ -71,14 +74,9 @@ def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
     return recipe
 
 
-def _given_by_file_name(tree: Node, key: str) -> Problem:
-    reason = "unknown key; a recipe is called what its file is called"
-    return Problem(place_of(tree, (key,), of_key=True), (key,), reason)
-
-
 def _invalid(problems: list[Problem], tree: Node) -> RecipeInvalid:
     lines = [str(problem) for problem in sorted(set(problems))]
-    return RecipeInvalid("\n".join(lines), remedy=_unmet_ovrecipe(plain(tree)))
+    return RecipeInvalid("\n".join(lines), remedy=_unmet_ovrecipe(tree))
 
 
 def _extended(
@@ -202,16 +200,15 @@ def _satisfies(version: str, specifier: str) -> bool:
     return SpecifierSet(specifier).contains(version, prereleases=True)
 
 
-def _unmet_ovrecipe(document: object) -> str | None:
-    """Return a hint when an unvalidated recipe was written for another ovrecipe."""
+def _unmet_ovrecipe(tree: Node) -> str | None:
+    """Return a hint when a recipe that is wrong was written for another ovrecipe."""
     from packaging.specifiers import InvalidSpecifier
 
-    requires = document.get("requires") if isinstance(document, dict) else None
-    wanted = requires.get("ovrecipe") if isinstance(requires, dict) else None
-    if not isinstance(wanted, str):
+    wanted = node_at(tree, ("requires", "ovrecipe"))
+    if wanted is None or not isinstance(wanted.content, str):
         return None
     try:
-        fits = _satisfies(__version__, wanted)
+        fits = _satisfies(__version__, wanted.content)
     except InvalidSpecifier:
         return None
-    return None if fits else f"it was written for ovrecipe{wanted}; this is {__version__}"
+    return None if fits else f"it was written for ovrecipe{wanted.content}; this is {__version__}"

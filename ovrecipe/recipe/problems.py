@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
-
 from ovrecipe.recipe.compression import PRECISIONS
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe
 from ovrecipe.recipe.sections import LETTERS, Loc, Refused, dotted
-from ovrecipe.recipe.yaml_reader import Node, Place, node_at, place_of
+from ovrecipe.recipe.yaml_reader import Node, Place, node_at, place_of, plain_scalar
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
 
@@ -176,7 +174,7 @@ def _hint(what: str, value: Any) -> str:
     """Return what to write instead, for the mistakes that are made most."""
     if what == "true or false" and isinstance(value, str) and value.lower() in _OLD_BOOLEANS:
         return "; only YAML 1.1 reads that as a boolean"
-    if "number" in what and isinstance(value, str) and _is_number(value):
+    if "number" in what and isinstance(value, str) and type(plain_scalar(value)) in (int, float):
         return "; remove the quotes"
     if what == "text" and isinstance(value, bool | int | float):
         return "; put it in quotes"
@@ -185,14 +183,6 @@ def _hint(what: str, value: Any) -> str:
     if what == "a mapping of keys" and value is None:
         return "; remove the key or write {}"
     return ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _not_among(expected: str, value: Any) -> str:
@@ -212,31 +202,24 @@ def _unknown_key(loc: Loc, model: type[BaseModel]) -> str:
 
 def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
     """Return the keys that the section at `loc` knows, by the names that files use."""
-    annotation: Any = model
+    kind: Any = model
     for step in loc:
-        annotation = _below(_bare(annotation), step)
-    section = _bare(annotation)
-    if not (isinstance(section, type) and issubclass(section, BaseModel)):
-        return []
-    hidden = FROM_THE_FILE if section is Recipe else ()
-    fields = section.model_fields.items()
-    return [field.alias or name for name, field in fields if name not in hidden]
+        fields = getattr(kind, "model_fields", None)
+        if fields is None:
+            parts = get_args(kind) or (None,)
+            kind = _bare(parts[0] if isinstance(step, int) else parts[-1])
+        else:
+            kinds = (
+                field.annotation for name, field in fields.items() if step in (name, field.alias)
+            )
+            kind = _bare(next(kinds, None))
+    hidden = FROM_THE_FILE if kind is Recipe else ()
+    fields = getattr(kind, "model_fields", {})
+    return [field.alias or name for name, field in fields.items() if name not in hidden]
 
 
-def _bare(annotation: Any) -> Any:
+def _bare(kind: Any) -> Any:
     """Return what is in `Annotated[...]` and `... | None`."""
-    while get_origin(annotation) in (Annotated, Union, UnionType):
-        parts = [part for part in get_args(annotation) if part is not type(None)]
-        annotation = parts[0]
-    return annotation
-
-
-def _below(annotation: Any, step: str | int) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        fields = annotation.model_fields.items()
-        found = [field.annotation for name, field in fields if step in (name, field.alias)]
-        return found[0] if found else None
-    arguments = get_args(annotation)
-    if not arguments:
-        return None
-    return arguments[0] if isinstance(step, int) else arguments[-1]
+    while get_origin(kind) in (Annotated, Union, UnionType):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    return kind

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     PrivateAttr,
     StringConstraints,
     field_validator,
+    model_validator,
 )
 
 from ovrecipe.recipe.compression import PRECISIONS, CompressionPass, Precision
@@ -151,6 +151,8 @@ class Prompt(Section):
 LARGEST = 2**63 - 1
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Positive = Annotated[int, Field(gt=0, le=LARGEST)]
+AboveZero = Annotated[float, Field(gt=0)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
 #: What GenAI only looks at while sampling.
 SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 
@@ -170,7 +172,7 @@ class Generation(Section):
         "most tokens of prompt and answer together; `max_new_tokens` wins"
     )
     do_sample: bool | None = key("sample; implied by `temperature`, `top_p`, `top_k` and `min_p`")
-    temperature: Annotated[float, Field(gt=0)] | None = key("above 0; higher is more random")
+    temperature: AboveZero | None = key("above 0; higher is more random")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = key(
         "sample from the likeliest tokens that make up this probability"
     )
@@ -178,15 +180,9 @@ class Generation(Section):
     min_p: Annotated[float, Field(ge=0, lt=1)] | None = key(
         "drop tokens less likely than this share of the likeliest"
     )
-    repetition_penalty: Annotated[float, Field(gt=0)] | None = key(
-        "above 1 makes repeated tokens less likely"
-    )
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = key(
-        "-2 to 2, for tokens that occurred"
-    )
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = key(
-        "-2 to 2, for each time a token occurred"
-    )
+    repetition_penalty: AboveZero | None = key("above 1 makes repeated tokens less likely")
+    presence_penalty: Penalty | None = key("-2 to 2, for tokens that occurred")
+    frequency_penalty: Penalty | None = key("-2 to 2, for each time a token occurred")
     no_repeat_ngram_size: Positive | None = key("no group of so many tokens twice")
     rng_seed: Count | None = key("seed of the sampling")
     ignore_eos: bool | None = key("go on after the end token")
@@ -208,7 +204,15 @@ class Generation(Section):
 
     def objections(self) -> Iterator[Objection]:
         """Yield what contradicts itself, or would be ignored."""
-        return _generation_objections(self.given())
+        if self.do_sample is False:
+            reason = "means nothing with do_sample: false; remove it (null where it is inherited)"
+            for name in SAMPLING:
+                if getattr(self, name) is not None:
+                    yield Objection((name,), reason)
+        fewest, most = self.min_new_tokens, self.max_new_tokens
+        if fewest is not None and most is not None and fewest > most:
+            reason = f"{fewest} is above max_new_tokens, which is {most}"
+            yield Objection(("min_new_tokens",), reason)
 
     def given(self) -> dict[str, Any]:
         """Return the parameters that were given, by name."""
@@ -216,22 +220,9 @@ class Generation(Section):
 
     def overridden_by(self, own: Generation) -> Generation:
         """Return these parameters with `own` on top; a null in `own` takes one back."""
-        return Generation.model_validate(_overridden(self, own))
-
-
-def _generation_objections(given: Mapping[str, Any]) -> Iterator[Objection]:
-    if given.get("do_sample") is False:
-        reason = "means nothing with do_sample: false; remove it (null where it is inherited)"
-        yield from (Objection((name,), reason) for name in SAMPLING if name in given)
-    fewest, most = given.get("min_new_tokens"), given.get("max_new_tokens")
-    if fewest is not None and most is not None and fewest > most:
-        reason = f"{fewest} is above max_new_tokens, which is {most}"
-        yield Objection(("min_new_tokens",), reason)
-
-
-def _overridden(below: Generation, own: Generation) -> dict[str, Any]:
-    merged = layered(below.given(), {name: getattr(own, name) for name in own.model_fields_set})
-    return {name: value for name, value in merged.items() if value is not None}
+        merged = layered(self.given(), {name: getattr(own, name) for name in own.model_fields_set})
+        given = {name: value for name, value in merged.items() if value is not None}
+        return Generation.model_construct(**given)
 
 
 def layered(below: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -306,48 +297,43 @@ def _with_precision(name: str, variant: Any) -> Any:
     return {"precision": precision, **variant} if precision in PRECISIONS else variant
 
 
-def _with_options(entries: Any) -> Any:
-    """Accept `name` and `{name: {option: value}}` as entries of a list of names."""
-    if not isinstance(entries, list | tuple):
-        return entries
-    return tuple(_entry_with_options(entry) for entry in entries)
+class Named(Section):
+    """Who does something, and the options; in a file also `name` or `{name: {option: value}}`."""
 
-
-def _entry_with_options(entry: Any) -> Any:
-    if isinstance(entry, str):
-        return {"name": entry}
-    if isinstance(entry, Mapping) and len(entry) == 1 and "name" not in entry:
-        [(name, options)] = entry.items()
-        return {"name": name, "options": options if options is not None else {}}
-    return entry
-
-
-class FilterSpec(Section):
-    """One output filter and its options."""
-
-    name: NonEmpty = Field(description="the filter")
+    name: NonEmpty = Field(description="its name")
     options: FrozenMapping[str, Any] = key("its options", {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_name(cls, entry: Any) -> Any:
+        if isinstance(entry, str):
+            return {"name": entry}
+        if isinstance(entry, Mapping) and len(entry) == 1 and "name" not in entry:
+            [(name, options)] = entry.items()
+            return {"name": name, "options": options if options is not None else {}}
+        return entry
+
+
+class FilterSpec(Named):
+    """One output filter and its options."""
 
 
 class Output(Section):
     """What happens to the text between the model and the user."""
 
-    filters: Annotated[Listed[FilterSpec], BeforeValidator(_with_options)] = key(
+    filters: Listed[FilterSpec] = key(
         "filters that the text passes, in order: a name, or `{name: {option: value}}`", ()
     )
 
 
-class EvaluatorSpec(Section):
+class EvaluatorSpec(Named):
     """One evaluator and its options."""
-
-    name: NonEmpty = Field(description="the evaluator")
-    options: FrozenMapping[str, Any] = key("its options", {})
 
 
 class Check(Section):
     """What a built variant must pass besides ovrecipe's own gates."""
 
-    evaluators: Annotated[Listed[EvaluatorSpec], BeforeValidator(_with_options)] = key(
+    evaluators: Listed[EvaluatorSpec] = key(
         "who judges, in order: a name, or `{name: {option: value}}`", ()
     )
 
@@ -416,9 +402,8 @@ class Recipe(Section):
 
     def objections(self) -> Iterator[Objection]:
         """Yield what of a variant's generation contradicts the recipe's."""
-        for name, variant in self.variants.items():
-            generation = _overridden(self.generation, variant.generation)
-            for objection in _generation_objections(generation):
+        for name in self.variants:
+            for objection in self.generation_of(name).objections():
                 yield Objection(("variants", name, "generation", *objection.keys), objection.reason)
 
     @property

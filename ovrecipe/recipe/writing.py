@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from ovrecipe.recipe.compression import GENERATED, CompressionPass
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe, split_model_id
 from ovrecipe.recipe.sections import name_objection
 
@@ -16,20 +17,6 @@ MODELINE = f"# yaml-language-server: $schema={FILE_NAME}"
 
 #: What optimum-intel gives a model that it has no tuned values for.
 GENERAL_INT4: Mapping[str, Any] = {"sym": False, "group_size": 128, "ratio": 1.0}
-#: Knobs that optimum-intel calls as NNCF does.
-_SAME_NAME = (
-    "sym",
-    "group_size",
-    "ratio",
-    "all_layers",
-    "scale_estimation",
-    "gptq",
-    "lora_correction",
-    "sensitivity_metric",
-    "group_size_fallback",
-    "ignored_scope",
-    "num_samples",
-)
 #: Words that are no text in YAML 1.1 or 1.2.
 _NOT_PLAIN = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
@@ -52,56 +39,49 @@ def int4_knobs(tuned: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(parts, Mapping):
         tuned = parts.get("lm_model", {})
     if "quantization_config1" in tuned:
-        steps = [tuned["quantization_config1"], tuned["quantization_config2"]]
-        return {"passes": [_pass(step) for step in steps]}
-    return _knobs(tuned)
-
-
-def _pass(tuned: Mapping[str, Any]) -> dict[str, Any]:
-    if tuned.get("bits") == 8:
-        return {"mode": "int8_sym" if tuned.get("sym") else "int8_asym"}
+        steps = (tuned["quantization_config1"], tuned["quantization_config2"])
+        return {"passes": [_knobs(step) for step in steps]}
     return _knobs(tuned)
 
 
 def _knobs(tuned: Mapping[str, Any]) -> dict[str, Any]:
-    knobs = {name: tuned[name] for name in _SAME_NAME if tuned.get(name) is not None}
+    if tuned.get("bits") == 8:
+        return {"mode": "int8_sym" if tuned.get("sym") else "int8_asym"}
+    names = (name for name in CompressionPass.model_fields if tuned.get(name) is not None)
+    knobs = {name: tuned[name] for name in names}
     method = tuned.get("quant_method")
     if getattr(method, "value", method) == "awq":
         knobs["awq"] = True
     if tuned.get("backup_precision") is not None:
         knobs["backup_mode"] = tuned["backup_precision"]
-    if tuned.get("dataset") is not None:
-        knobs["dataset"] = "generated"
-    return knobs
+    return {**knobs, "dataset": GENERATED} if "dataset" in knobs else knobs
 
 
 def draft_text(model_id: str, int4: Mapping[str, Any], reason: str) -> str:
     """Return a commented recipe; `reason` says in a comment where the INT4 values are from."""
-    return "\n".join(_lines(model_id, int4, reason)) + "\n"
-
-
-def _lines(model_id: str, int4: Mapping[str, Any], reason: str) -> Iterator[str]:
-    yield MODELINE
-    yield "# Every key is explained in docs/recipes.md; 'ovrecipe validate' checks this file."
-    yield "model:"
-    yield f"  id: {_flow(model_id)}"
-    if split_model_id(model_id)[0] == "hub":
-        yield "  # A branch, tag or commit; resolved once and recorded in ovrecipe.lock."
-        yield "  # revision: main"
-    yield "  # Only if the checkpoint brings its own Python code and you trust it."
-    yield "  # trust_remote_code: true"
-    yield "prompt:"
-    yield "  # The checkpoint's own chat template. Without one, write the text it was tuned on:"
-    yield '  # template: "Question: {instruction}\\nAnswer:"'
-    yield "  chat_template: model"
-    yield "variants:"
-    yield "  fp16: {}"
-    yield "  int8: {}"
-    yield f"  # {reason}"
-    yield f"  int4: {_flow(int4)}"
-    yield "  # An NPU wants symmetric weights with one scale per channel."
-    yield "  int4-npu: {sym: true, group_size: -1, ratio: 1.0, optional: true}"
-    yield "generation: {max_new_tokens: 256}"
+    revision = """
+  # A branch, tag or commit; resolved once and recorded in ovrecipe.lock.
+  # revision: main"""
+    return f"""\
+{MODELINE}
+# Every key is explained in docs/recipes.md; 'ovrecipe validate' checks this file.
+model:
+  id: {_flow(model_id)}{revision if split_model_id(model_id)[0] == "hub" else ""}
+  # Only if the checkpoint brings its own Python code and you trust it.
+  # trust_remote_code: true
+prompt:
+  # The checkpoint's own chat template. Without one, write the text it was tuned on:
+  # template: "Question: {{instruction}}\\nAnswer:"
+  chat_template: model
+variants:
+  fp16: {{}}
+  int8: {{}}
+  # {reason}
+  int4: {_flow(int4)}
+  # An NPU wants symmetric weights with one scale per channel.
+  int4-npu: {{sym: true, group_size: -1, ratio: 1.0, optional: true}}
+generation: {{max_new_tokens: 256}}
+"""
 
 
 def _flow(value: Any) -> str:

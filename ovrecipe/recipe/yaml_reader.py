@@ -12,6 +12,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
@@ -202,7 +203,12 @@ class _Composer:
 
     def _node(self, event: Any, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
+            named = self._anchors.get(event.anchor)
+            if named is None:
+                reason = f"alias '*{event.anchor}' names no anchor that is complete"
+                raise self._refusal(event, reason)
+            self._count(event, named.size)
+            return named
         self._count(event, 1)
         if depth > MAX_DEPTH:
             raise self._refusal(event, f"is nested deeper than {MAX_DEPTH} levels")
@@ -219,7 +225,7 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             return Node(self._scalar(event, place), place)
         if isinstance(event, yaml.SequenceStartEvent):
-            items = tuple(self._items(depth))
+            items = tuple(self._node(item, depth + 1) for item in self._to_the_end())
             return Node(items, place, size=1 + sum(item.size for item in items))
         entries = self._entries(depth)
         return Node(entries, place, size=1 + sum(value.size for value in entries.values()))
@@ -229,13 +235,6 @@ class _Composer:
         if self._nodes > MAX_NODES:
             reason = f"grows to more than {MAX_NODES} values (aliases written out); shorten it"
             raise self._refusal(event, reason)
-
-    def _alias(self, event: Any) -> Node:
-        node = self._anchors.get(event.anchor)
-        if node is None:
-            raise self._refusal(event, f"alias '*{event.anchor}' names no anchor that is complete")
-        self._count(event, node.size)
-        return node
 
     def _scalar(self, event: Any, place: Place) -> Scalar:
         if not event.implicit[0]:
@@ -249,18 +248,14 @@ class _Composer:
             return None
         return value
 
-    def _items(self, depth: int) -> Iterator[Node]:
-        for event in self._events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                return
-            yield self._node(event, depth + 1)
+    def _to_the_end(self) -> Iterator[Any]:
+        """Yield the events of the list or mapping that has begun, its end taken."""
+        return takewhile(lambda event: not isinstance(event, yaml.CollectionEndEvent), self._events)
 
     def _entries(self, depth: int) -> dict[str, Node]:
         own: dict[str, Node] = {}
         merged: dict[str, Node] = {}
-        for event in self._events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
+        for event in self._to_the_end():
             place = self._at(event.start_mark)
             key = self._node(event, depth + 1).content
             value = replace(self._node(next(self._events), depth + 1), key_place=place)
