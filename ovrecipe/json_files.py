@@ -18,13 +18,16 @@ def read_object(
     """Return the object that a JSON file holds, {} when there is no such file.
 
     Raises:
-        OvrecipeError: of kind `error`; the file, called `shown`, is no UTF-8, no JSON or no object.
+        OvrecipeError: of kind `error`; the file, called `shown`, cannot be read, or is no UTF-8,
+            no JSON or no object.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as problem:
+    except OSError as problem:
+        raise error(f"{shown or path}: cannot be read: {problem.strerror}") from problem
+    except (ValueError, RecursionError) as problem:
         raise error(f"{shown or path}: is not JSON ({problem})") from problem
     if not isinstance(found, dict):
         raise error(f"{shown or path}: is not a JSON object")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.execute import Work
     from ovrecipe.build.plan import RecipePlan
     from ovrecipe.hooks.roles import WeightShape
-    from ovrecipe.recipe.compression import Variant
+    from ovrecipe.recipe.schema import Variant
 
 #: The stages that take long; what is known to fail is refused before the first of them.
 JUDGED = ("base", "tokenizer", "weights")

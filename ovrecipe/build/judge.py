@@ -12,16 +12,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.provided import Provided
+    from ovrecipe.hooks.roles import Compressor
+    from ovrecipe.recipe.compression import CompressionPass
     from ovrecipe.recipe.schema import Recipe
 
 
 class Use(NamedTuple):
-    """A provider that the recipe asks for; `where` is the key that names it."""
+    """A provider that the recipe asks for; `where` is the key that names it.
+
+    `judged` is the compressor's pass, the precision and the place of the pass in the recipe.
+    """
 
     role: Any
     name: str
     where: str
     options: Mapping[str, Any] | None = None
+    judged: tuple[CompressionPass, str, tuple[str | int, ...]] | None = None
 
 
 def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
@@ -76,8 +83,11 @@ def uses(recipe: Recipe) -> Iterator[Use]:
     yield Use("exporter", recipe.model.exporter, "model.exporter")
     yield Use("tokenizer_converter", recipe.tokenizer.converter, "tokenizer.converter")
     for name, variant in recipe.variants.items():
-        for each in variant.compression_passes():
-            yield Use("compressor", each.compressor, f"variants.{name}.options", each.options)
+        for number, each in enumerate(variant.compression_passes()):
+            loc = ("variants", name, *(("passes", number) if variant.passes else ()))
+            judged = (each, variant.precision, loc)
+            where = f"variants.{name}.options"
+            yield Use("compressor", each.compressor, where, each.options, judged)
     for judge in recipe.check.evaluators:
         yield Use("evaluator", judge.name, f"check.evaluators.{judge.name}", judge.options)
     for spec in recipe.output.filters:
@@ -88,9 +98,35 @@ def _check_use(recipe: Recipe, plugins: Plugins, use: Use) -> None:
     """Raise unless a plugin provides it and takes its options."""
     from ovrecipe.hooks.options import validated
 
-    provider = plugins.provider(use.role, use.name, recipe).provider
+    provided = plugins.provider(use.role, use.name, recipe)
+    if use.judged is not None:
+        _check_knobs(recipe, provided, *use.judged)
     if use.options is not None:
-        validated(provider, use.options, where=f"{recipe.path.name}: {use.where}")
+        validated(provided.provider, use.options, where=f"{recipe.path.name}: {use.where}")
+
+
+def _check_knobs(
+    recipe: Recipe,
+    provided: Provided[Compressor],
+    compression: CompressionPass,
+    precision: str,
+    loc: tuple[str | int, ...],
+) -> None:
+    """Raise with all that the compressor objects to in the knobs of a pass, if it judges them."""
+    from ovrecipe.recipe.problems import Problem, place_in_recipe
+
+    judge = getattr(provided.provider, "objections", None)
+    if judge is None:
+        return
+    with provided.blamed():
+        objections = list(judge(compression, precision))
+    locs = [(*loc, *each.keys) for each in objections]
+    problems = [
+        Problem(place_in_recipe(recipe, where), where, each.reason)
+        for where, each in zip(locs, objections, strict=True)
+    ]
+    if problems:
+        raise RecipeInvalid("\n".join(str(each) for each in sorted(problems)))
 
 
 def _check_template(recipe: Recipe) -> None:

@@ -6,14 +6,12 @@ of mapped files make room when others need it and are not counted.
 
 from __future__ import annotations
 
-import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.shapes import tensors, weight_shapes
-from ovrecipe.build.sizes import variant_bytes
 from ovrecipe.errors import PreflightError
 
 if TYPE_CHECKING:
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
 
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor, WeightShape
-    from ovrecipe.recipe.compression import CompressionPass, Variant
-
+    from ovrecipe.recipe.compression import CompressionPass
+    from ovrecipe.recipe.schema import Variant
 
 #: Where a container's own limits are. Source: Linux, Documentation/admin-guide/cgroup-v2.rst.
 CGROUP_DIR = Path("/sys/fs/cgroup")
@@ -67,14 +65,6 @@ def _cached_bytes(path: Path) -> int:
 
 
 GB = 10**9
-#: XML, tokenizer files, logs: what every variant needs besides its weights.
-SMALL_FILES_BYTES = 40 * 10**6
-#: Peak anonymous memory, measured with SmolLM2-135M (f16) and a 1.01-billion Llama (bf16) on
-#: optimum-intel 2.2 and NNCF 3.4: export 0.63 and 0.59 GB (the weights stay mapped), FP16 0.07 and
-#: 0.45 GB, INT8 0.47 and 0.38 GB above the size of the result, INT4 0.52 and 0.49 GB above it.
-EXPORT_BYTES = int(0.8 * GB)
-FP16_BYTES = int(0.5 * GB)
-NNCF_BYTES = int(0.55 * GB)
 #: Below this share of what is needed, an estimate may still be wrong and the build is let through.
 TOLERANCE = 0.9
 
@@ -122,33 +112,28 @@ def estimate(
     found = tensors(checkpoint_dir)
     if not found:
         return Estimate(())
-    matrices = weight_shapes(checkpoint_dir)
+    found = [*(each for each in found if len(each.shape) < 2), *weight_shapes(checkpoint_dir)]
     stages = [] if base_is_built else [_base(found)]
-    stages += [_weights(name, each, found, matrices) for name, each in variants.items()]
+    stages += [_weights(name, each, found) for name, each in variants.items()]
     return Estimate(tuple(stages))
 
 
 def _base(found: Sequence[WeightShape]) -> StageEstimate:
-    return StageEstimate("base", None, _base_bytes(found) + SMALL_FILES_BYTES, EXPORT_BYTES)
+    from ovrecipe.builtin.exporter import OptimumExporter
+
+    needed = OptimumExporter().estimate(found)
+    return StageEstimate("base", None, needed.disk_bytes, needed.memory_bytes)
 
 
-def _weights(
-    name: str, variant: Variant, found: Sequence[WeightShape], matrices: Sequence[WeightShape]
-) -> StageEstimate:
-    size = variant_bytes(variant, found, matrices)
-    if variant.precision == "fp16":
-        # The scratch file of a bf16 base is as large as the result and is gone at the end.
-        scratch = sum(2 * math.prod(e.shape) for e in found if e.dtype == "bf16")
-        return StageEstimate("weights", name, size + scratch + SMALL_FILES_BYTES, FP16_BYTES)
-    memory = NNCF_BYTES + size
-    if any(each.dataset is not None for each in variant.compression_passes()):
-        memory += _base_bytes(found)
-    return StageEstimate("weights", name, size + SMALL_FILES_BYTES, memory)
+def _weights(name: str, variant: Variant, found: Sequence[WeightShape]) -> StageEstimate:
+    from ovrecipe.builtin.fp16 import Fp16Compressor
+    from ovrecipe.builtin.nncf import NncfCompressor
 
-
-def _base_bytes(found: Sequence[WeightShape]) -> int:
-    widths = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2}
-    return sum(widths[each.dtype] * math.prod(each.shape) for each in found)
+    judge = Fp16Compressor() if variant.precision == "fp16" else NncfCompressor()
+    passes = variant.compression_passes() or (variant,)
+    needed = [judge.estimate(each, variant.precision, found) for each in passes]
+    memory_bytes = max(each.memory_bytes for each in needed)
+    return StageEstimate("weights", name, needed[-1].disk_bytes, memory_bytes)
 
 
 def amount(size_bytes: int) -> str:

@@ -1,25 +1,34 @@
-"""Reading, writing and describing IRs, the way every compressor needs it."""
+"""Reading, writing and describing IRs, and the room that weights take, for all compressors."""
 
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import StageError, foreign_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.types import Json
-
 
 IR_XML = "openvino_model.xml"
 #: Constants with fewer elements are shapes, norms and scalars, not weights of a layer.
 SMALLEST_WEIGHT = 1024
+#: XML, tokenizer files, logs: what every model needs besides its weights.
+SMALL_FILES_BYTES = 40_000_000
+WIDTHS = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2}
 
 
 def read_ir(folder: Path) -> Any:
-    """Return the IR of a folder; its weights stay mapped from the file."""
+    """Return the IR of a folder; its weights stay mapped from the file.
+
+    Raises:
+        StageError: OpenVINO cannot read it.
+    """
     import openvino as ov
 
     with foreign_errors(f"reading {IR_XML}"):
@@ -51,9 +60,9 @@ def weight_facts(model: Any) -> dict[str, Json]:
     for node in model.get_ops():
         if node.get_type_name() != "Constant":
             continue
-        kind, size = node.get_element_type(), _size(node)
+        kind, size, name = node.get_element_type(), prod(node.shape), node.get_friendly_name()
         bits += size * int(kind.bitwidth)
-        if size >= SMALLEST_WEIGHT and not _is_parameter_of_weight(node.get_friendly_name()):
+        if size >= SMALLEST_WEIGHT and "/scale" not in name and "/zero_point" not in name:
             layers[kind.get_type_name()] += 1
             elements[kind.get_type_name()] += size
     total = sum(elements.values())
@@ -64,12 +73,11 @@ def weight_facts(model: Any) -> dict[str, Json]:
     }
 
 
-def _size(node: Any) -> int:
-    size = 1
-    for each in node.shape:
-        size *= int(each)
-    return size
+def base_bytes(tensors: Iterable[WeightShape]) -> int:
+    """Return the size of the weights in the checkpoint's own dtype."""
+    return sum(WIDTHS[tensor.dtype] * prod(tensor.shape) for tensor in tensors)
 
 
-def _is_parameter_of_weight(name: str) -> bool:
-    return "/scale" in name or "/zero_point" in name
+def vector_bytes(tensors: Iterable[WeightShape]) -> int:
+    """Return the size of the norms and biases, which every variant keeps at f32."""
+    return sum(4 * prod(tensor.shape) for tensor in tensors if len(tensor.shape) < 2)

@@ -52,8 +52,8 @@ def command(
 
 
 def _files() -> dict[str, str]:
-    from ovrecipe.recipe.json_schema import FILE_NAME, schema_text
     from ovrecipe.recipe.project import bundled_recipes_dir
+    from ovrecipe.recipe.writing import FILE_NAME, schema_text
 
     return {
         f"recipes/{FIRST_RECIPE}": (bundled_recipes_dir() / FIRST_RECIPE).read_text("utf-8"),

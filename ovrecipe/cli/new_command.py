@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovrecipe.cli.session import session_of
-from ovrecipe.errors import ProjectError
+from ovrecipe.errors import ProjectError, RecipeInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +29,13 @@ def command(
 
     Example: ovrecipe new Qwen/Qwen3-8B
     """
-    from ovrecipe.recipe.draft import draft_name, draft_text
     from ovrecipe.recipe.load import load_recipe_file
     from ovrecipe.recipe.project import check_name
+    from ovrecipe.recipe.schema import model_id_objection
+    from ovrecipe.recipe.writing import draft_name, draft_text
 
+    if objection := model_id_objection(model_id):
+        raise RecipeInvalid(objection)
     session = session_of(ctx)
     project = session.project
     name = name or draft_name(model_id)
@@ -76,7 +79,7 @@ def _write(path: Path, text: str) -> None:
 
 def _int4_of(model_id: str) -> tuple[Mapping[str, Any], str]:
     """Return the INT4 knobs for a model, and a sentence on where they come from."""
-    from ovrecipe.recipe.draft import GENERAL_INT4, int4_knobs
+    from ovrecipe.recipe.writing import GENERAL_INT4, int4_knobs
 
     tuned, missing = _tuned(model_id)
     knobs = int4_knobs(tuned) if tuned else {}

@@ -17,7 +17,7 @@ def command(
 
     Example: ovrecipe schema --write recipes/recipe.schema.json
     """
-    from ovrecipe.recipe.json_schema import schema_text
+    from ovrecipe.recipe.writing import schema_text
 
     if write is None:
         typer.echo(schema_text(), nl=False)

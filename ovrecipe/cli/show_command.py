@@ -12,9 +12,7 @@ from ovrecipe.cli.session import session_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ovrecipe.recipe.load import LoadedRecipe
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.recipe.yaml_reader import Node
 
 #: Column in which the origin of a value starts.
 _ORIGIN_COLUMN = 60
@@ -35,19 +33,18 @@ def command(
 
     Example: ovrecipe show smollm2-135m:int4
     """
-    from ovrecipe.recipe.load import load_tree
-    from ovrecipe.recipe.project import check_variant, recipe_path, split_target
+    from ovrecipe.recipe.load import load_recipe
+    from ovrecipe.recipe.project import check_variant, split_target
 
     name, variant = split_target(target)
-    project = session_of(ctx).project
-    loaded = load_tree(recipe_path(project.recipes_dir, name), shown_from=project.root)
+    recipe = load_recipe(session_of(ctx).project, name)
     if variant is not None:
-        check_variant(loaded.recipe, variant)
-    document = _document(loaded.recipe, variant)
+        check_variant(recipe, variant)
+    document = _document(recipe, variant)
     if as_json:
         typer.echo(json.dumps({"name": name, **document}, indent=2))
         return
-    for line in _yaml_lines(document, loaded, variant):
+    for line in _yaml_lines(document, recipe, variant):
         typer.echo(line)
 
 
@@ -60,18 +57,16 @@ def _document(recipe: Recipe, variant: str | None) -> dict[str, Any]:
     return document
 
 
-def _yaml_lines(
-    document: dict[str, Any], loaded: LoadedRecipe, variant: str | None
-) -> Iterator[str]:
+def _yaml_lines(document: dict[str, Any], recipe: Recipe, variant: str | None) -> Iterator[str]:
     """Yield `key: value  # origin` lines; what is unset is left out."""
-    yield f"# {loaded.recipe.name}"
+    yield f"# {recipe.name}"
     for loc, value in _leaves(document, ()):
         indent = "  " * (len(loc) - 1)
         if value is _SECTION:
             yield f"{indent}{_key(loc[-1])}:"
             continue
         line = f"{indent}{_key(loc[-1])}: {json.dumps(value, ensure_ascii=False)}"
-        yield f"{line.ljust(_ORIGIN_COLUMN)}  # {_origin(loaded.tree, loc, variant)}"
+        yield f"{line.ljust(_ORIGIN_COLUMN)}  # {_origin(recipe, loc, variant)}"
 
 
 def _leaves(value: dict[str, Any], loc: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -92,12 +87,13 @@ def _key(key: str) -> str:
     )
 
 
-def _origin(tree: Node, loc: tuple[str, ...], variant: str | None) -> str:
-    from ovrecipe.recipe.yaml_reader import is_written, place_of
+def _origin(recipe: Recipe, loc: tuple[str, ...], variant: str | None) -> str:
+    from ovrecipe.recipe.problems import place_in_recipe
+    from ovrecipe.recipe.yaml_reader import node_at
 
     own = ("variants", variant, *loc) if variant and loc[0] == "generation" else loc
     for where in (own, loc):
-        if is_written(tree, where):
-            place = place_of(tree, where, of_key=True)
+        if recipe.tree is not None and node_at(recipe.tree, where):
+            place = place_in_recipe(recipe, where)
             return f"{place.shown}:{place.line}"
     return "from the variant's name" if loc[-1] == "precision" else "default"

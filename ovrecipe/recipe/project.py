@@ -1,27 +1,20 @@
-"""Which recipes a project has, and what they may be called."""
+"""A project's folders, and the recipes and variants in it by name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ovrecipe
 from ovrecipe.errors import ProjectError, RecipeInvalid, RecipeNotFound
 from ovrecipe.recipe.sections import name_objection
+from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ovrecipe.recipe.schema import Recipe
-
-
-def bundled_recipes_dir() -> Path:
-    """Return the folder of the bundled recipes: in the wheel, or in the repository."""
-    package_dir = Path(ovrecipe.__file__).parent
-    in_wheel = package_dir / "_recipes"
-    return in_wheel if in_wheel.is_dir() else package_dir.parent / "recipes"
 
 
 @dataclass(frozen=True)
@@ -50,31 +43,34 @@ def find_project(start: Path, env: Mapping[str, str]) -> Project:
     Raises:
         ProjectError: neither is there.
     """
-    root = _root(start.absolute(), env)
+    root = _root(start.absolute(), env.get("OVRECIPE_PROJECT"))
     return Project(
         root=root,
         recipes_dir=root / "recipes",
-        store_dir=_placed(root, env.get("OVRECIPE_STORE"), "store"),
-        models_dir=_placed(root, env.get("OVRECIPE_MODELS"), "models"),
+        store_dir=root / (env.get("OVRECIPE_STORE") or "store"),
+        models_dir=root / (env.get("OVRECIPE_MODELS") or "models"),
         env=env,
     )
 
 
-def _root(start: Path, env: Mapping[str, str]) -> Path:
-    named = env.get("OVRECIPE_PROJECT")
+def _root(start: Path, named: str | None) -> Path:
     candidates = [Path(named).absolute()] if named else [start, *start.parents]
-    for each in candidates:
-        if (each / "recipes").is_dir():
-            return each
-    where = f"{candidates[0]} has no recipes folder" if named else f"no recipes folder in {start}"
+    for folder in candidates:
+        if (folder / "recipes").is_dir():
+            return folder
     raise ProjectError(
-        f"{where}" + ("" if named else " or above it"),
+        f"{candidates[0]} has no recipes folder"
+        if named
+        else f"no recipes folder in {start} or above it",
         remedy="make a project with 'ovrecipe init DIR', or name one with --project",
     )
 
 
-def _placed(root: Path, named: str | None, default: str) -> Path:
-    return root / (named or default)
+def bundled_recipes_dir() -> Path:
+    """Return the folder of the bundled recipes: in the wheel, or in the repository."""
+    package_dir = Path(ovrecipe.__file__).parent
+    in_wheel = package_dir / "_recipes"
+    return in_wheel if in_wheel.is_dir() else package_dir.parent / "recipes"
 
 
 SUFFIXES = (".yaml", ".yml")
@@ -102,12 +98,15 @@ def recipe_path(recipes_dir: Path, name: str) -> Path:
     paths = recipe_paths(recipes_dir) if recipes_dir.is_dir() else []
     found = [path for path in paths if path.stem == name]
     if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise RecipeInvalid(f"recipe '{name}': {names} have one name", remedy="remove one of them")
+        files = " and ".join(path.name for path in found)
+        raise RecipeInvalid(f"recipe '{name}': {files} have one name", remedy="remove one of them")
     if not found:
+        names = [path.stem for path in paths]
         raise RecipeNotFound(
-            f"no recipe '{name}' in {recipes_dir.name}/",
-            remedy=_other_names(name, [path.stem for path in paths]),
+            f"no recipe '{name}' in {recipes_dir.name}/{perhaps(name, names)}",
+            remedy=f"there are: {', '.join(names)}"
+            if names
+            else "the folder has no recipes; write one with 'ovrecipe new MODEL_ID'",
         )
     return found[0]
 
@@ -119,14 +118,6 @@ def check_name(name: str) -> None:
             f"{name!r} is no recipe name: {objection}",
             remedy="give the name of a file in recipes/ without '.yaml'",
         )
-
-
-def _other_names(name: str, names: list[str]) -> str:
-    if close := get_close_matches(name, names, n=3):
-        return f"perhaps you meant {', '.join(close)}"
-    if names:
-        return f"there are: {', '.join(names)}"
-    return "the folder has no recipes; write one with 'ovrecipe new MODEL_ID'"
 
 
 def split_target(target: str) -> tuple[str, str | None]:
@@ -143,10 +134,10 @@ def split_target(target: str) -> tuple[str, str | None]:
 
 def check_variant(recipe: Recipe, variant: str) -> None:
     """Raise RecipeNotFound, naming the closest, unless the recipe has that variant."""
-    if variant in recipe.variants:
-        return
-    close = get_close_matches(variant, list(recipe.variants), n=1)
-    remedy = f"it has: {', '.join(recipe.variants)}"
-    if close:
-        remedy = f"perhaps you meant {recipe.name}:{close[0]}; {remedy}"
-    raise RecipeNotFound(f"recipe '{recipe.name}' has no variant '{variant}'", remedy=remedy)
+    if variant not in recipe.variants:
+        targets = [f"{recipe.name}:{name}" for name in recipe.variants]
+        meant = perhaps(f"{recipe.name}:{variant}", targets)
+        raise RecipeNotFound(
+            f"recipe '{recipe.name}' has no variant '{variant}'{meant}",
+            remedy=f"it has: {', '.join(recipe.variants)}",
+        )

@@ -1,16 +1,49 @@
-"""What recipes and variants may be called: names that every system takes as a file's."""
+"""What the sections of a recipe are made of: the frozen base class, objections, names."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias, TypeVar
+from typing import Annotated, Any, NoReturn, Self, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Strict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    model_validator,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+#: Where something stands in a document: keys and list indices from its top, or a section's.
+Loc: TypeAlias = tuple[str | int, ...]
+
+
+def dotted(loc: Loc) -> str:
+    """Return `variants.int4.passes[0].ratio`."""
+    text = ""
+    for step in loc:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+@dataclass(frozen=True)
+class Objection:
+    """One thing that is wrong: `keys` lead from the section to it, `reason` says what it is."""
+
+    keys: Loc
+    reason: str
+
+
+class Refused(ValueError):
+    """What a section raises that objects to itself: all objections, to be shown at once."""
+
+    def __init__(self, objections: Iterable[Objection]) -> None:
+        """Keep the objections."""
+        self.objections = tuple(objections)
+        super().__init__("; ".join(f"{dotted(o.keys)}: {o.reason}" for o in self.objections))
 
 
 class Section(BaseModel):
@@ -20,33 +53,20 @@ class Section(BaseModel):
         frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
     )
 
+    def objections(self) -> Iterable[Objection]:
+        """Return which keys do not fit together; a section without such rules has none."""
+        return ()
 
-@dataclass(frozen=True)
-class Objection:
-    """One thing that is wrong: `keys` lead from the section to it, `reason` says what it is."""
-
-    keys: tuple[str | int, ...]
-    reason: str
-
-
-class Refused(ValueError):
-    """What a validator raises when keys of one section do not fit together."""
-
-    def __init__(self, objections: Iterable[Objection]) -> None:
-        """Keep all of them, so that a user sees them at once."""
-        self.objections = tuple(objections)
-        super().__init__("; ".join(f"{_dotted(o.keys)}: {o.reason}" for o in self.objections))
+    @model_validator(mode="after")
+    def _nothing_to_object_to(self) -> Self:
+        if found := tuple(self.objections()):
+            raise Refused(found)
+        return self
 
 
-def _dotted(keys: tuple[str | int, ...]) -> str:
-    return ".".join(str(key) for key in keys)
-
-
-def refuse(objections: Iterable[Objection]) -> None:
-    """Raise Refused if there is anything to object to."""
-    found = tuple(objections)
-    if found:
-        raise Refused(found)
+def key(meaning: str, default: Any = None) -> Any:
+    """Return a key that may be left out; `meaning` is what the manual and editors say of it."""
+    return Field(default, description=meaning)
 
 
 T = TypeVar("T")
@@ -76,13 +96,13 @@ class FrozenDict(dict[str, T]):
 def frozen(value: Any) -> Any:
     """Return the value with every mapping in it frozen and every list a tuple."""
     if isinstance(value, Mapping):
-        return FrozenDict({key: frozen(each) for key, each in value.items()})
+        return FrozenDict({key: frozen(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
-        return tuple(frozen(each) for each in value)
+        return tuple(frozen(item) for item in value)
     return value
 
 
-#: A mapping of a recipe; give it as `FrozenMapping[Key, Value]`.
+#: A mapping of a recipe; give it as `FrozenMapping[str, Value]`.
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 FrozenMapping: TypeAlias = Annotated[Mapping[Key, Value], AfterValidator(frozen)]
@@ -90,6 +110,7 @@ FrozenMapping: TypeAlias = Annotated[Mapping[Key, Value], AfterValidator(frozen)
 #: A YAML list; strict pydantic would take tuples only. What is in it stays strict.
 Listed: TypeAlias = Annotated[tuple[Value, ...], Strict(strict=False)]
 
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 LETTERS = "a name is letters, digits, '.', '-' and '_', and starts with a letter or digit"

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import GenerationParameterRefused
-from ovrecipe.recipe.generation import SAMPLING, layered
+from ovrecipe.recipe.schema import SAMPLING, layered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -159,8 +159,8 @@ def test_show_of_what_is_not_there(project: Path, ovrecipe: Callable[..., Outcom
     done = ovrecipe("show", "one:int9")
     assert done.code == 3
     assert done.err == (
-        "ovrecipe: recipe 'one' has no variant 'int9'\n"
-        "  perhaps you meant one:int8; it has: int8, int4-npu\n"
+        "ovrecipe: recipe 'one' has no variant 'int9'; perhaps you meant 'one:int8'\n"
+        "  it has: int8, int4-npu\n"
     )
     assert ovrecipe("show", "../one").code == 3
     assert "is no recipe name" in ovrecipe("show", "a/b").err

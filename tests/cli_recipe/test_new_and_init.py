@@ -12,11 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ovrecipe.cli.init_command import DODO
-from ovrecipe.recipe.draft import GENERAL_INT4, draft_name, draft_text, int4_knobs
-from ovrecipe.recipe.json_schema import schema_text
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import find_project
 from ovrecipe.recipe.sections import name_objection
+from ovrecipe.recipe.writing import GENERAL_INT4, draft_name, draft_text, int4_knobs, schema_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +81,14 @@ def test_new_refuses_a_name_that_is_a_path(project: Path) -> None:
     assert "is no recipe name" in done.stderr
 
 
+def test_new_refuses_what_no_hub_could_have(project: Path) -> None:
+    """A recipe for it could never be built."""
+    done = new_without_optimum("x y/z")
+    assert done.returncode == 3
+    assert "'x y/z' is no hub id" in done.stderr
+    assert not (project / "recipes" / "z.yaml").exists()
+
+
 @pytest.mark.model
 def test_new_takes_values_from_optimum_intel(
     project: Path, ovrecipe: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
@@ -104,13 +111,16 @@ def test_every_tuned_configuration_of_optimum_becomes_a_valid_recipe(tmp_path: P
     code = (
         "import sys; from pathlib import Path;"
         "from optimum.intel.openvino.configuration import _DEFAULT_4BIT_WQ_CONFIGS as table;"
-        "from ovrecipe.recipe.draft import *; from ovrecipe.recipe.load import load_recipe_file;"
+        "from ovrecipe.recipe.writing import *; from ovrecipe.recipe.load import load_recipe_file;"
+        "from ovrecipe.builtin.nncf import NncfCompressor;"
         "folder = Path(sys.argv[1]);\n"
         "for id, tuned in table.items():\n"
         "    path = folder / (draft_name(id) + '.yaml')\n"
         "    assert int4_knobs(tuned), id\n"
         "    path.write_text(draft_text(id, int4_knobs(tuned), 'x'))\n"
-        "    load_recipe_file(path)\n"
+        "    int4 = load_recipe_file(path).variants['int4']\n"
+        "    for each in int4.compression_passes():\n"
+        "        assert not [*NncfCompressor().objections(each, 'int4')], id\n"
         "print(len(table))"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
@@ -128,7 +138,17 @@ def test_any_model_id_gives_a_usable_recipe_name(model_id: str) -> None:
 
 def test_a_draft_keeps_its_model_id_whatever_it_is(tmp_path: Path) -> None:
     """Quotes, colons and words that YAML takes for something else."""
-    for model_id in ("no", "a: b", 'say "hi"', "C:\\x", "12", "é", "{a}", "x #y", "123e4"):
+    for model_id in (
+        "no",
+        "./a: b",
+        './say "hi"',
+        "C:\\x",
+        "12",
+        "./é",
+        "s3:{a}",
+        "./x #y",
+        "123e4",
+    ):
         path = tmp_path / "r.yaml"
         path.write_text(draft_text(model_id, GENERAL_INT4, "x"), encoding="utf-8")
         assert load_recipe_file(path).model.id == model_id

@@ -23,7 +23,8 @@ from ovrecipe.errors import CheckpointIncomplete, PreflightError
 from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.hooks.probing import sample_recipe
 from ovrecipe.hooks.roles import WeightShape
-from ovrecipe.recipe.compression import CompressionPass, Variant
+from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.recipe.schema import Variant
 
 Shapes = Mapping[str, tuple[int, ...]]
 

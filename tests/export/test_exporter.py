@@ -157,5 +157,12 @@ def test_a_config_that_is_no_json_is_refused(tmp_path: Path) -> None:
     """A cut-off file is the most frequent damage."""
     folder = config_of(tmp_path)
     (folder / "config.json").write_text('{"model_type": "lla', encoding="utf-8")
-    with pytest.raises(StageError, match=r"config\.json of the checkpoint cannot be read"):
+    with pytest.raises(StageError, match=r"config\.json of the checkpoint: is not JSON"):
         exported(folder, tmp_path / "base")
+
+
+def test_a_checkpoint_without_config_is_refused(tmp_path: Path) -> None:
+    """What transformers says of it is about the hub."""
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(StageError, match=r"config\.json of the checkpoint: is missing or empty"):
+        exported(tmp_path / "checkpoint", tmp_path / "base")

@@ -61,7 +61,7 @@ def test_names_that_only_look_like_devices_are_names(recipes: Recipes, name: str
 def test_an_unknown_name_is_answered_with_the_closest(recipes: Recipes) -> None:
     """Typing mistakes are the usual reason."""
     recipes.write(MINIMAL, "smollm2-135m")
-    with pytest.raises(RecipeNotFound, match=r"(?s)no recipe 'smolm2'.*meant smollm2-135m"):
+    with pytest.raises(RecipeNotFound, match=r"no recipe 'smolm2' .* meant 'smollm2-135m'"):
         load_recipe(recipes.project, "smolm2")
 
 
@@ -115,5 +115,5 @@ def test_a_target_with_a_bad_variant_is_refused(target: str) -> None:
 def test_an_unknown_variant_is_answered_with_the_closest(recipes: Recipes) -> None:
     """The remedy can be copied."""
     recipe = recipes.load("model: {id: a}\nvariants: {int4-npu: {}, int8: {}}\n")
-    with pytest.raises(RecipeNotFound, match=r"(?s)no variant 'int4_npu'.*meant r:int4-npu"):
+    with pytest.raises(RecipeNotFound, match=r"no variant 'int4_npu'; .* meant 'r:int4-npu'"):
         check_variant(recipe, "int4_npu")

@@ -12,7 +12,7 @@ from ovrecipe.build.stages.stage import Stage
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks.options import validated
 from ovrecipe.hooks.roles import CompressionJob
-from ovrecipe.recipe.compression import CompressionPass, Variant
+from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.store.key import Key
 from ovrecipe.store.store import Store
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.plan import RecipePlan
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor
-    from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.recipe.schema import Recipe, Variant
     from ovrecipe.types import Json
 
 #: What makes tokens of a data set's texts.
