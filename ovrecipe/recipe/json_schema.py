@@ -49,6 +49,9 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         ),
         "system": "the system message",
         "add_special_tokens": "let the tokenizer add its BOS; a template mostly writes it itself",
+        "special_tokens_in_text": (
+            "let the tokenizer read special tokens in messages too; a user can then forge turns"
+        ),
         "stop": "texts that end the answer and are not shown",
     },
     "Variant": {

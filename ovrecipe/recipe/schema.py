@@ -75,6 +75,7 @@ class Prompt(Section):
     chat_template: NonEmpty | None = None
     system: NonEmpty | None = None
     add_special_tokens: bool = False
+    special_tokens_in_text: bool = False
     stop: Listed[NonEmpty] = ()
 
     @model_validator(mode="after")
