@@ -30,8 +30,7 @@ from ovrecipe.recipe.project import find_project, split_target
 from ovrecipe.run.artifact import find_artifact
 from ovrecipe.run.chain import ChosenFilter
 from ovrecipe.run.genai import GenaiPipeline, open_pipeline
-from ovrecipe.run.load import local_now
-from ovrecipe.run.prompt import prompt_template
+from ovrecipe.run.prompt import read_template
 from ovrecipe.run.runner import Runner
 
 INSTRUCTION = "Tell a long story about a ship that sails around the world."
@@ -68,9 +67,13 @@ def opened(target: str) -> tuple[GenaiPipeline, Runner]:
     for name, options in FILTERS.items():
         provided = plugins.provider("output_filter", name, recipe)
         filters.append(ChosenFilter(provided, validated(provided.provider, options, where=name)))
-    template = prompt_template(recipe, artifact.model_dir, clock=local_now)
     runner = Runner(
-        pipeline, recipe=recipe, variant=artifact.variant, template=template, filters=filters
+        pipeline,
+        recipe=recipe,
+        variant=artifact.variant,
+        template=read_template(artifact.model_dir),
+        parameters=artifact.parameters(),
+        filters=filters,
     )
     return pipeline, runner
 

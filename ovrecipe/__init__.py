@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from ovrecipe.run.genai import list_devices as list_devices
     from ovrecipe.run.generation import Generation as Generation
     from ovrecipe.run.load import load as load
-    from ovrecipe.run.pipeline import GenerationResult as GenerationResult
-    from ovrecipe.run.pipeline import Metrics as Metrics
     from ovrecipe.run.runner import Runner as Runner
+    from ovrecipe.types import GenerationResult as GenerationResult
+    from ovrecipe.types import Metrics as Metrics
 
 #: Where each public name lives.
 _HOMES = {
     "load": "ovrecipe.run.load",
     "Runner": "ovrecipe.run.runner",
     "Generation": "ovrecipe.run.generation",
-    "GenerationResult": "ovrecipe.run.pipeline",
-    "Metrics": "ovrecipe.run.pipeline",
+    "GenerationResult": "ovrecipe.types",
+    "Metrics": "ovrecipe.types",
     "Chat": "ovrecipe.run.chat",
     "list_devices": "ovrecipe.run.genai",
     "OvrecipeError": "ovrecipe.errors",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,10 +134,10 @@ def _check_template(recipe: Recipe) -> None:
     if text in {None, "model"}:
         return
     from ovrecipe.errors import PromptRefused
-    from ovrecipe.run.chat_template import ChatTemplate
+    from ovrecipe.run.prompt import ChatTemplate
 
     try:
-        ChatTemplate(str(text), special_tokens={}, clock=lambda: datetime.now(UTC))
+        ChatTemplate(str(text))
     except PromptRefused as error:
         raise RecipeInvalid(
             f"recipe '{recipe.name}': prompt.chat_template: {error.message}", remedy=error.remedy

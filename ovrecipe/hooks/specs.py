@@ -43,8 +43,7 @@ if TYPE_CHECKING:
         TokenizerConverter,
     )
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.pipeline import GenerationResult
-    from ovrecipe.types import Json
+    from ovrecipe.types import GenerationResult, Json
 
 
 @hookspec

@@ -130,6 +130,9 @@ class Prompt(Section):
     add_special_tokens: bool = key(
         "let the tokenizer add its BOS; a template mostly writes it itself", False
     )
+    special_tokens_in_text: bool = key(
+        "let the tokenizer read special tokens in messages too; a user can then forge turns", False
+    )
     stop: Listed[NonEmpty] = key("texts that end the answer and are not shown", ())
 
     def objections(self) -> Iterator[Objection]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import NotBuilt
+from ovrecipe.errors import ArtifactCorrupt, NotBuilt
+from ovrecipe.json_files import read_object
 from ovrecipe.recipe.schema import settings_of
+from ovrecipe.run.prompt import SECTION, tokenizer_config
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import view_target
@@ -59,17 +60,20 @@ class Artifact:
 
     def context_length(self) -> int | None:
         """Return the number of positions the model was made for; None when it does not say."""
-        path = self.model_dir / "config.json"
-        if not path.is_file():
-            return None
-        found = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
+        config = read_object(self.model_dir / "config.json", error=ArtifactCorrupt)
+        found = config.get("max_position_embeddings")
         return found if isinstance(found, int) else None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the generation parameters that it carries; {} when it has none."""
+        return read_object(self.model_dir / "generation_config.json", error=ArtifactCorrupt)
 
     def is_stale(self, recipe: Recipe) -> bool:
         """Return whether the recipe says something else than when this was built.
 
-        `ovrecipe why` knows more: another version of a package, another text of a data set.
-        False when the artifact does not say what it was built from.
+        `ovrecipe why` knows more: another version of a package, another text of a data set. An
+        artifact that an older ovrecipe put together, without `PromptSettings`, is stale too.
+        False when it does not say what it was built from.
 
         Raises:
             ArtifactCorrupt: its manifest is damaged.
@@ -77,9 +81,12 @@ class Artifact:
         if not (self.model_dir / MANIFEST).is_file():
             return False
         stored = read_manifest(self.model_dir).key
+        config = tokenizer_config(self.model_dir)
+        if config and SECTION not in config:
+            return True
         wanted = settings_of(recipe, self.variant)
         return wanted.keys() <= stored.keys() and any(
-            stored[name] != each for name, each in wanted.items()
+            stored[name] != value for name, value in wanted.items()
         )
 
 

@@ -1,4 +1,4 @@
-"""The little that the runner needs to know of a loaded model.
+"""What the runner needs to know of a loaded model.
 
 `genai.GenaiPipeline` is the real one, `ovrecipe.testing.FakePipeline` the one for tests of
 everything else.
@@ -6,48 +6,12 @@ everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """GenAI's own figures of one generation; milliseconds, and tokens per second.
-
-    `tpot_ms` and `throughput` are None where fewer than two tokens were generated: there is no
-    time between tokens then.
-
-    Source: openvino_genai.PerfMetrics, GenAI 2026.4.
-    """
-
-    ttft_ms: float
-    tpot_ms: float | None
-    throughput: float | None
-    load_time_ms: float
-
-
-@dataclass(frozen=True)
-class GenerationResult:
-    """An answer: the text as it was shown, why it ended, and what it took.
-
-    `metrics` and `generated_tokens` are None when the generation was cancelled and GenAI had not
-    come back by the time the caller was let go, for instance within a long prompt.
-    """
-
-    text: str
-    finish_reason: FinishReason
-    prompt_tokens: int
-    generated_tokens: int | None
-    metrics: Metrics | None
-    device: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain JSON; the names are the fields' names."""
-        return asdict(self)
-
+if TYPE_CHECKING:
+    from ovrecipe.types import FinishReason, Metrics
 
 #: Takes the next text and says whether to go on; called on a thread of the pipeline's.
 OnText: TypeAlias = Callable[[str], bool]
@@ -78,8 +42,12 @@ class Pipeline(Protocol):
     device: str
     bos_token_id: int | None
 
-    def encode(self, prompt: str, *, add_special_tokens: bool) -> Tokens:
-        """Return the tokens of a rendered prompt."""
+    def encode(self, text: str, *, add_special_tokens: bool, cuts: Sequence[int] = ()) -> Tokens:
+        """Return the tokens of a rendered prompt; none of them spans one of the `cuts`.
+
+        Raises:
+            PromptRefused: the tokenizer does not take the text.
+        """
 
     def configure(self, parameters: Mapping[str, Any]) -> Any:
         """Return a generation config: the artifact's own with `parameters` on top.

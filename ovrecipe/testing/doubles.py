@@ -11,9 +11,10 @@ from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.hooks.roles import Console
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.artifact import Variants
-from ovrecipe.run.pipeline import Finished, GenerationResult, Metrics, OnText, Tokens
-from ovrecipe.run.prompt import PlainTemplate
+from ovrecipe.run.pipeline import Finished, OnText, Tokens
+from ovrecipe.run.prompt import ChatTemplate, plain_to_jinja
 from ovrecipe.run.runner import Runner
+from ovrecipe.types import GenerationResult, Metrics
 
 if TYPE_CHECKING:
     import threading
@@ -47,11 +48,17 @@ class FakePipeline:
     closed: bool = False
     _at_once: int = 0
 
-    def encode(self, prompt: str, *, add_special_tokens: bool) -> Tokens:
+    def encode(
+        self,
+        text: str,
+        *,
+        add_special_tokens: bool,
+        cuts: Sequence[int] = (),  # noqa: ARG002 - a character has no place to be cut
+    ) -> Tokens:
         """Return one token a character, and BOS where special tokens are wanted."""
         first = [self.bos_token_id] if add_special_tokens and self.bos_token_id is not None else []
-        ids = [*first, *map(ord, prompt)]
-        return Tokens(count=len(ids), ids=prompt, first=tuple(ids[:2]))
+        ids = [*first, *map(ord, text)]
+        return Tokens(count=len(ids), ids=text, first=tuple(ids[:2]))
 
     def configure(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters; `unknown` stands for any name that GenAI has not."""
@@ -176,7 +183,7 @@ def _runner(
         pipeline,
         recipe=_recipe("fp16", *makers),
         variant=variant,
-        template=PlainTemplate("User: {instruction}\n"),
+        template=ChatTemplate(plain_to_jinja("User: {instruction}\n")),
         variants=Variants(
             lambda: dict.fromkeys(makers, SIZE_BYTES),
             lambda name: _runner(makers[name](), name, makers),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.stages.stage import Stage
 from ovrecipe.errors import GateError
-from ovrecipe.run.prompt import prompt_template
+from ovrecipe.run.prompt import read_template
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,31 +19,21 @@ if TYPE_CHECKING:
     from ovrecipe.build.plan import RecipePlan
     from ovrecipe.hooks.roles import Evaluator
     from ovrecipe.recipe.schema import EvaluatorSpec, Recipe
-    from ovrecipe.run.chat_template import Message
     from ovrecipe.types import Json
 
 
 PROBE = "What is the capital of France?"
-#: Templates that print the date get this one, so that a gate's result does not depend on the day.
-PROBE_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def probe_prompt(recipe: Recipe, model_dir: Path) -> str:
-    """Return the recipe's prompt for one fixed instruction, as `rendered` does."""
-    return rendered(recipe, model_dir, PROBE)
+def probe_clock() -> datetime:
+    """Return one day for templates that print the date: a gate must not depend on today's."""
+    return datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def rendered(recipe: Recipe, model_dir: Path, instruction: str) -> str:
-    """Return the recipe's prompt for an instruction, on a fixed day.
-
-    Raises:
-        PromptRefused: neither the recipe nor the checkpoint says how a prompt is written.
-    """
-    messages: list[Message] = []
-    if recipe.prompt.system:
-        messages.append({"role": "system", "content": recipe.prompt.system})
-    messages.append({"role": "user", "content": instruction})
-    return prompt_template(recipe, model_dir, clock=lambda: PROBE_TIME).render(messages)
+def rendered(model_dir: Path, prompt: str) -> str:
+    """Return what `ovrecipe run` sends to the model for a prompt, on a fixed day."""
+    template = read_template(model_dir, clock=probe_clock)
+    return template.render([{"role": "user", "content": prompt}])
 
 
 def evaluator_fields(plan: RecipePlan) -> dict[str, Json]:
@@ -100,7 +90,7 @@ def _evaluation_job(job: Job, bench: Bench, options: BaseModel | None) -> Any:
         recipe=job.recipe,
         variant=str(job.variant),
         options=options,
-        render=lambda instruction: rendered(job.recipe, model_dir, instruction),
+        render=lambda prompt: rendered(model_dir, prompt),
         progress=bench.progress,
     )
 
@@ -138,9 +128,8 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
 
 
 def _asked(job: Job, bench: Bench) -> dict[str, Json]:
-
     model_dir = job.inputs["assemble"]
-    prompt = probe_prompt(job.recipe, model_dir)
+    prompt = rendered(model_dir, PROBE)
     bench.progress("opening the model")
     pipeline = _open(str(model_dir))
     bench.progress("asking the model")
