@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ovrecipe.cli.init_command import DODO
+from ovrecipe.cli.new_commands import DODO
 from ovrecipe.recipe.draft import GENERAL_INT4, draft_name, draft_text, int4_knobs
 from ovrecipe.recipe.json_schema import schema_text
 from ovrecipe.recipe.load import load_recipe_file
