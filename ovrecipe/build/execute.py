@@ -101,8 +101,12 @@ class Work:
     @property
     def title(self) -> str:
         """How the work is called on screen: `weights smollm2-135m:int4`."""
-        target = self.plan.recipe.name + (f":{self.variant}" if self.variant else "")
-        return f"{self.stage.name} {target}"
+        return f"{self.stage.name} {self.target}"
+
+    @property
+    def target(self) -> str:
+        """Whom the work is for: `smollm2-135m:int4`, or the recipe alone."""
+        return self.plan.recipe.name + (f":{self.variant}" if self.variant else "")
 
     def __repr__(self) -> str:
         """Return the title: doit prints it where a recipe and a project would fill the screen."""
@@ -197,7 +201,7 @@ def _make(work: Work, key: Key, observer: Observer) -> None:
             key,
             output_dir,
             tools=_tools(key),
-            facts=done.get("facts", {}),
+            facts={"made_for": work.target, **done.get("facts", {})},
             peak_memory_bytes=done.get("peak_memory_bytes"),
             seconds=time.monotonic() - started,
             known_digests=_known_digests(work, job),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from ovrecipe.build.events import summary_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -79,12 +81,3 @@ class LineObserver:
     def warned(self, title: str, text: str) -> None:
         """Say it."""
         self._say(title, text)
-
-
-def summary_of(manifest: Manifest) -> str:
-    """Return size, time and peak memory in a phrase."""
-    seconds = f"{manifest.seconds or 0:.1f} s"
-    parts = [f"{manifest.size_bytes / 1e6:.1f} MB", seconds] if manifest.files else [seconds]
-    if manifest.peak_memory_bytes:
-        parts.append(f"peak {manifest.peak_memory_bytes / 1e9:.2f} GB")
-    return ", ".join(parts)

@@ -130,12 +130,9 @@ class RecipePlan:
             "inputs": {each: self._key(stage_named(each), variant).sha256 for each in inputs},
         }
 
-    def wanted_keys(self) -> set[str]:
-        """Return the digest of every artifact that this recipe can still want."""
+    def wanted_keys(self, variants: Iterable[str] | None = None) -> set[str]:
+        """Return the digest of every artifact that these variants, or all, can still want."""
         if not self.is_pinned:
             return set()
-        return {
-            self._key(stage, variant).sha256
-            for stage in STAGES
-            for variant in (self.recipe.variants if stage.per_variant else (None,))
-        }
+        names = self.recipe.variants if variants is None else tuple(variants)
+        return {self._key(stage, name).sha256 for stage in STAGES for name in names}

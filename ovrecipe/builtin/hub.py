@@ -35,7 +35,7 @@ def progress_bar(progress: Progress) -> Any:
 
         def display(self, msg: str | None = None, pos: int | None = None) -> None:  # noqa: ARG002
             if self.unit == "B":
-                progress("downloading", done=self.n, total=self.total or None)
+                progress("downloading", done=self.n, total=self.total or None, unit="B")
 
     return ReportedBar
 

@@ -114,6 +114,11 @@ def _shown(path: Path, shown_from: Path | None) -> str:
 
 
 def _read(path: Path, shown: str) -> bytes:
+    if path.is_symlink() and not path.exists():
+        raise RecipeNotFound(f"{shown}: a link to {path.readlink()}, which is not there")
+    if path.exists() and not path.is_file():
+        # Opening a pipe would wait for somebody who writes into it.
+        raise RecipeSyntaxError(f"{shown}: is a {'folder' if path.is_dir() else 'device or pipe'}")
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)

@@ -82,9 +82,12 @@ def recipe_names(project: Project) -> list[str]:
 
 
 def recipe_paths(recipes_dir: Path) -> list[Path]:
-    """Return the recipe files of a folder, sorted; hidden files are no recipes."""
+    """Return what is called as a recipe file in a folder, sorted; hidden files are no recipes.
+
+    A folder or a link to nowhere of such a name is somebody's mistake, which reading it names.
+    """
     files = (path for path in recipes_dir.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in files if path.suffix in SUFFIXES and path.is_file())
+    return sorted(path for path in files if path.suffix in SUFFIXES)
 
 
 def recipe_path(recipes_dir: Path, name: str) -> Path:

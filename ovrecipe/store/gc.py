@@ -52,12 +52,14 @@ class GcPlan:
     dropped_stages: tuple[str, ...] = ()
 
 
-def viewed(store: Store, *models_dirs: Path) -> set[str]:
+def viewed(store: Store, *models_dirs: Path, without: Collection[Path] = ()) -> set[str]:
     """Return the sha256 of what views lead to, in any project known, and of its gates' results.
+
+    Views in `without`, resolved paths, do not count.
 
     A gate is a stage that reads an artifact and is read by none, so no input leads to it.
     """
-    found = shown(store, *models_dirs)
+    found = shown(store, *models_dirs, without=without)
     gates = {
         sha256
         for _, sha256, folder in store.folders()
@@ -66,10 +68,15 @@ def viewed(store: Store, *models_dirs: Path) -> set[str]:
     return found | gates
 
 
-def shown(store: Store, *models_dirs: Path) -> set[str]:
+def shown(store: Store, *models_dirs: Path, without: Collection[Path] = ()) -> set[str]:
     """Return the sha256 of what views lead to, in these folders and in any project known."""
     folders = {*models_dirs, *registered_views(store.root)}
-    targets = [view.target for folder in folders for view in views(folder) if view.target]
+    targets = [
+        view.target
+        for folder in folders
+        for view in views(folder)
+        if view.target and folder.resolve() / view.name / view.variant not in without
+    ]
     root = store.root.resolve()
     return {
         target.name
@@ -78,18 +85,29 @@ def shown(store: Store, *models_dirs: Path) -> set[str]:
     }
 
 
-def plan_gc(store: Store, roots: Collection[str], *, drop_stages: Collection[str] = ()) -> GcPlan:
+def plan_gc(
+    store: Store,
+    roots: Collection[str],
+    *,
+    drop_stages: Collection[str] = (),
+    only: Collection[str] | None = None,
+) -> GcPlan:
     """Return what is not reachable from `roots` (sha256 of keys) or from a running build.
 
     A manifest's key names the inputs it was made from, so the intermediates of what is kept are
-    kept as well, unless their stage is in `drop_stages`, which is stronger than a root.
+    kept as well, unless their stage is in `drop_stages`, which is stronger than a root. With
+    `only`, no more than these artifacts and their caches are removed.
 
     Raises:
         ArtifactCorrupt: a reachable artifact's manifest is damaged, so its inputs are unknown.
     """
     folders = {sha256: folder for _, sha256, folder in store.folders()}
     kept = _kept(store, folders, roots, drop_stages)
-    doomed = list(_doomed(store, folders, kept))
+    doomed = [
+        (kind, path)
+        for kind, path in _doomed(store, folders, kept)
+        if only is None or path.name in only
+    ]
     return GcPlan(
         removals=tuple(_removal(store, kind, path) for kind, path in doomed),
         freed_bytes=freed_bytes([stat for _, path in doomed for stat in _stats(path)]),

@@ -97,7 +97,7 @@ def _read(path: Path) -> _Pins:
 
 def _refusal(path: Path, data: bytes, error: ValidationError) -> ProjectError:
     """Return the error with its line; the recipes' reader knows where in the file a value is."""
-    from ovrecipe.recipe.problems import dotted
+    from ovrecipe.recipe.sections import dotted
     from ovrecipe.recipe.yaml_reader import place_of, read_yaml
 
     first = error.errors(include_url=False)[0]
@@ -109,7 +109,7 @@ def _refusal(path: Path, data: bytes, error: ValidationError) -> ProjectError:
         what = f"has schema {first['input']!r}, this version reads {SCHEMA}"
     else:
         with suppress(RecipeSyntaxError):
-            line = place_of(read_yaml(data, path.name), first["loc"]).line
+            line = place_of(read_yaml(data, path.name, []), first["loc"]).line
     return ProjectError(
         f"{path}:{line}: {what}",
         remedy="take the file from version control again, or delete it: the next build records\n"

@@ -69,6 +69,6 @@ def publish_fakes(project: Project, name: str, variant: str) -> None:
         key = plan.key(stage, variant)
         assert key is not None
         with context.store.staging(key) as staging_dir:
-            (staging_dir / "made").write_text(stage)
+            (staging_dir / "openvino_model.bin").write_text(stage)
             context.store.publish(key, staging_dir)
     ViewWork(context, plan, variant).do(LineObserver(io.StringIO()))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ovrecipe.run.chat_template import Message
 
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.execute import Work
@@ -19,7 +20,6 @@ from ovrecipe.build.observer import LineObserver
 from ovrecipe.build.stages import stage_named
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project
-from ovrecipe.run.chat_template import Message
 from ovrecipe.run.prompt import prompt_template
 from ovrecipe.testing import plugins_with
 from tests.build.making import fake_recipe, write_recipe

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ovrecipe.cli.init_command import DODO
+from ovrecipe.cli.new_commands import DODO
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import find_project
 from ovrecipe.recipe.sections import name_objection

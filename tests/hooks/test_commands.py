@@ -108,7 +108,7 @@ def test_a_skipped_plugin_has_no_command(site: Site) -> None:
 
 
 def test_a_misspelt_command_suggests_the_closest(site: Site) -> None:
-    assert "Did you mean 'plugins'?" in ovrecipe(site, "plugin").stderr
+    assert "perhaps you meant 'plugins'" in ovrecipe(site, "plugin").stderr
 
 
 @pytest.mark.skipif("ovrecipe-gradio" in INSTALLED, reason="the command is here")

@@ -89,8 +89,8 @@ def test_a_missing_file_is_said_to_be_missing(recipes: Recipes) -> None:
 def test_a_folder_in_place_of_a_file_is_refused(recipes: Recipes) -> None:
     """What cannot be read has a reason, no traceback."""
     (recipes.project.recipes_dir / "folder.yaml").mkdir()
-    assert recipe_names(recipes.project) == []
-    with pytest.raises(RecipeSyntaxError, match=r"folder\.yaml: cannot be read: "):
+    assert recipe_names(recipes.project) == ["folder"]
+    with pytest.raises(RecipeSyntaxError, match=r"folder\.yaml: is a folder"):
         load_recipe_file(recipes.project.recipes_dir / "folder.yaml")
 
 

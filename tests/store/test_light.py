@@ -16,7 +16,7 @@ HEAVY = {"filelock", "rich", "psutil", "shutil", "tempfile", "yaml", "asyncio", 
 
 
 def test_planning_imports_nothing_heavy() -> None:
-    """The lock library alone costs four times the store's own modules; those of recipes are there."""
+    """The lock library alone costs four times the store's own modules."""
     added = modules_of(*PLANNING) - modules_of("ovrecipe.recipe.schema")
     assert not HEAVY & added
 
