@@ -1,4 +1,4 @@
-"""One question and its answer, between the thread that generates and the screen."""
+"""Work on a thread behind the screen: an answer that comes, a variant that loads."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Turn:
     the screen draws as often as it likes.
     """
 
-    def __init__(self, chat: Chat, instruction: str) -> None:
-        self.instruction = instruction
+    def __init__(self, chat: Chat, question: str) -> None:
+        self.question = question
         self.result: GenerationResult | None = None
         self.error: BaseException | None = None
         self._chat = chat
@@ -28,7 +28,7 @@ class Turn:
     def run(self) -> None:
         """Generate to the end; an error is kept for the screen."""
         try:
-            self._answer = self._chat.stream(self.instruction)
+            self._answer = self._chat.stream(self.question)
             with self._answer:
                 if self._stopped:
                     self._answer.cancel()
@@ -49,3 +49,19 @@ class Turn:
         come = self._segments[self._taken :]
         self._taken += len(come)
         return "".join(come)
+
+
+class Loading:
+    """Switches a conversation to another variant, on a thread."""
+
+    def __init__(self, chat: Chat, variant: str) -> None:
+        self.variant = variant
+        self.error: BaseException | None = None
+        self._chat = chat
+
+    def run(self) -> None:
+        """Load; an error is kept for the screen, and the conversation goes on as it was."""
+        try:
+            self._chat.switch(self.variant)
+        except BaseException as error:  # noqa: BLE001 - shown on the screen, where the user is
+            self.error = error
