@@ -10,22 +10,35 @@ PLUGGED := $(VENV)/.plugins-installed
 CHROMIUM := $(and $(shell command -v chromium),$(shell command -v chromedriver))
 BROWSER  := $(if $(CHROMIUM),,-m "not browser")
 
-.PHONY: demo test quick lint install clean
+# Tests run in this many processes at once; each may take 3 GB.
+WORKERS  ?= $(shell awk '/MemAvailable/ {print ($$2 > 8000000) ? 2 : 1}' /proc/meminfo 2>/dev/null || echo 1)
+PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+SUITES   := $(PLUGINS:%=test-%)
+
+.PHONY: demo test test-core test-plugins $(SUITES) quick lint install clean
+# Finished models of the tests are kept: their keys say from what they were made.
+test-core test-plugins: export OVRECIPE_TEST_STORE = $(CURDIR)/.pytest_cache/store
+test-core test-plugins quick: export HF_HUB_OFFLINE = 1
 
 demo: $(STAMP)      ## build smollm2-135m in three precisions, show the sizes, stream an answer
 	$(BIN)/ovrecipe build smollm2-135m
 	$(BIN)/ovrecipe run smollm2-135m:int4 "What is the capital of France?" --greedy --stats
 
-test: $(STAMP) $(PLUGGED)  ## run the whole suite, that of each plugin included
+test: test-core test-plugins  ## run the whole suite, that of each plugin included
+
+test-core: $(STAMP)
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-plugins: $(STAMP) $(PLUGGED)  # side by side, each in one process
 	$(if $(CHROMIUM),,@echo "no chromium and chromedriver here: tests in a browser are left out")
-	OVRECIPE_TEST_STORE=$(CURDIR)/.pytest_cache/store; export OVRECIPE_TEST_STORE; \
-	HF_HUB_OFFLINE=1; export HF_HUB_OFFLINE; \
-	$(BIN)/python -m pytest && for each in $(PLUGINS); do \
-	  echo "== $$each"; $(BIN)/python -m pytest $(BROWSER) --rootdir $$each -c $$each/pyproject.toml $$each || exit 1; \
-	done
+	$(MAKE) --no-print-directory -k -j $(WORKERS) $(if $(filter output-sync,$(.FEATURES)),-O) $(SUITES)
+
+$(SUITES): test-%:
+	@echo "== $*"
+	$(BIN)/python -m pytest $(BROWSER) --rootdir $* -c $*/pyproject.toml $*
 
 quick: $(STAMP)     ## run what needs no model
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not model and not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not model and not slow"
 
 lint: $(STAMP) $(PLUGGED)  ## format, lint, types, import contract
 	$(BIN)/ruff format --check .

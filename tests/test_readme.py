@@ -13,8 +13,7 @@ import pytest
 
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import Project
-from tests.build.command_line import ovrecipe
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, CommandLine
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -71,7 +70,9 @@ def test_the_python_example_streams_an_answer(smollm2_project: Project) -> None:
 
 
 @pytest.mark.model
-def test_the_plugin_works_from_a_file(smollm2_project: Project, tmp_path: Path) -> None:
+def test_the_plugin_works_from_a_file(
+    ovrecipe: CommandLine, smollm2_project: Project, tmp_path: Path
+) -> None:
     """It is all that an output filter needs."""
     project = tmp_path / "project"
     (project / "recipes").mkdir(parents=True)
@@ -83,4 +84,4 @@ def test_the_plugin_works_from_a_file(smollm2_project: Project, tmp_path: Path) 
     shutil.copy(REPOSITORY / "dodo.py", project)
     words = ("-p", "shout.py", "run", "smollm2-135m:int4", "What is the capital of France?")
     done = ovrecipe(*words, "--greedy", cwd=project)
-    assert b"THE CAPITAL OF FRANCE IS PARIS" in done.stdout, done.stderr
+    assert "THE CAPITAL OF FRANCE IS PARIS" in done.out, done.err

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ovrecipe.errors import CheckpointNotFound
 from ovrecipe.hooks.markers import hookimpl
 
 WEIGHTS = b"weights" * 100
+HANG = "import signal; signal.pause()"
 
 
 class MadeSource:
@@ -60,10 +60,11 @@ def leave_without_a_word() -> None:
 
 
 def hang_with_a_child() -> None:
-    """Start a child and write both process ids where the test looks for them."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    Path(os.environ["FAKE_PIDS"]).write_text(f"{os.getpid()} {child.pid}\n")
-    time.sleep(600)
+    """Say that it has begun, on a pipe that is open until this process and its child are gone."""
+    pipe = os.open(os.environ["FAKE_PIPE"], os.O_WRONLY)
+    subprocess.Popen([sys.executable, "-c", HANG], pass_fds=[pipe])
+    os.write(pipe, b"begun\n")
+    signal.pause()
 
 
 def raise_a_bug() -> None:
@@ -156,7 +157,7 @@ def say_half_a_line() -> None:
 
 def leave_a_child_behind() -> None:
     """End while a child still holds the stream of events."""
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], close_fds=False)
+    subprocess.Popen([sys.executable, "-c", HANG], close_fds=False)
     os._exit(3)
 
 

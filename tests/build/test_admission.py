@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -50,15 +51,20 @@ def test_heavy_stages_run_side_by_side_while_they_fit(size_bytes: int, starts: b
 def test_a_waiting_stage_starts_when_the_other_ends() -> None:
     """Nobody has to ask twice."""
     turns = Turns(available=lambda: 1 * GB)
-    started = threading.Event()
+    waits, started = threading.Event(), threading.Event()
+
+    def waiting() -> bool:
+        waits.set()
+        return False
 
     def wait_for_turn() -> None:
-        with turns.taken(GB, never):
+        with turns.taken(GB, waiting):
             started.set()
 
-    with turns.taken(GB, never):
-        thread = threading.Thread(target=wait_for_turn)
-        thread.start()
-        assert not started.is_set()
-    assert started.wait(10)
-    thread.join()
+    with ThreadPoolExecutor() as pool:
+        with turns.taken(GB, never):
+            turn = pool.submit(wait_for_turn)
+            waits.wait()
+            assert not started.is_set()
+        turn.result()
+    assert started.is_set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -26,31 +25,32 @@ HEAVY = {
 }
 
 
-def doit(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run doit in the project's folder."""
+def python(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in the project's folder, with its store."""
     (project.root / "dodo.py").write_text(DODO.read_text())
     return subprocess.run(
-        [sys.executable, "-m", "doit", *words],
+        [sys.executable, *words],
         cwd=project.root,
-        env=dict(os.environ),
+        env={**os.environ, "OVRECIPE_STORE": str(project.store_dir)},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def imported_by(script: str, cwd: Path) -> set[str]:
-    """Return the top-level modules that a script leaves imported."""
+def doit(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run doit in the project's folder."""
+    return python(project, "-m", "doit", *words)
+
+
+def heavy_imports(project: Project, script: str) -> set[str]:
+    """Return the heavy libraries that a script leaves imported."""
     report = "\nimport sys; print('MODULES', *{each.split('.')[0] for each in sys.modules})"
-    done = subprocess.run(
-        [sys.executable, "-c", script + report],
-        cwd=cwd,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(done.stdout.rpartition("MODULES ")[2].split())
+    done = python(project, "-c", script + report)
+    assert done.returncode == 0, done.stderr
+    modules = done.stdout.rpartition("MODULES ")[2].split()
+    assert "ovrecipe" in modules
+    return HEAVY & {*modules}
 
 
 def test_list_names_every_recipe_and_stage(project: Project) -> None:
@@ -116,16 +116,14 @@ def test_an_unknown_plugin_provider_is_an_error_of_its_task(project: Project) ->
 def test_looking_loads_no_heavy_library(project: Project, script: str) -> None:
     """Half a second of imports for a list would be felt every time."""
     write_recipe(project, "m", fake_recipe())
-    (project.root / "dodo.py").write_text(DODO.read_text())
-    assert not imported_by(script, project.root) & HEAVY
+    assert not heavy_imports(project, script)
 
 
 @pytest.mark.model
 def test_a_build_with_nothing_to_do_loads_no_heavy_library(smollm2_project: Project) -> None:
     """The store is asked with a few stats."""
-    (smollm2_project.root / "dodo.py").write_text(DODO.read_text())
     script = "from doit.doit_cmd import DoitMain; print(DoitMain().run(['build:smollm2-135m']))"
-    assert not imported_by(script, smollm2_project.root) & HEAVY
+    assert not heavy_imports(smollm2_project, script)
 
 
 @pytest.mark.model

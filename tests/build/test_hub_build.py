@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ovrecipe.recipe.project import Project
-from tests.build.command_line import ovrecipe, said
 from tests.build.making import write_recipe
+from tests.conftest import CommandLine
 from tests.loopback_hub import LoopbackHub, loopback_hub
 from tests.twins import make_checkpoint
 
@@ -25,7 +25,7 @@ def hub() -> Iterator[LoopbackHub]:
 
 
 def test_a_branch_is_pinned_at_the_first_build(
-    project: Project, hub: LoopbackHub, tmp_path: Path
+    ovrecipe: CommandLine, project: Project, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     """Last month's model can be built again, and a moved branch surprises nobody."""
     checkpoint_dir = make_checkpoint(tmp_path / "checkpoint", "llama")
@@ -38,15 +38,15 @@ def test_a_branch_is_pinned_at_the_first_build(
         "HF_HOME": str(tmp_path / "hf"),
     }
     built = ovrecipe("build", "tiny", cwd=project.root, env=env)
-    assert built.returncode == 0, said(built)
+    assert built.code == 0, built.said
     assert first in (project.root / "ovrecipe.lock").read_text()
-    assert ovrecipe("run", "tiny", "hello", "--max-new-tokens", "4", cwd=project.root).stdout
+    assert ovrecipe("run", "tiny", "hello", "--max-new-tokens", "4", cwd=project.root).out
 
     second = hub.repo(NAME).push({**files, "generation_config.json": b'{"eos_token_id": 1}'})
     again = ovrecipe("build", "tiny", "--json", cwd=project.root, env=env)
-    assert json.loads(again.stdout)["ran"] == []
+    assert json.loads(again.out)["ran"] == []
     updated = ovrecipe("build", "tiny", "--update", "--json", cwd=project.root, env=env)
     assert second in (project.root / "ovrecipe.lock").read_text()
-    ran = {each["stage"] for each in json.loads(updated.stdout)["ran"]}
+    ran = {each["stage"] for each in json.loads(updated.out)["ran"]}
     assert {"source tiny", "base tiny", "weights tiny:int8"} <= ran
     assert len(list((project.store_dir / "source").iterdir())) == 2

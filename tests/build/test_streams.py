@@ -12,7 +12,7 @@ import pytest
 
 from ovrecipe.recipe.project import Project
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
-from tests.build.test_stages_run import store_leftovers, wait_for_pids
+from tests.build.test_stages_run import store_leftovers
 
 
 @pytest.mark.parametrize("word", ["list", "--help"])
@@ -44,20 +44,21 @@ def test_a_full_output_is_said_in_a_line(project: Project) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_build_leaves_nothing_and_says_so(
-    project: Project, tmp_path: Path, ending: signal.Signals
+    project: Project, pipe: Path, ending: signal.Signals
 ) -> None:
     """No process, no folder, and a sentence about how to go on."""
-    pids_path = tmp_path / "pids"
     write_recipe(project, "m", fake_recipe(model={"exporter": "hangs"}))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ovrecipe", "-p", FAKE_PLUGIN, "build", "m:int4"],
-        cwd=project.root,
-        env={**os.environ, "FAKE_PIDS": str(pids_path)},
-        stderr=subprocess.PIPE,
-    )
-    wait_for_pids(pids_path)
-    process.send_signal(ending)
-    _, said = process.communicate(timeout=30)
+    words = ("-p", FAKE_PLUGIN, "build", "m:int4")
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "ovrecipe", *words], cwd=project.root, stderr=subprocess.PIPE
+        ) as process,
+        pipe.open() as hanging,
+    ):
+        assert hanging.readline() == "begun\n"
+        process.send_signal(ending)
+        _, said = process.communicate()
+        assert hanging.read() == "", "the pipe ends when the last process has ended"
     assert process.returncode == 130
     assert b"stopped; finished stages are kept" in said
     assert b"Traceback" not in said

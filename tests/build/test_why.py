@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ovrecipe.recipe.project import Project
-from tests.build.command_line import ovrecipe
 from tests.build.making import FAKE_PLUGIN, context_of, do_up_to, fake_recipe, write_recipe
+from tests.conftest import CommandLine
 from tests.store.test_verify import break_the_manifest
 
 
-def test_a_changed_group_size_is_named_with_both_values(project: Project) -> None:
+def test_a_changed_group_size_is_named_with_both_values(
+    ovrecipe: CommandLine, project: Project
+) -> None:
     """The first question after an unexpected rebuild is what changed."""
     variants = {"int4": {"compressor": "fake", "group_size": 64}}
     write_recipe(project, "m", {**fake_recipe(), "variants": variants})
@@ -16,7 +18,7 @@ def test_a_changed_group_size_is_named_with_both_values(project: Project) -> Non
     variants["int4"]["group_size"] = 128
     write_recipe(project, "m", {**fake_recipe(), "variants": variants})
     done = ovrecipe("-p", FAKE_PLUGIN, "why", "m:int4", cwd=project.root)
-    lines = done.stdout.decode().splitlines()
+    lines = done.out.splitlines()
     assert "base m: up to date" in lines
     assert "weights m:int4: not built with these settings" in lines
     assert "  passes[0].group_size: 64 -> 128" in lines
@@ -34,7 +36,7 @@ def test_a_provider_of_a_plugin_is_named_with_its_version(project: Project) -> N
     assert exporter["version"] is not None
 
 
-def test_a_damaged_artifact_blocks_no_answer(project: Project) -> None:
+def test_a_damaged_artifact_blocks_no_answer(ovrecipe: CommandLine, project: Project) -> None:
     """One bad sector anywhere in the store is no reason to say nothing about this recipe."""
     write_recipe(project, "m", fake_recipe())
     context = context_of(project)
@@ -43,6 +45,6 @@ def test_a_damaged_artifact_blocks_no_answer(project: Project) -> None:
     assert key is not None
     break_the_manifest(context.store.artifact_dir(key))
     done = ovrecipe("-p", FAKE_PLUGIN, "why", "m:int4", cwd=project.root)
-    assert done.returncode == 0
+    assert done.code == 0
     said = "weights m:int4: nothing of its kind was ever built (not compared: 1 damaged artifact"
-    assert said in done.stdout.decode()
+    assert said in done.out

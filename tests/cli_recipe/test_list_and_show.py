@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .conftest import Outcome
+    from tests.conftest import CommandLine
 
 CHILD = """\
 extends: one
@@ -30,9 +30,7 @@ generation: {temperature: 0.5}
 """
 
 
-def test_list_shows_variants_and_what_is_built(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_list_shows_variants_and_what_is_built(project: Path, ovrecipe: CommandLine) -> None:
     """The first command that a user of a strange project types."""
     done = ovrecipe("list")
     assert done.code == 0
@@ -43,7 +41,7 @@ def test_list_shows_variants_and_what_is_built(
 
 
 def test_each_recipe_has_one_line_of_80_columns(
-    project: Path, ovrecipe: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+    project: Path, ovrecipe: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long id gives way; what is built does not."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -80,9 +78,7 @@ def made_recipe(project: Path, group_size: int) -> None:
     (project / "recipes" / "one.yaml").write_text(yaml.safe_dump(document))
 
 
-def test_what_was_built_from_other_settings_is_stale(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_what_was_built_from_other_settings_is_stale(project: Path, ovrecipe: CommandLine) -> None:
     """It is there and can be run, but it is not what the recipe says."""
     made_recipe(project, group_size=64)
     publish_fakes(find_project(project, {}), "one", "int4")
@@ -98,7 +94,7 @@ def test_what_was_built_from_other_settings_is_stale(
 
 @pytest.mark.parametrize("model_id", ["org/name", "./gone", "nobody:knows", "made:bug"])
 def test_a_source_that_cannot_be_asked_breaks_no_list(
-    project: Path, ovrecipe: Callable[..., Outcome], model_id: str
+    project: Path, ovrecipe: CommandLine, model_id: str
 ) -> None:
     """Whether the artifact is the wanted one cannot be known then, so nobody vouches for it."""
     text = f"model: {{id: '{model_id}'}}\nvariants: {{int8: {{}}}}\n"
@@ -109,9 +105,7 @@ def test_a_source_that_cannot_be_asked_breaks_no_list(
     assert "int8 ~" in done.out
 
 
-def test_a_broken_recipe_is_listed_and_hides_no_other(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_a_broken_recipe_is_listed_and_hides_no_other(project: Path, ovrecipe: CommandLine) -> None:
     """One slip must not take the whole list away."""
     (project / "recipes" / "bad.yaml").write_text("model: {id: 1}\nvariants: {int8: {}}\n")
     done = ovrecipe("list")
@@ -129,7 +123,7 @@ def test_a_broken_recipe_is_listed_and_hides_no_other(
     ],
 )
 def test_what_is_no_file_is_named_as_broken(
-    project: Path, ovrecipe: Callable[..., Outcome], make: Callable[[Path], None], reason: str
+    project: Path, ovrecipe: CommandLine, make: Callable[[Path], None], reason: str
 ) -> None:
     """Whoever made it misses it in the list; a pipe is not waited for."""
     make(project / "recipes" / "odd.yaml")
@@ -139,9 +133,7 @@ def test_what_is_no_file_is_named_as_broken(
     assert "odd  broken, see below" in done.out
 
 
-def test_sizes_and_list_agree_on_what_is_stale(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_sizes_and_list_agree_on_what_is_stale(project: Path, ovrecipe: CommandLine) -> None:
     """One says stale where the other does."""
     made_recipe(project, group_size=64)
     publish_fakes(find_project(project, {}), "one", "int4")
@@ -155,7 +147,7 @@ def test_sizes_and_list_agree_on_what_is_stale(
     assert "int4 ~" in ovrecipe("-p", FAKE_PLUGIN, "list").out
 
 
-def test_list_as_json(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+def test_list_as_json(project: Path, ovrecipe: CommandLine) -> None:
     """Programs read one document, broken recipes included."""
     (project / "recipes" / "bad.yaml").write_text("[")
     done = ovrecipe("list", "--json")
@@ -169,17 +161,13 @@ def test_list_as_json(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
     ]
 
 
-def test_a_project_without_recipes_says_what_to_do(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_a_project_without_recipes_says_what_to_do(project: Path, ovrecipe: CommandLine) -> None:
     """An empty table would help nobody."""
     (project / "recipes" / "one.yaml").unlink()
     assert "ovrecipe new MODEL_ID" in ovrecipe("list").out
 
 
-def test_show_says_where_each_value_comes_from(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_show_says_where_each_value_comes_from(project: Path, ovrecipe: CommandLine) -> None:
     """With extends and defaults, a value may come from three places."""
     (project / "recipes" / "child.yaml").write_text(CHILD)
     out = ovrecipe("show", "child").out
@@ -191,7 +179,7 @@ def test_show_says_where_each_value_comes_from(
 
 
 def test_what_show_prints_is_a_recipe_of_the_same_meaning(
-    project: Path, ovrecipe: Callable[..., Outcome]
+    project: Path, ovrecipe: CommandLine
 ) -> None:
     """The output can be saved as a recipe of its own."""
     (project / "recipes" / "child.yaml").write_text(CHILD)
@@ -205,7 +193,7 @@ def test_what_show_prints_is_a_recipe_of_the_same_meaning(
 
 
 def test_show_of_a_variant_has_its_effective_generation(
-    project: Path, ovrecipe: Callable[..., Outcome]
+    project: Path, ovrecipe: CommandLine
 ) -> None:
     """What the variant really gets, overrides applied."""
     (project / "recipes" / "child.yaml").write_text(CHILD)
@@ -218,7 +206,7 @@ def test_show_of_a_variant_has_its_effective_generation(
     assert "recipes/child.yaml:2" in generation
 
 
-def test_show_of_what_is_not_there(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+def test_show_of_what_is_not_there(project: Path, ovrecipe: CommandLine) -> None:
     """Exit code 3, the closest name, no traceback."""
     done = ovrecipe("show", "one:int9")
     assert done.code == 3

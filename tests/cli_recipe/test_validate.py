@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from .conftest import Outcome
+    from tests.conftest import CommandLine
 
 
-def test_all_recipes_are_checked_and_each_has_a_line(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_all_recipes_are_checked_and_each_has_a_line(project: Path, ovrecipe: CommandLine) -> None:
     """What a continuous integration calls."""
     (project / "recipes" / "bad.yaml").write_text("modle: {}\n")
     done = ovrecipe("validate")
@@ -25,7 +22,7 @@ def test_all_recipes_are_checked_and_each_has_a_line(
     assert "recipes/bad.yaml:1:1: modle: unknown key; perhaps you meant 'model'" in done.out
 
 
-def test_good_recipes_end_with_zero(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+def test_good_recipes_end_with_zero(project: Path, ovrecipe: CommandLine) -> None:
     """Names and files are both fine."""
     assert ovrecipe("validate", "one") == (0, "one: OK\n", "")
     done = ovrecipe("validate", "recipes/one.yaml", "--json")
@@ -48,7 +45,7 @@ def test_good_recipes_end_with_zero(project: Path, ovrecipe: Callable[..., Outco
     ],
 )
 def test_what_nobody_provides_is_found_before_the_build(
-    project: Path, ovrecipe: Callable[..., Outcome], line: str, message: str
+    project: Path, ovrecipe: CommandLine, line: str, message: str
 ) -> None:
     """A filter's name is looked up now, not when the first answer is shown."""
     (project / "recipes" / "two.yaml").write_text(f"extends: one\n{line}\n")
@@ -57,9 +54,7 @@ def test_what_nobody_provides_is_found_before_the_build(
     assert message in done.out
 
 
-def test_each_problem_is_an_object_of_its_own(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_each_problem_is_an_object_of_its_own(project: Path, ovrecipe: CommandLine) -> None:
     """Editors and bots jump to a place; several lines in one text would have to be parsed."""
     (project / "recipes" / "bad.yaml").write_text(
         "model: {id: a/b}\nvariants: {int4: {grup_size: 64, ratio: 2}}\n"
@@ -101,7 +96,7 @@ def test_each_problem_is_an_object_of_its_own(
 
 
 def test_a_missing_file_or_name_is_an_error_of_its_own(
-    project: Path, ovrecipe: Callable[..., Outcome]
+    project: Path, ovrecipe: CommandLine
 ) -> None:
     """The others are still checked."""
     done = ovrecipe("validate", "gone.yaml", "nobody", "one")

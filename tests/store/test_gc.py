@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -186,25 +186,28 @@ def test_what_a_view_was_set_to_after_the_plan_stays(store: Store, tmp_path: Pat
     assert collect(store, plan).removals == ()
 
 
-def test_a_build_begins_before_a_removal_or_after_it(store: Store) -> None:
+def test_a_build_begins_before_a_removal_or_after_it(store: Store, tmp_path: Path) -> None:
     """Between gc's look at what is in use and the removal, nobody can begin to use it."""
-    began = threading.Event()
+    order, elsewhere = [], Store(tmp_path / "elsewhere")
 
-    def build() -> None:
-        with store.lock(WEIGHTS):
-            began.set()
+    def build(where: Store, what: str) -> None:
+        with where.lock(WEIGHTS):
+            order.append(what)
 
     built(store, BASE)
-    builder = threading.Thread(target=build)
+    with ThreadPoolExecutor() as pool:
 
-    def begin_meanwhile() -> bool:
-        builder.start()
-        assert not began.wait(timeout=0.3)
-        return False
+        def begin_meanwhile() -> bool:
+            begun.append(pool.submit(build, store, "began"))
+            for _ in range(20):  # twenty times what a build does to begin
+                build(elsewhere, "elsewhere")
+            order.append("removed")
+            return False
 
-    assert store.discard_if_unused("base", BASE.sha256, unless=begin_meanwhile)
-    assert began.wait(timeout=30)
-    builder.join()
+        begun: list[Future[None]] = []
+        assert store.discard_if_unused("base", BASE.sha256, unless=begin_meanwhile)
+        begun[0].result()
+    assert [each for each in order if each != "elsewhere"] == ["removed", "began"]
 
 
 def test_one_artifact_is_removed_unless_a_build_makes_or_reads_it(store: Store) -> None:

@@ -20,7 +20,10 @@ from tests.store.making import FILES, key_of, make
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children"),
+    pytest.mark.xdist_group("forks"),
+]
 
 
 @pytest.fixture

