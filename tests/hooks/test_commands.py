@@ -107,6 +107,18 @@ def test_a_skipped_plugin_has_no_command(site: Site) -> None:
     assert "No such command 'list-words'" in done.stderr
 
 
+def test_a_misspelt_plugin_to_skip_is_refused_with_the_closest(site: Site, tmp_path: Path) -> None:
+    """Nothing would be skipped, and nobody would notice."""
+    (tmp_path / "recipes").mkdir()
+    site.install("talk", COMMAND, entry_points=SAY + "\n[ovrecipe]\ntalk = MODULE")
+    done = ovrecipe(site, "-p", "no:tolk", "list")
+    assert done.returncode == 4
+    assert "no plugin is called 'tolk'; perhaps you meant 'talk'" in done.stderr
+    for name in ("talk", "ovrecipe-talk", "Ovrecipe_Talk"):
+        assert ovrecipe(site, "-p", f"no:{name}", "list").returncode == 0
+    assert site.imported == []
+
+
 def test_a_misspelt_command_suggests_the_closest(site: Site) -> None:
     assert "perhaps you meant 'plugins'" in ovrecipe(site, "plugin").stderr
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ovrecipe.cli.main import exit_code_of
-from ovrecipe.cli.main import application
+from ovrecipe.cli.main import application, exit_code_of
 from ovrecipe.store.views import set_view
 from tests.store.making import key_of, make
 from tests.store.test_verify import break_the_manifest, flip_a_bit
@@ -114,7 +113,7 @@ def test_a_name_that_is_not_built_exits_with_10(ovrecipe: Call, name: str) -> No
 def test_gc_removes_what_no_view_needs(ovrecipe: Call, store: Store) -> None:
     code, out = ovrecipe("gc")
     assert code == 0
-    assert f"weights/{OTHER.sha256}" in out
+    assert f"of no recipe             weights/{OTHER.short}\n" in out
     assert "1 artifact removed" in out
     assert out.endswith("2 artifacts kept\n")
     assert not store.has(OTHER)
