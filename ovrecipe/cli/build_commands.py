@@ -72,7 +72,7 @@ def build(
         context.plan(name).resolve(update=True)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _watching(quiet=quiet) as watch:
+        with watching(quiet=quiet) as watch:
             watch(_planned(context, wanted))
             observer = WatchedAsObserver(watch)
             report = try_to_build(context, wanted, observer=observer, keep_going=keep_going)
@@ -94,7 +94,7 @@ def _interrupt(signum: int, frame: object) -> None:  # noqa: ARG001
     raise KeyboardInterrupt
 
 
-def _watching(*, quiet: bool) -> AbstractContextManager[Watch]:
+def watching(*, quiet: bool) -> AbstractContextManager[Watch]:
     """Return who shows the build: moving lines on a terminal, plain ones elsewhere."""
     from ovrecipe.build.events import Lines, LogKept
 

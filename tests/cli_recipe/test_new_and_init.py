@@ -1,4 +1,4 @@
-"""`ovrecipe new`, `ovrecipe init` and `ovrecipe schema`."""
+"""`ovrecipe new`, `get`, `init` and `schema`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ovrecipe.builtin.nncf import NncfCompressor
 from ovrecipe.cli.new_commands import DODO
 from ovrecipe.recipe.load import load_recipe_file
-from ovrecipe.recipe.project import find_project
+from ovrecipe.recipe.project import Project, find_project
 from ovrecipe.recipe.sections import name_objection
 from ovrecipe.recipe.writing import GENERAL_INT4, draft_name, draft_text, int4_knobs, schema_text
+from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes
 
 if TYPE_CHECKING:
     from tests.conftest import CommandLine
@@ -209,3 +211,72 @@ def test_help_teaches_with_an_example(project: Path, ovrecipe: CommandLine, name
     done = ovrecipe(name, "--help")
     assert done.code == 0
     assert f"Example: ovrecipe {name}" in done.out
+
+
+@pytest.mark.parametrize(
+    "model_id", ["x y/z", "a/b/c", "org/", "a--b", "org/name.git", "-x", "ö/x", "a" * 97]
+)
+def test_new_refuses_what_is_no_model_id(
+    project: Path, ovrecipe: CommandLine, model_id: str
+) -> None:
+    """The hub would refuse it only after a recipe was written and a build begun."""
+    before = sorted(project.rglob("*"))
+    done = ovrecipe("new", "--name", "fresh", "--", model_id)
+    assert done.code == 3
+    assert f"'{model_id}' is no hub id" in done.err
+    assert sorted(project.rglob("*")) == before
+
+
+def test_new_refuses_a_source_that_nobody_provides(project: Path, ovrecipe: CommandLine) -> None:
+    """A slip in the scheme, or a plugin that is not installed."""
+    done = ovrecipe("new", "dits:package/file")
+    assert done.code == 4
+    assert "no plugin provides the source 'dits'" in done.err
+    assert not (project / "recipes" / "file.yaml").exists()
+
+
+def test_get_writes_a_recipe_builds_and_goes_on_where_it_failed(
+    project: Path, ovrecipe: CommandLine
+) -> None:
+    """What was written stays, so the same command can be given again."""
+    done = ovrecipe("get", "./gone", "--name", "fresh")
+    assert done.code == 5
+    assert load_recipe_file(project / "recipes" / "fresh.yaml").model.id == "../gone"
+    again = ovrecipe("get", "./gone", "--name", "fresh")
+    assert again.code == 5
+    assert "taking the recipe fresh as it is" in again.err
+
+
+def test_get_takes_no_recipe_of_another_model(project: Path, ovrecipe: CommandLine) -> None:
+    """One name must not stand for two models."""
+    done = ovrecipe("get", "other/name", "--name", "one")
+    assert done.code == 12
+    assert "one.yaml is there, for org/name" in done.err
+
+
+def test_get_of_what_is_built_asks_at_once(
+    project: Path, ovrecipe: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or, told so, asks nothing."""
+    (project / "recipes" / "one.yaml").write_text(yaml.safe_dump(fake_recipe()))
+    publish_fakes(find_project(project, {}), "one", "int4")
+    words = ("-p", FAKE_PLUGIN, "get", "made:checkpoint", "--name", "one")
+    built = ovrecipe(*words, "--no-run")
+    assert built.code == 0
+    assert "Nothing to do: everything is built and checked." in built.out
+    asked = ovrecipe(*words, "--ask", "Why?")
+    assert '$ ovrecipe run one:int4 "Why?"' in asked.err
+    assert asked.code == 11  # what was published is no model
+
+
+@pytest.mark.model
+def test_get_lets_a_model_answer(
+    smollm2_project: Project, ovrecipe: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From an id to an answer in one command."""
+    monkeypatch.chdir(smollm2_project.root)
+    monkeypatch.setenv("OVRECIPE_STORE", str(smollm2_project.store_dir))
+    model_id = load_recipe_file(smollm2_project.recipes_dir / "smollm2-135m.yaml").model.id
+    done = ovrecipe("get", model_id, "--name", "smollm2-135m", "--ask", "What is 2 + 2?")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1].strip()
