@@ -1,10 +1,12 @@
-"""What a build tells whoever watches it: one dataclass for each thing that happens."""
+"""What a build tells whoever watches it, and `Lines`, which writes that to a log or a pipe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TextIO, TypeAlias
+
+from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +67,11 @@ class LogKept(StageEvent):
 
 
 @dataclass(frozen=True)
+class Failed(StageEvent):
+    """The stage failed, whether or not it left a log."""
+
+
+@dataclass(frozen=True)
 class Finished(StageEvent):
     """The stage's artifact is published."""
 
@@ -81,3 +88,36 @@ class Warned(StageEvent):
 Event: TypeAlias = Planned | StageEvent
 #: Is told every event; called from any thread.
 Watch: TypeAlias = Callable[[Event], None]
+
+
+class Lines:
+    """A watch that prints one line for each event that matters in a log; for `doit` and pipes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, event: Event) -> None:
+        """Print the event, if a log wants it."""
+        match event:
+            case Waiting() | Warned():
+                self._say(event, event.text)
+            case Started():
+                self._say(event, event.doing)
+            case LogKept():
+                self._say(event, f"log kept at {event.log_path}")
+            case Finished():
+                self._say(event, summary_of(event.manifest))
+
+    def _say(self, event: StageEvent, text: str) -> None:
+        # One call for the whole line: stages speak from several threads.
+        self._stream.write(f"   {event.title}: {text}\n")
+        self._stream.flush()
+
+
+def summary_of(manifest: Manifest) -> str:
+    """Return size, time and peak memory in a phrase."""
+    seconds = f"{manifest.seconds or 0:.1f} s"
+    parts = [amount(manifest.size_bytes), seconds] if manifest.files else [seconds]
+    if manifest.peak_memory_bytes:
+        parts.append(f"peak {manifest.peak_memory_bytes / 1e9:.2f} GB")
+    return ", ".join(parts)

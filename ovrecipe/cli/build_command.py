@@ -59,8 +59,8 @@ def command(
         context.plan(name).resolve(update=True)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _observer() as observer:
-            report = try_to_build(context, wanted, observer=observer, keep_going=keep_going)
+        with _watch() as watch:
+            report = try_to_build(context, wanted, watch=watch, keep_going=keep_going)
     except KeyboardInterrupt:
         typer.echo("stopped; finished stages are kept, build again to go on", err=True)
         raise
@@ -73,16 +73,16 @@ def _interrupt(signum: int, frame: object) -> None:  # noqa: ARG001
     raise KeyboardInterrupt
 
 
-def _observer() -> Any:
+def _watch() -> Any:
     if not sys.stderr.isatty():
-        from ovrecipe.build.observer import LineObserver
+        from ovrecipe.build.events import Lines
 
-        return nullcontext(LineObserver(sys.stderr))
+        return nullcontext(Lines(sys.stderr))
     from rich.console import Console
 
-    from ovrecipe.cli.build_progress import LiveObserver
+    from ovrecipe.cli.build_progress import Live
 
-    return LiveObserver(Console(stderr=True))
+    return Live(Console(stderr=True))
 
 
 def _print_json(context: BuildContext, report: BuildReport) -> None:

@@ -38,13 +38,14 @@ def command(
     and logs older than 30 days go; what a running build uses stays. Look first with
     'ovrecipe gc --dry-run'.
     """
-    from ovrecipe.store.gc import INTERMEDIATE_STAGES, collect, plan_gc, viewed
+    from ovrecipe.build.stages import intermediate_stages
+    from ovrecipe.store.gc import collect, plan_gc, viewed
     from ovrecipe.store.store import Store
 
     session = session_of(ctx)
     store = Store(session.project.store_dir)
     wanted, unplanned = wanted_by_recipes(session)
-    dropped = INTERMEDIATE_STAGES if intermediates else ()
+    dropped = intermediate_stages() if intermediates else ()
     roots = viewed(store, session.project.models_dir) | wanted
     plan = plan_gc(store, roots, drop_stages=dropped)
     done = plan if dry_run else collect(store, plan)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from ovrecipe.types import Json
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from ovrecipe.errors import ArtifactCorrupt
     from ovrecipe.store.manifest import Manifest
     from ovrecipe.store.store import Store
@@ -130,13 +130,23 @@ class Difference(NamedTuple):
     wanted: Side
 
 
-def nearest(store: Store, key: Key, damaged: Callable[[ArtifactCorrupt], None]) -> Manifest | None:
+def nearest(
+    store: Store,
+    key: Key,
+    damaged: Callable[[ArtifactCorrupt], None],
+    *,
+    among: Collection[str] | None = None,
+) -> Manifest | None:
     """Return the stored artifact of the key's stage with the fewest differing fields.
 
-    Of several, the newest. None when the stage never made anything. `damaged` is called for
-    each artifact, of any stage, that cannot be read.
+    Of several, the newest. None when the stage never made anything, or nothing of `among` (sha256).
+    `damaged` is called for each artifact, of any stage, that cannot be read.
     """
-    candidates = [each for stage, _, each in store.artifacts(damaged) if stage == key.stage]
+    candidates = [
+        each
+        for stage, sha256, each in store.artifacts(damaged)
+        if stage == key.stage and (among is None or sha256 in among)
+    ]
     by_age = sorted(candidates, key=lambda each: each.created, reverse=True)
     return min(by_age, key=lambda each: len(differences(key.document, each.key)), default=None)
 

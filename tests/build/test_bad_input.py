@@ -283,8 +283,7 @@ def test_an_unknown_filter_of_a_recipe_is_named(smollm2_project: Project) -> Non
     (smollm2_project.recipes_dir / "filtered.yaml").write_text(
         text + "output: {filters: [strip_marker]}\n"
     )
-    assert ovrecipe("build", "filtered:int4", cwd=smollm2_project.root).returncode == 0
-    done = ovrecipe("run", "filtered:int4", "hello", cwd=smollm2_project.root)
+    done = ovrecipe("build", "filtered:int4", cwd=smollm2_project.root)
     (smollm2_project.recipes_dir / "filtered.yaml").unlink()
     assert done.returncode == PLUGIN
     assert "strip_markers" in said(done)

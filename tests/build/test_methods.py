@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.observer import LineObserver
-from ovrecipe.build.run import Target, build
+from ovrecipe.build.events import Lines
+from ovrecipe.build.run import Target, try_to_build
 from ovrecipe.recipe.project import Project
 from tests.build.making import write_recipe
 from tests.twins import make_checkpoint
@@ -43,6 +43,7 @@ def test_every_method_builds_a_model_that_answers(project: Project, tmp_path: Pa
     write_recipe(project, "m", {"model": {"id": "./checkpoint"}, "variants": VARIANTS})
     said = io.StringIO()
     targets = [Target("m", each) for each in VARIANTS]
-    report = build(BuildContext(project), targets, observer=LineObserver(said), keep_going=True)
+    report = try_to_build(BuildContext(project), targets, watch=Lines(said), keep_going=True)
+    report.require_success()
     checked = {title for title, _ in report.ran if title.startswith("check ")}
     assert checked == {f"check m:{each}" for each in VARIANTS}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ovrecipe.build.stages.stage import Stage, always
 
 if TYPE_CHECKING:
-    from ovrecipe.build.job import Bench, Job
-    from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.types import Json
 
 #: What a prompt's text depends on.
@@ -26,7 +26,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     }
 
 
-def run(job: Job, bench: Bench) -> dict[str, Json]:
+def run(job: Job, bench: StageContext) -> dict[str, Json]:
     """Compare the checkpoint's tokenizer with the converted pair.
 
     Raises:
@@ -48,5 +48,12 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
 
 
 STAGE = Stage(
-    "conformance", 1, "checking the tokenizer", always("source", "tokenizer"), fields, run
+    name="conformance",
+    doc="the tokenizer's gate",
+    doing="checking the tokenizer",
+    version=1,
+    inputs=always("source", "tokenizer"),
+    fields=fields,
+    run=run,
+    is_gate=True,
 )
