@@ -73,9 +73,7 @@ def build(
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with watching(quiet=quiet) as watch:
-            watch(_planned(context, wanted))
-            observer = WatchedAsObserver(watch)
-            report = try_to_build(context, wanted, observer=observer, keep_going=keep_going)
+            report = try_to_build(context, wanted, watch=watch, keep_going=keep_going)
     except KeyboardInterrupt:
         typer.echo("stopped; finished stages are kept, build again to go on", err=True)
         raise
@@ -232,39 +230,3 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['seconds']:.1f} s" if row["seconds"] is not None else "",
         f"{row['peak_memory_bytes'] / 1e9:.2f} GB" if row["peak_memory_bytes"] else "",
     ]
-
-
-# What follows goes when `try_to_build` takes a `Watch`; until then it is the bridge to it.
-
-
-def _planned(context: BuildContext, targets: Sequence[Target]) -> Event:
-    from ovrecipe.build.events import Planned
-    from ovrecipe.build.why import reasons
-
-    rows = reasons(context, targets)
-    titles = [row["stage"] for row in rows if not row["up_to_date"]]
-    return Planned(tuple(title for title in titles if not title.startswith("build ")))
-
-
-class WatchedAsObserver:
-    """The old protocol in front of a `Watch`."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what makes an event of a call, by the name of the old method."""
-        from ovrecipe.build import events
-
-        if name == "progress":
-            return lambda title: (
-                lambda message, *, done=None, total=None, unit="": self._watch(
-                    events.Progressed(title, message, done, total, unit)
-                )
-            )
-        kinds = {
-            "waiting": events.Waiting, "started": events.Started, "memory": events.MemorySeen,
-            "log_kept": events.LogKept, "finished": events.Finished, "warned": events.Warned,
-        }  # fmt: skip
-        kind: Any = kinds[name]
-        return lambda *values: self._watch(kind(*values))

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     import typer
 
-    from ovrecipe.build.context import BuildContext
-    from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.build.context import BuildContext, RecipePlan
     from ovrecipe.build.run import Target
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.schema import Recipe

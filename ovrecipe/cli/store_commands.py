@@ -49,13 +49,14 @@ def gc(
 
     Example: ovrecipe gc --dry-run
     """
+    from ovrecipe.build.stages import intermediate_stages
     from ovrecipe.store.gc import collect, plan_gc, viewed
 
     session = session_of(ctx)
     context = session.build_context()
     claims, unplanned = _claims(context)
     roots = viewed(context.store, session.project.models_dir).union(*claims.values())
-    dropped = ("source", "base") if intermediates else ()
+    dropped = intermediate_stages() if intermediates else ()
     plan = plan_gc(context.store, roots, drop_stages=dropped)
     owners = _owners(context.store, claims)
     done = plan if dry_run else collect(context.store, plan)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from ovrecipe.errors import ArtifactCorrupt
     from ovrecipe.store.manifest import Manifest
@@ -127,15 +127,25 @@ class Difference(NamedTuple):
     wanted: Side
 
 
-def nearest(store: Store, key: Key, damaged: Callable[[ArtifactCorrupt], None]) -> Manifest | None:
+def nearest(
+    store: Store,
+    key: Key,
+    damaged: Callable[[ArtifactCorrupt], None],
+    *,
+    among: Collection[str] | None = None,
+) -> Manifest | None:
     """Return the stored artifact of the key's stage with the fewest differing fields.
 
-    Of several, the newest. None when the stage never made anything. `damaged` is called for
-    each artifact, of any stage, that cannot be read.
+    Of several, the newest. None when the stage never made anything, or nothing of `among` (sha256).
+    `damaged` is called for each artifact, of any stage, that cannot be read.
     """
-    stored = [manifest for stage, _, manifest in store.artifacts(damaged) if stage == key.stage]
-    stored.sort(key=lambda manifest: manifest.created, reverse=True)
-    return min(stored, key=lambda found: len(differences(key.document, found.key)), default=None)
+    candidates = [
+        each
+        for stage, sha256, each in store.artifacts(damaged)
+        if stage == key.stage and (among is None or sha256 in among)
+    ]
+    by_age = sorted(candidates, key=lambda each: each.created, reverse=True)
+    return min(by_age, key=lambda each: len(differences(key.document, each.key)), default=None)
 
 
 def differences(wanted: Mapping[str, Json], stored: Mapping[str, Json]) -> list[Difference]:

@@ -33,7 +33,7 @@ def make_smollm2_project(root: Path, store_dir: Path, env: Mapping[str, str]) ->
     import shutil
 
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.build.observer import LineObserver
+    from ovrecipe.build.events import Lines
     from ovrecipe.build.run import Target, build
     from ovrecipe.recipe.project import bundled_recipes_dir, find_project
 
@@ -42,7 +42,7 @@ def make_smollm2_project(root: Path, store_dir: Path, env: Mapping[str, str]) ->
     project = find_project(root, {**env, "OVRECIPE_STORE": str(store_dir)})
     with (root / "build.log").open("w", encoding="utf-8") as log:
         targets = [Target(NAME, each) for each in VARIANTS]
-        build(BuildContext(project), targets, observer=LineObserver(log))
+        build(BuildContext(project), targets, watch=Lines(log))
     return project
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from ovrecipe.build.job import Bench, Job
-    from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.recipe.schema import Prompt, Recipe
     from ovrecipe.types import Json
 
@@ -54,7 +54,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     return settings_of(plan.recipe, str(variant))
 
 
-def run(job: Job, bench: Bench) -> dict[str, Json]:  # noqa: ARG001
+def run(job: Job, bench: StageContext) -> dict[str, Json]:  # noqa: ARG001
     """Link the large files and write the small ones."""
     weights_dir, tokenizer_dir = job.inputs["weights"], job.inputs["tokenizer"]
     links: dict[str, Json] = {}
@@ -169,6 +169,15 @@ def _write_tokenizer_xml(source: Path, target: Path, template: str) -> None:
 
 
 STAGE = Stage(
-    "assemble", 3, "assembling the model directory", always("weights", "tokenizer"), fields, run,
-    per_variant=True, own_process=False,
-)  # fmt: skip
+    name="assemble",
+    doc="the directory that LLMPipeline opens",
+    doing="assembling the model directory",
+    version=3,
+    inputs=always("weights", "tokenizer"),
+    fields=fields,
+    run=run,
+    per_variant=True,
+    own_process=False,
+    publishes=True,
+    links=("tokenizer", "weights"),
+)

@@ -12,8 +12,8 @@ from ovrecipe.run.prompt import ChatTemplate, special_tokens
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.build.job import Bench, Job
-    from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.recipe.schema import Prompt
     from ovrecipe.types import Json
 
@@ -42,7 +42,7 @@ def _probe(prompt: Prompt, tokenizer_dir: Path) -> str:
     return template.render([{"role": "user", "content": PROBE}])
 
 
-def run(job: Job, bench: Bench) -> dict[str, Json]:
+def run(job: Job, bench: StageContext) -> dict[str, Json]:
     """Compare the checkpoint's tokenizer with the converted pair.
 
     Raises:
@@ -63,5 +63,12 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
 
 
 STAGE = Stage(
-    "conformance", 1, "checking the tokenizer", always("source", "tokenizer"), fields, run
+    name="conformance",
+    doc="the tokenizer's gate",
+    doing="checking the tokenizer",
+    version=1,
+    inputs=always("source", "tokenizer"),
+    fields=fields,
+    run=run,
+    is_gate=True,
 )
