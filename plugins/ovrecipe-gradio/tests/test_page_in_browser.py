@@ -355,8 +355,8 @@ def test_clear_forgets_an_answer_that_still_comes(site, tab):
     pipeline.gate.release(2)
     tab.until(lambda: tab.response() == "word word")
     tab.click("#clear")
-    pipeline.gate.release(50)
     tab.until(lambda: tab.state() == "idle" and tab.conversation() == [])
+    pipeline.gate.release(200)
     tab.ask("Again")
     tab.until(lambda: tab.state() == "done")
     assert tab.conversation()[0] == "Again"
