@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.builtin.dist import DistributionSource, distribution_file
+from ovrecipe.builtin.gguf import DistributionSource, distribution_file
 from ovrecipe.errors import CheckpointNotFound
 from tests.sources.requests import request, silent
 
