@@ -79,7 +79,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def smollm2_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real SmolLM2, as the source brings it."""
-    from ovrecipe.builtin.dist import DistributionSource
+    from ovrecipe.builtin.gguf import DistributionSource
     from tests.sources.requests import request, silent
 
     folder = tmp_path_factory.mktemp("smollm2-checkpoint")

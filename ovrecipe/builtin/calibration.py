@@ -5,81 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.builtin.ir import read_ir
+from ovrecipe.builtin.ir import MODEL_INPUTS, model_inputs, read_ir
 from ovrecipe.builtin.nncf_rules import DEFAULT_NUM_SAMPLES
 from ovrecipe.errors import StageError, foreign_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy import ndarray
-
+    from ovrecipe.hooks.roles import CompressionJob
     from ovrecipe.types import Progress
 
-    Array = ndarray[Any, Any]
-    from collections.abc import Sequence
-
-    from ovrecipe.hooks.roles import CompressionJob
-
-
 FIELD = "text"
-
-
-def read_texts(path: Path, *, at_most: int) -> list[str]:
-    """Return the first texts of a `.jsonl` or `.txt` file, in its order; blank lines are skipped.
-
-    Raises:
-        StageError: the file cannot be read, is not UTF-8, holds a line without a text, or no
-            text at all; the message names the line.
-    """
-    texts = []
-    for number, line in _lines(path):
-        if not line.strip():
-            continue
-        texts.append(_json_text(path, number, line) if path.suffix == ".jsonl" else line.strip())
-        if len(texts) == at_most:
-            break
-    if not texts:
-        raise StageError(f"data set {path.name} has no text", remedy="write one sample a line")
-    return texts
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield numbered lines; a file larger than memory is read only as far as needed."""
-    try:
-        with path.open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                yield number, _decoded(path, number, raw)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StageError(f"data set {path.name} cannot be read: {reason}") from error
-
-
-def _decoded(path: Path, number: int, raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise StageError(
-            f"{path.name}:{number}: not UTF-8 (byte {error.start + 1} of the line)",
-            remedy="save the data set as UTF-8",
-        ) from error
-
-
-def _json_text(path: Path, number: int, line: str) -> str:
-    try:
-        value: Any = json.loads(line)
-    except ValueError as error:
-        raise StageError(f"{path.name}:{number}: not JSON: {error}") from error
-    text = value.get(FIELD) if isinstance(value, dict) else value
-    if not isinstance(text, str) or not text.strip():
-        raise StageError(
-            f"{path.name}:{number}: no text in it",
-            remedy=f'each line is {{"{FIELD}": "..."}} or a JSON string',
-        )
-    return text
-
-
+#: Longer samples are cut: activations of every layer are held for the whole sequence.
+MAX_TOKENS = 512
 SEED = 42
 GREEDY_TOKENS = 16
 SAMPLED_TOKENS = 32
@@ -90,8 +28,96 @@ FEWEST_DIFFERENT = 5
 TRIES = 4
 
 
+def calibration_samples(job: CompressionJob) -> list[dict[str, Any]]:
+    """Return the samples of a pass as inputs of its model.
+
+    Raises:
+        StageError: the data set is unusable, or the model takes inputs that text does not give.
+    """
+    names = {port.get_any_name() for port in read_ir(job.input_dir).inputs}
+    if unknown := names - MODEL_INPUTS:
+        raise StageError(
+            f"the model takes {', '.join(sorted(unknown))}, which a data set of texts cannot give",
+            remedy="use data-free knobs for this model",
+        )
+    return [model_inputs([ids], names) for ids in _token_ids(job)]
+
+
+def _token_ids(job: CompressionJob) -> list[list[int]]:
+    """Return the samples as token ids: the user's texts, or what the model itself writes."""
+    wanted = job.compression.num_samples
+    if job.dataset_path is None:
+        return generated_ids(job.base_dir, wanted or DEFAULT_NUM_SAMPLES, job.progress)
+    texts = read_texts(job.dataset_path, at_most=wanted or DEFAULT_NUM_SAMPLES)
+    if wanted is not None and len(texts) < wanted:
+        raise StageError(
+            f"data set {job.dataset_path.name} has {len(texts)} samples, "
+            f"'num_samples' asks for {wanted}",
+            remedy="add samples, or lower num_samples",
+        )
+    if job.tokenizer_dir is None:
+        raise StageError("a data set of texts needs the converted tokenizer, and none was given")
+    job.progress("tokenizing the data set")
+    with foreign_errors("tokenizing the data set"):
+        import openvino_genai
+
+        tokenizer = openvino_genai.Tokenizer(str(job.tokenizer_dir))
+        found = [tokenizer.encode(text).input_ids.data[0][:MAX_TOKENS].tolist() for text in texts]
+    return [ids for ids in found if ids]
+
+
+def read_texts(path: Path, *, at_most: int) -> list[str]:
+    """Return the first texts of a `.jsonl` or `.txt` file, in its order; blank lines are skipped.
+
+    A file larger than memory is read only as far as needed.
+
+    Raises:
+        StageError: the file cannot be read, is not UTF-8, holds a line without a text, or no
+            text at all; the message names the line.
+    """
+    texts: list[str] = []
+    try:
+        with path.open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
+                if text := _text_of(raw, path, number):
+                    texts.append(text)
+                if len(texts) == at_most:
+                    break
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StageError(f"data set {path.name} cannot be read: {reason}") from error
+    if not texts:
+        raise StageError(f"data set {path.name} has no text", remedy="write one sample a line")
+    return texts
+
+
+def _text_of(raw: bytes, path: Path, number: int) -> str:
+    """Return the text of one line, nothing for a blank one."""
+    where = f"{path.name}:{number}"
+    try:
+        line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise StageError(
+            f"{where}: not UTF-8 (byte {error.start + 1} of the line)",
+            remedy="save the data set as UTF-8",
+        ) from error
+    if path.suffix != ".jsonl" or not line:
+        return line
+    try:
+        value: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise StageError(f"{where}: not JSON: {error}") from error
+    text = value.get(FIELD) if isinstance(value, dict) else value
+    if not isinstance(text, str) or not text.strip():
+        raise StageError(
+            f"{where}: no text in it",
+            remedy=f'each line is {{"{FIELD}": "..."}} or a JSON string',
+        )
+    return text
+
+
 def generated_ids(base_dir: Path, num_samples: int, progress: Progress) -> list[list[int]]:
-    """Return `num_samples` sequences; the same model gives the same ones.
+    """Return `num_samples` sequences that the base IR writes; the same model gives the same ones.
 
     Raises:
         StageError: the model mostly repeats itself.
@@ -142,94 +168,14 @@ class _Writer:
         import numpy as np
 
         self.request.reset_state()
-        tokens = np.array(starts, np.int64)[:, None]
+        tokens = np.array(starts)[:, None]
         written = []
         for position in range(GREEDY_TOKENS + SAMPLED_TOKENS):
-            logits = self._step(tokens, position)
-            greedy = position < GREEDY_TOKENS
-            tokens = (logits.argmax(-1) if greedy else self._sampled(logits))[:, None]
+            inputs = model_inputs(tokens, self.names, past=position)
+            logits = self.request.infer(inputs)["logits"][:, -1]
+            if position >= GREEDY_TOKENS:
+                # Noise of this kind makes the largest a draw from the distribution (Gumbel-max).
+                logits = logits + self.random.gumbel(size=logits.shape)
+            tokens = logits.argmax(-1)[:, None]
             written.append(tokens)
-        return [[int(each) for each in row] for row in np.concatenate(written, axis=1)]
-
-    def _step(self, tokens: Array, position: int) -> Array:
-        """Return the logits of the last token, shape (batch, vocabulary)."""
-        import numpy as np
-
-        batch = len(tokens)
-        inputs = {
-            "input_ids": tokens,
-            "attention_mask": np.ones((batch, position + 1), np.int64),
-            "position_ids": np.full((batch, 1), position, np.int64),
-            "beam_idx": np.arange(batch, dtype=np.int32),
-        }
-        given = {name: value for name, value in inputs.items() if name in self.names}
-        logits: Array = self.request.infer(given)["logits"][:, -1]
-        return logits
-
-    def _sampled(self, logits: Array) -> Array:
-        """Draw a token from each row by the Gumbel-max trick."""
-        noise = self.random.gumbel(size=logits.shape)
-        chosen: Array = (logits + noise).argmax(-1)
-        return chosen
-
-
-#: Longer samples are cut: activations of every layer are held for the whole sequence.
-MAX_TOKENS = 512
-KNOWN_INPUTS = frozenset({"input_ids", "attention_mask", "position_ids", "beam_idx"})
-
-
-def calibration_samples(job: CompressionJob) -> list[dict[str, Any]]:
-    """Return the samples of a pass as inputs of its model.
-
-    Raises:
-        StageError: the data set is unusable, or the model takes inputs that text does not give.
-    """
-    model = read_ir(job.input_dir)
-    names = {port.get_any_name() for port in model.inputs}
-    if unknown := names - KNOWN_INPUTS:
-        raise StageError(
-            f"the model takes {', '.join(sorted(unknown))}, which a data set of texts cannot give",
-            remedy="use data-free knobs for this model",
-        )
-    return [model_inputs(ids, names) for ids in _token_ids(job)]
-
-
-def _token_ids(job: CompressionJob) -> list[list[int]]:
-    """Return the samples as token ids: the user's texts, or what the model itself writes."""
-    wanted = job.compression.num_samples
-    if job.dataset_path is None:
-        return generated_ids(job.base_dir, wanted or DEFAULT_NUM_SAMPLES, job.progress)
-    texts = read_texts(job.dataset_path, at_most=wanted or DEFAULT_NUM_SAMPLES)
-    if wanted is not None and len(texts) < wanted:
-        raise StageError(
-            f"data set {job.dataset_path.name} has {len(texts)} samples, "
-            f"'num_samples' asks for {wanted}",
-            remedy="add samples, or lower num_samples",
-        )
-    return _tokenized(job, texts)
-
-
-def _tokenized(job: CompressionJob, texts: Sequence[str]) -> list[list[int]]:
-    if job.tokenizer_dir is None:
-        raise StageError("a data set of texts needs the converted tokenizer, and none was given")
-    job.progress("tokenizing the data set")
-    with foreign_errors("tokenizing the data set"):
-        import openvino_genai
-
-        tokenizer = openvino_genai.Tokenizer(str(job.tokenizer_dir))
-        found = [tokenizer.encode(each).input_ids.data[0][:MAX_TOKENS].tolist() for each in texts]
-    return [ids for ids in found if ids]
-
-
-def model_inputs(ids: Sequence[int], names: frozenset[str] | set[str]) -> dict[str, Any]:
-    """Return one sequence as the inputs that the model has; shapes (1, tokens)."""
-    import numpy as np
-
-    tokens = np.array([ids], np.int64)
-    inputs = {
-        "input_ids": tokens,
-        "attention_mask": np.ones_like(tokens),
-        "position_ids": np.arange(tokens.shape[1], dtype=np.int64)[None],
-        "beam_idx": np.zeros(1, np.int32),
-    }
-    return {name: value for name, value in inputs.items() if name in names}
+        return [[int(token) for token in row] for row in np.concatenate(written, axis=1)]

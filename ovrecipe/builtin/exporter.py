@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.builtin.ir import SMALL_FILES_BYTES, base_bytes
+from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
 from ovrecipe.errors import StageError, foreign_errors
 from ovrecipe.hooks.roles import Estimate
 from ovrecipe.json_files import read_object
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ovrecipe.types import Progress
 
 TASK = "text-generation-with-past"
-IR_NAME = "openvino_model"
 #: Peak anonymous memory, measured with optimum-intel 2.2: 0.63 GB with SmolLM2-135M (f16), 0.59 GB
 #: with a 1.01-billion Llama (bf16).
 PEAK_BYTES = 800_000_000
@@ -71,12 +70,13 @@ class OptimumExporter:
         progress("tracing and converting")
         with foreign_errors(f"exporting the {name}"):
             _export(torch_model, output_dir, model)
-        _check_result(output_dir)
+        for path in (output_dir / IR_XML, (output_dir / IR_XML).with_suffix(".bin")):
+            if not path.exists() or path.stat().st_size == 0:
+                raise StageError(f"optimum-intel ended without an error and without {path.name}")
 
 
 def _refuse_quantized(config: Mapping[str, Any]) -> None:
-    quantization = config.get("quantization_config") or {}
-    method = quantization.get("quant_method")
+    method = (config.get("quantization_config") or {}).get("quant_method")
     if method in QUANTIZED_BY:
         raise StageError(
             f"the checkpoint's weights are quantized already ({method})",
@@ -150,10 +150,3 @@ def _lift_version_bound(model_type: str) -> None:
 
     if model_type in CHECKED_BEYOND_BOUND:
         getattr(model_configs, CHECKED_BEYOND_BOUND[model_type]).MAX_TRANSFORMERS_VERSION = None
-
-
-def _check_result(output_dir: Path) -> None:
-    for suffix in (".xml", ".bin"):
-        path = output_dir / f"{IR_NAME}{suffix}"
-        if not path.exists() or path.stat().st_size == 0:
-            raise StageError(f"optimum-intel ended without an error and without {path.name}")

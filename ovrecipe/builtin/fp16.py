@@ -10,7 +10,7 @@ from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy import ndarray
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.roles import CompressionJob, WeightShape
     from ovrecipe.recipe.compression import CompressionPass
     from ovrecipe.types import Json
-
 
 #: Elements converted at a time: 64 MB of bf16 and its f32 and f16 copies.
 CHUNK = 32 * 2**20
@@ -71,29 +70,27 @@ class Fp16Compressor:
         job.progress("reading the base IR")
         model = read_ir(job.input_dir)
         scratch = job.output_dir / "bf16.scratch"
+        constants = [node for node in model.get_ordered_ops() if _is_bf16(node)]
         clipped = 0
         with foreign_errors("converting bf16 weights"):
-            for number, node in enumerate(found := list(_bf16_constants(model)), start=1):
+            for number, node in enumerate(constants, start=1):
                 clipped += _replace(node, scratch)
-                job.progress("converting bf16 to f16", done=number, total=len(found))
+                job.progress("converting bf16 to f16", done=number, total=len(constants))
         job.progress("writing f16")
         save_ir(model, job.output_dir, source_dir=job.input_dir, to_fp16=True)
         scratch.unlink(missing_ok=True)
         facts = weight_facts(read_ir(job.output_dir))
-        return facts if not clipped else {**facts, "warning": _clipped_warning(clipped)}
+        if clipped:
+            facts["warning"] = (
+                f"{clipped} bf16 weights lie outside the range of f16 and were clipped to "
+                f"{LARGEST:.0f}; compare the answers with those of another variant"
+            )
+        return facts
 
 
-def _clipped_warning(clipped: int) -> str:
-    return (
-        f"{clipped} bf16 weights lie outside the range of f16 and were clipped to "
-        f"{LARGEST:.0f}; compare the answers with those of another variant"
-    )
-
-
-def _bf16_constants(model: Any) -> Iterator[Any]:
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "Constant" and node.get_element_type().get_type_name() == "bf16":
-            yield node
+def _is_bf16(node: Any) -> bool:
+    is_constant = node.get_type_name() == "Constant"
+    return is_constant and node.get_element_type().get_type_name() == "bf16"
 
 
 def _replace(node: Any, scratch: Path) -> int:
@@ -120,5 +117,5 @@ def _converted(tensor: Any, scratch: Path) -> tuple[ndarray[Any, Any], int]:
             wide = (bits[start : start + CHUNK].astype(np.uint32) << 16).view(np.float32)
             clipped += int(np.count_nonzero(np.abs(wide) > LARGEST))
             np.clip(wide, -LARGEST, LARGEST).astype(np.float16).tofile(stream)
-    shape = tuple(int(each) for each in tensor.shape)
+    shape = tuple(int(size) for size in tensor.shape)
     return np.memmap(scratch, np.float16, "r+", offset, shape), clipped

@@ -1,4 +1,4 @@
-"""From GGUF metadata to config.json and generation_config.json."""
+"""Reading a GGUF file: its tensors, and config.json and generation_config.json of its metadata."""
 
 from __future__ import annotations
 
@@ -9,11 +9,42 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.errors import CheckpointIncomplete, CheckpointNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-
 MAGIC = b"GGUF"
+OTHER_SOURCE = "give the model's hub id or a local checkpoint directory instead"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How a GGUF architecture is called and laid out in transformers.
+
+    `permuted` says that llama.cpp interleaved the rows of the query and key projections.
+    """
+
+    model_type: str
+    class_name: str
+    permuted: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+ARCHITECTURES = {
+    "llama": Architecture("llama", "LlamaForCausalLM", permuted=True),
+    "qwen2": Architecture("qwen2", "Qwen2ForCausalLM", extra={"use_sliding_window": False}),
+    "qwen3": Architecture("qwen3", "Qwen3ForCausalLM", extra={"use_sliding_window": False}),
+}
+#: Facts that the supported architectures share: transformers' name, then GGUF's.
+SHARED_FACTS = {
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "max_position_embeddings": "context_length",
+    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    "rope_theta": "rope.freq_base",
+}
 
 
 @dataclass(frozen=True)
@@ -62,12 +93,26 @@ class GgufFile:
         return list(self.require("tokenizer.ggml.tokens"))
 
     @cached_property
+    def ids(self) -> dict[str, int]:
+        """The ids of all tokens, by text."""
+        return {text: number for number, text in enumerate(self.tokens)}
+
+    @cached_property
     def tensors(self) -> Sequence[GgufTensor]:
         """The tensors in the file's order."""
         return [
-            GgufTensor(each.name, tuple(int(n) for n in reversed(each.shape)), _type(each), each)
-            for each in self._reader.tensors
+            GgufTensor(
+                raw.name,
+                tuple(int(size) for size in reversed(raw.shape)),
+                str(raw.tensor_type.name),
+                raw,
+            )
+            for raw in self._reader.tensors
         ]
+
+    def has_tensor(self, name: str) -> bool:
+        """Return whether the file has a tensor of that name."""
+        return any(tensor.name == name for tensor in self.tensors)
 
     def dequantized(self, tensor: GgufTensor) -> Any:
         """Return the tensor's values as a float32 array."""
@@ -113,48 +158,6 @@ def _reader(path: Path) -> Any:
         ) from exc
 
 
-def _type(tensor: Any) -> str:
-    return str(tensor.tensor_type.name)
-
-
-def tensor_names(file: GgufFile) -> Iterator[str]:
-    """Yield the names of all tensors."""
-    return (each.name for each in file.tensors)
-
-
-#: Facts that the supported architectures share: transformers' name, then GGUF's.
-SHARED_FACTS = {
-    "hidden_size": "embedding_length",
-    "intermediate_size": "feed_forward_length",
-    "num_hidden_layers": "block_count",
-    "num_attention_heads": "attention.head_count",
-    "num_key_value_heads": "attention.head_count_kv",
-    "max_position_embeddings": "context_length",
-    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
-    "rope_theta": "rope.freq_base",
-}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How a GGUF architecture is called and laid out in transformers.
-
-    `permuted` says that llama.cpp interleaved the rows of the query and key projections.
-    """
-
-    model_type: str
-    class_name: str
-    permuted: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-ARCHITECTURES = {
-    "llama": Architecture("llama", "LlamaForCausalLM", permuted=True),
-    "qwen2": Architecture("qwen2", "Qwen2ForCausalLM", extra={"use_sliding_window": False}),
-    "qwen3": Architecture("qwen3", "Qwen3ForCausalLM", extra={"use_sliding_window": False}),
-}
-
-
 def architecture_of(file: GgufFile) -> Architecture:
     """Return what is known about the file's architecture.
 
@@ -165,27 +168,31 @@ def architecture_of(file: GgufFile) -> Architecture:
     if found is None or file.fact("expert_count"):
         kind = file.architecture if found is None else f"{file.architecture} with experts"
         raise CheckpointIncomplete(
-            f"{file.path.name}: GGUF architecture '{kind}' is not one of {_known()}",
-            remedy="give the model's hub id or a local checkpoint directory instead",
+            f"{file.path.name}: GGUF architecture '{kind}' is not one of "
+            f"{', '.join(ARCHITECTURES)}",
+            remedy=OTHER_SOURCE,
         )
     return found
-
-
-def _known() -> str:
-    return ", ".join(ARCHITECTURES)
 
 
 def config_of(file: GgufFile, *, dtype: str) -> dict[str, Any]:
     """Return the content of config.json; `dtype` is that of the written weights."""
     architecture = architecture_of(file)
-    _refuse_unknown_rope(file)
+    kind = file.fact("rope.scaling.type")
+    if kind not in (None, "none") or file.has_tensor("rope_freqs.weight"):
+        # Each model stretches its positions in its own way.
+        raise CheckpointIncomplete(
+            f"{file.path.name}: its rotary positions are scaled ({kind or 'rope_freqs.weight'}), "
+            "which cannot be read from a GGUF file exactly",
+            remedy=OTHER_SOURCE,
+        )
     return {
         "architectures": [architecture.class_name],
         "model_type": architecture.model_type,
         "dtype": dtype,
         "vocab_size": len(file.tokens),
         "hidden_act": "silu",
-        "tie_word_embeddings": "output.weight" not in tensor_names(file),
+        "tie_word_embeddings": not file.has_tensor("output.weight"),
         **_shared(file),
         **_biases(file, architecture),
         **_token_ids(file),
@@ -210,47 +217,26 @@ def _shared(file: GgufFile) -> dict[str, Any]:
     if missing:
         keys = ", ".join(f"{file.architecture}.{SHARED_FACTS[name]}" for name in missing)
         raise CheckpointIncomplete(f"{file.path.name}: the GGUF metadata has no {keys}")
-    facts["rms_norm_eps"] = _as_written(facts["rms_norm_eps"])
-    facts["head_dim"] = _head_dim(file, facts)
-    return facts
-
-
-def _as_written(value: float) -> float:
-    """Return the short decimal behind a float32: 1e-05, not 9.999999747378752e-06."""
-    return float(f"{value:.6g}")
-
-
-def _head_dim(file: GgufFile, facts: dict[str, Any]) -> int:
+    # The short decimal behind a float32: 1e-05, not 9.999999747378752e-06.
+    facts["rms_norm_eps"] = float(f"{facts['rms_norm_eps']:.6g}")
     said = file.fact("attention.key_length") or file.fact("rope.dimension_count")
-    return int(said or facts["hidden_size"] // facts["num_attention_heads"])
+    facts["head_dim"] = int(said or facts["hidden_size"] // facts["num_attention_heads"])
+    return facts
 
 
 def _biases(file: GgufFile, architecture: Architecture) -> dict[str, bool]:
     if architecture.model_type == "qwen2":
         return {}  # Qwen2 always has biases on q, k and v; its configuration has no word for it
-    names = set(tensor_names(file))
-    return {
-        "attention_bias": "blk.0.attn_q.bias" in names,
-        **({"mlp_bias": "blk.0.ffn_up.bias" in names} if architecture.permuted else {}),
-    }
+    biases = {"attention_bias": file.has_tensor("blk.0.attn_q.bias")}
+    if architecture.permuted:
+        biases["mlp_bias"] = file.has_tensor("blk.0.ffn_up.bias")
+    return biases
 
 
 def _token_ids(file: GgufFile) -> dict[str, Any]:
     ids = {
         "bos_token_id": file.get("tokenizer.ggml.bos_token_id"),
-        "eos_token_id": int(file.require("tokenizer.ggml.eos_token_id")),
+        "eos_token_id": file.require("tokenizer.ggml.eos_token_id"),
         "pad_token_id": file.get("tokenizer.ggml.padding_token_id"),
     }
     return {name: int(value) for name, value in ids.items() if value is not None}
-
-
-def _refuse_unknown_rope(file: GgufFile) -> None:
-    """Refuse stretched positions, which each model stretches in its own way."""
-    kind = file.fact("rope.scaling.type")
-    stretched = kind not in (None, "none") or "rope_freqs.weight" in tensor_names(file)
-    if stretched:
-        raise CheckpointIncomplete(
-            f"{file.path.name}: its rotary positions are scaled ({kind or 'rope_freqs.weight'}), "
-            "which cannot be read from a GGUF file exactly",
-            remedy="give the model's hub id or a local checkpoint directory instead",
-        )

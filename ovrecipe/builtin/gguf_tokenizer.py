@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.builtin.gguf_file import OTHER_SOURCE
 from ovrecipe.errors import CheckpointIncomplete
 
 if TYPE_CHECKING:
@@ -100,16 +101,15 @@ def _unknown(file: GgufFile, key: str, value: str, known: tuple[str, ...]) -> Ch
     return CheckpointIncomplete(
         f"{file.path.name}: {key} is '{value}', which is none of {', '.join(known)}; "
         "a guessed tokenizer would give wrong token ids",
-        remedy="give the model's hub id or a local checkpoint directory instead",
+        remedy=OTHER_SOURCE,
     )
 
 
 def _byte_level(file: GgufFile, cut: Cut) -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers
 
-    merges = [tuple(each.split(" ", 1)) for each in file.require("tokenizer.ggml.merges")]
-    vocabulary = {text: number for number, text in enumerate(file.tokens)}
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=cut.ignore_merges))
+    merges = [tuple(pair.split(" ", 1)) for pair in file.require("tokenizer.ggml.merges")]
+    tokenizer = Tokenizer(models.BPE(file.ids, merges, ignore_merges=cut.ignore_merges))
     if cut.nfc:
         tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = _pre_tokenizer(file, cut)
@@ -121,14 +121,13 @@ def _pre_tokenizer(file: GgufFile, cut: Cut) -> Any:
     from tokenizers import Regex, pre_tokenizers
 
     prefix = bool(file.get("tokenizer.ggml.add_space_prefix", False))
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=cut.pattern is None)
+    parts: list[Any] = []
     if cut.pattern is not None:
-        first: Any = pre_tokenizers.Split(Regex(cut.pattern), behavior="isolated")
+        parts.append(pre_tokenizers.Split(Regex(cut.pattern), behavior="isolated"))
     elif cut.digits:
-        first = pre_tokenizers.Digits(individual_digits=True)
-    else:
-        return byte_level
-    return pre_tokenizers.Sequence([first, byte_level])
+        parts.append(pre_tokenizers.Digits(individual_digits=True))
+    parts.append(pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=cut.pattern is None))
+    return pre_tokenizers.Sequence(parts) if len(parts) > 1 else parts[0]
 
 
 def _sentencepiece(file: GgufFile) -> Any:
@@ -136,12 +135,10 @@ def _sentencepiece(file: GgufFile) -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     unknown = file.tokens[int(file.get("tokenizer.ggml.unknown_token_id", 0))]
-    vocabulary = {text: number for number, text in enumerate(file.tokens)}
-    model = models.BPE(
-        vocabulary, _merges(file), unk_token=unknown, fuse_unk=True, byte_fallback=True
+    tokenizer = Tokenizer(
+        models.BPE(file.ids, _merges(file), unk_token=unknown, fuse_unk=True, byte_fallback=True)
     )
     prefix = bool(file.get("tokenizer.ggml.add_space_prefix", True))
-    tokenizer = Tokenizer(model)
     prepend = [normalizers.Prepend("▁")] if prefix else []
     tokenizer.normalizer = normalizers.Sequence([*prepend, normalizers.Replace(" ", "▁")])
     strip = [decoders.Strip(" ", 1, 0)] if prefix else []
@@ -153,8 +150,7 @@ def _sentencepiece(file: GgufFile) -> Any:
 
 def _merges(file: GgufFile) -> list[tuple[str, str]]:
     """Return every way to join two tokens into a third, the best-scored third first."""
-    scores = file.require("tokenizer.ggml.scores")
-    ids = {text: number for number, text in enumerate(file.tokens)}
+    scores, ids = file.require("tokenizer.ggml.scores"), file.ids
     found: list[tuple[float, int, int, str, str]] = []
     for text, score in zip(file.tokens, scores, strict=True):
         for cut in range(1, len(text)):
@@ -179,18 +175,14 @@ def _add_template(file: GgufFile, tokenizer: Any, *, begins: bool) -> None:
     """Put BOS and EOS where the file wants them; `begins` is what silence means for BOS."""
     from tokenizers import processors
 
-    bos = _template_token(file, "bos_token_id", file.get("tokenizer.ggml.add_bos_token", begins))
-    eos = _template_token(file, "eos_token_id", file.get("tokenizer.ggml.add_eos_token", False))
-    if not bos and not eos:
-        return
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=" ".join([*(t for t, _ in bos), "$A", *(t for t, _ in eos)]),
-        special_tokens=[*bos, *eos],
-    )
-
-
-def _template_token(file: GgufFile, key: str, wanted: bool) -> list[tuple[str, int]]:  # noqa: FBT001
-    number = file.get(f"tokenizer.ggml.{key}")
-    if not wanted or number is None:
-        return []
-    return [(file.tokens[int(number)], int(number))]
+    before: list[tuple[str, int]] = []
+    after: list[tuple[str, int]] = []
+    for key, is_added, tokens in (("bos", begins, before), ("eos", False, after)):
+        number = file.get(f"tokenizer.ggml.{key}_token_id")
+        if number is not None and file.get(f"tokenizer.ggml.add_{key}_token", is_added):
+            tokens.append((file.tokens[int(number)], int(number)))
+    if before or after:
+        texts = [*(text for text, _ in before), "$A", *(text for text, _ in after)]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=" ".join(texts), special_tokens=[*before, *after]
+        )

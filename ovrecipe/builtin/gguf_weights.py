@@ -12,65 +12,21 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.builtin.gguf_file import architecture_of
+from ovrecipe.builtin.gguf_file import OTHER_SOURCE, architecture_of
 from ovrecipe.errors import CheckpointIncomplete
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from ovrecipe.builtin.gguf_file import GgufFile, GgufTensor
 
 
-ITEM_SIZES = {"F32": 4, "F16": 2, "BF16": 2}
+ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
 ALIGNMENT = 8
-
-
-@dataclass(frozen=True)
-class TensorPlan:
-    """Name, format's dtype name and shape of a tensor that will be written."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes the tensor's data takes."""
-        return prod(self.shape) * ITEM_SIZES[self.dtype]
-
-
-def write_safetensors(path: Path, plans: Sequence[TensorPlan], data: Iterable[bytes]) -> None:
-    """Write a file from the plans and, in the same order, the bytes of each tensor."""
-    with path.open("wb") as file:
-        header = _header(plans)
-        file.write(struct.pack("<Q", len(header)))
-        file.write(header)
-        for plan, content in zip(plans, data, strict=True):
-            assert len(content) == plan.size_bytes, f"{plan.name}: the plan has another size"
-            file.write(content)
-
-
-def _header(plans: Sequence[TensorPlan]) -> bytes:
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for each in plans:
-        end = offset + each.size_bytes
-        entries[each.name] = {
-            "dtype": each.dtype,
-            "shape": list(each.shape),
-            "data_offsets": [offset, end],
-        }
-        offset = end
-    header = json.dumps(entries, separators=(",", ":")).encode()
-    return header + b" " * (-len(header) % ALIGNMENT)
-
-
 #: Tensor names of llama.cpp and transformers; those of a layer are prefixed on both sides.
 MODEL_NAMES = {
     "token_embd": "model.embed_tokens",
@@ -111,27 +67,29 @@ def checkpoint_name(file: GgufFile, gguf_name: str) -> str:
         return f"{MODEL_NAMES[stem]}.{kind}"
     raise CheckpointIncomplete(
         f"{file.path.name}: tensor '{gguf_name}' has no place in a {file.architecture} checkpoint",
-        remedy="give the model's hub id or a local checkpoint directory instead",
+        remedy=OTHER_SOURCE,
     )
 
 
 def weights_dtype(file: GgufFile) -> str:
     """Return the dtype that the checkpoint gets; see the module's text for why."""
-    types = {each.type_name for each in file.tensors if len(each.shape) > 1}
+    types = {tensor.type_name for tensor in file.tensors if len(tensor.shape) > 1}
     if types == {"BF16"}:
         return "bfloat16"
-    if types == {"F32"} or any(_overflows(file, each) for each in file.tensors):
+    if types == {"F32"} or any(_overflows(file, tensor) for tensor in file.tensors):
         return "float32"
     return "float16"
 
 
 def write_weights(file: GgufFile, path: Path, *, dtype: str, report: Report) -> None:
-    """Write all tensors; `report` is told how many are done."""
-    plans = [
-        TensorPlan(checkpoint_name(file, each.name), FORMAT_NAMES[dtype], each.shape)
-        for each in file.tensors
-    ]
-    write_safetensors(path, plans, _contents(file, dtype, report))
+    """Write all tensors, one in memory at a time; `report` is told how many are done."""
+    header = _header(file, dtype)
+    with path.open("wb") as output:
+        output.write(struct.pack("<Q", len(header)))
+        output.write(header)
+        for done, tensor in enumerate(file.tensors, start=1):
+            output.write(_as_bytes(_unpermuted(file, tensor), dtype))
+            report(done, len(file.tensors))
 
 
 def _overflows(file: GgufFile, tensor: GgufTensor) -> bool:
@@ -141,10 +99,19 @@ def _overflows(file: GgufFile, tensor: GgufTensor) -> bool:
     return bool(abs(file.dequantized(tensor)).max(initial=0) > FLOAT16_MAX)
 
 
-def _contents(file: GgufFile, dtype: str, report: Report) -> Iterator[bytes]:
-    for done, each in enumerate(file.tensors, start=1):
-        yield _as_bytes(_unpermuted(file, each), dtype)
-        report(done, len(file.tensors))
+def _header(file: GgufFile, dtype: str) -> bytes:
+    """Return the safetensors header of all tensors, in the file's order."""
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for tensor in file.tensors:
+        start, end = end, end + prod(tensor.shape) * ITEM_SIZES[dtype]
+        entries[checkpoint_name(file, tensor.name)] = {
+            "dtype": FORMAT_NAMES[dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    return header + b" " * (-len(header) % ALIGNMENT)
 
 
 def _unpermuted(file: GgufFile, tensor: GgufTensor) -> Any:

@@ -1,4 +1,4 @@
-"""Reading, writing and describing IRs, and the room that weights take, for all compressors."""
+"""Reading, writing, running and describing IRs, and the room that their weights take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.errors import StageError, foreign_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from ovrecipe.hooks.roles import WeightShape
@@ -71,6 +71,25 @@ def weight_facts(model: Any) -> dict[str, Json]:
         "weights": dict(elements),
         "bits_per_weight": round(bits / total, 3) if total else None,
     }
+
+
+#: What a stateful language model takes.
+MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "position_ids", "beam_idx"})
+
+
+def model_inputs(tokens: Any, names: Collection[str], *, past: int = 0) -> dict[str, Any]:
+    """Return tokens, (batch, tokens), as those of the inputs `names`; `past` were read before."""
+    import numpy as np
+
+    tokens = np.asarray(tokens, np.int64)
+    batch, length = tokens.shape
+    inputs = {
+        "input_ids": tokens,
+        "attention_mask": np.ones((batch, past + length), np.int64),
+        "position_ids": np.tile(np.arange(past, past + length, dtype=np.int64), (batch, 1)),
+        "beam_idx": np.arange(batch, dtype=np.int32),
+    }
+    return {name: value for name, value in inputs.items() if name in names}
 
 
 def base_bytes(tensors: Iterable[WeightShape]) -> int:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ovrecipe.hooks.roles import CompressionJob, WeightShape
-    from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
+    from ovrecipe.recipe.compression import CompressionPass
     from ovrecipe.recipe.sections import Objection
     from ovrecipe.types import Json, Progress
 
@@ -109,7 +109,8 @@ def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, An
     mode = compression.mode_for(precision)
     arguments: dict[str, Any] = {"mode": nncf.CompressWeightsMode(mode)}
     if compression.ignored_scope is not None:
-        arguments["ignored_scope"] = _nncf_scope(compression.ignored_scope)
+        scope = compression.ignored_scope.model_dump(mode="json", by_alias=True)
+        arguments["ignored_scope"] = nncf.IgnoredScope(**scope)
     if is_int8(mode):
         return arguments
     arguments |= {name: getattr(compression, name) for name in ("all_layers", *CORRECTIONS)}
@@ -125,17 +126,6 @@ def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, An
             group_size_fallback_mode=nncf.GroupSizeFallbackMode(compression.group_size_fallback)
         )
     return arguments
-
-
-def _nncf_scope(scope: IgnoredScope) -> Any:
-    import nncf
-
-    return nncf.IgnoredScope(
-        names=list(scope.names),
-        patterns=list(scope.patterns),
-        types=list(scope.types),
-        validate=scope.validate_,
-    )
 
 
 class NncfLog:

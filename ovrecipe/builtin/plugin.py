@@ -31,7 +31,7 @@ PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "hub": "ovrecipe.builtin.hub:HubSource",
         "local": "ovrecipe.builtin.local:LocalSource",
         "gguf": "ovrecipe.builtin.gguf:GgufSource",
-        "dist": "ovrecipe.builtin.dist:DistributionSource",
+        "dist": "ovrecipe.builtin.gguf:DistributionSource",
     },
     "exporter": {"optimum": "ovrecipe.builtin.exporter:OptimumExporter"},
     "tokenizer_converter": {"openvino": "ovrecipe.builtin.tokenizer:OpenvinoTokenizerConverter"},

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ovrecipe.builtin.calibration import model_inputs
 from ovrecipe.builtin.exporter import OptimumExporter
+from ovrecipe.builtin.ir import model_inputs
 from ovrecipe.errors import StageError
 from ovrecipe.recipe.schema import Model
 from tests.twins import ARCHITECTURES, make_checkpoint
@@ -71,9 +71,8 @@ def test_gemma_answers_as_transformers_does(tmp_path: Path) -> None:
     request = ov.Core().compile_model(read(base), "CPU", exact).create_infer_request()
     ids = list(range(5, 25))
     names = {"input_ids", "attention_mask", "position_ids", "beam_idx"}
-    mine = [request.infer(model_inputs(ids[:19], names))["logits"][0]]
-    step = {**model_inputs([ids[19]], names), "position_ids": np.array([[19]])}
-    mine.append(request.infer({**step, "attention_mask": np.ones((1, 20), np.int64)})["logits"][0])
+    mine = [request.infer(model_inputs([ids[:19]], names))["logits"][0]]
+    mine.append(request.infer(model_inputs([ids[19:]], names, past=19))["logits"][0])
     model = AutoModelForCausalLM.from_pretrained(checkpoint_dir, dtype=torch.float32).eval()
     with torch.no_grad():
         theirs = model(torch.tensor([ids])).logits[0].numpy()

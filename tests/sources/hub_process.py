@@ -32,8 +32,8 @@ def main() -> None:
 
 
 def _noting(outcome):
-    def progress(message, *, done=None, total=None):
-        outcome["progress"].append([message, done, total])
+    def progress(message, *, done=None, total=None, unit=""):
+        outcome["progress"].append([message, done, total, unit])
 
     return progress
 

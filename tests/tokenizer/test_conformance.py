@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.builtin.dist import distribution_file
+from ovrecipe.builtin.gguf import distribution_file
 from ovrecipe.conformance.compare import (
     ConformanceReport,
     Difference,
