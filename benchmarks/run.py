@@ -26,14 +26,12 @@ from ovrecipe.builtin.frontends import ConsoleFrontend
 from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.hooks.options import validated
 from ovrecipe.hooks.roles import Console
-from ovrecipe.recipe.find import split_target
 from ovrecipe.recipe.load import load_recipe
-from ovrecipe.recipe.project import find_project
+from ovrecipe.recipe.project import find_project, split_target
 from ovrecipe.run.artifact import find_artifact
 from ovrecipe.run.chain import ChosenFilter
 from ovrecipe.run.genai import GenaiPipeline, open_pipeline
-from ovrecipe.run.load import local_now
-from ovrecipe.run.prompt import prompt_template
+from ovrecipe.run.prompt import read_template
 from ovrecipe.run.runner import Runner
 
 INSTRUCTION = "Tell a long story about a ship that sails around the world."
@@ -72,9 +70,13 @@ def opened(target: str) -> tuple[GenaiPipeline, Runner]:
     for name, options in FILTERS.items():
         provided = plugins.provider("output_filter", name, recipe)
         filters.append(ChosenFilter(provided, validated(provided.provider, options, where=name)))
-    template = prompt_template(recipe, artifact.model_dir, clock=local_now)
     runner = Runner(
-        pipeline, recipe=recipe, variant=artifact.variant, template=template, filters=filters
+        pipeline,
+        recipe=recipe,
+        variant=artifact.variant,
+        template=read_template(artifact.model_dir),
+        parameters=artifact.parameters(),
+        filters=filters,
     )
     return pipeline, runner
 

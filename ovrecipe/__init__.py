@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project as Project
     from ovrecipe.recipe.project import find_project as find_project
     from ovrecipe.run.chat import Chat as Chat
-    from ovrecipe.run.devices import list_devices as list_devices
+    from ovrecipe.run.genai import list_devices as list_devices
     from ovrecipe.run.generation import Generation as Generation
     from ovrecipe.run.load import load as load
-    from ovrecipe.run.result import GenerationResult as GenerationResult
-    from ovrecipe.run.result import Metrics as Metrics
     from ovrecipe.run.runner import Runner as Runner
+    from ovrecipe.types import GenerationResult as GenerationResult
+    from ovrecipe.types import Metrics as Metrics
 
 #: Where each public name lives.
 _HOMES = {
     "load": "ovrecipe.run.load",
     "Runner": "ovrecipe.run.runner",
     "Generation": "ovrecipe.run.generation",
-    "GenerationResult": "ovrecipe.run.result",
-    "Metrics": "ovrecipe.run.result",
+    "GenerationResult": "ovrecipe.types",
+    "Metrics": "ovrecipe.types",
     "Chat": "ovrecipe.run.chat",
-    "list_devices": "ovrecipe.run.devices",
+    "list_devices": "ovrecipe.run.genai",
     "OvrecipeError": "ovrecipe.errors",
     "hookimpl": "ovrecipe.hooks.markers",
     "Project": "ovrecipe.recipe.project",

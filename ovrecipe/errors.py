@@ -1,40 +1,13 @@
-"""Every error ovrecipe reports, drawn as a tree; the number is the exit code of the command.
-
-OvrecipeError
-├── RecipeError                3   the recipe file, or a recipe's name
-│   ├── RecipeNotFound
-│   ├── RecipeSyntaxError
-│   └── RecipeInvalid
-├── PluginError                4   a plugin, or a provider nobody offers
-│   ├── ProviderUnknown
-│   └── ProviderClaimedTwice
-├── SourceError                5   the checkpoint
-│   ├── CheckpointNotFound
-│   ├── CheckpointIncomplete
-│   ├── CheckpointUnsafe
-│   ├── HubUnreachable
-│   └── HubAccessDenied
-├── PreflightError             6   refused before anything heavy was started
-├── StageError                 7   a stage ran and failed
-│   └── StageKilled
-├── GateError                  8   an artifact was built and is wrong
-├── StoreError                 9   the store's folder, its disk or an artifact in it
-│   ├── StoreNotWritable
-│   ├── DiskFull
-│   └── ArtifactCorrupt
-├── NotBuilt                  10   a variant that was not built yet
-├── RunError                  11   loading a model or generating from it
-│   ├── DeviceUnknown
-│   ├── GenerationParameterRefused
-│   └── PromptRefused
-└── ProjectError              12   the project's folder
-
-Exit code 1 is a bug of ours and keeps its traceback, 2 is wrong usage of the command line,
-130 is Ctrl-C, 141 a reader that left (SIGPIPE). `doit` has exit codes of its own: 1 when a task
-failed, whatever the reason.
-"""
+"""The boundary to the libraries that do the work: their exceptions become ours here."""
 
 from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class OvrecipeError(Exception):
@@ -192,3 +165,41 @@ class ProjectError(OvrecipeError):
     """The project's folder cannot be used."""
 
     exit_code = 12
+
+
+#: How many characters of a foreign message are shown; all of it is in the stage's log.
+SHOWN_CHARACTERS = 1200
+
+
+@contextmanager
+def foreign_errors(doing: str, *, remedy: str | None = None) -> Iterator[None]:
+    """Turn whatever a library raises into a StageError that starts with `doing`.
+
+    The library's own traceback goes to standard error, which is the stage's log.
+
+    Raises:
+        StageError: the library gave up; its message is part of ours.
+        DiskFull: it gave up because nothing more fits on the disk.
+    """
+    try:
+        yield
+    except OvrecipeError:
+        raise
+    except Exception as error:
+        import traceback  # costs a no-op build 2 ms, and it never fails here
+
+        traceback.print_exc()
+        raise translated(error, doing, remedy) from error
+
+
+def translated(error: Exception, doing: str, remedy: str | None) -> OvrecipeError:
+    """Return what to tell the user about a foreign exception."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return DiskFull(f"{doing}: no space left on the disk", remedy="free some, or 'ovrecipe gc'")
+    if isinstance(error, MemoryError):
+        return StageError(
+            f"{doing}: out of memory", remedy="close programs, or take a smaller model"
+        )
+    text = str(error).strip()
+    shown = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " ..."
+    return StageError(f"{doing}: {type(error).__name__}: {shown}", remedy=remedy)

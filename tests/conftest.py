@@ -79,7 +79,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def smollm2_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real SmolLM2, as the source brings it."""
-    from ovrecipe.builtin.sources.dist import DistributionSource
+    from ovrecipe.builtin.gguf import DistributionSource
     from tests.sources.requests import request, silent
 
     folder = tmp_path_factory.mktemp("smollm2-checkpoint")
@@ -119,8 +119,7 @@ class CommandLine:
         stdin: bytes = b"",
     ) -> Outcome:
         """Run a command in this process, which has imported already what the command needs."""
-        from ovrecipe.cli.failures import exit_code_of
-        from ovrecipe.cli.main import application
+        from ovrecipe.cli.main import application, exit_code_of
 
         capsys = self._request.getfixturevalue("capsys")
         capsys.readouterr()

@@ -1,17 +1,206 @@
-"""doit's door to the graph: what a project's dodo.py imports."""
+"""The doit tasks of recipes, and doit's door: what a project's dodo.py imports.
+
+One task per stage, and `build:NAME` and `build:NAME:VARIANT` on top. The store decides what is up
+to date, never doit's own records. A stage's inputs are setup tasks, which doit runs only when the
+stage itself must run: what is built stays built even when what it came from was collected since.
+"""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import signal
+import sys
+import traceback
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
+from doit.action import BaseAction
+from doit.exceptions import BaseFail, InvalidDodoFile, TaskFailed
+from doit.reporter import ConsoleReporter, ZeroReporter
+
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.graph import stage_groups, tasks
-from ovrecipe.recipe.project import find_project
+from ovrecipe.build.events import Lines
+from ovrecipe.build.execute import ViewWork, Work
+from ovrecipe.build.stages import STAGES
+from ovrecipe.errors import OvrecipeError, ProjectError
+from ovrecipe.recipe.project import check_variant, find_project, recipe_names, split_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.events import Watch
+    from ovrecipe.build.stages.stage import Stage
+
+BUILD = "build:"
+#: What a shell shows for a program that Ctrl-C ended.
+INTERRUPTED = 130
+
+
+class BuildFailure(TaskFailed):  # type: ignore[misc]
+    """A failed task that remembers what was raised, for the exit code."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+    def get_msg(self) -> str:
+        """Return the message alone for a known error, the traceback for a bug."""
+        if isinstance(self.error, OvrecipeError):
+            return "\n".join([str(self.error), *getattr(self.error, "__notes__", ())])
+        return "".join(traceback.format_exception(self.error))
+
+    def get_name(self) -> str:
+        """Return the error's kind, which doit prints before the task's name."""
+        return type(self.error).__name__
+
+
+class WorkAction(BaseAction):  # type: ignore[misc]
+    """Does a piece of work inside doit, without doit's redirection of standard output."""
+
+    def __init__(self, work: Work | ViewWork | Refusal, watch: Watch | None) -> None:
+        self.work = work
+        self.watch = watch
+        self.task = self.out = self.err = self.result = None
+        self.values: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the watch: another process speaks on its own standard error."""
+        return type(self), (self.work, None)
+
+    def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:  # noqa: ARG002
+        """Do it; whatever is raised becomes a failed task."""
+        try:
+            self.work.do(self.watch or Lines(sys.stderr))
+        except Exception as error:  # noqa: BLE001 - kept in the failure, which is reported
+            return BuildFailure(error)
+        return None
+
+    def __str__(self) -> str:
+        """Say what is done, for `doit info`."""
+        return self.work.title
+
+
+class Refusal:
+    """The work of a recipe that cannot be read or is not there: to say why, when asked for."""
+
+    def __init__(self, task_name: str, error: OvrecipeError) -> None:
+        self.task_name = task_name
+        self.title = f"read {task_name.removeprefix(BUILD)}"
+        self.error = error
+
+    def do(self, watch: Watch) -> None:  # noqa: ARG002
+        """Raise what reading raised."""
+        raise self.error
+
+    def to_task(self) -> dict[str, Any]:
+        """Return the task that says it."""
+        return {
+            "basename": self.task_name,
+            "doc": f"cannot be built: {str(self.error).splitlines()[0]}",
+            "actions": [WorkAction(self, None)],
+            "uptodate": [False],
+        }
+
+
+def recipe_tasks(
+    context: BuildContext, plan: RecipePlan, watch: Watch, *, wanted: tuple[str, ...] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of a recipe; `wanted` are the variants that this build was asked for."""
+    recipe = plan.recipe
+    optional = [name for name, variant in recipe.variants.items() if variant.optional]
+    also = f" (when named: {', '.join(optional)})" if optional else ""
+    views = [ViewWork(context, plan, variant, wanted) for variant in recipe.variants]
+    yield {
+        "basename": f"{BUILD}{recipe.name}",
+        "doc": f"{recipe.model.id} as {', '.join(recipe.default_variants())}{also}",
+        "actions": None,
+        "task_dep": [f"{BUILD}{recipe.name}:{name}" for name in recipe.default_variants()],
+        "clean": [view.clean for view in views],
+    }
+    for view in views:
+        place = f"models/{recipe.name}/{view.variant}"
+        doc = f"{recipe.model.id} as {view.variant}, at {place}"
+        yield {"basename": view.task_name, "doc": doc, **_parts(view, watch)}
+    for stage in context.stages:
+        for variant in stage.variants(recipe.variants):
+            work = Work(context, plan, stage, variant, wanted)
+            names = {"basename": stage.name, "name": work.target}
+            yield {**names, "doc": stage.doc, **_parts(work, watch)}
+
+
+def _parts(work: Work | ViewWork, watch: Watch) -> dict[str, Any]:
+    return {
+        "actions": [WorkAction(work, watch)],
+        "uptodate": [work.is_up_to_date],
+        "setup": [needed.task_name for needed in work.needs()],
+        "clean": [work.clean],
+        "title": lambda task: work.title,  # noqa: ARG005 - doit's signature
+    }
+
+
+def stage_groups(stages: Sequence[Stage] = STAGES) -> Iterator[dict[str, Any]]:
+    """Yield the groups under which `doit list --all` shows the stages."""
+    for stage in stages:
+        yield {"basename": stage.name, "name": None, "doc": stage.doc}
+
+
+class Failures(ZeroReporter):  # type: ignore[misc]
+    """The reporter of `try_to_build`: keeps failures and says nothing, for the watch has spoken."""
+
+    def __init__(self) -> None:
+        self.errors: list[Exception] = []
+        self.others: list[str] = []
+
+    def add_failure(self, task: Any, fail: BaseFail) -> None:
+        """Keep what went wrong; a task that only lacks its inputs adds nothing."""
+        if isinstance(fail, BuildFailure):
+            self.errors.append(fail.error)
+        elif fail.get_name() != "UnmetDependency":
+            self.others.append(f"{task.name}: {fail.get_msg()}")
+
+    def cleanup_error(self, exception: BaseFail) -> None:
+        """Keep doit's own trouble."""
+        self.others.append(str(exception))
+
+    def runtime_error(self, msg: str) -> None:
+        """Keep doit's own trouble."""
+        self.others.append(msg)
+
+
+class DoorReporter(ConsoleReporter):  # type: ignore[misc]
+    """doit's own reporter, which ends cleanly when the build is stopped."""
+
+    desc = "console output, for ovrecipe's tasks"
+
+    def initialize(self, tasks: dict[str, Any], selected_tasks: Sequence[str]) -> None:
+        """Let a SIGTERM end the build as Ctrl-C does."""
+        super().initialize(tasks, selected_tasks)
+        actions = [action for task in tasks.values() for action in task.actions]
+        works = [action.work for action in actions if isinstance(action, WorkAction)]
+        self.contexts = {work.context for work in works if not isinstance(work, Refusal)}
+        signal.signal(signal.SIGTERM, _interrupt)
+
+    def complete_run(self) -> None:
+        """Wait until everything that was at work is gone, and say so in a line.
+
+        Raises:
+            SystemExit: the build was stopped.
+        """
+        if not isinstance(sys.exception(), KeyboardInterrupt):
+            super().complete_run()
+            return
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for context in self.contexts:
+            context.cancel()
+        self.write("stopped; finished stages are kept, build again to go on\n")
+        raise SystemExit(INTERRUPTED)
+
+
+def _interrupt(signum: int, frame: object) -> None:  # noqa: ARG001
+    raise KeyboardInterrupt
+
 
 #: Bare `doit` names what can be built instead of building every model there is. doit's records
 #: live in memory: the store knows what is built, and a build that was killed forgets nothing.
@@ -22,24 +211,74 @@ DOIT_CONFIG = {
     "backend": "sqlite3",
     "dep_file": ":memory:",
     "par_type": "thread",
+    "reporter": DoorReporter,
 }
 
 
-def all_tasks(root: Path) -> Iterator[dict[str, Any]]:
-    """Yield the tasks of every recipe of the project at `root`."""
-    context = BuildContext(find_project(root, dict(os.environ)))
+def all_tasks(
+    root: Path, *, plugin_options: tuple[str, ...] = (), words: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of every recipe of the project at `root`.
+
+    `plugin_options` are what `-p` takes, `words` the command line of doit. A broken recipe, and a
+    name that no recipe has, become tasks that say what is wrong when they are asked for.
+
+    Raises:
+        InvalidDodoFile: there is no project at `root`; doit says so without a traceback.
+    """
+    try:
+        project = find_project(root, dict(os.environ))
+    except ProjectError as error:
+        raise InvalidDodoFile(str(error)) from error
+    context = BuildContext(project, plugin_options=plugin_options)
+    asked = [word for word in (words or sys.argv[1:]) if word.startswith(BUILD)]
+    names = recipe_names(project)
     yield {
         "basename": "help",
         "doc": "say what can be built",
-        "actions": [(_say_what_can_be_built, [str(root)])],
+        "actions": [(_say_what_can_be_built, [names])],
     }
     yield from stage_groups()
-    yield from tasks(context)
+    known: set[str] = set()
+    for name in names:
+        try:
+            plan = context.plan(name)
+        except OvrecipeError as error:
+            known.add(f"{BUILD}{name}")
+            yield Refusal(f"{BUILD}{name}", error).to_task()
+            continue
+        known |= {f"{BUILD}{name}", *(f"{BUILD}{name}:{each}" for each in plan.recipe.variants)}
+        wanted = _wanted(plan, asked)
+        yield from recipe_tasks(context, plan, Lines(sys.stderr), wanted=wanted)
+    for word in dict.fromkeys(asked):
+        if word not in known and "*" not in word:
+            yield Refusal(word, _unknown(context, word.removeprefix(BUILD))).to_task()
 
 
-def _say_what_can_be_built(root: str) -> None:
-    from ovrecipe.recipe.find import recipe_names
+def _wanted(plan: RecipePlan, asked: Sequence[str]) -> tuple[str, ...]:
+    """Return the variants of a recipe that the words of doit's command line name."""
+    recipe = plan.recipe
+    tasks = {variant: [f"{BUILD}{recipe.name}:{variant}"] for variant in recipe.variants}
+    for variant in recipe.default_variants():
+        tasks[variant].append(f"{BUILD}{recipe.name}")
+    return tuple(
+        variant
+        for variant, names in tasks.items()
+        if any(fnmatch(name, word) for name in names for word in asked)
+    )
 
+
+def _unknown(context: BuildContext, target: str) -> OvrecipeError:
+    """Return why there is no such recipe or variant, with the closest one."""
+    try:
+        name, variant = split_target(target)
+        check_variant(context.plan(name).recipe, str(variant))
+    except OvrecipeError as error:
+        return error
+    return ProjectError(f"{target} cannot be built")
+
+
+def _say_what_can_be_built(names: Sequence[str]) -> None:
     print("Name what to build, for example 'doit build:NAME' or 'doit build:NAME:VARIANT':")
-    for name in recipe_names(find_project(Path(root), os.environ)):
-        print(f"  doit build:{name}")
+    for name in names:
+        print(f"  doit {BUILD}{name}")

@@ -1,63 +1,191 @@
-"""Running one stage: lock, stage, work, publish."""
+"""Doing one piece of work: a stage (lock, staging folder, run, publish) or a variant's view."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.admission import admit
-from ovrecipe.build.job import Bench, Job
-from ovrecipe.build.process import run_worker
-from ovrecipe.errors import OvrecipeError, StageError
+from ovrecipe.build.events import (
+    Failed,
+    Finished,
+    LogKept,
+    Progressed,
+    Started,
+    Waiting,
+    Warned,
+    Watch,
+)
+from ovrecipe.build.preflight import admit
+from ovrecipe.build.process import LOG_NAME, run_worker
+from ovrecipe.build.stages.stage import Job, StageContext
+from ovrecipe.errors import OvrecipeError, StageError, StoreError
+from ovrecipe.store.disk import disk_errors
+from ovrecipe.store.views import leads_to, remove_view, set_view
+from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from ovrecipe.build.context import BuildContext
-    from ovrecipe.build.observer import Observer
-    from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.build.context import BuildContext, RecipePlan
     from ovrecipe.build.stages.stage import Stage
     from ovrecipe.store.key import Key
-    from ovrecipe.store.store import Store
-
-LOG_NAME = "log.txt"
+    from ovrecipe.types import Progress
 
 
 @dataclass(frozen=True, repr=False)
-class Work:
-    """One stage of one recipe, to be done or found done."""
+class ViewWork:
+    """One variant of one recipe, under its name; `wanted` as in `Work`."""
 
     context: BuildContext
     plan: RecipePlan
-    stage: Stage
-    variant: str | None
+    variant: str
+    wanted: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
-        """How the work is called on screen: `weights smollm2-135m:int4`."""
-        target = self.plan.recipe.name + (f":{self.variant}" if self.variant else "")
-        return f"{self.stage.name} {target}"
+        """How the work is called on screen, as doit's task is: `build:smollm2-135m:int4`."""
+        return f"build {self.plan.recipe.name}:{self.variant}"
+
+    @property
+    def task_name(self) -> str:
+        """How doit calls it."""
+        return f"build:{self.plan.recipe.name}:{self.variant}"
 
     def __repr__(self) -> str:
         """Return the title: doit prints it where a recipe and a project would fill the screen."""
         return f"<{self.title}>"
 
-    def task_title(self, task: object) -> str:  # noqa: ARG002
-        """Return the title, as doit asks for it."""
-        return self.title
+    @property
+    def assembled(self) -> Work:
+        """The work whose artifact the view leads to."""
+        return next(work for work in self.needs() if work.stage.publishes)
+
+    def needs(self) -> list[Work]:
+        """Return the work that comes first: the directory, and the gates that judge it.
+
+        A gate's result may have outlived what it judged (removed by `verify --remove`).
+        """
+        return [
+            Work(self.context, self.plan, stage, variant, self.wanted)
+            for stage in self.plan.stages
+            for variant in stage.variants([self.variant])
+            if stage.publishes or stage.is_gate
+        ]
+
+    def is_built(self) -> bool:
+        """Return whether the view leads to what the recipe asks for, and that passed its gates."""
+        store = self.context.store
+        keys = {work.stage.name: work.key() for work in self.needs() if work.stage.is_gate}
+        if not all(key is not None and store.has(key) for key in keys.values()):
+            return False
+        view = self.context.project.models_dir / self.plan.recipe.name / self.variant
+        artifact_dir = self.assembled.artifact_dir
+        return artifact_dir is not None and leads_to(view, artifact_dir)
+
+    def is_up_to_date(self) -> bool:
+        """Answer doit; what cannot be known is not up to date, and building it says why."""
+        try:
+            return self.is_built()
+        except OvrecipeError:
+            return False
+
+    def do(self, watch: Watch) -> None:  # noqa: ARG002
+        """Set the view.
+
+        Raises:
+            StageError: a gate was not passed.
+            StoreError: something that is no view stands in its place.
+        """
+        artifact_dir = self.assembled.artifact_dir
+        passed = all(work.is_done() for work in self.needs() if work.stage.is_gate)
+        if artifact_dir is None or not passed:
+            raise StageError(f"{self.title}: its gate was not passed, so it gets no name")
+        models_dir = self.context.project.models_dir
+        set_view(self.context.store, models_dir, self.plan.recipe.name, self.variant, artifact_dir)
+
+    def clean(self) -> None:
+        """Remove the view; the artifact stays in the store until `ovrecipe gc`."""
+        if remove_view(self.context.project.models_dir, self.plan.recipe.name, self.variant):
+            print(f"removed models/{self.plan.recipe.name}/{self.variant}")
+
+
+@dataclass(frozen=True, repr=False)
+class Work:
+    """One stage of one recipe, to be done or found done.
+
+    `wanted` are the variants of the recipe that this build was asked for, which are judged before
+    the first long stage; empty means those that a bare name stands for.
+    """
+
+    context: BuildContext
+    plan: RecipePlan
+    stage: Stage
+    variant: str | None
+    wanted: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """Whom the work is for: `smollm2-135m:int4`, or the recipe alone."""
+        return self.plan.recipe.name + (f":{self.variant}" if self.variant else "")
+
+    @property
+    def title(self) -> str:
+        """How the work is called on screen: `weights smollm2-135m:int4`."""
+        return f"{self.stage.name} {self.target}"
+
+    @property
+    def task_name(self) -> str:
+        """How doit calls it: `weights:smollm2-135m:int4`."""
+        return f"{self.stage.name}:{self.target}"
+
+    def __repr__(self) -> str:
+        """Return the title: doit prints it where a recipe and a project would fill the screen."""
+        return f"<{self.title}>"
+
+    def needs(self) -> list[Work]:
+        """Return the work whose artifacts are read."""
+        return [self._of(name) for name in self.stage.inputs(self.plan.recipe, self.variant)]
+
+    def companions(self) -> list[Work]:
+        """Return all work of the recipe for the same variant, or for all that are wanted."""
+        wanted = self.wanted or self.plan.recipe.default_variants()
+        variants = wanted if self.variant is None else (self.variant,)
+        return [
+            Work(self.context, self.plan, stage, variant, self.wanted)
+            for stage in self.plan.stages
+            for variant in stage.variants(variants)
+        ]
+
+    def follows(self, other: Work) -> bool:
+        """Return whether this is the other work, or needs it, however indirectly."""
+        return self.title == other.title or any(work.follows(other) for work in self.needs())
+
+    def _of(self, stage_name: str) -> Work:
+        stage = self.plan.stage(stage_name)
+        variant = self.variant if stage.per_variant else None
+        return Work(self.context, self.plan, stage, variant, self.wanted)
 
     def key(self) -> Key | None:
         """Return the wanted key; None while the checkpoint is not pinned."""
         return self.plan.key(self.stage.name, self.variant)
 
+    @property
+    def artifact_dir(self) -> Path | None:
+        """The directory of the artifact, built or not; None while the checkpoint is not pinned."""
+        key = self.key()
+        return None if key is None else self.context.store.artifact_dir(key)
+
     def is_done(self) -> bool:
         """Return whether the wanted artifact is published and usable; a few stats."""
         key = self.key()
-        return key is not None and _is_usable(self.context.store, key)
+        if key is None or not self.context.store.has(key):
+            return False
+        return self.stage.is_usable(self.context.store.artifact_dir(key))
 
     def is_up_to_date(self) -> bool:
         """Answer doit; what cannot be known is not up to date, and building it says why."""
@@ -66,27 +194,37 @@ class Work:
         except OvrecipeError:
             return False
 
-    def do(self, observer: Observer) -> None:
+    def input_bytes(self) -> dict[str, int]:
+        """Return the sizes of the inputs that are built, by stage name."""
+        store = self.context.store
+        keys = {work.stage.name: work.key() for work in self.needs()}
+        return {name: store.size_bytes(key) for name, key in keys.items() if key and store.has(key)}
+
+    def do(self, watch: Watch) -> None:
         """Make the artifact unless it is there; wait while another build is making it.
 
         Raises:
             OvrecipeError: the stage failed; nothing was published and its log is kept.
+            KeyboardInterrupt: the build was cancelled.
         """
         self.context.judge(self.plan)
         self.plan.resolve()
         key = self.key()
         assert key is not None, "resolve() pins the source"
         store = self.context.store
-        waiting = partial(observer.waiting, self.title)
-        with self.context.at_work(), store.lock(key, waiting=waiting):
+
+        def waiting(text: str) -> None:
+            watch(Waiting(self.title, text))
+
+        with store.lock(key, waiting=waiting), self.context.at_work():
             if self.is_done():
                 return
             if store.has(key):
                 store.remove(key)
-            _make(self, key, observer)
-        self._tell_plugins(key, observer)
+            _make(self, key, watch)
+        self._tell_plugins(key, watch)
 
-    def _tell_plugins(self, key: Key, observer: Observer) -> None:
+    def _tell_plugins(self, key: Key, watch: Watch) -> None:
         """Call the observers among the plugins; the lock is free for whoever waits."""
         store = self.context.store
         arguments = {
@@ -94,98 +232,124 @@ class Work:
             "recipe": self.plan.recipe,
             "variant": self.variant,
             "artifact_dir": store.artifact_dir(key),
-            "manifest": asdict(store.manifest(key)),
+            "manifest": store.manifest(key).as_json(),
         }
         self.context.plugins.observers.tell(
-            "after_stage", arguments, report=lambda text: observer.warned(self.title, text)
+            "after_stage", arguments, report=lambda text: watch(Warned(self.title, text))
         )
 
     def clean(self) -> None:
         """Remove the artifact, if it is there and no running build makes or reads it."""
-        from ovrecipe.store.gc import remove_unless_used
-
         store, key = self.context.store, self.key()
         if key is None or not store.has(key):
             return
-        removed = remove_unless_used(store, key.stage, key.sha256)
+        removed = store.discard_if_unused(key.stage, key.sha256)
         print(f"removed {key}" if removed else f"kept {key}: a running build uses it")
 
 
-def _is_usable(store: Store, key: Key) -> bool:
-    """A published artifact is whole; only what it links to may have gone away."""
-    if not store.has(key):
-        return False
-    return key.stage != "source" or all(
-        path.exists() for path in store.artifact_dir(key).rglob("*") if path.is_symlink()
-    )
-
-
-def _make(work: Work, key: Key, observer: Observer) -> None:
-    store = work.context.store
+def _make(work: Work, key: Key, watch: Watch) -> None:
+    context, store = work.context, work.context.store
     memory_bytes = admit(work)
+
+    def waiting() -> None:
+        text = f"waiting for {amount(memory_bytes or 0)} of memory beside what is at work"
+        watch(Waiting(work.title, text))
+
     with (
-        work.context.turns.taken(memory_bytes, work.context.cancelled),
+        context.memory.reserved(memory_bytes, cancelled=context.cancelled, waiting=waiting),
         store.staging(key) as staging_dir,
+        _failing_in(work, staging_dir, watch),
     ):
         started = time.monotonic()
-        observer.started(work.title, work.stage.doing)
+        watch(Started(work.title, work.stage.doing))
         output_dir = staging_dir / "output"
         output_dir.mkdir()
         job = _job(work, output_dir)
-        done = _run(work, job, key, observer)
+        done = _run(work, job, key, watch)
         store.publish(
             key,
             output_dir,
             tools=_tools(key),
-            facts=done.get("facts", {}),
+            facts={"made_for": work.target, **done.get("facts", {})},
             peak_memory_bytes=done.get("peak_memory_bytes"),
             seconds=time.monotonic() - started,
             known_digests=_known_digests(work, job),
         )
-    observer.finished(work.title, store.manifest(key))
+    watch(Finished(work.title, store.manifest(key)))
+
+
+@contextmanager
+def _failing_in(work: Work, staging_dir: Path, watch: Watch) -> Iterator[None]:
+    """Tell of a failure, and of one because the folder is gone or the disk refused in our words.
+
+    Raises:
+        StoreError: the store was removed, or the disk is full or refuses.
+    """
+    try:
+        with disk_errors(work.context.store.root):
+            yield
+    except BaseException as error:
+        watch(Failed(work.title))
+        if isinstance(error, Exception) and not staging_dir.is_dir():
+            raise StoreError(
+                f"{work.title}: {staging_dir}, in which it worked, was removed meanwhile",
+                remedy="leave the store alone while a build runs, and build again",
+            ) from error
+        raise
 
 
 def _job(work: Work, output_dir: Path) -> Job:
     plan, store = work.plan, work.context.store
     inputs: dict[str, Path] = {}
-    for name in work.stage.inputs(plan.recipe, work.variant):
-        key = plan.key(name, work.variant)
-        assert key is not None
+    for needed in work.needs():
+        key = needed.key()
+        assert key is not None, "the source is pinned"
         if not store.has(key):
             raise StageError(
-                f"{work.title}: its input {name} is not in the store",
+                f"{work.title}: its input {key.stage} is not in the store",
                 remedy=f"run 'ovrecipe build {plan.recipe.name}' to make it again",
             )
-        inputs[name] = store.artifact_dir(key)
+        inputs[key.stage] = store.artifact_dir(key)
     return Job(
-        stage=work.stage.name,
         recipe=plan.recipe,
         variant=work.variant,
         inputs=inputs,
         output_dir=output_dir,
-        pin=plan.pin,
+        pin=dict(plan.pin),
         plugin_options=work.context.plugins.options,
-        digests_path=work.context.digests_path,
+        store_dir=store.root,
     )
 
 
-def _run(work: Work, job: Job, key: Key, observer: Observer) -> Mapping[str, Any]:
+def _run(work: Work, job: Job, key: Key, watch: Watch) -> Mapping[str, Any]:
     env = work.context.project.env
     if not work.stage.own_process:
-        bench = Bench(plugins=work.context.plugins, progress=observer.progress(work.title), env=env)
-        return {"facts": work.stage.run(job, bench)}
+        progress = progress_of(work.title, watch)
+        own = StageContext(plugins=work.context.plugins, progress=progress, env=env)
+        return {"facts": work.stage.run(job, own)}
     staging_dir = job.output_dir.parent
     try:
         return run_worker(
-            job, staging_dir, work.title, observer, env=env, cancelled=work.context.cancelled
+            work.stage, job, work.title, watch, env=env, cancelled=work.context.cancelled
         )
     except BaseException:
         log_path = staging_dir / LOG_NAME
         if log_path.exists() and log_path.stat().st_size:
-            observer.log_kept(work.title, work.context.store.keep_log(log_path, key))
+            watch(LogKept(work.title, work.context.store.keep_log(log_path, key)))
         raise
     finally:
         shutil.rmtree(staging_dir / "tmp", ignore_errors=True)
+
+
+def progress_of(title: str, watch: Watch) -> Progress:
+    """Return where a stage says how far it is, for the watch to be told."""
+
+    def progress(
+        message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+    ) -> None:
+        watch(Progressed(title, message, done, total, unit))
+
+    return progress
 
 
 def _tools(key: Key) -> dict[str, str]:
@@ -198,23 +362,21 @@ def _tools(key: Key) -> dict[str, str]:
 def _collect_packages(value: Any, found: dict[str, str]) -> None:
     if isinstance(value, Mapping):
         found.update(value.get("packages") or {})
-        for each in value.values():
-            _collect_packages(each, found)
+        for inner in value.values():
+            _collect_packages(inner, found)
     elif isinstance(value, list | tuple):
-        for each in value:
-            _collect_packages(each, found)
+        for inner in value:
+            _collect_packages(inner, found)
 
 
 def _known_digests(work: Work, job: Job) -> dict[str, tuple[int, str]]:
     """Return the digests of files that are links to published ones."""
-    if work.stage.name != "assemble":
-        return {}
     known: dict[str, tuple[int, str]] = {}
-    for name in ("tokenizer", "weights"):
+    for name in work.stage.links:
         key = work.plan.key(name, work.variant)
-        assert key is not None
-        for path, each in work.context.store.manifest(key).files.items():
+        assert key is not None, "the source is pinned"
+        for path, entry in work.context.store.manifest(key).files.items():
             output = job.output_dir / path
             if output.exists() and output.samefile(job.inputs[name] / path):
-                known[path] = (each.size_bytes, each.sha256)
+                known[path] = (entry.size_bytes, entry.sha256)
     return known

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.graph import BuildFailure, stage_groups, tasks
+from ovrecipe.build.events import Finished, Planned
+from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.errors import NotBuilt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.build.observer import Observer
-    from ovrecipe.hooks.roles import Progress
+    from ovrecipe.build.events import Event, Watch
     from ovrecipe.store.manifest import Manifest
 
 
@@ -45,88 +44,20 @@ class BuildReport:
             raise self.errors[0]
 
 
-class _Recorder:
-    """Passes everything on to the observer and notes what finished."""
-
-    def __init__(self, observer: Observer, report: BuildReport) -> None:
-        self._observer = observer
-        self._report = report
-
-    def waiting(self, title: str, text: str) -> None:
-        self._observer.waiting(title, text)
-
-    def started(self, title: str, doing: str) -> None:
-        self._observer.started(title, doing)
-
-    def progress(self, title: str) -> Progress:
-        return self._observer.progress(title)
-
-    def memory(self, title: str, peak_bytes: int) -> None:
-        self._observer.memory(title, peak_bytes)
-
-    def log_kept(self, title: str, log_path: Path) -> None:
-        self._observer.log_kept(title, log_path)
-
-    def finished(self, title: str, manifest: Manifest) -> None:
-        self._report.ran.append((title, manifest))
-        self._observer.finished(title, manifest)
-
-    def warned(self, title: str, text: str) -> None:
-        self._observer.warned(title, text)
-
-
-class _Failures:
-    """doit's reporter: keeps failures and says nothing, for the observer has spoken."""
-
-    desc = "keeps failures for the caller"
-
-    def __init__(self) -> None:
-        self.errors: list[Exception] = []
-        self.others: list[str] = []
-
-    def initialize(self, tasks: Mapping[str, Any], selected_tasks: Sequence[str]) -> None: ...
-    def get_status(self, task: Any) -> None: ...
-    def execute_task(self, task: Any) -> None: ...
-    def add_success(self, task: Any) -> None: ...
-    def skip_uptodate(self, task: Any) -> None: ...
-    def skip_ignore(self, task: Any) -> None: ...
-    def teardown_task(self, task: Any) -> None: ...
-    def complete_run(self) -> None: ...
-
-    def add_failure(self, task: Any, fail: Any) -> None:
-        """Keep what went wrong; a task that only lacks its inputs adds nothing."""
-        if isinstance(fail, BuildFailure):
-            self.errors.append(fail.error)
-        elif fail.get_name() != "UnmetDependency":
-            self.others.append(f"{task.name}: {fail.get_msg()}")
-
-    def cleanup_error(self, exception: Any) -> None:
-        """Keep doit's own trouble."""
-        self.others.append(str(exception))
-
-    def runtime_error(self, msg: str) -> None:
-        """Keep doit's own trouble."""
-        self.others.append(msg)
-
-
-def build(context: BuildContext, targets: Sequence[Target], *, observer: Observer) -> BuildReport:
+def build(context: BuildContext, targets: Sequence[Target], *, watch: Watch) -> BuildReport:
     """Build the targets and return what was done; finished stages stay when one fails.
 
     Raises:
         OvrecipeError: the first thing that failed.
         KeyboardInterrupt: Ctrl-C; every process of the build is gone.
     """
-    report = try_to_build(context, targets, observer=observer)
+    report = try_to_build(context, targets, watch=watch)
     report.require_success()
     return report
 
 
 def try_to_build(
-    context: BuildContext,
-    targets: Sequence[Target],
-    *,
-    observer: Observer,
-    keep_going: bool = False,
+    context: BuildContext, targets: Sequence[Target], *, watch: Watch, keep_going: bool = False
 ) -> BuildReport:
     """Build the targets; what failed is in the report, and with `keep_going` the rest is built.
 
@@ -134,57 +65,77 @@ def try_to_build(
         OvrecipeError: a recipe cannot be read or used; nothing was started.
         KeyboardInterrupt: Ctrl-C; every process of the build is gone.
     """
-    for name in dict.fromkeys(each.name for each in targets):
+    wanted: dict[str, tuple[str, ...]] = {}
+    for target in targets:
+        wanted[target.name] = (*wanted.get(target.name, ()), target.variant)
+    for name in wanted:
         context.judge(context.plan(name))
     report = BuildReport(tuple(targets))
-    failures = _Failures()
-    doit = _doit(context, targets, _Recorder(observer, report), failures)
-    words = ["run", *(["--continue"] if keep_going else [])]
-    try:
-        code = doit.run([*words, *(f"build:{each}" for each in targets)])
-    except KeyboardInterrupt:
-        context.cancel()
-        raise
-    report.errors += _errors(failures, code, context, targets)
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Finished):
+            report.ran.append((event.title, event.manifest))
+        watch(event)
+
+    views = [
+        ViewWork(context, context.plan(target.name), target.variant, wanted[target.name])
+        for target in targets
+    ]
+    missing = [view for view in views if not view.is_up_to_date()]
+    watch(Planned(tuple(_planned(context, missing))))
+    if missing:
+        try:
+            report.errors += _run_doit(context, wanted, missing, tell, keep_going=keep_going)
+        except KeyboardInterrupt:
+            context.cancel()
+            raise
     return report
 
 
-def _doit(
-    context: BuildContext, targets: Sequence[Target], recorder: _Recorder, failures: _Failures
-) -> Any:
+def _planned(context: BuildContext, views: Sequence[ViewWork]) -> Iterator[str]:
+    """Yield the titles of the stages that the views need and that are not built."""
+    found: dict[str, Work] = {}
+    waiting = [work for view in views for work in view.needs()]
+    while waiting:
+        work = waiting.pop(0)
+        if work.title not in found and not work.is_up_to_date():
+            found[work.title] = work
+            waiting += work.needs()
+    for stage in context.stages:
+        yield from (title for title, work in found.items() if work.stage is stage)
+
+
+def _run_doit(
+    context: BuildContext,
+    wanted: dict[str, tuple[str, ...]],
+    views: Sequence[ViewWork],
+    watch: Watch,
+    *,
+    keep_going: bool,
+) -> list[Exception]:
+    """Run the tasks of the views, and return what failed."""
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
-    def task_recipes() -> Any:
-        yield from stage_groups()
-        for name in dict.fromkeys(each.name for each in targets):
-            yield from tasks(context, recorder, only=name)
+    from ovrecipe.build.dodo import DOIT_CONFIG, Failures, recipe_tasks, stage_groups
 
-    loader = ModuleTaskLoader({"task_recipes": task_recipes, "DOIT_CONFIG": {"reporter": failures}})
-    return DoitMain(loader, config_filenames=(), extra_config={"GLOBAL": _settings(context.jobs)})
+    def task_recipes() -> Iterator[dict[str, Any]]:
+        yield from stage_groups(context.stages)
+        for name, variants in wanted.items():
+            yield from recipe_tasks(context, context.plan(name), watch, wanted=variants)
 
-
-def _settings(jobs: int) -> dict[str, Any]:
-    return {
-        "dep_file": ":memory:",
-        "backend": "sqlite3",
-        "verbosity": 2,
-        "num_process": jobs if jobs > 1 else 0,
-        "par_type": "thread",
-    }
-
-
-def _errors(
-    failures: _Failures, code: int, context: BuildContext, targets: Sequence[Target]
-) -> list[Exception]:
+    failures = Failures()
+    jobs = context.jobs if context.jobs > 1 else 0
+    settings = {**DOIT_CONFIG, "reporter": failures, "num_process": jobs}
+    loader = ModuleTaskLoader({"task_recipes": task_recipes, "DOIT_CONFIG": settings})
+    words = ["run", *(["--continue"] if keep_going else []), *(view.task_name for view in views)]
+    code = DoitMain(loader, config_filenames=()).run(words)
     if context.cancelled():
         raise KeyboardInterrupt
-    if failures.errors:
-        return failures.errors
-    if failures.others or code:
+    if not failures.errors and (failures.others or code):
         detail = "\n".join(failures.others) or f"exit code {code}"
-        return [RuntimeError(f"doit failed on {', '.join(map(str, targets))}: {detail}")]
-    return []
+        raise RuntimeError(f"doit failed on {', '.join(map(str, views))}: {detail}")
+    return failures.errors
 
 
 def built_manifest(context: BuildContext, target: Target) -> Manifest:
@@ -193,7 +144,7 @@ def built_manifest(context: BuildContext, target: Target) -> Manifest:
     Raises:
         NotBuilt: it was not built, or the recipe asks for something else by now.
     """
-    key = context.plan(target.name).key("assemble", target.variant)
+    key = ViewWork(context, context.plan(target.name), target.variant).assembled.key()
     if key is None or not context.store.has(key):
         raise NotBuilt(f"{target} is not built", remedy=f"ovrecipe build {target}")
     return context.store.manifest(key)

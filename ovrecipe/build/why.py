@@ -1,13 +1,13 @@
-"""Why a stage would run: the wanted key beside the nearest stored one."""
+"""Why a stage would run: the wanted key beside the nearest stored one of the same model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.execute import Work
-from ovrecipe.build.stages import STAGES
-from ovrecipe.build.view import ViewWork
-from ovrecipe.store.compare import differences, nearest
+from ovrecipe.build.execute import ViewWork, Work
+from ovrecipe.store.key import differences, nearest
+from ovrecipe.store.views import view_target
+from ovrecipe.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,48 +18,69 @@ if TYPE_CHECKING:
 
 
 def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:
-    """Return a row for every stage of the targets, in the order of the route."""
+    """Return a row for every stage of the targets, in the order of the route.
+
+    Raises:
+        OvrecipeError: a recipe cannot be read, or its keys cannot be known.
+    """
     rows: dict[str, dict[str, Any]] = {}
     for target in targets:
         plan = context.plan(target.name)
-        for stage in STAGES:
-            work = Work(context, plan, stage, target.variant if stage.per_variant else None)
+        for stage in plan.stages:
+            [variant] = stage.variants([target.variant])
+            work = Work(context, plan, stage, variant)
             if work.title not in rows:
-                rows[work.title] = _row(work)
+                rows[work.title] = {} if work.is_done() else _reason(work)
         view = ViewWork(context, plan, target.variant)
-        rows[view.title] = _view_row(view)
-    return list(rows.values())
+        no_view = {"reason": "no view leads to a checked artifact of this recipe"}
+        rows[view.title] = {} if view.is_built() else no_view
+    return [
+        {"stage": title, "up_to_date": not row, "differences": [], **row}
+        for title, row in rows.items()
+    ]
 
 
-def _row(work: Work) -> dict[str, Any]:
-    row: dict[str, Any] = {"stage": work.title, "up_to_date": work.is_done(), "differences": []}
-    key = work.key()
-    if row["up_to_date"]:
-        return row
+def _reason(work: Work) -> dict[str, Any]:
+    key, store = work.key(), work.context.store
     if key is None:
-        return row | {"reason": "the checkpoint was not asked for yet, so its commit is unknown"}
-    if work.context.store.has(key):
-        return row | {"reason": "files that it links to are gone"}
+        return {"reason": "the checkpoint was not asked for yet, so its commit is unknown"}
+    if store.has(key):
+        return {"reason": "files that it links to are gone"}
+    log_path = store.logs_dir / f"{key.stage}-{key.short}.log"
+    if log_path.exists():
+        return {"reason": f"failed when it was last built; its log is {log_path}"}
     damaged: list[ArtifactCorrupt] = []
-    stored = nearest(work.context.store, key, damaged.append)
-    left_out = _left_out(len(damaged))
+    stored = nearest(store, key, damaged.append, among=_related(work))
+    left_out = ""
+    if damaged:
+        what = counted(len(damaged), "damaged artifact")
+        left_out = f" (not compared: {what}, see 'ovrecipe verify')"
     if stored is None:
-        return row | {"reason": f"nothing of its kind was ever built{left_out}"}
+        return {"reason": f"never built{left_out}"}
     found = [
         {"field": field, "stored": before, "wanted": after}
         for field, before, after in differences(key.document, stored.key)
     ]
-    return row | {"reason": f"not built with these settings{left_out}", "differences": found}
+    return {"reason": f"not built with these settings{left_out}", "differences": found}
 
 
-def _left_out(number: int) -> str:
-    if not number:
-        return ""
-    what = "1 damaged artifact" if number == 1 else f"{number} damaged artifacts"
-    return f" (not compared: {what}, see 'ovrecipe verify')"
+def _related(work: Work) -> set[str]:
+    """Return what is of the recipe's model: made from what it wants, or in or beside its views.
 
-
-def _view_row(work: ViewWork) -> dict[str, Any]:
-    built = work.is_built()
-    row: dict[str, Any] = {"stage": work.title, "up_to_date": built, "differences": []}
-    return row if built else row | {"reason": "no view leads to a checked artifact of this recipe"}
+    Everything else in the store is another model's, and no neighbour of what is missing.
+    """
+    store, plan = work.context.store, work.plan
+    damaged: list[ArtifactCorrupt] = []
+    manifests = [manifest for _, _, manifest in store.artifacts(damaged.append)]
+    inputs = {manifest.sha256: set(manifest.inputs) for manifest in manifests}
+    models_dir = work.context.project.models_dir
+    views = [view_target(models_dir, plan.recipe.name, variant) for variant in plan.recipe.variants]
+    waiting = [target.name for target in views if target is not None]
+    related = plan.wanted_keys()
+    while waiting:
+        sha256 = waiting.pop()
+        related.add(sha256)
+        waiting += inputs.get(sha256, set()) - related
+    while grown := {made for made, read in inputs.items() if read & related} - related:
+        related |= grown
+    return related

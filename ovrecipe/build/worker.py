@@ -1,4 +1,4 @@
-"""The process of one heavy stage: `python -m ovrecipe.build.worker JOB`.
+"""The process of one heavy stage: `python -m ovrecipe.build.worker MODULE JOB`.
 
 Events go to the parent as JSON lines on what was standard output; everything that libraries
 print goes to standard error, which the parent has made the stage's log. The process ends when
@@ -12,10 +12,11 @@ import os
 import sys
 import threading
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from ovrecipe.errors import OvrecipeError, PluginError
+from ovrecipe.errors import GateError, OvrecipeError, PluginError
 from ovrecipe.telemetry import switch_off_telemetry
 
 
@@ -34,13 +35,13 @@ class Events:
             self._stream.flush()
 
     def __call__(
-        self, message: str, *, done: float | None = None, total: float | None = None
+        self, message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
     ) -> None:
         """Report progress; this is what stages and providers are given."""
         # Libraries count in numpy's integers, which JSON does not take.
         numbers = {"done": done, "total": total}
-        plain = {name: None if each is None else float(each) for name, each in numbers.items()}
-        self.send("progress", message=message, **plain)
+        plain = {name: None if value is None else float(value) for name, value in numbers.items()}
+        self.send("progress", message=message, unit=unit, **plain)
 
 
 def claim_stdout() -> Events:
@@ -83,37 +84,41 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def run(job_path: Path, events: Events) -> int:
-    """Run the job and return the exit code; a known error travels as an event."""
-    from ovrecipe.build.job import Bench, read_job
-    from ovrecipe.build.stages import stage_named
+def run(module: str, job_path: Path, events: Events) -> int:
+    """Run the job of the stage in a module and return the exit code.
+
+    A known error travels as an event.
+    """
+    from ovrecipe.build.stages.stage import Job, Stage, StageContext
     from ovrecipe.hooks.manager import load_plugins
 
-    job = read_job(job_path)
+    job = Job.model_validate_json(job_path.read_text(encoding="utf-8"))
+    stage: Stage = import_module(module).STAGE
     try:
         plugins = load_plugins(env=os.environ, options=job.plugin_options)
-        bench = Bench(plugins=plugins, progress=events, env=os.environ)
-        facts = stage_named(job.stage).run(job, bench)
+        facts = stage.run(job, StageContext(plugins=plugins, progress=events, env=os.environ))
     except OvrecipeError as error:
-        _log_cause(error)
+        _log(error)
         events.send("error", kind=type(error).__name__, message=error.message, remedy=error.remedy)
         return error.exit_code
     events.send("done", facts=facts, peak_memory_bytes=peak_memory_bytes())
     return 0
 
 
-def _log_cause(error: OvrecipeError) -> None:
-    """Write to the log where a plugin's code raised; the message names only the plugin."""
+def _log(error: OvrecipeError) -> None:
+    """Write what a gate found to the log; and where a plugin's code raised, for its author."""
+    if isinstance(error, GateError):
+        print(error, file=sys.stderr)
     if isinstance(error, PluginError) and error.__cause__ is not None:
         traceback.print_exception(error.__cause__)
 
 
 def main() -> None:
-    """Run the job named on the command line."""
+    """Run the stage and the job named on the command line."""
     events = claim_stdout()
     end_with_parent()
     switch_off_telemetry(sys.modules, os.environ)
-    code = run(Path(sys.argv[1]), events)
+    code = run(sys.argv[1], Path(sys.argv[2]), events)
     sys.stderr.flush()
     # Tearing down torch and OpenVINO takes up to a second and changes nothing: all is written.
     os._exit(code)

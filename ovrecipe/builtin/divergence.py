@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ovrecipe.builtin.foreign import foreign_errors
-from ovrecipe.errors import GateError
+from ovrecipe.builtin.ir import IR_XML, model_inputs
+from ovrecipe.errors import GateError, foreign_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ovrecipe.hooks.roles import EvaluationJob, Json
+    from ovrecipe.hooks.roles import EvaluationJob
+    from ovrecipe.types import Json
 
 INSTRUCTIONS = (
     "What is the capital of France?",
@@ -76,12 +77,12 @@ def _compared(job: EvaluationJob, max_new_tokens: int) -> dict[str, Json]:
     job.progress("asking the base")
     prompts, end = _tokens(job)
     base = _Model(job.base_dir)
-    texts = [(each, base.answer(each, max_new_tokens, end)) for each in prompts]
-    expected = [base.log_probabilities(*each) for each in texts]
+    texts = [(prompt, base.answer(prompt, max_new_tokens, end)) for prompt in prompts]
+    expected = [base.log_probabilities(*text) for text in texts]
     base.close()
     job.progress("comparing with the base")
     model = _Model(job.model_dir)
-    found = [model.log_probabilities(*each) for each in texts]
+    found = [model.log_probabilities(*text) for text in texts]
     return _facts(np.concatenate(expected), np.concatenate(found))
 
 
@@ -105,9 +106,10 @@ def _tokens(job: EvaluationJob) -> tuple[list[list[int]], int]:
 
     tokenizer = openvino_genai.Tokenizer(str(job.model_dir))
     special = job.recipe.prompt.add_special_tokens
-    texts = [job.render(each) for each in INSTRUCTIONS]
-    encoded = [tokenizer.encode(each, add_special_tokens=special) for each in texts]
-    prompts = [[int(token) for token in each.input_ids.data[0]] for each in encoded]
+    prompts = []
+    for text in map(job.render, INSTRUCTIONS):
+        encoded = tokenizer.encode(text, add_special_tokens=special)
+        prompts.append([int(token) for token in encoded.input_ids.data[0]])
     return prompts, int(tokenizer.get_eos_token_id())
 
 
@@ -117,9 +119,8 @@ class _Model:
     def __init__(self, model_dir: Path) -> None:
         import openvino
 
-        path = model_dir / "openvino_model.xml"
-        compiled = openvino.Core().compile_model(path, "CPU", EXACTLY)
-        self._inputs = {name for each in compiled.inputs for name in each.names}
+        compiled = openvino.Core().compile_model(model_dir / IR_XML, "CPU", EXACTLY)
+        self._inputs = {name for port in compiled.inputs for name in port.names}
         self._request: Any = compiled.create_infer_request()
 
     def answer(self, prompt: Sequence[int], max_new_tokens: int, end: int) -> list[int]:
@@ -148,15 +149,7 @@ class _Model:
 
     def _logits(self, tokens: Sequence[int], past: int) -> NDArray[np.float32]:
         """Return the logits of each token, (tokens, vocabulary); `past` tokens were read before."""
-        import numpy as np
-
-        given = {
-            "input_ids": np.array([tokens], dtype=np.int64),
-            "attention_mask": np.ones((1, past + len(tokens)), dtype=np.int64),
-            "position_ids": np.arange(past, past + len(tokens), dtype=np.int64)[None],
-            "beam_idx": np.zeros(1, dtype=np.int32),
-        }
-        self._request.infer({name: given[name] for name in given if name in self._inputs})
+        self._request.infer(model_inputs([tokens], self._inputs, past=past))
         logits: NDArray[np.float32] = self._request.get_tensor("logits").data[0].copy()
         return logits
 

@@ -20,6 +20,10 @@ class ConsoleFrontend:
             last = segment
         if not last.endswith("\n"):
             _write(console.out, "\n")
+        result = generation.result
+        if result.finish_reason == "length":
+            cut = f"[cut after {result.generated_tokens} tokens; --max-new-tokens N for more]\n"
+            _write(console.err, cut)
         _write_stats(generation, console)
 
 
@@ -57,6 +61,8 @@ def stats_line(result: Any) -> str:
             parts.append(f"then {result.metrics.tpot_ms:.1f} ms per token")
             parts.append(f"{result.metrics.throughput:.1f} tokens/s")
     parts.append(f"prompt {result.prompt_tokens} tokens")
+    if result.seed is not None:
+        parts.append(f"seed {result.seed}")
     return f"[{', '.join(parts)}, on {result.device}]"
 
 

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 #: Where the providers live: role, then name, then module and class.
 PROVIDERS: Mapping[Role, Mapping[str, str]] = {
     "source": {
-        "hub": "ovrecipe.builtin.sources.hub:HubSource",
-        "local": "ovrecipe.builtin.sources.local:LocalSource",
-        "gguf": "ovrecipe.builtin.sources.gguf:GgufSource",
-        "dist": "ovrecipe.builtin.sources.dist:DistributionSource",
+        "hub": "ovrecipe.builtin.hub:HubSource",
+        "local": "ovrecipe.builtin.local:LocalSource",
+        "gguf": "ovrecipe.builtin.gguf:GgufSource",
+        "dist": "ovrecipe.builtin.gguf:DistributionSource",
     },
     "exporter": {"optimum": "ovrecipe.builtin.exporter:OptimumExporter"},
     "tokenizer_converter": {"openvino": "ovrecipe.builtin.tokenizer:OpenvinoTokenizerConverter"},
     "compressor": {
-        "nncf": "ovrecipe.builtin.compressors.nncf:NncfCompressor",
-        "fp16": "ovrecipe.builtin.compressors.fp16:Fp16Compressor",
+        "nncf": "ovrecipe.builtin.nncf:NncfCompressor",
+        "fp16": "ovrecipe.builtin.fp16:Fp16Compressor",
     },
     "evaluator": {"divergence": "ovrecipe.builtin.divergence:DivergenceEvaluator"},
     "output_filter": {

@@ -20,8 +20,8 @@ from ovrecipe.errors import StageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Progress
     from ovrecipe.recipe.schema import Model
+    from ovrecipe.types import Progress
 
 TOKENIZER_FILE = "openvino_tokenizer.xml"
 DETOKENIZER_FILE = "openvino_detokenizer.xml"
@@ -46,8 +46,7 @@ class OpenvinoTokenizerConverter:
         tokenizer = load_tokenizer(checkpoint_dir, trust_remote_code=model.trust_remote_code)
         tokenizer.save_pretrained(output_dir)
         progress("converting the tokenizer")
-        pair = _converted(tokenizer)
-        _save(pair, output_dir)
+        _save_converted(tokenizer, output_dir)
 
 
 def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
@@ -77,7 +76,8 @@ def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
         ) from exc
 
 
-def _converted(tokenizer: Any) -> tuple[Any, Any]:
+def _save_converted(tokenizer: Any, output_dir: Path) -> None:
+    from openvino import save_model
     from openvino_tokenizers import convert_tokenizer
 
     try:
@@ -91,16 +91,8 @@ def _converted(tokenizer: Any) -> tuple[Any, Any]:
         ) from exc
     if not isinstance(pair, tuple):
         raise StageError(f"openvino_tokenizers has no detokenizer for {type(tokenizer).__name__}")
-    tokenizer_model, detokenizer_model = pair
-    return tokenizer_model, detokenizer_model
-
-
-def _save(pair: tuple[Any, Any], output_dir: Path) -> None:
-    from openvino import save_model
-
-    tokenizer_model, detokenizer_model = pair
-    save_model(tokenizer_model, output_dir / TOKENIZER_FILE)
-    save_model(detokenizer_model, output_dir / DETOKENIZER_FILE)
+    for model, name in zip(pair, (TOKENIZER_FILE, DETOKENIZER_FILE), strict=True):
+        save_model(model, output_dir / name)
 
 
 def _first_line(exc: Exception) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ovrecipe.cli.completion import complete_target
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,6 +17,7 @@ Target = Annotated[
     typer.Argument(
         metavar="NAME[:VARIANT]",
         help="What to run; without a variant int4 if built, else the smallest built.",
+        autocompletion=complete_target,
     ),
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="See 'ovrecipe devices'.")]

@@ -2,29 +2,120 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from traceback import print_exception
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from typer.core import TyperGroup
+from click.utils import PacifyFlushWrapper
+from typer.core import TyperCommand, TyperGroup
 
-from ovrecipe.cli.failures import exit_code_of
-from ovrecipe.cli.from_plugins import announced, missing
+from ovrecipe.cli.completion import heal_bash
 from ovrecipe.cli.session import Session
-from ovrecipe.errors import PluginError
+from ovrecipe.errors import DiskFull, OvrecipeError, PluginError
 from ovrecipe.version import __version__
+from ovrecipe.wording import perhaps
 
-#: Commands in the order in which a user meets them; each is a module of this package whose
-#: function `command` is the typer callback.
-COMMANDS = (
-    "list", "show", "validate", "new", "init", "schema",
-    "build", "why", "sizes", "verify", "gc",
-    "run", "chat", "devices", "plugins", "new-plugin",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ovrecipe.hooks.loading import PluginSource
+
+
+INTERRUPTED = 130
+#: What a shell shows for a program that SIGPIPE ended; click ends with 1 and wraps the stream.
+READER_LEFT = 141
+
+
+def exit_code_of(command: Any) -> int:
+    """Run a click command and return its exit code; our own errors are shown without traceback."""
+    try:
+        return int(command(standalone_mode=True) or 0)
+    except OvrecipeError as error:
+        for text in (str(error), *getattr(error, "__notes__", ())):
+            print(f"ovrecipe: {text}", file=sys.stderr)
+        return error.exit_code
+    except SystemExit as left:
+        if left.code == 1 and _reader_left(left):
+            return READER_LEFT
+        raise
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        return _output_is_full()
+    except KeyboardInterrupt:
+        print("ovrecipe: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _reader_left(left: SystemExit) -> bool:
+    """Return whether click or rich ended the program because nobody reads standard output."""
+    wrapped = isinstance(sys.stdout, cast("type[object]", PacifyFlushWrapper))
+    return wrapped or isinstance(left.__context__, BrokenPipeError)
+
+
+def _output_is_full() -> int:
+    """Say that standard output is full, and keep Python from saying it again at its end."""
+    print("ovrecipe: standard output: no space left on device", file=sys.stderr)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return DiskFull.exit_code
+
+
+class PluginCommand(TyperCommand):
+    """Stands for a command of a plugin until it is called.
+
+    `ovrecipe --help` says who brings it; the command's own help would need an import.
+    """
+
+    def __init__(self, name: str, sources: Sequence[PluginSource]) -> None:
+        self._sources = sources
+        self._origin = " and ".join(f"{each.distribution} {each.version}" for each in sources)
+        super().__init__(name, short_help=self._origin, rich_help_panel="Commands of plugins")
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Import the command and go on as that command."""
+        from ovrecipe.hooks.loading import load_object
+
+        if len(self._sources) > 1:
+            raise PluginError(
+                f"the command {self.name!r} is claimed by {self._origin}",
+                remedy=f"skip one with -p no:{self._sources[-1].distribution}, or uninstall it",
+            )
+        callback: Any = load_object(self._sources[0], f"command {self.name!r}")
+        return _command(self.name, callback).make_context(*args, **kwargs)
+
+
+def _command(name: str | None, callback: Any) -> Any:
+    single = typer.Typer(add_completion=False)
+    single.command(name)(callback)
+    return typer.main.get_command(single)
+
+
+#: Commands in the order in which a user meets them, and where the callback of each is.
+COMMANDS = {
+    "get": "new_commands:get",
+    "new": "new_commands:new",
+    "init": "new_commands:init",
+    "list": "recipe_commands:list_recipes",
+    "show": "recipe_commands:show",
+    "validate": "recipe_commands:validate",
+    "schema": "recipe_commands:schema",
+    "build": "build_commands:build",
+    "why": "build_commands:why",
+    "sizes": "build_commands:sizes",
+    "run": "run_command:command",
+    "chat": "chat_command:command",
+    "devices": "devices_command:devices",
+    "verify": "store_commands:verify",
+    "rm": "store_commands:rm",
+    "gc": "store_commands:gc",
+    "plugins": "plugins_command:command",
+    "new-plugin": "new_plugin_command:command",
+}
 
 
 class LazyCommands(TyperGroup):
@@ -41,38 +132,45 @@ class LazyCommands(TyperGroup):
         """Import and return one command; a plugin's is imported when it runs."""
         if cmd_name not in COMMANDS:
             return _of_plugins(ctx).get(cmd_name)
-        module = import_module(f"ovrecipe.cli.{cmd_name.replace('-', '_')}_command")
-        single = typer.Typer(add_completion=False)
-        single.command(cmd_name)(module.command)
-        return typer.main.get_command(single)
+        module, _, function = COMMANDS[cmd_name].partition(":")
+        return _command(cmd_name, getattr(import_module(f"ovrecipe.cli.{module}"), function))
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         """Return the command that is called, or fail with the closest name."""
-        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            close = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            if (install := missing(args[0], os.environ)) is not None:
-                hint = f" It comes with a plugin: {install}"
-            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        known = self.get_command(ctx, args[0]) or args[0].startswith("-")
+        if not known and not ctx.resilient_parsing:
+            from ovrecipe.hooks.first_party import install_hint
+            from ovrecipe.hooks.manager import load_plugins
+
+            install = install_hint("command", args[0], load_plugins(env=os.environ).installed)
+            close = perhaps(args[0], self.list_commands(ctx))
+            hint = f"; it comes with a plugin: {install}" if install else close
+            ctx.fail(f"No such command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command that is called; authors of plugins ask for the traceback of an error."""
+        try:
+            return super().invoke(ctx)
+        except OvrecipeError as error:
+            if ctx.params.get("traceback"):
+                print_exception(error)
+            raise
 
 
 def _of_plugins(ctx: typer.Context) -> dict[str, Any]:
-    """Return the commands of plugins; looked for once a call, for all metadata is read."""
+    """Return the commands of plugins that are not skipped; metadata is read, once a call."""
     found: dict[str, Any] | None = ctx.meta.get(__name__)
     if found is None:
-        found = dict(announced(os.environ, ctx.params.get("plugin") or ()))
+        from ovrecipe.hooks.manager import load_plugins
+
+        skips = [option for option in ctx.params.get("plugin") or () if option.startswith("no:")]
+        sources: dict[str, list[PluginSource]] = {}
+        for source in load_plugins(env=os.environ, options=skips).commands:
+            sources.setdefault(source.name, []).append(source)
+        found = {name: PluginCommand(name, sources[name]) for name in sorted(sources)}
         ctx.meta[__name__] = found
     return found
-
-
-ProjectOption = Annotated[
-    Path | None, typer.Option("--project", help="Folder with recipes/ (default: searched upwards).")
-]
-PluginOption = Annotated[
-    list[str] | None,
-    typer.Option("-p", "--plugin", help="Load a plugin file or module; 'no:NAME' skips one."),
-]
 
 
 def _print_version(asked: bool) -> None:
@@ -81,31 +179,63 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-VersionOption = Annotated[
-    bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
-]
+TRACEBACK = "OVRECIPE_TRACEBACK"
+EPILOG = """Exit codes: 1 an error of ovrecipe, 2 wrong words, 3 recipe, 4 plugin, 5 checkpoint, 6
+refused before it began, 7 stage, 8 gate, 9 store, 10 not built, 11 run, 12 project, 130 Ctrl-C, 141
+nobody reads the output."""
 
 
 def root(
     ctx: typer.Context,
-    project: ProjectOption = None,
-    plugin: PluginOption = None,
-    version: VersionOption = False,  # noqa: ARG001 - typer calls back and ends the program
+    project: Annotated[
+        Path | None, typer.Option(help="Folder with recipes/ (default: searched upwards).")
+    ] = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--plugin", help="Load a plugin file or module; 'no:NAME' skips one."),
+    ] = None,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", envvar=TRACEBACK, help="Show where an error arose.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - typer calls back and ends the program
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
 ) -> None:
-    """Turn a language model into a checked, fast OpenVINO model, and run it."""
+    """Turn a language model into a checked, fast OpenVINO model, and run it.
+
+    Example: ovrecipe init mine && cd mine && ovrecipe build smollm2-135m
+    """
     env = dict(os.environ)
     if project is not None:
         env["OVRECIPE_PROJECT"] = str(project)
-    for each in plugin or ():
-        _require_file(each)
+    if traceback:
+        env[TRACEBACK] = "1"
+    for option in plugin or ():
+        _check_plugin_option(option, env)
     ctx.obj = Session(env=env, cwd=Path.cwd(), plugin_options=tuple(plugin or ()))
 
 
-def _require_file(plugin: str) -> None:
-    """Refuse a plugin file that is not there, also for commands that would never ask for it."""
-    if plugin.endswith(".py") and not Path(plugin).is_file():
-        raise PluginError(f"-p {plugin}: no such file")
+def _check_plugin_option(option: str, env: Mapping[str, str]) -> None:
+    """Refuse what names nothing, also for commands that would never ask for it."""
+    if option.endswith(".py") and not Path(option).is_file():
+        raise PluginError(f"-p {option}: no such file")
+    skipped = option.removeprefix("no:")
+    if skipped == option or skipped in ("builtin", "all", "*"):
+        return
+    from ovrecipe.hooks.manager import load_plugins
+    from ovrecipe.hooks.selection import canonical
+
+    plugins = load_plugins(env=env)
+    sources = (*plugins.installed, *plugins.commands)
+    names = {name for each in sources for name in (each.name, each.distribution) if name}
+    if canonical(skipped) not in map(canonical, names):
+        raise PluginError(
+            f"-p {option}: no plugin is called {skipped!r}{perhaps(skipped, names)}",
+            remedy="'ovrecipe plugins' lists them",
+        )
 
 
 def application() -> Any:
@@ -114,13 +244,20 @@ def application() -> Any:
         cls=LazyCommands,
         name="ovrecipe",
         no_args_is_help=True,
-        add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(root)
-    return typer.main.get_command(app)
+    app.callback(epilog=EPILOG)(root)
+    command = typer.main.get_command(app)
+    heal_bash()
+    return command
 
 
 def main() -> None:
     """Run the command line and leave with the exit code of what happened."""
+    for name, mode in (("stdin", "r"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # it was closed by the caller
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as we live
+    if getattr(sys, "stdout") is None:  # noqa: B009 - its type says that this cannot be
+        print("ovrecipe: standard output is closed", file=sys.stderr)
+        sys.exit(1)
     sys.exit(exit_code_of(application()))

@@ -101,7 +101,7 @@ def _decoded(stdin: TextIO) -> str:
 
 def frontend_of(session: Session, target: str, name: str) -> Provided[Frontend]:
     """Return the frontend of that name; an unknown one is refused before a model is loaded."""
-    from ovrecipe.recipe.find import split_target
+    from ovrecipe.recipe.project import split_target
 
     recipe = session.recipe(split_target(target)[0])
     return session.plugins.provider("frontend", name, recipe)

@@ -1,21 +1,26 @@
-"""What the root options decided, made once per call and handed to commands."""
+"""What the words `NAME` and `NAME:VARIANT` of a command line mean, and whether that is built."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ovrecipe.recipe.project import Project, find_project
+from ovrecipe.recipe.project import Project, check_variant, find_project, split_target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import typer
 
+    from ovrecipe.build.context import BuildContext, RecipePlan
+    from ovrecipe.build.run import Target
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.schema import Recipe
+
+#: "stale" was built from other settings than the recipe's of now.
+State: TypeAlias = Literal["built", "stale", "not built"]
 
 
 @dataclass
@@ -44,9 +49,47 @@ class Session:
 
         return load_recipe(self.project, name)
 
+    def build_context(self, *, force: bool = False, jobs: int = 2) -> BuildContext:
+        """Return what plans and builds the project's recipes."""
+        from ovrecipe.build.context import BuildContext
+
+        return BuildContext(
+            self.project, plugin_options=self.plugin_options, force=force, jobs=jobs
+        )
+
 
 def session_of(ctx: typer.Context) -> Session:
     """Return the session that the root command made."""
     found = ctx.find_object(Session)
     assert found is not None, "the root callback runs before every command"
     return found
+
+
+def targets_of(context: BuildContext, words: Sequence[str]) -> tuple[Target, ...]:
+    """Return the variants that the words name: all but the optional ones for a bare name.
+
+    Raises:
+        RecipeError: a recipe or a variant does not exist; checked for all words before any work.
+    """
+    from ovrecipe.build.run import Target
+
+    found: dict[Target, None] = {}
+    for word in words:
+        name, variant = split_target(word)
+        recipe = context.plan(name).recipe
+        if variant is not None:
+            check_variant(recipe, variant)
+        for wanted in recipe.default_variants() if variant is None else (variant,):
+            found[Target(name, wanted)] = None
+    return tuple(found)
+
+
+def state_of(context: BuildContext, plan: RecipePlan, variant: str) -> State:
+    """Return whether a variant's view leads to what its recipe asks for now."""
+    from ovrecipe.build.execute import ViewWork
+    from ovrecipe.store.views import view_target
+
+    if view_target(context.project.models_dir, plan.recipe.name, variant) is None:
+        return "not built"
+    built = ViewWork(context, plan, variant).is_up_to_date()
+    return "built" if built else "stale"

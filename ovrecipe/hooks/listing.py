@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from ovrecipe.hooks.loading import LoadedPlugin, PluginSource
     from ovrecipe.hooks.manager import Plugins
-    from ovrecipe.hooks.roles import Json, Role
+    from ovrecipe.hooks.roles import Role
+    from ovrecipe.types import Json
 
 
 @dataclass

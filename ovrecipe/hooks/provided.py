@@ -14,7 +14,7 @@ from ovrecipe.hooks.loading import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ovrecipe.hooks.roles import Json
+    from ovrecipe.types import Json
 
 P_co = TypeVar("P_co", covariant=True)
 

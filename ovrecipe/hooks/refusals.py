@@ -41,7 +41,7 @@ def provider_unknown(plugins: Plugins, role: Role, name: str, recipe: Recipe) ->
 
 def _missing(recipe: Recipe) -> list[str]:
     """Return what `requires` of the recipe lacks, and how to install it."""
-    from ovrecipe.recipe.requirements import check_requirements
+    from ovrecipe.recipe.load import check_requirements
 
     try:
         check_requirements(recipe)

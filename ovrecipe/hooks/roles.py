@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.recipe.compression import CompressionPass as CompressionPass  # noqa: PLC0414
     from ovrecipe.recipe.schema import Model, Recipe
+    from ovrecipe.types import Json, Progress
 
 Role: TypeAlias = Literal[
     "source",
@@ -42,18 +43,6 @@ ROLES: tuple[Role, ...] = (
     "output_filter",
     "frontend",
 )
-
-#: A JSON value; what keys and pins are made of.
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-
-
-class Progress(Protocol):
-    """Where long work says how far it is; safe to call often and from any thread."""
-
-    def __call__(
-        self, message: str, *, done: float | None = None, total: float | None = None
-    ) -> None:
-        """Show `message`, and `done` of `total` where the end is known."""
 
 
 class FileDigests(Protocol):
@@ -142,6 +131,14 @@ class WeightShape:
     name: str
     shape: tuple[int, ...]
     dtype: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a stage leaves on the disk, and the anonymous memory that it peaks at."""
+
+    disk_bytes: int
+    memory_bytes: int
 
 
 @dataclass(frozen=True)

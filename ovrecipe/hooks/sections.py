@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
 
 from ovrecipe.errors import PluginError, RecipeInvalid
@@ -11,12 +10,12 @@ from ovrecipe.hooks.loading import call
 from ovrecipe.hooks.refusals import hook_raised
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
+    from pydantic import BaseModel
 
     from ovrecipe.hooks.loading import PluginSource
     from ovrecipe.hooks.manager import Plugins
-    from ovrecipe.hooks.roles import Json
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.types import Json
 
     SectionModel = TypeVar("SectionModel", bound=BaseModel)
 
@@ -29,10 +28,13 @@ def section_of(recipe: Recipe, name: str, model: type[SectionModel]) -> SectionM
     """
     from pydantic import ValidationError
 
+    from ovrecipe.recipe.problems import option_problems
+
     try:
         return model.model_validate_json(json.dumps(recipe.plugins.get(name, {})))
     except ValidationError as error:
-        raise RecipeInvalid("\n".join(_lines(recipe, name, model, error))) from error
+        problems = option_problems(error, model=model, tree=recipe.tree, loc=("plugins", name))
+        raise RecipeInvalid("\n".join(map(str, sorted(problems)))) from error
 
 
 def validate_sections(recipe: Recipe, plugins: Plugins) -> None:
@@ -43,11 +45,14 @@ def validate_sections(recipe: Recipe, plugins: Plugins) -> None:
     Raises:
         RecipeInvalid: a section is wrong, or no plugin owns it.
     """
+    from ovrecipe.recipe.problems import place_in_recipe
+
     for name in recipe.plugins:
         model = _owners_model(plugins, name)
         if model is None:
             raise RecipeInvalid(
-                f"{_place(recipe, name, ())}: plugins.{name}: no plugin owns this section",
+                f"{place_in_recipe(recipe, ('plugins', name))}: plugins.{name}: "
+                "no plugin owns this section",
                 remedy="install the plugin or remove the section; 'ovrecipe plugins' lists them",
             )
         section_of(recipe, name, model)
@@ -86,25 +91,3 @@ def _model_of(plugins: Plugins, source: PluginSource, name: str) -> type[BaseMod
             f"{source}: get_recipe_section({name!r}) returned {model!r}, no pydantic class"
         )
     return model
-
-
-def _lines(recipe: Recipe, name: str, model: type[BaseModel], error: ValidationError) -> list[str]:
-    lines = []
-    for details in error.errors(include_url=False):
-        key = ".".join(["plugins", name, *map(str, details["loc"])])
-        reason = details["msg"]
-        if details["type"] == "extra_forbidden":
-            close = get_close_matches(str(details["loc"][-1]), model.model_fields, n=1)
-            reason = "unknown key" + (f"; perhaps you meant {close[0]!r}" if close else "")
-        lines.append(f"{_place(recipe, name, details['loc'])}: {key}: {reason}")
-    return lines
-
-
-def _place(recipe: Recipe, name: str, loc: tuple[str | int, ...]) -> str:
-    """Return `file:line:column`; the file is read again, for a recipe keeps no places."""
-    from ovrecipe.recipe.load import load_tree
-    from ovrecipe.recipe.tree import place_of
-
-    if not recipe.path.is_file():
-        return recipe.path.name
-    return str(place_of(load_tree(recipe.path).tree, ("plugins", name, *loc), of_key=True))

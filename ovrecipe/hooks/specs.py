@@ -38,13 +38,12 @@ if TYPE_CHECKING:
         Exporter,
         FilterProvider,
         Frontend,
-        Json,
         Role,
         Source,
         TokenizerConverter,
     )
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.result import GenerationResult
+    from ovrecipe.types import GenerationResult, Json
 
 
 @hookspec

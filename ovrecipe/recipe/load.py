@@ -1,30 +1,37 @@
-"""From a file to a validated recipe."""
+"""From a file to a validated recipe, and whether what it requires is installed."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import ValidationError
 
 from ovrecipe.errors import RecipeError, RecipeInvalid, RecipeNotFound, RecipeSyntaxError
-from ovrecipe.recipe.find import check_name, recipe_path
-from ovrecipe.recipe.merge import merged
-from ovrecipe.recipe.names import name_objection
+from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import Problem, problems_of
-from ovrecipe.recipe.requirements import unmet_ovrecipe
-from ovrecipe.recipe.schema import Recipe
-from ovrecipe.recipe.tree import Node, Place, place_of, plain
-from ovrecipe.recipe.yaml_reader import MAX_BYTES, read_yaml
+from ovrecipe.recipe.project import check_name, recipe_path
+from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe
+from ovrecipe.recipe.sections import name_objection
+from ovrecipe.recipe.yaml_reader import (
+    MAX_BYTES,
+    Node,
+    Place,
+    node_at,
+    place_of,
+    plain,
+    read_yaml,
+)
+from ovrecipe.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.recipe.project import Project
+    from ovrecipe.recipe.sections import Loc
 
-#: Keys of the Recipe class that a file cannot give.
-_FROM_THE_FILE_NAME = ("name", "path")
 MAX_EXTENDS = 10
 
 
@@ -39,80 +46,64 @@ def load_recipe(project: Project, name: str) -> Recipe:
 
 
 def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
-    """Return the validated recipe in a file; messages show its path from `shown_from`."""
+    """Return the validated recipe in a file; messages show its path from `shown_from`.
+
+    Raises:
+        RecipeError: it is wrong; all problems at once, with their places.
+    """
     check_name(path.stem)
-    return load_tree(path, shown_from=shown_from).recipe
-
-
-@dataclass(frozen=True)
-class LoadedRecipe:
-    """A recipe and the tree it came from, which knows where every value was written."""
-
-    recipe: Recipe
-    tree: Node
-
-
-def load_tree(path: Path, *, shown_from: Path | None = None) -> LoadedRecipe:
-    """Return a recipe with the places of its values, its `extends` merged in."""
-    tree = _extended(path, shown_from, ())
-    stray = [_given_by_file_name(tree, key) for key in _FROM_THE_FILE_NAME if _has(tree, key)]
+    unusable: list[tuple[Place, str]] = []
+    tree = _extended(path, shown_from, (), unusable)
+    problems = [Problem(place, (), reason) for place, reason in unusable]
+    for key in FROM_THE_FILE:
+        if node_at(tree, (key,)):
+            reason = "unknown key; a recipe is called what its file is called"
+            problems.append(Problem(place_of(tree, (key,), of_key=True), (key,), reason))
+    document = plain(tree)
+    assert isinstance(document, dict), "read_yaml returns a mapping"
+    document |= {"name": path.stem, "path": path.absolute()}
     try:
-        document = plain(tree)
-        assert isinstance(document, dict), "read_yaml returns a mapping"
-        recipe = Recipe.model_validate({**document, "name": path.stem, "path": path.absolute()})
+        recipe = Recipe.model_validate(document, context={"tree": tree})
     except ValidationError as error:
-        raise _invalid([*stray, *problems_of(error, tree)], tree) from error
-    if stray:
-        raise _invalid(stray, tree)
-    return LoadedRecipe(recipe, tree)
-
-
-def _has(tree: Node, key: str) -> bool:
-    return isinstance(tree.content, dict) and key in tree.content
-
-
-def _given_by_file_name(tree: Node, key: str) -> Problem:
-    reason = "unknown key; a recipe is called what its file is called"
-    return Problem(place_of(tree, (key,), of_key=True), (key,), reason)
+        found = problems_of(error, model=Recipe, tree=tree)
+        told = {place for place, _ in unusable}
+        problems += [problem for problem in found if problem.place not in told]
+        raise _invalid(problems, tree) from error
+    if problems:
+        raise _invalid(problems, tree)
+    return recipe
 
 
 def _invalid(problems: list[Problem], tree: Node) -> RecipeInvalid:
-    lines = [str(each) for each in sorted(set(problems))]
-    return RecipeInvalid("\n".join(lines), remedy=unmet_ovrecipe(plain(tree)))
+    lines = [str(problem) for problem in sorted(set(problems))]
+    return RecipeInvalid("\n".join(lines), remedy=_unmet_ovrecipe(tree))
 
 
-def _extended(path: Path, shown_from: Path | None, chain: tuple[Path, ...]) -> Node:
+def _extended(
+    path: Path,
+    shown_from: Path | None,
+    chain: tuple[Path, ...],
+    unusable: list[tuple[Place, str]],
+) -> Node:
     """Read a file and lay it over the recipe that it extends."""
-    tree = read_yaml(_read(path, _shown(path, shown_from)), _shown(path, shown_from))
-    if not _has(tree, "extends"):
+    shown = _shown(path, shown_from)
+    tree = read_yaml(_read(path, shown), shown, unusable)
+    extends = node_at(tree, ("extends",))
+    if extends is None or extends.content is None:
         return tree
-    place = place_of(tree, ("extends",))
-    name = _extended_name(tree, place)
-    if name is None:
-        return tree
-    base_path = _base_path(path, name, place)
+    name, place = extends.content, extends.place
+    if not isinstance(name, str) or name_objection(name):
+        raise RecipeInvalid(f"{place}: extends: takes the name of one recipe in the same folder")
+    try:
+        base_path = recipe_path(path.parent, name)
+    except RecipeError as error:
+        raise RecipeNotFound(f"{place}: extends: {error.message}", remedy=error.remedy) from error
     if base_path in (*chain, path):
-        names = " -> ".join(each.stem for each in (*chain, path, base_path))
+        names = " -> ".join(link.stem for link in (*chain, path, base_path))
         raise RecipeInvalid(f"{place}: extends: goes in a circle: {names}")
     if len(chain) >= MAX_EXTENDS:
         raise RecipeInvalid(f"{place}: extends: more than {MAX_EXTENDS} recipes in a row")
-    return merged(_extended(base_path, shown_from, (*chain, path)), tree)
-
-
-def _extended_name(tree: Node, place: Place) -> str | None:
-    name = tree.content["extends"].node.content if isinstance(tree.content, dict) else None
-    if name is None:
-        return None
-    if not isinstance(name, str) or name_objection(name):
-        raise RecipeInvalid(f"{place}: extends: takes the name of one recipe in the same folder")
-    return name
-
-
-def _base_path(path: Path, name: str, place: Place) -> Path:
-    try:
-        return recipe_path(path.parent, name)
-    except RecipeError as error:
-        raise RecipeNotFound(f"{place}: extends: {error.message}", remedy=error.remedy) from error
+    return merged(_extended(base_path, shown_from, (*chain, path), unusable), tree)
 
 
 def _shown(path: Path, shown_from: Path | None) -> str:
@@ -123,6 +114,11 @@ def _shown(path: Path, shown_from: Path | None) -> str:
 
 
 def _read(path: Path, shown: str) -> bytes:
+    if path.is_symlink() and not path.exists():
+        raise RecipeNotFound(f"{shown}: a link to {path.readlink()}, which is not there")
+    if path.exists() and not path.is_file():
+        # Opening a pipe would wait for somebody who writes into it.
+        raise RecipeSyntaxError(f"{shown}: is a {'folder' if path.is_dir() else 'device or pipe'}")
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
@@ -130,3 +126,94 @@ def _read(path: Path, shown: str) -> bytes:
         raise RecipeNotFound(f"{shown}: no such file") from error
     except OSError as error:
         raise RecipeSyntaxError(f"{shown}: cannot be read: {error.strerror}") from error
+
+
+def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
+    """Return `base` with `over` on top; every value keeps the place where it was written.
+
+    Mappings are merged key by key, everything else is replaced, and a null takes an inherited
+    key back.
+    """
+    if not (isinstance(base.content, dict) and isinstance(over.content, dict)):
+        return over
+    gone = _replaced(over.content, loc)
+    entries = {key: value for key, value in base.content.items() if key not in gone}
+    for key, value in over.content.items():
+        if key not in base.content:
+            entries[key] = value
+        elif value.content is None:
+            entries.pop(key, None)
+        else:
+            entries[key] = merged(base.content[key], value, (*loc, key))
+    return replace(over, content=entries)
+
+
+def _replaced(over: dict[str, Node], loc: Loc) -> set[str]:
+    """Return inherited keys that are not meant any more, because `over` says it otherwise.
+
+    A prompt has one template, and a variant has either its own knobs or a list of passes.
+    """
+    given = {key for key, value in over.items() if value.content is not None}
+    gone: set[str] = set()
+    if loc == ("prompt",) and given & {"template", "chat_template"}:
+        gone = {"template", "chat_template"}
+    if len(loc) == 2 and loc[0] == "variants" and "passes" in given:
+        gone = {*CompressionPass.model_fields}
+    return gone - set(over)
+
+
+#: Returns the version of an installed distribution, or None; see `installed_version`.
+Installed: TypeAlias = Callable[[str], str | None]
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version of a distribution in this environment, or None."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def check_requirements(recipe: Recipe, *, installed: Installed = installed_version) -> None:
+    """Raise RecipeInvalid, with what to install, unless all that the recipe requires is here."""
+    unmet = list(_unmet(recipe, installed))
+    if unmet:
+        wanted = " ".join(f"'{requirement}'" for requirement, _ in unmet)
+        lines = [f"recipe '{recipe.name}' requires {req}, {found}" for req, found in unmet]
+        raise RecipeInvalid("\n".join(lines), remedy=f"pip install {wanted}")
+
+
+def _unmet(recipe: Recipe, installed: Installed) -> Iterator[tuple[str, str]]:
+    """Yield (requirement, what was found instead)."""
+    own = recipe.requires.ovrecipe
+    if own is not None and not _satisfies(__version__, own):
+        yield f"ovrecipe{own}", f"but this is ovrecipe {__version__}"
+    for distribution, specifier in recipe.requires.plugins.items():
+        version = installed(distribution)
+        if version is None:
+            yield f"{distribution}{specifier}", "which is not installed"
+        elif not _satisfies(version, specifier):
+            yield f"{distribution}{specifier}", f"but {distribution} {version} is installed"
+
+
+def _satisfies(version: str, specifier: str) -> bool:
+    """Return whether a version fits `>=1.2,<2`; pre-releases count as what they are."""
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def _unmet_ovrecipe(tree: Node) -> str | None:
+    """Return a hint when a recipe that is wrong was written for another ovrecipe."""
+    from packaging.specifiers import InvalidSpecifier
+
+    wanted = node_at(tree, ("requires", "ovrecipe"))
+    if wanted is None or not isinstance(wanted.content, str):
+        return None
+    try:
+        fits = _satisfies(__version__, wanted.content)
+    except InvalidSpecifier:
+        return None
+    return None if fits else f"it was written for ovrecipe{wanted.content}; this is {__version__}"

@@ -1,129 +1,159 @@
-"""pydantic's errors in our words, each at its place in the file; the only boundary of the kind."""
+"""pydantic's errors in our words, each at its place in the file; the only translation of the kind.
+
+It serves a recipe as a whole, and the options and sections whose classes are those of plugins.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
-
-from ovrecipe.recipe.base import Refused
 from ovrecipe.recipe.compression import PRECISIONS
-from ovrecipe.recipe.names import LETTERS
-from ovrecipe.recipe.schema import Recipe
-from ovrecipe.recipe.tree import Loc, Node, Place, place_of
+from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe
+from ovrecipe.recipe.sections import LETTERS, Loc, Refused, dotted
+from ovrecipe.recipe.yaml_reader import Node, Place, node_at, place_of, plain_scalar
+from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
-    from pydantic_core import ErrorDetails
+    from collections.abc import Iterator
 
-_MISSING: dict[str | int, str] = {
-    "precision": "is missing; it is read from the first part of the variant's name "
-    f"({', '.join(PRECISIONS)}), or say it with 'precision:'",
-}
-_OLD_BOOLEANS = ("y", "n", "yes", "no", "on", "off")
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One line of a report: `recipes/phi-2.yaml:9:5: variants.int4.grup_size: unknown key`."""
+    """One line of a report: `recipes/phi-2.yaml:9:5: variants.int4.grup_size: unknown key`.
 
-    place: Place
-    loc: tuple[str | int, ...]
+    `place` is None for a recipe that is in no file.
+    """
+
+    place: Place | None
+    loc: Loc
     reason: str
 
     def __str__(self) -> str:
         """Return place, key and reason."""
+        place = "" if self.place is None else f"{self.place}: "
         key = f"{dotted(self.loc)}: " if self.loc else ""
-        return f"{self.place}: {key}{self.reason}"
+        return f"{place}{key}{self.reason}"
 
 
-def dotted(loc: Loc) -> str:
-    """Return `variants.int4.passes[0].ratio`."""
-    text = ""
+def place_in_recipe(recipe: Recipe, loc: Loc) -> Place:
+    """Return where the key at `loc` stands; the top of the file where nothing is written.
+
+    `options` of a filter or evaluator are found where they stand right under its name, too.
+    """
+    if recipe.tree is None:
+        return Place(recipe.path.name, 1, 1)
+    return place_of(recipe.tree, _as_written(recipe.tree, loc), of_key=True)
+
+
+def option_problems(
+    error: ValidationError, *, model: type[BaseModel], tree: Node | None, loc: Loc
+) -> list[Problem]:
+    """Return what a plugin's class `model` found wrong with what a recipe says at `loc`.
+
+    `tree` is the recipe's; without it problems have no place.
+    """
+    where = loc if tree is None else _as_written(tree, loc)
+    return problems_of(error, model=model, tree=tree, loc=where)
+
+
+def problems_of(
+    error: ValidationError, *, model: type[BaseModel], tree: Node | None, loc: Loc = ()
+) -> list[Problem]:
+    """Return every error of a `model` that was validated from what stands at `loc` of the tree."""
+    return [
+        Problem(None if tree is None else place_of(tree, at, of_key=of_key), (*loc, *keys), reason)
+        for details in error.errors(include_url=False)
+        for keys, reason, of_key in _found(details, model)
+        for at in [(*loc, *keys)]
+    ]
+
+
+def _as_written(tree: Node, loc: Loc) -> Loc:
+    """Return `loc` with the name in the place of `options` where an entry is `{name: {...}}`."""
+    written: Loc = ()
     for step in loc:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
+        above = node_at(tree, written)
+        keys = list(above.content) if above and isinstance(above.content, dict) else []
+        short = step == "options" and len(keys) == 1 and keys[0] not in ("name", "options")
+        written = (*written, keys[0] if short else step)
+    return written
 
 
-def problems_of(error: ValidationError, tree: Node) -> list[Problem]:
-    """Return every error of a validated tree; keys that no file wrote are left out."""
-    found: list[Problem] = []
-    for details in error.errors(include_url=False):
-        found.extend(_problems(details, tree))
-    return found
-
-
-def _problems(details: ErrorDetails, tree: Node) -> list[Problem]:
-    cause = details.get("ctx", {}).get("error")
-    loc = details["loc"]
+def _found(details: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[Loc, str, bool]]:
+    """Yield (keys, reason, whether the key's place is meant) of one error of pydantic's."""
+    kind, loc, cause = details["type"], details["loc"], details.get("ctx", {}).get("error")
     if isinstance(cause, Refused):
-        return [_at(tree, (*loc, *each.keys), each.reason) for each in cause.objections]
-    if loc and loc[-1] == "[key]":
-        reason = LETTERS if cause is None else str(cause)
-        return [Problem(place_of(tree, loc[:-1], of_key=True), loc[:-1], reason)]
-    of_key = details["type"] in ("extra_forbidden", "missing")
-    if details["type"] == "missing":
-        return [Problem(place_of(tree, loc[:-1], of_key=True), loc, _reason(details))]
-    return [Problem(place_of(tree, loc, of_key=of_key), loc, _reason(details))]
+        for objection in cause.objections:
+            yield (*loc, *objection.keys), objection.reason, True
+    elif loc and loc[-1] == "[key]":
+        yield loc[:-1], LETTERS if cause is None else str(cause), True
+    else:
+        yield loc, _reason(details, model), kind == "extra_forbidden"
 
 
-def _at(tree: Node, loc: Loc, reason: str) -> Problem:
-    return Problem(place_of(tree, loc, of_key=True), loc, reason)
+#: What a value must be, by pydantic's kind of error.
+_MUST_BE = {
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(
+        ("model_type", "model_attributes_type", "dict_type", "mapping_type"), "a mapping of keys"
+    ),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    "string_type": "text",
+}
+_BOUNDS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_EMPTY = {
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty; name at least one",
+}
+_NO_PRECISION = (
+    "is missing; it is read from the first part of the variant's name "
+    f"({', '.join(PRECISIONS)}), or say it with 'precision:'"
+)
+_OLD_BOOLEANS = ("y", "n", "yes", "no", "on", "off")
+#: Where keys of a recipe live that are often written one level off.
+_HOMES = {
+    **dict.fromkeys(("sym", "group_size", "ratio", "awq", "mode"), "variants.NAME"),
+    **dict.fromkeys(("template", "chat_template", "system", "stop"), "prompt"),
+    **dict.fromkeys(("id", "revision", "trust_remote_code"), "model"),
+    **dict.fromkeys(("temperature", "top_k", "top_p", "max_new_tokens"), "generation"),
+    "filters": "output",
+}
 
 
-def _reason(details: ErrorDetails) -> str:
+def _reason(details: ErrorDetails, model: type[BaseModel]) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown_key(details["loc"])
+        return _unknown_key(details["loc"], model)
     if kind == "missing":
-        return _MISSING.get(details["loc"][-1], "is missing")
+        of_variant = model is Recipe and details["loc"][-1] == "precision"
+        return _NO_PRECISION if of_variant else "is missing"
     if kind == "value_error":
         return str(context["error"])
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         return _not_among(context["expected"], value)
-    if kind in _WORDS:
-        return _WORDS[kind](value, context)
+    if what := _MUST_BE.get(kind):
+        return f"must be {what}, got {_described(value)}{_hint(what, value)}"
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        bound = context[key]
+        # 0, not 0.0
+        return f"must be {words} {int(bound) if bound == int(bound) else bound}, got {value}"
+    if kind in _EMPTY and context.get("min_length") == 1:
+        return _EMPTY[kind]
     return f"{details['msg']}, got {_described(value)}"
-
-
-def _must_be(what: str) -> Callable[[Any, Mapping[str, Any]], str]:
-    return lambda value, _: f"must be {what}, got {_described(value)}{_hint(what, value)}"
-
-
-def _bounded(words: str, key: str) -> Callable[[Any, Mapping[str, Any]], str]:
-    return lambda value, context: f"must be {words} {_number(context[key])}, got {value}"
-
-
-def _number(value: float) -> str:
-    """Return a bound as a recipe would say it: 0, not 0.0."""
-    return str(int(value)) if value == int(value) else str(value)
-
-
-_WORDS: dict[str, Callable[[Any, Mapping[str, Any]], str]] = {
-    "bool_type": _must_be("true or false"),
-    "int_type": _must_be("a whole number"),
-    "int_from_float": _must_be("a whole number"),
-    "float_type": _must_be("a number"),
-    "string_type": _must_be("text"),
-    "model_type": _must_be("a mapping of keys"),
-    "model_attributes_type": _must_be("a mapping of keys"),
-    "dict_type": _must_be("a mapping of keys"),
-    "mapping_type": _must_be("a mapping of keys"),
-    "tuple_type": _must_be("a list"),
-    "greater_than": _bounded("greater than", "gt"),
-    "greater_than_equal": _bounded("at least", "ge"),
-    "less_than": _bounded("less than", "lt"),
-    "less_than_equal": _bounded("at most", "le"),
-    "string_too_short": lambda _value, _context: "must not be empty",
-    "too_short": lambda _value, _context: "must not be empty; name at least one",
-    "string_pattern_mismatch": lambda value, _: (
-        f"must be letters, digits, '.', '-' and '_', got {_described(value)}"
-    ),
-}
 
 
 def _described(value: Any) -> str:
@@ -141,9 +171,10 @@ def _described(value: Any) -> str:
 
 
 def _hint(what: str, value: Any) -> str:
+    """Return what to write instead, for the mistakes that are made most."""
     if what == "true or false" and isinstance(value, str) and value.lower() in _OLD_BOOLEANS:
         return "; only YAML 1.1 reads that as a boolean"
-    if "number" in what and isinstance(value, str) and _is_number(value):
+    if "number" in what and isinstance(value, str) and type(plain_scalar(value)) in (int, float):
         return "; remove the quotes"
     if what == "text" and isinstance(value, bool | int | float):
         return "; put it in quotes"
@@ -154,67 +185,41 @@ def _hint(what: str, value: Any) -> str:
     return ""
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _not_among(expected: str, value: Any) -> str:
-    options = [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",")]
-    close = get_close_matches(value, options, n=1) if isinstance(value, str) else []
-    meant = f"; perhaps you meant '{close[0]}'" if close else ""
-    return f"must be one of {', '.join(options)}, got {_described(value)}{meant}"
+    known = [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",")]
+    meant = perhaps(value, known) if isinstance(value, str) else ""
+    return f"must be one of {', '.join(known)}, got {_described(value)}{meant}"
 
 
-def _unknown_key(loc: Loc) -> str:
-    key = str(loc[-1])
-    keys = _keys_at(Recipe, loc[:-1])
-    if close := get_close_matches(key, keys, n=1):
-        return f"unknown key; perhaps you meant '{close[0]}'"
-    if homes := _HOMES.get(key):
-        return f"unknown key; it belongs under {' or '.join(homes)}"
-    return f"unknown key; known are {', '.join(keys)}"
+def _unknown_key(loc: Loc, model: type[BaseModel]) -> str:
+    key, known = str(loc[-1]), _keys_at(model, loc[:-1])
+    if meant := perhaps(key, known):
+        return f"unknown key{meant}"
+    if model is Recipe and key in _HOMES:
+        return f"unknown key; it belongs under {_HOMES[key]}"
+    return f"unknown key; known are {', '.join(known)}" if known else "unknown key"
 
 
-#: Where keys live that are often written one level off.
-_HOMES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("sym", "group_size", "ratio", "awq", "mode"), ("variants.NAME",)),
-    **dict.fromkeys(("template", "chat_template", "system", "stop"), ("prompt",)),
-    **dict.fromkeys(("id", "revision", "trust_remote_code"), ("model",)),
-    **dict.fromkeys(("temperature", "top_k", "top_p", "max_new_tokens"), ("generation",)),
-    "filters": ("output",),
-}
-
-
-def _keys_at(annotation: Any, loc: Loc) -> list[str]:
+def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
     """Return the keys that the section at `loc` knows, by the names that files use."""
+    kind: Any = model
     for step in loc:
-        annotation = _below(_bare(annotation), step)
-    section = _bare(annotation)
-    if not (isinstance(section, type) and issubclass(section, BaseModel)):
-        return []
-    own = () if section is not Recipe else ("name", "path")
-    fields = section.model_fields.items()
-    return [field.alias or name for name, field in fields if name not in own]
+        fields = getattr(kind, "model_fields", None)
+        if fields is None:
+            parts = get_args(kind) or (None,)
+            kind = _bare(parts[0] if isinstance(step, int) else parts[-1])
+        else:
+            kinds = (
+                field.annotation for name, field in fields.items() if step in (name, field.alias)
+            )
+            kind = _bare(next(kinds, None))
+    hidden = FROM_THE_FILE if kind is Recipe else ()
+    fields = getattr(kind, "model_fields", {})
+    return [field.alias or name for name, field in fields.items() if name not in hidden]
 
 
-def _bare(annotation: Any) -> Any:
+def _bare(kind: Any) -> Any:
     """Return what is in `Annotated[...]` and `... | None`."""
-    while get_origin(annotation) in (Annotated, Union, UnionType):
-        parts = [part for part in get_args(annotation) if part is not type(None)]
-        annotation = parts[0]
-    return annotation
-
-
-def _below(annotation: Any, step: str | int) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        fields = annotation.model_fields.items()
-        found = [field.annotation for name, field in fields if step in (name, field.alias)]
-        return found[0] if found else None
-    arguments = get_args(annotation)
-    if not arguments:
-        return None
-    return arguments[0] if isinstance(step, int) else arguments[-1]
+    while get_origin(kind) in (Annotated, Union, UnionType):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    return kind

@@ -1,4 +1,4 @@
-"""Where things are: the project's folder, its recipes, its store and its named views."""
+"""A project's folders, and the recipes and variants in it by name."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovrecipe.errors import ProjectError
+import ovrecipe
+from ovrecipe.errors import ProjectError, RecipeInvalid, RecipeNotFound
+from ovrecipe.recipe.sections import name_objection
+from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ovrecipe.recipe.schema import Recipe
 
 
 @dataclass(frozen=True)
@@ -38,28 +43,104 @@ def find_project(start: Path, env: Mapping[str, str]) -> Project:
     Raises:
         ProjectError: neither is there.
     """
-    root = _root(start.absolute(), env)
+    root = _root(start.absolute(), env.get("OVRECIPE_PROJECT"))
     return Project(
         root=root,
         recipes_dir=root / "recipes",
-        store_dir=_placed(root, env.get("OVRECIPE_STORE"), "store"),
-        models_dir=_placed(root, env.get("OVRECIPE_MODELS"), "models"),
+        store_dir=root / (env.get("OVRECIPE_STORE") or "store"),
+        models_dir=root / (env.get("OVRECIPE_MODELS") or "models"),
         env=env,
     )
 
 
-def _root(start: Path, env: Mapping[str, str]) -> Path:
-    named = env.get("OVRECIPE_PROJECT")
+def _root(start: Path, named: str | None) -> Path:
     candidates = [Path(named).absolute()] if named else [start, *start.parents]
-    for each in candidates:
-        if (each / "recipes").is_dir():
-            return each
-    where = f"{candidates[0]} has no recipes folder" if named else f"no recipes folder in {start}"
+    for folder in candidates:
+        if (folder / "recipes").is_dir():
+            return folder
     raise ProjectError(
-        f"{where}" + ("" if named else " or above it"),
+        f"{candidates[0]} has no recipes folder"
+        if named
+        else f"no recipes folder in {start} or above it",
         remedy="make a project with 'ovrecipe init DIR', or name one with --project",
     )
 
 
-def _placed(root: Path, named: str | None, default: str) -> Path:
-    return root / (named or default)
+def bundled_recipes_dir() -> Path:
+    """Return the folder of the bundled recipes: in the wheel, or in the repository."""
+    package_dir = Path(ovrecipe.__file__).parent
+    in_wheel = package_dir / "_recipes"
+    return in_wheel if in_wheel.is_dir() else package_dir.parent / "recipes"
+
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def recipe_names(project: Project) -> list[str]:
+    """Return the names of the project's recipes, sorted; broken ones too."""
+    return sorted({path.stem for path in recipe_paths(project.recipes_dir)})
+
+
+def recipe_paths(recipes_dir: Path) -> list[Path]:
+    """Return what is called as a recipe file in a folder, sorted; hidden files are no recipes.
+
+    A folder or a link to nowhere of such a name is somebody's mistake, which reading it names.
+    """
+    files = (path for path in recipes_dir.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in files if path.suffix in SUFFIXES)
+
+
+def recipe_path(recipes_dir: Path, name: str) -> Path:
+    """Return the file of the recipe `name`.
+
+    Raises:
+        RecipeInvalid: that is no name of a recipe, or two files have it.
+        RecipeNotFound: no file has it.
+    """
+    check_name(name)
+    paths = recipe_paths(recipes_dir) if recipes_dir.is_dir() else []
+    found = [path for path in paths if path.stem == name]
+    if len(found) > 1:
+        files = " and ".join(path.name for path in found)
+        raise RecipeInvalid(f"recipe '{name}': {files} have one name", remedy="remove one of them")
+    if not found:
+        names = [path.stem for path in paths]
+        raise RecipeNotFound(
+            f"no recipe '{name}' in {recipes_dir.name}/{perhaps(name, names)}",
+            remedy=f"there are: {', '.join(names)}"
+            if names
+            else "the folder has no recipes; write one with 'ovrecipe new MODEL_ID'",
+        )
+    return found[0]
+
+
+def check_name(name: str) -> None:
+    """Raise RecipeInvalid unless a recipe may have that name, on any system."""
+    if objection := name_objection(name):
+        raise RecipeInvalid(
+            f"{name!r} is no recipe name: {objection}",
+            remedy="give the name of a file in recipes/ without '.yaml'",
+        )
+
+
+def split_target(target: str) -> tuple[str, str | None]:
+    """Return (name, variant) of `NAME` or `NAME:VARIANT`."""
+    name, colon, variant = target.partition(":")
+    check_name(name)
+    if colon and name_objection(variant):
+        raise RecipeInvalid(
+            f"{target!r} names no variant: it is written NAME:VARIANT",
+            remedy=f"'ovrecipe show {name}' lists its variants",
+        )
+    return name, (variant if colon else None)
+
+
+def check_variant(recipe: Recipe, variant: str) -> None:
+    """Raise RecipeNotFound, naming the closest, unless the recipe has that variant."""
+    if variant not in recipe.variants:
+        targets = [f"{recipe.name}:{name}" for name in recipe.variants]
+        meant = perhaps(f"{recipe.name}:{variant}", targets)
+        raise RecipeNotFound(
+            f"recipe '{recipe.name}' has no variant '{variant}'{meant}",
+            remedy=f"it has: {', '.join(recipe.variants)}",
+        )

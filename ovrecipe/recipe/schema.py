@@ -1,18 +1,80 @@
-"""What a recipe may say; frozen, strict and complete. Facts about files live in `load`."""
+"""The classes of a recipe file, section by section, with what the manual says of each key."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
-from ovrecipe.recipe.base import Objection, Section, refuse
-from ovrecipe.recipe.compression import PRECISIONS, Variant
-from ovrecipe.recipe.frozen import FrozenDict, FrozenMapping, Listed
-from ovrecipe.recipe.generation import Generation
-from ovrecipe.recipe.names import PATTERN, name_objection
+from ovrecipe.recipe.compression import PRECISIONS, CompressionPass, Precision
+from ovrecipe.recipe.sections import (
+    PATTERN,
+    FrozenMapping,
+    Listed,
+    Loc,
+    NonEmpty,
+    Objection,
+    Section,
+    key,
+    name_objection,
+)
+from ovrecipe.recipe.yaml_reader import Node
+
+#: What Recipe has and no file says: a recipe is called what its file is called.
+FROM_THE_FILE = ("name", "path")
+
+_PATH_START = re.compile(r"^(\.{1,2}[/\\]|[/\\]|~|[A-Za-z]:[/\\])|^\.{1,2}$")
+_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):(.+)$", re.DOTALL)
+#: Source: validate_repo_id of huggingface_hub 1.x, in ASCII, which is all that the hub has.
+_HUB_ID = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)
+#: Sources whose content is what lies on this machine, and what a message calls it.
+_UNVERSIONED = {
+    "local": "a local folder",
+    "gguf": "a GGUF file",
+    "dist": "a file of an installed distribution",
+}
+
+
+def split_model_id(model_id: str) -> tuple[str, str]:
+    """Return (scheme, location): who brings the checkpoint, and what it is asked for.
+
+    A path starts with `./`, `../`, `/`, `~` or a Windows drive and is `gguf` when it ends in
+    `.gguf`, else `local`; `SCHEME:rest` is a plugin's (or the built-in `dist`, `hub`, `local`,
+    `gguf`); everything else is an id on the hub.
+    """
+    if _PATH_START.match(model_id):
+        return ("gguf" if model_id.lower().endswith(".gguf") else "local"), model_id
+    if match := _SCHEME.match(model_id):
+        return match[1], match[2]
+    return "hub", model_id
+
+
+def model_id_objection(model_id: str) -> str | None:
+    """Return what is wrong with the form of a model id; None when nothing is.
+
+    Only ids on the hub have a form: a path may be anything, a plugin judges its own scheme.
+    """
+    scheme, location = split_model_id(model_id)
+    if scheme != "hub":
+        return None
+    if location.endswith(".git"):
+        return f"'{model_id}' is no hub id: none ends in '.git'"
+    if _HUB_ID.fullmatch(location) and not ("--" in location or ".." in location):
+        return None
+    return (
+        f"'{model_id}' is no hub id, which is ORG/NAME or NAME in letters, digits, '_' and single "
+        "'.' and '-'; a local path starts with ./"
+    )
 
 
 def _file_name(name: str) -> str:
@@ -24,127 +86,277 @@ def _file_name(name: str) -> str:
 Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
 #: Recipes and variants become files and folders.
 FileName = Annotated[Name, AfterValidator(_file_name)]
-NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Model(Section):
     """The checkpoint, and who reads it."""
 
-    id: NonEmpty
-    revision: NonEmpty | None = None
-    trust_remote_code: bool = False
-    allow_pickle: bool = False
-    exporter: NonEmpty = "optimum"
+    id: NonEmpty = Field(description="where the checkpoint is")
+    revision: NonEmpty | None = key(
+        "branch, tag or commit on the hub; resolved once to a commit, which `ovrecipe.lock` records"
+    )
+    trust_remote_code: bool = key("run Python code that the checkpoint brings", False)
+    allow_pickle: bool = key(
+        "accept weights in pickle files, which can run code when they are read", False
+    )
+    exporter: NonEmpty = key("who turns the checkpoint into OpenVINO's IR", "optimum")
+
+    def objections(self) -> Iterator[Objection]:
+        """Yield what no source could look up."""
+        if reason := model_id_objection(self.id):
+            yield Objection(("id",), reason)
+        kind = _UNVERSIONED.get(split_model_id(self.id)[0])
+        if kind is not None and self.revision is not None:
+            reason = f"{kind} has no revisions; remove it (null where it is inherited)"
+            yield Objection(("revision",), reason)
 
 
 class Tokenizer(Section):
     """Who converts the checkpoint's tokenizer."""
 
-    converter: NonEmpty = "openvino"
+    converter: NonEmpty = key("who converts the tokenizer", "openvino")
 
 
 class Prompt(Section):
     """How an instruction becomes the text that the model sees."""
 
-    template: NonEmpty | None = None
-    chat_template: NonEmpty | None = None
-    system: NonEmpty | None = None
-    add_special_tokens: bool = False
-    stop: Listed[NonEmpty] = ()
+    template: NonEmpty | None = key(
+        "the text around `{instruction}`, and around `{system}` if `system` is given"
+    )
+    chat_template: NonEmpty | None = key(
+        "`model` for the checkpoint's own, or a Jinja text; not together with `template`"
+    )
+    system: NonEmpty | None = key("the system message")
+    add_special_tokens: bool = key(
+        "let the tokenizer add its BOS; a template mostly writes it itself", False
+    )
+    special_tokens_in_text: bool = key(
+        "let the tokenizer read special tokens in messages too; a user can then forge turns", False
+    )
+    stop: Listed[NonEmpty] = key("texts that end the answer and are not shown", ())
 
-    @model_validator(mode="after")
-    def _one_template_that_uses_its_parts(self) -> Prompt:
-        refuse(_prompt_objections(self))
-        return self
+    def objections(self) -> Iterator[Objection]:
+        """Yield what would not be asked, or not be seen by the model."""
+        if self.template is None:
+            return
+        if self.chat_template is not None:
+            yield Objection(("chat_template",), "stands beside 'template'; keep one of the two")
+        if "{instruction}" not in self.template:
+            reason = "has no {instruction}, so no instruction would be asked"
+            yield Objection(("template",), reason)
+        if self.system and "{system}" not in self.template:
+            yield Objection(("system",), "the template has no {system}, so it would be ignored")
+        if "{system}" in self.template and not self.system:
+            yield Objection(("template",), "has {system}, but 'system' is not given")
 
 
-def _prompt_objections(prompt: Prompt) -> Iterator[Objection]:
-    template = prompt.template
-    if template is None:
-        return
-    if prompt.chat_template is not None:
-        yield Objection(("chat_template",), "stands beside 'template'; keep one of the two")
-    if "{instruction}" not in template:
-        reason = "has no {instruction}, so no instruction would be asked"
-        yield Objection(("template",), reason)
-    if prompt.system and "{system}" not in template:
-        yield Objection(("system",), "the template has no {system}, so it would be ignored")
-    if "{system}" in template and not prompt.system:
-        yield Objection(("template",), "has {system}, but 'system' is not given")
+#: The largest number that GenAI takes as a count of tokens.
+LARGEST = 2**63 - 1
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Positive = Annotated[int, Field(gt=0, le=LARGEST)]
+AboveZero = Annotated[float, Field(gt=0)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+#: What GenAI only looks at while sampling.
+SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 
 
-class FilterSpec(Section):
+class Generation(Section):
+    """Parameters of generation; an unset one keeps GenAI's (or the checkpoint's) value.
+
+    Several answers at once and draft models are left out: nothing here streams or loads them.
+    Source: openvino_genai.GenerationConfig, GenAI 2026.4.
+    """
+
+    max_new_tokens: Positive | None = key(
+        "most tokens to generate; 256 when neither recipe nor call says a bound"
+    )
+    min_new_tokens: Count | None = key("no end before so many tokens")
+    max_length: Positive | None = key(
+        "most tokens of prompt and answer together; `max_new_tokens` wins"
+    )
+    do_sample: bool | None = key("sample; implied by `temperature`, `top_p`, `top_k` and `min_p`")
+    temperature: AboveZero | None = key("above 0; higher is more random")
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = key(
+        "sample from the likeliest tokens that make up this probability"
+    )
+    top_k: Count | None = key("sample from so many tokens; 0 switches it off")
+    min_p: Annotated[float, Field(ge=0, lt=1)] | None = key(
+        "drop tokens less likely than this share of the likeliest"
+    )
+    repetition_penalty: AboveZero | None = key("above 1 makes repeated tokens less likely")
+    presence_penalty: Penalty | None = key("-2 to 2, for tokens that occurred")
+    frequency_penalty: Penalty | None = key("-2 to 2, for each time a token occurred")
+    no_repeat_ngram_size: Positive | None = key("no group of so many tokens twice")
+    rng_seed: Count | None = key("seed of the sampling")
+    ignore_eos: bool | None = key("go on after the end token")
+    eos_token_id: Count | None = key("the end token")
+    stop_strings: Listed[NonEmpty] | None = key(
+        "texts that end generation; `prompt.stop` is the usual place"
+    )
+    stop_token_ids: Listed[Count] | None = key("tokens that end generation")
+    include_stop_str_in_output: bool | None = key("keep the text that stopped it")
+    num_beams: Positive | None = key("beams of a beam search; 1 is none")
+    num_beam_groups: Positive | None = key("groups of beams")
+    diversity_penalty: float | None = key("difference between groups of beams")
+    length_penalty: float | None = key("above 0 prefers long answers of a beam search")
+    stop_criteria: Literal["EARLY", "HEURISTIC", "NEVER"] | None = key(
+        "`EARLY`, `HEURISTIC` or `NEVER`: when a beam search ends"
+    )
+    max_ngram_size: Positive | None = key("longest match of prompt lookup")
+    echo: bool | None = key("return the prompt with the answer")
+
+    def objections(self) -> Iterator[Objection]:
+        """Yield what contradicts itself, or would be ignored."""
+        if self.do_sample is False:
+            reason = "means nothing with do_sample: false; remove it (null where it is inherited)"
+            for name in SAMPLING:
+                if getattr(self, name) is not None:
+                    yield Objection((name,), reason)
+        fewest, most = self.min_new_tokens, self.max_new_tokens
+        if fewest is not None and most is not None and fewest > most:
+            reason = f"{fewest} is above max_new_tokens, which is {most}"
+            yield Objection(("min_new_tokens",), reason)
+
+    def given(self) -> dict[str, Any]:
+        """Return the parameters that were given, by name."""
+        return {name: value for name, value in self if value is not None}
+
+    def overridden_by(self, own: Generation) -> Generation:
+        """Return these parameters with `own` on top; a null in `own` takes one back."""
+        merged = layered(self.given(), {name: getattr(own, name) for name in own.model_fields_set})
+        given = {name: value for name, value in merged.items() if value is not None}
+        return Generation.model_construct(**given)
+
+
+def layered(below: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return one layer of parameters on top of another, which gives way where they contradict.
+
+    `do_sample: false` takes back what is only for sampling, and a parameter that is only for
+    sampling takes back `do_sample: false`.
+    """
+    if own.get("do_sample") is False:
+        below = {name: value for name, value in below.items() if name not in SAMPLING}
+    elif any(own.get(name) is not None for name in SAMPLING) and below.get("do_sample") is False:
+        below = {name: value for name, value in below.items() if name != "do_sample"}
+    return {**below, **own}
+
+
+class Variant(CompressionPass):
+    """One artifact of a recipe: `int4: {sym: true, group_size: 64, ratio: 0.6}`.
+
+    Knobs written here are the only pass; a variant that needs several writes `passes`.
+    """
+
+    precision: Precision = Field(
+        description="`fp16`, `int8`, `int4`, `nf4`, `cb4`, `mxfp4`, `mxfp8_e4m3`, `fp8_e4m3`, "
+        "`fp4` or `nvfp4`"
+    )
+    optional: bool = key("build it only when it is named", False)
+    passes: Listed[CompressionPass] = key(
+        "several compressions, one after the other, each a mapping of the knobs below", ()
+    )
+    generation: Generation = key(
+        "generation parameters that this variant has otherwise; `null` takes one of "
+        "the recipe's back",
+        Generation(),
+    )
+
+    def compression_passes(self) -> tuple[CompressionPass, ...]:
+        """Return the passes to run over the base IR, in order; none for fp16."""
+        if self.precision == "fp16":
+            return ()
+        if self.passes:
+            return self.passes
+        names = CompressionPass.model_fields
+        given = self.model_fields_set & set(names)
+        knobs = {name: getattr(self, name) for name in names}
+        return (CompressionPass.model_construct(given, **knobs),)
+
+    def objections(self) -> Iterator[Objection]:
+        """Yield what contradicts itself; `null` says the same as leaving a key out."""
+        knobs = [name for name in CompressionPass.model_fields if name in self.model_fields_set]
+        knobs = [name for name in knobs if getattr(self, name) is not None]
+        if self.precision == "fp16":
+            for name in (*knobs, *(["passes"] if self.passes else [])):
+                yield Objection((name,), "an fp16 variant is not compressed; remove it")
+            return
+        if self.passes:
+            for name in knobs:
+                yield Objection((name,), "stands beside 'passes'; put it into one of them")
+        passes = self.passes or (self,)
+        modes = [each.mode_for(self.precision) for each in passes]
+        if self.precision not in [re.sub("_a?sym$", "", mode) for mode in modes]:
+            reason = f"gives {', '.join(modes)}, but the precision is {self.precision}"
+            yield Objection(("passes",) if self.passes else ("mode",), reason)
+
+
+def _with_precision(name: str, variant: Any) -> Any:
+    """Fill in the precision that the variant's name starts with; others stay without."""
+    if variant is None:
+        variant = {}
+    if not isinstance(variant, Mapping) or "precision" in variant:
+        return variant
+    precision = name.split("-", maxsplit=1)[0]
+    return {"precision": precision, **variant} if precision in PRECISIONS else variant
+
+
+class Named(Section):
+    """Who does something, and the options; in a file also `name` or `{name: {option: value}}`."""
+
+    name: NonEmpty = Field(description="its name")
+    options: FrozenMapping[str, Any] = key("its options", {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_name(cls, entry: Any) -> Any:
+        if isinstance(entry, str):
+            return {"name": entry}
+        if isinstance(entry, Mapping) and len(entry) == 1 and "name" not in entry:
+            [(name, options)] = entry.items()
+            return {"name": name, "options": options if options is not None else {}}
+        return entry
+
+
+class FilterSpec(Named):
     """One output filter and its options."""
-
-    name: NonEmpty
-    options: FrozenMapping[str, Any] = Field(default_factory=FrozenDict)
 
 
 class Output(Section):
     """What happens to the text between the model and the user."""
 
-    filters: Listed[FilterSpec] = ()
-
-    @field_validator("filters", mode="before")
-    @classmethod
-    def _name_or_name_with_options(cls, value: Any) -> Any:
-        """Accept `name` and `{name: {option: value}}` as one entry each."""
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple(_with_options(each) for each in value)
+    filters: Listed[FilterSpec] = key(
+        "filters that the text passes, in order: a name, or `{name: {option: value}}`", ()
+    )
 
 
-class EvaluatorSpec(Section):
+class EvaluatorSpec(Named):
     """One evaluator and its options."""
-
-    name: NonEmpty
-    options: FrozenMapping[str, Any] = Field(default_factory=FrozenDict)
 
 
 class Check(Section):
     """What a built variant must pass besides ovrecipe's own gates."""
 
-    evaluators: Listed[EvaluatorSpec] = ()
-
-    @field_validator("evaluators", mode="before")
-    @classmethod
-    def _name_or_name_with_options(cls, value: Any) -> Any:
-        """Accept `name` and `{name: {option: value}}` as one entry each."""
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple(_with_options(each) for each in value)
-
-
-def _with_options(entry: Any) -> Any:
-    """Return an entry of a list of names as `{name: ..., options: ...}`."""
-    if isinstance(entry, str):
-        return {"name": entry}
-    if isinstance(entry, Mapping) and len(entry) == 1 and "name" not in entry:
-        [(name, options)] = entry.items()
-        return {"name": name, "options": options if options is not None else {}}
-    return entry
+    evaluators: Listed[EvaluatorSpec] = key(
+        "who judges, in order: a name, or `{name: {option: value}}`", ()
+    )
 
 
 class Requires(Section):
     """What must be installed for the recipe to mean what it says."""
 
-    ovrecipe: NonEmpty | None = None
-    plugins: FrozenMapping[NonEmpty, str] = Field(default_factory=FrozenDict)
+    ovrecipe: NonEmpty | None = key('versions of ovrecipe, as `">=0.1,<1"`')
+    plugins: FrozenMapping[NonEmpty, str] = key(
+        'versions of plugin distributions, as `{ovrecipe-awq: ">=0.2"}`; `""` is any', {}
+    )
 
-    @model_validator(mode="after")
-    def _specifiers_can_be_read(self) -> Requires:
-        refuse(_specifier_objections(self))
-        return self
-
-
-def _specifier_objections(requires: Requires) -> Iterator[Objection]:
-    wanted: dict[tuple[str, ...], str] = {("plugins", k): v for k, v in requires.plugins.items()}
-    if requires.ovrecipe is not None:
-        wanted["ovrecipe",] = requires.ovrecipe
-    for keys, specifier in wanted.items():
-        if not _is_specifier(specifier):
-            reason = f"must be versions like '>=1.2,<2', got '{specifier}'"
-            yield Objection(keys, reason)
+    def objections(self) -> Iterator[Objection]:
+        """Yield the versions that cannot be read."""
+        wanted: dict[Loc, str] = {("plugins", name): text for name, text in self.plugins.items()}
+        if self.ovrecipe is not None:
+            wanted["ovrecipe",] = self.ovrecipe
+        for keys, specifier in wanted.items():
+            if not _is_specifier(specifier):
+                yield Objection(keys, f"must be versions like '>=1.2,<2', got '{specifier}'")
 
 
 def _is_specifier(text: str) -> bool:
@@ -163,25 +375,44 @@ class Recipe(Section):
 
     name: FileName
     path: Path
-    extends: FileName | None = None
-    description: NonEmpty | None = None
-    requires: Requires = Requires()
-    model: Model
-    tokenizer: Tokenizer = Tokenizer()
-    prompt: Prompt = Prompt()
-    variants: Annotated[FrozenMapping[FileName, Variant], Field(min_length=1)]
-    generation: Generation = Generation()
-    check: Check = Check()
-    output: Output = Output()
-    plugins: FrozenMapping[Name, Any] = Field(default_factory=FrozenDict)
+    extends: FileName | None = key("the recipe in the same folder that this one is laid over")
+    description: NonEmpty | None = key("one line for people")
+    requires: Requires = key("what must be installed", Requires())
+    model: Model = Field(description="the checkpoint")
+    tokenizer: Tokenizer = key("who converts the tokenizer", Tokenizer())
+    prompt: Prompt = key("how an instruction becomes the text that the model sees", Prompt())
+    variants: Annotated[FrozenMapping[FileName, Variant], Field(min_length=1)] = Field(
+        description="what to build; at least one"
+    )
+    generation: Generation = key("parameters of generation", Generation())
+    check: Check = key("what a built variant must pass besides ovrecipe's own gates", Check())
+    output: Output = key("what happens to the text before it is shown", Output())
+    plugins: FrozenMapping[Name, Any] = key(
+        "settings of plugins, by plugin name, checked as each plugin declares", {}
+    )
+    _tree: Node | None = PrivateAttr(default=None)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Keep the tree that the recipe was read from, if it was given as context."""
+        self._tree = (context or {}).get("tree")
 
     @field_validator("variants", mode="before")
     @classmethod
     def _precision_from_the_name(cls, value: Any) -> Any:
-        """Fill in the precision that the variant's name starts with; others stay without."""
         if not isinstance(value, Mapping):
             return value
-        return {name: _with_precision(str(name), each) for name, each in value.items()}
+        return {name: _with_precision(str(name), variant) for name, variant in value.items()}
+
+    def objections(self) -> Iterator[Objection]:
+        """Yield what of a variant's generation contradicts the recipe's."""
+        for name in self.variants:
+            for objection in self.generation_of(name).objections():
+                yield Objection(("variants", name, "generation", *objection.keys), objection.reason)
+
+    @property
+    def tree(self) -> Node | None:
+        """What the file says, with the place of each value; None for a recipe of no file."""
+        return self._tree
 
     @property
     def base_dir(self) -> Path:
@@ -197,10 +428,22 @@ class Recipe(Section):
         return self.generation.overridden_by(self.variants[variant].generation)
 
 
-def _with_precision(name: str, variant: Any) -> Any:
-    if variant is None:
-        variant = {}
-    if not isinstance(variant, Mapping) or "precision" in variant:
-        return variant
-    precision = name.split("-", maxsplit=1)[0]
-    return {"precision": precision, **variant} if precision in PRECISIONS else variant
+def settings_of(recipe: Recipe, variant: str) -> dict[str, Any]:
+    """Return, as JSON, all that the recipe says of a variant's directory.
+
+    It is part of the directory's key, and so of its manifest: whoever opens the directory can
+    tell whether the recipe still says the same, without planning a build. What decides on the
+    text behind the model (`output`) or on the gates (`check`) is not in it.
+    """
+    return {
+        "model": _said(recipe.model),
+        "tokenizer": _said(recipe.tokenizer),
+        "prompt": _said(recipe.prompt),
+        "variant": _said(recipe.variants[variant], exclude={"optional", "generation"}),
+        "generation": _said(recipe.generation_of(variant)),
+    }
+
+
+def _said(section: Section, exclude: set[str] | None = None) -> dict[str, Any]:
+    # Without defaults, so that a key that a later version adds makes nothing stale.
+    return section.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=exclude)

@@ -1,8 +1,9 @@
 """Reads the YAML of a recipe: YAML 1.2's plain values, places kept, nothing executed.
 
-PyYAML's parser gives events and this module composes them itself, because PyYAML keeps the last
-of duplicate keys, reads `no` as false, `12:30` as 750 and `1e-3` as text, and lets a few aliases
-grow into gigabytes.
+PyYAML's parser gives events and this module composes them itself. PyYAML's own loaders keep the
+last of duplicate keys, read `no` as false, `12:30` as 750 and `1e-3` as text, let a few aliases
+grow into gigabytes, and the one in C composes by recursion: 900,000 brackets end the process with
+a segmentation fault, which nothing can catch.
 """
 
 from __future__ import annotations
@@ -10,17 +11,87 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 
 from ovrecipe.errors import RecipeSyntaxError
-from ovrecipe.recipe.tree import Entry, Node, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ovrecipe.recipe.tree import Scalar
+    from ovrecipe.recipe.sections import Loc
+
+Scalar: TypeAlias = "bool | int | float | str | None"
+#: What a node holds: a scalar, values by key, or items.
+Content: TypeAlias = "Scalar | dict[str, Node] | tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A place in a file; `shown` is the file's name as users see it, line and column from 1."""
+
+    shown: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        """Return `file:line:column`, which editors and terminals open."""
+        return f"{self.shown}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value, where it stands, and where its key does when it is a mapping's.
+
+    `size` counts the nodes of the value with every alias written out.
+    """
+
+    content: Content
+    place: Place
+    key_place: Place | None = None
+    size: int = 1
+
+
+def plain(node: Node) -> object:
+    """Return the tree as dicts, lists and scalars."""
+    if isinstance(node.content, dict):
+        return {key: plain(value) for key, value in node.content.items()}
+    if isinstance(node.content, tuple):
+        return [plain(item) for item in node.content]
+    return node.content
+
+
+def place_of(root: Node, loc: Loc, *, of_key: bool = False) -> Place:
+    """Return where `loc` stands, or the deepest part of it that is written down.
+
+    A value's own place is returned, unless `of_key` asks for its key or the value is missing.
+    """
+    node, is_whole = _followed(root, loc)
+    return node.place if is_whole and not of_key else node.key_place or node.place
+
+
+def node_at(root: Node, loc: Loc) -> Node | None:
+    """Return what stands at `loc`, None when nothing is written there."""
+    node, is_whole = _followed(root, loc)
+    return node if is_whole else None
+
+
+def _followed(root: Node, loc: Loc) -> tuple[Node, bool]:
+    """Return the deepest node on the way to `loc`, and whether it is that of `loc`."""
+    node = root
+    for step in loc:
+        content = node.content
+        if isinstance(content, dict) and step in content:
+            node = content[str(step)]
+        elif isinstance(content, tuple) and isinstance(step, int) and step < len(content):
+            node = content[step]
+        else:
+            return node, False
+    return node, True
+
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
@@ -39,23 +110,21 @@ _WORDS: dict[str, Scalar] = {
 }
 
 
-def read_yaml(data: bytes, shown: str) -> Node:
+def read_yaml(data: bytes, shown: str, unusable: list[tuple[Place, str]]) -> Node:
     """Return the one mapping that `data` holds; `shown` is the file's name in messages.
+
+    Single keys and values that no recipe can use are added to `unusable`, each with its place and
+    the reason, so that a user learns of them together with all else.
 
     Raises:
         RecipeSyntaxError: it is not UTF-8, not YAML, not one mapping, or grows out of bounds.
     """
-    composer = _Composer(_text(data, shown), shown)
-    root = composer.document()
-    if composer.problems:
-        lines = [f"{place}: {reason}" for place, reason in sorted(composer.problems)]
-        raise RecipeSyntaxError("\n".join(lines))
-    return root
+    return _Composer(_text(data, shown), shown, unusable).document()
 
 
 def _text(data: bytes, shown: str) -> str:
     if len(data) > MAX_BYTES:
-        raise RecipeSyntaxError(f"{shown}: has {len(data)} bytes; a recipe has at most {MAX_BYTES}")
+        raise RecipeSyntaxError(f"{shown}: has more than {MAX_BYTES:,} bytes; is it a recipe?")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -79,8 +148,8 @@ def _place_in(before: str, shown: str) -> Place:
 class _Composer:
     """Turns parser events into a tree, once."""
 
-    def __init__(self, text: str, shown: str) -> None:
-        self.problems: list[tuple[Place, str]] = []
+    def __init__(self, text: str, shown: str, unusable: list[tuple[Place, str]]) -> None:
+        self._unusable = unusable
         self._shown = shown
         self._lines = text.splitlines()
         self._events = self._parsed(text)
@@ -134,13 +203,18 @@ class _Composer:
 
     def _node(self, event: Any, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
+            named = self._anchors.get(event.anchor)
+            if named is None:
+                reason = f"alias '*{event.anchor}' names no anchor that is complete"
+                raise self._refusal(event, reason)
+            self._count(event, named.size)
+            return named
         self._count(event, 1)
         if depth > MAX_DEPTH:
             raise self._refusal(event, f"is nested deeper than {MAX_DEPTH} levels")
         if event.tag is not None:
             reason = f"tag '{event.tag}' is not read in recipes; quote a value to make it text"
-            self.problems.append((self._at(event.start_mark), reason))
+            self._unusable.append((self._at(event.start_mark), reason))
         node = self._content(event, depth)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
@@ -151,10 +225,10 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             return Node(self._scalar(event, place), place)
         if isinstance(event, yaml.SequenceStartEvent):
-            items = tuple(self._items(depth))
-            return Node(items, place, 1 + sum(item.size for item in items))
+            items = tuple(self._node(item, depth + 1) for item in self._to_the_end())
+            return Node(items, place, size=1 + sum(item.size for item in items))
         entries = self._entries(depth)
-        return Node(entries, place, 1 + sum(entry.node.size for entry in entries.values()))
+        return Node(entries, place, size=1 + sum(value.size for value in entries.values()))
 
     def _count(self, event: Any, nodes: int) -> None:
         self._nodes += nodes
@@ -162,67 +236,56 @@ class _Composer:
             reason = f"grows to more than {MAX_NODES} values (aliases written out); shorten it"
             raise self._refusal(event, reason)
 
-    def _alias(self, event: Any) -> Node:
-        node = self._anchors.get(event.anchor)
-        if node is None:
-            raise self._refusal(event, f"alias '*{event.anchor}' names no anchor that is complete")
-        self._count(event, node.size)
-        return node
-
     def _scalar(self, event: Any, place: Place) -> Scalar:
         if not event.implicit[0]:
             return str(event.value)
         if _NOT_FINITE.fullmatch(event.value):
-            self.problems.append((place, f"{event.value} is no number that a recipe can use"))
+            self._unusable.append((place, f"{event.value} is no number that a recipe can use"))
             return None
         value = plain_scalar(event.value)
         if isinstance(value, float) and not math.isfinite(value):
-            self.problems.append((place, f"{event.value} is too large for a number"))
+            self._unusable.append((place, f"{event.value} is too large for a number"))
             return None
         return value
 
-    def _items(self, depth: int) -> Iterator[Node]:
-        for event in self._events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                return
-            yield self._node(event, depth + 1)
+    def _to_the_end(self) -> Iterator[Any]:
+        """Yield the events of the list or mapping that has begun, its end taken."""
+        return takewhile(lambda event: not isinstance(event, yaml.CollectionEndEvent), self._events)
 
-    def _entries(self, depth: int) -> dict[str, Entry]:
-        own: dict[str, Entry] = {}
-        merged: dict[str, Entry] = {}
-        for event in self._events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
+    def _entries(self, depth: int) -> dict[str, Node]:
+        own: dict[str, Node] = {}
+        merged: dict[str, Node] = {}
+        for event in self._to_the_end():
             place = self._at(event.start_mark)
             key = self._node(event, depth + 1).content
-            entry = Entry(place, self._node(next(self._events), depth + 1))
+            value = replace(self._node(next(self._events), depth + 1), key_place=place)
             if key == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
-                merged = {**self._merged(entry), **merged}
-            elif self._usable_key(key, place, own):
-                own[str(key)] = entry
+                merged = {**self._merged(value), **merged}
+            elif self._is_usable_key(key, place, own):
+                own[str(key)] = value
         return {**merged, **own}
 
-    def _usable_key(self, key: object, place: Place, own: dict[str, Entry]) -> bool:
+    def _is_usable_key(self, key: object, place: Place, own: dict[str, Node]) -> bool:
         if not isinstance(key, str):
             what = "a list or mapping" if isinstance(key, dict | tuple) else f"'{json.dumps(key)}'"
-            self.problems.append((place, f"{what} is no text; quote it to make it a key"))
+            self._unusable.append((place, f"{what} is no text; quote it to make it a key"))
             return False
         if key in own:
-            first = own[key].place.line
-            self.problems.append((place, f"{key}: stands twice; first in line {first}"))
+            first = own[key].key_place or place
+            self._unusable.append((place, f"{key}: stands twice; first in line {first.line}"))
             return False
         return True
 
-    def _merged(self, entry: Entry) -> dict[str, Entry]:
+    def _merged(self, value: Node) -> dict[str, Node]:
         """Return what `<<: *alias` brings; of several, the first one wins."""
-        content = entry.node.content
+        content = value.content
         parts = [item.content for item in content] if isinstance(content, tuple) else [content]
-        found: dict[str, Entry] = {}
+        found: dict[str, Node] = {}
         for part in parts:
             if isinstance(part, dict):
                 found = {**part, **found}
             else:
-                self.problems.append((entry.node.place, "<<: takes an alias of a mapping"))
+                self._unusable.append((value.place, "<<: takes an alias of a mapping"))
         return found
 
 

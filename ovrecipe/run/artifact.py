@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import NotBuilt
-from ovrecipe.recipe.settings import settings_of
+from ovrecipe.errors import ArtifactCorrupt, NotBuilt
+from ovrecipe.json_files import read_object
+from ovrecipe.recipe.schema import settings_of
+from ovrecipe.run.prompt import SECTION, tokenizer_config
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import view_target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.run.runner import Runner
+
+
+@dataclass(frozen=True)
+class Variants:
+    """What is built by now, and how one is loaded.
+
+    `sizes_bytes` returns the built variants in the recipe's order, each with the bytes of its
+    weights; `load` loads one on the same device with the same plugins and properties.
+    """
+
+    sizes_bytes: Callable[[], Mapping[str, int]]
+    load: Callable[[str], Runner]
+
 
 #: The variant that is run when none is named and it is built.
 PREFERRED = "int4"
@@ -44,17 +60,20 @@ class Artifact:
 
     def context_length(self) -> int | None:
         """Return the number of positions the model was made for; None when it does not say."""
-        path = self.model_dir / "config.json"
-        if not path.is_file():
-            return None
-        found = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
+        config = read_object(self.model_dir / "config.json", error=ArtifactCorrupt)
+        found = config.get("max_position_embeddings")
         return found if isinstance(found, int) else None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the generation parameters that it carries; {} when it has none."""
+        return read_object(self.model_dir / "generation_config.json", error=ArtifactCorrupt)
 
     def is_stale(self, recipe: Recipe) -> bool:
         """Return whether the recipe says something else than when this was built.
 
-        `ovrecipe why` knows more: another version of a package, another text of a data set.
-        False when the artifact does not say what it was built from.
+        `ovrecipe why` knows more: another version of a package, another text of a data set. An
+        artifact that an older ovrecipe put together, without `PromptSettings`, is stale too.
+        False when it does not say what it was built from.
 
         Raises:
             ArtifactCorrupt: its manifest is damaged.
@@ -62,9 +81,12 @@ class Artifact:
         if not (self.model_dir / MANIFEST).is_file():
             return False
         stored = read_manifest(self.model_dir).key
+        config = tokenizer_config(self.model_dir)
+        if config and SECTION not in config:
+            return True
         wanted = settings_of(recipe, self.variant)
         return wanted.keys() <= stored.keys() and any(
-            stored[name] != each for name, each in wanted.items()
+            stored[name] != value for name, value in wanted.items()
         )
 
 
@@ -75,7 +97,7 @@ def find_artifact(project: Project, recipe: Recipe, variant: str | None) -> Arti
         RecipeNotFound: the recipe has no such variant.
         NotBuilt: with the command that builds it.
     """
-    from ovrecipe.recipe.find import check_variant
+    from ovrecipe.recipe.project import check_variant
 
     if variant is None:
         return _default(built_artifacts(project, recipe), recipe)

@@ -10,10 +10,10 @@ from ovrecipe.run.artifact import not_built
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ovrecipe.run.chat_template import Message
     from ovrecipe.run.generation import Generation
-    from ovrecipe.run.result import GenerationResult
+    from ovrecipe.run.prompt import Message
     from ovrecipe.run.runner import Runner
+    from ovrecipe.types import GenerationResult
 
 
 class Chat:
@@ -43,8 +43,8 @@ class Chat:
         """The turns so far: messages with `role` (user, assistant) and `content`."""
         return tuple(dict(each) for each in self._history)
 
-    def stream(self, instruction: str, **generation: Any) -> Generation:
-        """Start to answer the next instruction, as `Runner.stream`.
+    def stream(self, prompt: str, **generation: Any) -> Generation:
+        """Start to answer the next prompt, as `Runner.stream`.
 
         `generation` comes on top of the conversation's own.
 
@@ -52,19 +52,19 @@ class Chat:
             RunError: the answer before it has not ended.
         """
         self._end_the_answer_before()
-        messages = self.runner.conversation(instruction, system=self.system, history=self._history)
+        messages = self.runner.conversation(prompt, system=self.system, history=self._history)
 
         def remember(result: GenerationResult | None) -> None:
             self._answering = None
-            self._remember(instruction, result)
+            self._remember(prompt, result)
 
         parameters = {**self.generation, **generation}
         self._answering = self.runner.stream_messages(messages, on_end=remember, **parameters)
         return self._answering
 
-    def generate(self, instruction: str, **generation: Any) -> GenerationResult:
-        """Answer the next instruction: the loop over `stream`."""
-        answer = self.stream(instruction, **generation)
+    def generate(self, prompt: str, **generation: Any) -> GenerationResult:
+        """Answer the next prompt: the loop over `stream`."""
+        answer = self.stream(prompt, **generation)
         with answer:
             for _ in answer:
                 pass
@@ -115,10 +115,10 @@ class Chat:
             )
         self._answering.close()
 
-    def _remember(self, instruction: str, result: GenerationResult | None) -> None:
+    def _remember(self, prompt: str, result: GenerationResult | None) -> None:
         if result is None or (result.finish_reason == "cancelled" and not result.text):
             return
         self._history += [
-            {"role": "user", "content": instruction},
+            {"role": "user", "content": prompt},
             {"role": "assistant", "content": result.text},
         ]

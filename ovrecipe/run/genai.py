@@ -4,22 +4,89 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ovrecipe.errors import PromptRefused, RunError
-from ovrecipe.run.devices import check_device
+from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
 from ovrecipe.run.parameters import apply
 from ovrecipe.run.pipeline import Finished, OnText, Tokens
-from ovrecipe.run.result import FinishReason, Metrics
 from ovrecipe.telemetry import switch_off_telemetry
+from ovrecipe.types import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from ovrecipe.types import FinishReason
+
+
+#: Devices that are made of others: `AUTO`, `AUTO:GPU,CPU`, `HETERO:GPU,CPU`.
+VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device: its name for `--device`, the maker's name and what it can do."""
+
+    name: str
+    full_name: str
+    capabilities: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return asdict(self)
+
+
+def list_devices() -> list[Device]:
+    """Return the devices of this machine; asks OpenVINO, so it takes a moment."""
+    from openvino import Core
+
+    core = Core()
+    return [_device(core, name) for name in core.available_devices]
+
+
+def _device(core: Any, name: str) -> Device:
+    return Device(
+        name=name,
+        full_name=str(core.get_property(name, "FULL_DEVICE_NAME")),
+        capabilities=tuple(core.get_property(name, "OPTIMIZATION_CAPABILITIES")),
+    )
+
+
+def check_device(device: str, available: Sequence[str]) -> None:
+    """Refuse a device that is not on this machine, alone or in the list of a virtual one.
+
+    Raises:
+        DeviceUnknown: with the names of those that are.
+    """
+    for each in _named_devices(device):
+        if not _is_there(each, available):
+            raise DeviceUnknown(
+                f"device '{device}': OpenVINO sees no '{each}' here, only {', '.join(available)}",
+                remedy="'ovrecipe devices' lists them; a missing GPU or NPU mostly lacks a driver",
+            )
+
+
+def _named_devices(device: str) -> Iterable[str]:
+    kind, colon, rest = device.partition(":")
+    if kind not in VIRTUAL:
+        return [device]
+    # AUTO:-GPU leaves a device out; BATCH:CPU(4) carries a size.
+    names = [each.strip().lstrip("-").partition("(")[0] for each in rest.split(",")]
+    return names if colon else []
+
+
+def _is_there(name: str, available: Sequence[str]) -> bool:
+    """Return whether `GPU` or `GPU.0` is available, by either of the two spellings."""
+    return any(name in (each, each.partition(".")[0]) or name == f"{each}.0" for each in available)
+
 
 #: GenAI falls back from paged attention to SDPA within its constructor when it chooses itself;
 #: asked for by name, it fails instead, and the fall-back is ours to announce.
 ATTENTION_BACKEND = "ATTENTION_BACKEND"
+
+GENERATION_CONFIG = "generation_config.json"
 
 Loaded = TypeVar("Loaded")
 
@@ -49,6 +116,19 @@ def open_pipeline(
         # The NPU has a pipeline of its own, without paged attention.
         return construct({})
     return with_fallback(construct, announce=lambda why: announce(f"on {device}: {why}"))
+
+
+def check_parameters(parameters: Mapping[str, Any], model_dir: Path) -> None:
+    """Let GenAI judge parameters before a model is loaded.
+
+    Raises:
+        GenerationParameterRefused: by the parameter's name.
+    """
+    switch_off_telemetry(sys.modules, os.environ)
+    from openvino_genai import GenerationConfig
+
+    path = model_dir / GENERATION_CONFIG
+    apply(parameters, GenerationConfig(path) if path.is_file() else GenerationConfig())
 
 
 def with_fallback(
@@ -106,14 +186,16 @@ class GenaiPipeline:
         bos = int(self._tokenizer.get_bos_token_id())
         self.bos_token_id: int | None = bos if bos >= 0 else None
 
-    def encode(self, prompt: str, *, add_special_tokens: bool) -> Tokens:
-        """Return the tokens of a rendered prompt."""
+    def encode(self, text: str, *, add_special_tokens: bool, cuts: Sequence[int] = ()) -> Tokens:
+        """Return the tokens of a rendered prompt; none of them spans one of the `cuts`."""
         try:
-            inputs = self._tokenizer.encode(prompt, add_special_tokens=add_special_tokens)
+            inputs = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+            if cuts:
+                inputs = _encoded_in_pieces(self._tokenizer, text, cuts, inputs)
         except (TypeError, RuntimeError) as exc:
             raise PromptRefused(f"the prompt cannot be tokenized: {last_line(exc)}") from exc
         ids = inputs.input_ids.data[0]
-        return Tokens(count=len(ids), ids=inputs, first=tuple(int(each) for each in ids[:2]))
+        return Tokens(count=len(ids), ids=inputs, first=tuple(int(token) for token in ids[:2]))
 
     def configure(self, parameters: Mapping[str, Any]) -> Any:
         """Return the artifact's own generation config with `parameters` on top."""
@@ -158,6 +240,50 @@ class GenaiPipeline:
     def close(self) -> None:
         """Let go of the model's memory."""
         self.llm = self._tokenizer = None
+
+
+#: Texts that a piece of a prompt is read behind; one that does not grow together with it is taken.
+ANCHORS = ("\n", " ", "a", "0", ".")
+
+
+def _encoded_in_pieces(tokenizer: Any, text: str, cuts: Sequence[int], whole: Any) -> Any:
+    """Return inputs in which no token spans a cut; `whole` is what the tokenizer makes of `text`.
+
+    Tokenizers of SentencePiece's kind put a space in front of every text, so each piece is read
+    behind an anchor, whose tokens are then taken off. What comes out must say what `whole` says.
+
+    Raises:
+        PromptRefused: no anchor served.
+    """
+    from numpy import array, ones_like
+    from openvino import Tensor
+    from openvino_genai import TokenizedInputs
+
+    def ids_of(piece: str) -> list[int]:
+        found: list[int] = tokenizer.encode(piece, add_special_tokens=False).input_ids.data[0]
+        return [int(token) for token in found]
+
+    def said(ids: Sequence[int]) -> str:
+        # Some tokenizers write a space beside a control token that they do not write beside text.
+        return "".join(tokenizer.decode(ids, skip_special_tokens=False).split())
+
+    added, plain = [int(token) for token in whole.input_ids.data[0]], ids_of(text)
+    places = range(len(added) - len(plain) + 1)
+    start = next((n for n in places if added[n : n + len(plain)] == plain), 0)
+    pieces = [text[begin:end] for begin, end in pairwise((0, *cuts, len(text)))]
+    for anchor in ANCHORS:
+        before = ids_of(anchor)
+        behind = [ids_of(anchor + piece) for piece in pieces[1:]]
+        if any(tokens[: len(before)] != before for tokens in behind):
+            continue
+        ids = sum((tokens[len(before) :] for tokens in behind), ids_of(pieces[0]))
+        if said(ids) == said(plain):
+            row = array([added[:start] + ids + added[start + len(plain) :]])
+            return TokenizedInputs(Tensor(row), Tensor(ones_like(row)))
+    raise PromptRefused(
+        "the prompt holds a special token of the model that its tokenizer cannot read as text",
+        remedy="leave it out, or set prompt.special_tokens_in_text in the recipe",
+    )
 
 
 def _finished(encoded: Any, reason: FinishReason) -> Finished:

@@ -1,20 +1,136 @@
-"""A running generation, as its caller sees it."""
+"""A running generation, as its caller sees it, and the queue in which it waits."""
 
 from __future__ import annotations
 
 import threading
-from queue import Empty
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 from ovrecipe.errors import RunError
-from ovrecipe.run.result import FinishReason, GenerationResult
+from ovrecipe.types import FinishReason, GenerationResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from ovrecipe.run.chain import FilterChain
-    from ovrecipe.run.jobs import Job
+    from ovrecipe.run.pipeline import Finished, Pipeline, Tokens
+
+
+class GenerationTask:
+    """One generation as the generating thread sees it.
+
+    `segments` carries text; None wakes a waiting reader, who then looks at `ended` and
+    `cancelled`.
+    """
+
+    def __init__(self, tokens: Tokens, config: object, *, seed: int | None = None) -> None:
+        self.tokens = tokens
+        self.config = config
+        self.seed = seed
+        self.segments: SimpleQueue[str | None] = SimpleQueue()
+        self.ended = threading.Event()
+        self.cancelled = False
+        self.finished: Finished | None = None
+        self.error: BaseException | None = None
+        self._running_on: Pipeline | None = None
+        self._counting = threading.Lock()
+
+    def cancel(self) -> None:
+        """Ask the generating thread to stop at its next token, and wake the reader."""
+        self.cancelled = True
+        self.segments.put(None)
+
+    def run(self, pipeline: Pipeline, closed: threading.Event) -> None:
+        """Generate, unless cancelled while waiting; an error is kept for the reader.
+
+        When the main thread has left, nobody reads any more, and the process shall end.
+        """
+        put = self.segments.put
+        main_is_alive = threading.main_thread().is_alive
+
+        def go_on() -> bool:
+            if closed.is_set() or not main_is_alive():
+                self.cancelled = True
+            return not self.cancelled
+
+        def on_text(text: str) -> bool:  # for every token: as little as can be, it holds the GIL
+            put(text)
+            return go_on()
+
+        try:
+            if go_on():
+                self._running_on = pipeline
+                self.finished = pipeline.generate(self.tokens, self.config, on_text)
+        except BaseException as exc:  # noqa: BLE001 - raised again where the caller stands
+            self.error = exc
+        finally:
+            with self._counting:
+                self._running_on = None
+            self.ended.set()
+            put(None)
+
+    def count(self, text: str) -> int | None:
+        """Return how many tokens a text of the model is; None unless the task is running.
+
+        Under a lock, for the pipeline may be closed as soon as its last task has ended.
+        """
+        with self._counting:
+            if self._running_on is None:
+                return None
+            return self._running_on.encode(text, add_special_tokens=False).count if text else 0
+
+
+class TaskQueue:
+    """Runs tasks first come, first served: each on a thread that waits for the one before.
+
+    So no thread is there without work. An executor's would be joined before the main thread counts
+    as gone, and a program that forgot to close would wait for its answer to the end.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._last: threading.Thread | None = None
+
+    def submit(self, task: GenerationTask) -> None:
+        """Queue a task.
+
+        Raises:
+            RunError: the model was closed.
+        """
+        with self._lock:
+            self.require_open()
+            self._last = threading.Thread(
+                target=self._run, args=(task, self._last), name="ovrecipe-generate"
+            )
+            self._last.start()
+
+    def _run(self, task: GenerationTask, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()
+        task.run(self._pipeline, self._closed)
+
+    def require_open(self) -> None:
+        """Refuse work on a closed model.
+
+        Raises:
+            RunError: the model was closed.
+        """
+        if self._closed.is_set():
+            raise RunError(
+                "the model was closed, or its conversation switched to another variant",
+                remedy="load it again",
+            )
+
+    def close(self) -> None:
+        """Cancel what runs and what waits, and return when nothing generates any more."""
+        with self._lock:
+            self._closed.set()
+        if self._last is not None and self._last is not threading.current_thread():
+            self._last.join()
+
 
 #: Text is handed out at most this often: each time a reader wakes it takes a core from the model.
 #: Thirty times a second reads as a steady flow.
@@ -34,14 +150,14 @@ class Generation:
 
     def __init__(
         self,
-        job: Job,
+        task: GenerationTask,
         *,
         chain: FilterChain,
         device: str,
         on_end: Callable[[GenerationResult | None], None] | None = None,
     ) -> None:
-        """Wrap a submitted job; `on_end` is told the result, or None when it failed."""
-        self._job = job
+        """Wrap a submitted task; `on_end` is told the result, or None when it failed."""
+        self._task = task
         self._chain = chain
         self._device = device
         self._on_end = on_end
@@ -61,7 +177,7 @@ class Generation:
             self.close()
             raise
         except BaseException:
-            self._job.cancel()
+            self._task.cancel()
             self._end(None)
             raise
         self._end(self._summary())
@@ -79,24 +195,24 @@ class Generation:
 
     def __del__(self) -> None:
         """Do not let the model work for nobody."""
-        job = getattr(self, "_job", None)
-        if job is not None and not job.ended.is_set():
-            job.cancel()
+        task = getattr(self, "_task", None)
+        if task is not None and not task.ended.is_set():
+            task.cancel()
 
     def cancel(self) -> None:
         """End the generation, from any thread; a loop over it stops within 0.3 s."""
-        self._job.cancel()
+        self._task.cancel()
 
     def close(self) -> None:
         """Cancel what is still running; what was shown so far becomes the result."""
         if not self._over:
-            self._job.cancel()
+            self._task.cancel()
             self._end(self._summary())
 
     @property
     def running(self) -> bool:
         """Whether the answer may still grow."""
-        return not self._over and not self._job.cancelled
+        return not self._over and not self._task.cancelled
 
     def tokens_so_far(self) -> int | None:
         """Return how many tokens have come, hidden ones included; None unless it is running.
@@ -105,7 +221,7 @@ class Generation:
         few times a second. The newest two or three are missing, which GenAI holds back until the
         next token can no longer change their text; `result` has the exact number.
         """
-        return self._job.count("".join(self._raw))
+        return self._task.count("".join(self._raw))
 
     @property
     def result(self) -> GenerationResult:
@@ -114,7 +230,7 @@ class Generation:
         Raises:
             RunError: it is still running, or it failed.
         """
-        if self._job.cancelled:
+        if self._task.cancelled:
             self.close()
         if self._result is None:
             state = "failed" if self._over else "is still running; iterate over it first"
@@ -124,25 +240,25 @@ class Generation:
     def _segments(self) -> Iterator[str]:
         while True:
             first = self._next_piece()
-            # Looked at before the queue is emptied: what an ended job wrote is in it by then.
-            ended = self._job.ended.is_set()
+            # Looked at before the queue is emptied: what an ended task wrote is in it by then.
+            ended = self._task.ended.is_set()
             text = first + self._waiting_text()
-            if self._job.cancelled:
+            if self._task.cancelled:
                 return
             self._raw.append(text)
             yield from self._show(self._chain.feed(text))
             if ended:
                 break
-            self._job.ended.wait(SEGMENT_SECONDS)
-        if self._job.error is not None:
-            raise self._job.error
+            self._task.ended.wait(SEGMENT_SECONDS)
+        if self._task.error is not None:
+            raise self._task.error
         yield from self._show(self._chain.finish())
 
     def _next_piece(self) -> str:
-        """Wait for the next text; it is empty when the job ended or was cancelled."""
-        while not self._job.ended.is_set():
+        """Wait for the next text; it is empty when the task ended or was cancelled."""
+        while not self._task.ended.is_set():
             try:
-                return self._job.segments.get(timeout=WAKE_SECONDS) or ""
+                return self._task.segments.get(timeout=WAKE_SECONDS) or ""
             except Empty:
                 continue
         return ""
@@ -152,7 +268,7 @@ class Generation:
         pieces: list[str] = []
         try:
             while True:
-                pieces.append(self._job.segments.get_nowait() or "")
+                pieces.append(self._task.segments.get_nowait() or "")
         except Empty:
             return "".join(pieces)
 
@@ -172,20 +288,18 @@ class Generation:
             self._on_end(result)
 
     def _summary(self) -> GenerationResult:
-        if self._job.cancelled:
-            self._job.ended.wait(PATIENCE_SECONDS)
-        finished = self._job.finished
+        if self._task.cancelled:
+            self._task.ended.wait(PATIENCE_SECONDS)
+        finished = self._task.finished
+        reason: FinishReason = "cancelled"
+        if finished is not None and not self._task.cancelled:
+            reason = finished.finish_reason
         return GenerationResult(
             text="".join(self._shown),
-            finish_reason=_reason(self._job),
-            prompt_tokens=self._job.tokens.count,
+            finish_reason=reason,
+            prompt_tokens=self._task.tokens.count,
             generated_tokens=finished.generated_tokens if finished else None,
             metrics=finished.metrics if finished else None,
             device=self._device,
+            seed=self._task.seed,
         )
-
-
-def _reason(job: Job) -> FinishReason:
-    if job.cancelled or job.finished is None:
-        return "cancelled"
-    return job.finished.finish_reason

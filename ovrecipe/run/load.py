@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import StoreNotWritable
-from ovrecipe.recipe.find import split_target
-from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact
+from ovrecipe.recipe.project import split_target
+from ovrecipe.run.artifact import Artifact, Variants, built_artifacts, find_artifact
 from ovrecipe.run.chain import chosen_filters
-from ovrecipe.run.genai import open_pipeline
-from ovrecipe.run.prompt import prompt_template
+from ovrecipe.run.genai import check_parameters, open_pipeline
+from ovrecipe.run.parameters import merged
+from ovrecipe.run.prompt import read_template
 from ovrecipe.run.runner import Runner
-from ovrecipe.run.variants import Variants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.chat_template import Clock
-    from ovrecipe.run.result import GenerationResult
+    from ovrecipe.types import GenerationResult
 
 
 def load(
@@ -35,6 +33,7 @@ def load(
     plugins: Plugins | None = None,
     warm_up: bool = False,
     announce: Callable[[str], None] | None = None,
+    generation: Mapping[str, Any] | None = None,
     **properties: Any,
 ) -> Runner:
     """Load a built variant, `NAME:VARIANT` or `NAME`, and return its `Runner`.
@@ -43,6 +42,7 @@ def load(
     from the working folder upwards, `plugins` are the installed ones. `properties` go to
     OpenVINO (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked
     for, or was built from other settings than the recipe's; it prints to stderr unless given.
+    `generation` are parameters that will be asked with: wrong ones are refused before loading.
 
         with ovrecipe.load("smollm2-135m:int4") as model:
             for segment in model.stream("What is the capital of France?", greedy=True):
@@ -51,12 +51,15 @@ def load(
     Raises:
         NotBuilt: the variant is not there; the message has the command that builds it.
         RecipeError, PluginError: the recipe cannot be used.
+        GenerationParameterRefused: `generation`, by name.
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
     project = project or _project_here()
     plugins = plugins or _installed_plugins(project)
+    announce = announce or _to_stderr
     name, variant = split_target(target)
     recipe = _recipe(project, name)
+    artifact = find_artifact(project, recipe, variant)
 
     def sibling(variant: str) -> Runner:
         return load(
@@ -69,54 +72,33 @@ def load(
             **properties,
         )
 
-    runner = open_artifact(
-        find_artifact(project, recipe, variant),
-        recipe,
-        plugins=plugins,
-        device=device,
-        properties=properties,
-        announce=announce or _to_stderr,
-        clock=local_now,
+    # What can be refused without the model is refused before it is loaded.
+    if artifact.is_stale(recipe):
+        found = f"{name}:{artifact.variant}"
+        announce(f"{found} was built from other settings; see 'ovrecipe why {found}'")
+    template = read_template(artifact.model_dir)
+    filters = chosen_filters(recipe, plugins)
+    if generation:
+        check_parameters(merged(generation), artifact.model_dir)
+    runner = Runner(
+        open_pipeline(
+            artifact.model_dir,
+            device,
+            properties={**_cache(artifact, device), **properties},
+            announce=announce,
+        ),
+        recipe=recipe,
+        variant=artifact.variant,
+        template=template,
+        parameters=artifact.parameters(),
+        filters=filters,
+        context_length=artifact.context_length(),
         variants=Variants(lambda: _sizes_bytes(project, recipe), sibling),
+        observe=_observe(plugins, recipe, artifact.variant, announce),
     )
     if warm_up:
         runner.warm_up()
     return runner
-
-
-def open_artifact(
-    artifact: Artifact,
-    recipe: Recipe,
-    *,
-    plugins: Plugins,
-    device: str,
-    properties: dict[str, Any],
-    announce: Callable[[str], None],
-    clock: Clock,
-    variants: Variants | None = None,
-) -> Runner:
-    """Load an artifact; what can be refused without loading it is refused before."""
-    if artifact.is_stale(recipe):
-        target = f"{artifact.name}:{artifact.variant}"
-        announce(f"{target} was built from other settings; see 'ovrecipe why {target}'")
-    template = prompt_template(recipe, artifact.model_dir, clock=clock)
-    filters = chosen_filters(recipe, plugins)
-    pipeline = open_pipeline(
-        artifact.model_dir,
-        device,
-        properties={**_cache(artifact, device), **properties},
-        announce=announce,
-    )
-    return Runner(
-        pipeline,
-        recipe=recipe,
-        variant=artifact.variant,
-        template=template,
-        filters=filters,
-        context_length=artifact.context_length(),
-        variants=variants,
-        observe=_observe(plugins, recipe, artifact.variant, announce),
-    )
 
 
 def _observe(
@@ -129,11 +111,6 @@ def _observe(
         plugins.observers.tell("after_generation", arguments, report=announce)
 
     return observe
-
-
-def local_now() -> datetime:
-    """Return the time of day here; chat templates may write the date."""
-    return datetime.now(tz=UTC).astimezone()
 
 
 def _sizes_bytes(project: Project, recipe: Recipe) -> dict[str, int]:
@@ -177,8 +154,7 @@ def _installed_plugins(project: Project) -> Plugins:
 
 
 def _recipe(project: Project, name: str) -> Recipe:
-    from ovrecipe.recipe.load import load_recipe
-    from ovrecipe.recipe.requirements import check_requirements
+    from ovrecipe.recipe.load import check_requirements, load_recipe
 
     recipe = load_recipe(project, name)
     check_requirements(recipe)

@@ -1,70 +1,81 @@
-"""From the layers of generation parameters to one GenAI GenerationConfig."""
+"""Generation parameters: from what is asked for to one GenAI GenerationConfig."""
 
 from __future__ import annotations
 
-import difflib
 import re
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import GenerationParameterRefused
-from ovrecipe.recipe.generation import SAMPLING, layered
+from ovrecipe.recipe.schema import SAMPLING
+from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: The bound where neither artifact, recipe nor caller gives one: GenAI's own is "for ever".
+#: The bound where neither artifact nor caller gives one: GenAI's own is "for ever".
 DEFAULT_MAX_NEW_TOKENS = 256
 #: What cannot be honoured here, and why.
 UNSUPPORTED = {
-    "apply_chat_template": "the prompt is rendered from the recipe and passed as token ids",
+    "apply_chat_template": "the prompt is rendered from the chat template and passed as token ids",
     "logprobs": "probabilities are not handed out",
     "return_omni_outputs": "only text comes out",
 }
 SETS = ("stop_strings", "stop_token_ids")
+#: Seeds that are drawn stay below this, so that every reader of JSON keeps them exact.
+SEEDS = 2**32
 
 
-def merged(
-    recipe: Mapping[str, Any], call: Mapping[str, Any], *, stop: Iterable[str] = ()
-) -> dict[str, Any]:
-    """Return the recipe's parameters with the call's on top.
+def merged(call: Mapping[str, Any], *, stop: Iterable[str] = ()) -> dict[str, Any]:
+    """Return parameters as GenAI is to be told them, on top of those that it has.
 
-    `stop` (the recipe's `prompt.stop`) always stops; `stop_strings` come on top of it. A sampling
-    parameter without `do_sample` means sampling, or it would be ignored. `greedy=True` is
-    `do_sample=False`.
+    A sampling parameter without `do_sample` means sampling, or it would be ignored. `greedy=True`
+    and `temperature=0` are `do_sample=False`. `stop` always stops; `stop_strings` come on top.
 
     Raises:
-        GenerationParameterRefused: parameters of the call contradict each other.
+        GenerationParameterRefused: parameters contradict each other.
     """
-    call = _without_greedy(call)
-    if call.get("do_sample") is False:
-        _refuse_sampling(call)
-    parameters = _sampling_meant(layered(dict(recipe), call))
-    stops = {*stop, *parameters.get("stop_strings", ())}
-    return {**parameters, "stop_strings": stops} if stops else parameters
+    given = _without_greedy({name: value for name, value in call.items() if value is not None})
+    named = [name for name in SAMPLING if name in given]
+    if named and given.get("do_sample") is False:
+        raise GenerationParameterRefused(
+            f"{named[0]}: means nothing without sampling",
+            remedy=f"leave out {named[0]}, or do_sample=False (--greedy, --temperature 0)",
+        )
+    if named:
+        given.setdefault("do_sample", True)
+    own = given.get("stop_strings", ())
+    stops = {*stop, *([own] if isinstance(own, str) else own)}
+    return {**given, "stop_strings": stops} if stops else given
 
 
-def _without_greedy(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the call's own parameters with `greedy` spelt as GenAI spells it."""
-    given = {name: value for name, value in call.items() if value is not None}
-    greedy = given.pop("greedy", False)
+def _without_greedy(given: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters with `greedy` and `temperature=0` spelt as GenAI spells them."""
+    cold = given.get("temperature") == 0
+    greedy = bool(given.pop("greedy", False)) or cold
     if greedy and given.get("do_sample"):
-        raise GenerationParameterRefused("do_sample: cannot be true together with greedy")
+        word = "temperature 0" if cold else "greedy"
+        raise GenerationParameterRefused(f"do_sample: cannot be true together with {word}")
+    if cold:
+        del given["temperature"]
     return {**given, "do_sample": False} if greedy else given
 
 
-def _sampling_meant(parameters: dict[str, Any]) -> dict[str, Any]:
-    if "do_sample" not in parameters and any(name in parameters for name in SAMPLING):
-        return {**parameters, "do_sample": True}
-    return parameters
+def seeded(
+    parameters: Mapping[str, Any], own: Mapping[str, Any]
+) -> tuple[dict[str, Any], int | None]:
+    """Return the parameters with a seed where they sample, and that seed; None where they do not.
 
-
-def _refuse_sampling(call: Mapping[str, Any]) -> None:
-    named = [name for name in SAMPLING if name in call]
-    if named:
-        raise GenerationParameterRefused(
-            f"{named[0]}: means nothing without sampling",
-            remedy=f"leave out {named[0]}, or do_sample=False (--greedy)",
-        )
+    Without `rng_seed` in them or among the artifact's `own` parameters one is drawn: GenAI's is
+    the same each time, and so would be the answers.
+    """
+    whole = {**own, **parameters}
+    if not whole.get("do_sample"):
+        return dict(parameters), None
+    seed = whole.get("rng_seed")
+    if seed is None:
+        seed = secrets.randbelow(SEEDS)
+    return {**parameters, "rng_seed": seed}, seed
 
 
 def apply(parameters: Mapping[str, Any], config: Any) -> Any:
@@ -73,40 +84,24 @@ def apply(parameters: Mapping[str, Any], config: Any) -> Any:
     Raises:
         GenerationParameterRefused: by the parameter's name.
     """
+    known = [name for name in dir(config) if name[0] != "_" and not callable(getattr(config, name))]
     for name, value in parameters.items():
-        _assign(config, name, value)
-    if _unlimited(config.max_new_tokens) and _unlimited(config.max_length):
+        if name in UNSUPPORTED:
+            raise GenerationParameterRefused(f"{name}: cannot be given; {UNSUPPORTED[name]}")
+        if name not in known:
+            close = perhaps(name, [*known, "greedy"])
+            raise GenerationParameterRefused(
+                f"{name}: the installed GenAI has no such generation parameter{close}"
+            )
+        try:
+            setattr(config, name, _as_genai_takes_it(config, name, value))
+        except (TypeError, ValueError, KeyError) as exc:
+            raise GenerationParameterRefused(f"{name}: GenAI does not take {value!r}") from exc
+    # GenAI's "no limit" is the largest 64-bit number.
+    if min(config.max_new_tokens, config.max_length) >= 2**63:
         config.max_new_tokens = DEFAULT_MAX_NEW_TOKENS
     _validate(config, parameters)
     return config
-
-
-def _unlimited(count: int) -> bool:
-    """Return whether a limit is GenAI's "none", which is the largest 64-bit number."""
-    return count >= 2**63
-
-
-def _assign(config: Any, name: str, value: Any) -> None:
-    known = [each for each in dir(config) if _is_parameter(config, each)]
-    if name in UNSUPPORTED:
-        raise GenerationParameterRefused(f"{name}: cannot be given; {UNSUPPORTED[name]}")
-    if name not in known:
-        raise GenerationParameterRefused(
-            f"{name}: the installed GenAI has no such generation parameter{_closest(name, known)}"
-        )
-    try:
-        setattr(config, name, _as_genai_takes_it(config, name, value))
-    except (TypeError, ValueError, KeyError) as exc:
-        raise GenerationParameterRefused(f"{name}: GenAI does not take {value!r}") from exc
-
-
-def _is_parameter(config: Any, name: str) -> bool:
-    return not name.startswith("_") and not callable(getattr(config, name))
-
-
-def _closest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, [*known, "greedy"], n=1)
-    return f"; perhaps you meant '{near[0]}'" if near else ""
 
 
 def _as_genai_takes_it(config: Any, name: str, value: Any) -> Any:
@@ -126,8 +121,11 @@ def _validate(config: Any, parameters: Mapping[str, Any]) -> None:
     try:
         config.validate()
     except RuntimeError as exc:
-        reason = _reason(str(exc))
-        raise GenerationParameterRefused(f"{_culprit(str(exc), parameters)}{reason}") from exc
+        message = str(exc)
+        lines = [line.strip() for line in message.splitlines() if line.strip()]
+        # The first line is the place in GenAI's source.
+        reason = " ".join(lines[1:]) if len(lines) > 1 else message.strip()
+        raise GenerationParameterRefused(f"{_culprit(message, parameters)}{reason}") from exc
 
 
 def _culprit(message: str, parameters: Mapping[str, Any]) -> str:
@@ -135,12 +133,4 @@ def _culprit(message: str, parameters: Mapping[str, Any]) -> str:
     condition = re.search(r"Check '(.*?)' failed", message)
     words = re.findall(r"\w+", condition[1] if condition else message)
     named = [word for word in words if word in parameters]
-    if not named:
-        return ""
-    return f"{named[0]}={parameters[named[0]]!r}: "
-
-
-def _reason(message: str) -> str:
-    """Return GenAI's sentence without the place in its source."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return " ".join(lines[1:]) if len(lines) > 1 else message.strip()
+    return f"{named[0]}={parameters[named[0]]!r}: " if named else ""

@@ -1,4 +1,4 @@
-"""The little that the runner needs to know of a loaded model.
+"""What the runner needs to know of a loaded model.
 
 `genai.GenaiPipeline` is the real one, `ovrecipe.testing.FakePipeline` the one for tests of
 everything else.
@@ -6,12 +6,12 @@ everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from ovrecipe.run.result import FinishReason, Metrics
+    from ovrecipe.types import FinishReason, Metrics
 
 #: Takes the next text and says whether to go on; called on a thread of the pipeline's.
 OnText: TypeAlias = Callable[[str], bool]
@@ -42,8 +42,12 @@ class Pipeline(Protocol):
     device: str
     bos_token_id: int | None
 
-    def encode(self, prompt: str, *, add_special_tokens: bool) -> Tokens:
-        """Return the tokens of a rendered prompt."""
+    def encode(self, text: str, *, add_special_tokens: bool, cuts: Sequence[int] = ()) -> Tokens:
+        """Return the tokens of a rendered prompt; none of them spans one of the `cuts`.
+
+        Raises:
+            PromptRefused: the tokenizer does not take the text.
+        """
 
     def configure(self, parameters: Mapping[str, Any]) -> Any:
         """Return a generation config: the artifact's own with `parameters` on top.

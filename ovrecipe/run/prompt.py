@@ -1,89 +1,258 @@
-"""From an instruction, or a conversation, to the text that the model sees."""
+"""From messages to the text that the model sees: the one renderer of chat templates.
+
+A built directory carries all it takes: `chat_template.jinja`, the special tokens in
+`tokenizer_config.json` and, under `ovrecipe` there, the `PromptSettings`. Gates of a build render
+with the same class.
+
+Source: transformers `utils/chat_template_utils.py` (5.5), Jinja2 3.1. GenAI's own engine does not
+know all of Jinja2, so it is never asked.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+import secrets
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ovrecipe.errors import PromptRefused
-from ovrecipe.run.chat_template import ChatTemplate, Clock, Message
+from pydantic import BaseModel, ConfigDict
+
+from ovrecipe.errors import ArtifactCorrupt, PromptRefused
+from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.recipe.schema import Recipe
+    from jinja2 import Template
+    from jinja2.ext import Extension
+    from jinja2.nodes import Node
+    from jinja2.parser import Parser
 
-PLACEHOLDER = re.compile(r"\{(instruction|system)\}")
-NO_SYSTEM = "a system text was given, but the recipe's template has no {system}"
-NO_SYSTEM_REMEDY = "write {system} into the recipe's prompt.template, or leave --system out"
+CHAT_TEMPLATE = "chat_template.jinja"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+#: Where tokenizer_config.json has the `PromptSettings`; other programs pass over it.
+SECTION = "ovrecipe"
+
+#: One message: its role and its content.
+Message = Mapping[str, str]
+Clock = Callable[[], datetime]
 
 
-class PromptTemplate(Protocol):
-    """Renders a conversation."""
+class PromptSettings(BaseModel):
+    """What a built directory says of its prompts beside the template.
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """Return the prompt, up to where the assistant's answer begins."""
-
-
-class PlainTemplate:
-    """The recipe's own `prompt.template`.
-
-    A conversation is its turns in sequence: each instruction in the template, its answer behind
-    it, then a new line. The BOS token that a template starts with is written once; a template
-    that writes BOS or EOS gets EOS behind each answer, as the model saw it in training.
+    `system` is the text that the template writes where no message says one. `control_tokens` are
+    the texts that the tokenizer reads as control tokens, and that messages must not smuggle in.
     """
 
-    def __init__(self, template: str, *, bos_token: str = "", eos_token: str = "") -> None:
-        self._bos = bos_token if bos_token and template.startswith(bos_token) else ""
-        closes = bool(self._bos) or (bool(eos_token) and eos_token in template)
-        self._end_of_answer = (eos_token if closes else "") + "\n"
-        #: Literal text and names of placeholders in turn, beginning and ending with text.
-        self._parts = PLACEHOLDER.split(template.removeprefix(self._bos))
+    model_config = ConfigDict(frozen=True)
 
-    @property
-    def _takes_system(self) -> bool:
-        return "system" in self._parts[1::2]
+    add_special_tokens: bool = False
+    system: str = ""
+    control_tokens: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A prompt; no token may span one of the `cuts`, or text of a message becomes a control token.
+
+    They are positions in `text`, and there are none unless a message holds such a text.
+    """
+
+    text: str
+    cuts: tuple[int, ...] = ()
+
+
+def local_now() -> datetime:
+    """Return the time of day here; chat templates may write the date."""
+    return datetime.now(tz=UTC).astimezone()
+
+
+class ChatTemplate:
+    """A compiled template with the special tokens that it may write."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        special_tokens: Mapping[str, str] | None = None,
+        clock: Clock = local_now,
+        settings: PromptSettings | None = None,
+    ) -> None:
+        """Compile `text`.
+
+        Raises:
+            PromptRefused: it is no Jinja template; the message has the line.
+        """
+        self.settings = settings or PromptSettings()
+        self._special_tokens = dict(special_tokens or {})
+        self._template = _compiled(text, clock)
+        self._cut_at = _cut_at(self.settings.control_tokens)
+        longest_first = sorted(self._cut_at, key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, longest_first)))
 
     def render(self, messages: Sequence[Message]) -> str:
-        """Return the prompt; placeholders within instructions and answers stay as they are."""
-        system = next((each["content"] for each in messages if each["role"] == "system"), "")
-        if system and not self._takes_system:
-            raise PromptRefused(NO_SYSTEM, remedy=NO_SYSTEM_REMEDY)
-        turns = [self._turn(each, system) for each in messages if each["role"] != "system"]
-        return self._bos + "".join(turns)
+        """Return the prompt for `messages`, up to where the assistant's answer begins.
 
-    def _turn(self, message: Message, system: str) -> str:
-        if message["role"] == "assistant":
-            return message["content"] + self._end_of_answer
-        given = {"instruction": message["content"], "system": system}
-        return "".join(given[part] if index % 2 else part for index, part in enumerate(self._parts))
-
-    def to_jinja(self, *, system: str = "") -> str:
-        """Return a chat template that renders as `render` does, for other programs.
-
-        They do not know the recipe's `system`, so the template says it where no message does.
-        Only what both Jinja2 and GenAI's engine know is used.
+        Raises:
+            PromptRefused: the template does; the message has its line.
         """
-        given = {"instruction": "message['content']", "system": "told.system"}
-        turn = " + ".join(
-            given[part] if index % 2 else _literal(part) for index, part in enumerate(self._parts)
+        try:
+            return self._template.render(
+                messages=[dict(message) for message in messages],
+                add_generation_prompt=True,
+                tools=None,
+                documents=None,
+                **self._special_tokens,
+            )
+        except Exception as exc:  # a template can raise anything, and what it raises is its answer
+            line = _line_of(exc)
+            raise PromptRefused(f"chat template{line}: {exc or type(exc).__name__}") from exc
+
+    def rendered(self, messages: Sequence[Message]) -> Rendered:
+        """Return the prompt, and where to cut it so that text of messages stays text.
+
+        Which control tokens are of messages shows in a second rendering, in which a mark follows
+        each of theirs. Templates that look into messages still find what they look for.
+
+        Raises:
+            PromptRefused: the template does, or it joins text of messages to other tokens.
+        """
+        text = self.render(messages)
+        if not self._cut_at or not any(self._control.search(each["content"]) for each in messages):
+            return Rendered(text)
+        mark = secrets.token_hex(8)
+        marked = self.render([self._marked(message, mark) for message in messages])
+        found = re.findall(f"({self._control.pattern})({mark})?", marked)
+        # A template may cut a message at a token; then the mark is in the way of its next step.
+        for candidate in (text, marked.replace(mark, "")):
+            tokens = list(self._control.finditer(candidate))
+            if [token[0] for token in tokens] == [token for token, _ in found]:
+                of_messages = [token for token, (_, of) in zip(tokens, found, strict=True) if of]
+                cuts = (token.start() + self._cut_at[token[0]] for token in of_messages)
+                return Rendered(candidate, tuple(cuts))
+        raise PromptRefused(
+            "the chat template makes another special token of one that is in a message",
+            remedy="leave it out of the message",
         )
-        refusal = f"{{{{ raise_exception({_literal(NO_SYSTEM)}) }}}}"
-        refused = "" if self._takes_system else f"{{%- if told.system -%}}{refusal}{{%- endif -%}}"
-        return (
-            f"{{%- set told = namespace(system={_literal(system)}, known=false) -%}}"
-            "{%- for message in messages -%}"
-            "{%- if message['role'] == 'system' and not told.known -%}"
-            "{%- set told.system = message['content'] -%}{%- set told.known = true -%}"
-            f"{{%- endif -%}}{{%- endfor -%}}{refused}{{{{ {_literal(self._bos)} }}}}"
-            "{%- for message in messages -%}"
-            "{%- if message['role'] == 'assistant' -%}"
-            f"{{{{ message['content'] + {_literal(self._end_of_answer)} }}}}"
-            f"{{%- elif message['role'] != 'system' -%}}{{{{ {turn} }}}}"
-            "{%- endif -%}{%- endfor -%}"
-        )
+
+    def _marked(self, message: Message, mark: str) -> Message:
+        content = self._control.sub(lambda token: token[0] + mark, message["content"])
+        return {**message, "content": content}
+
+
+def _cut_at(control_tokens: Sequence[str]) -> dict[str, int]:
+    """Return where to cut each token so that neither part is one; single characters have no cut."""
+    known = set(control_tokens)
+    cuts = {
+        token: [n for n in range(1, len(token)) if not known & {token[:n], token[n:]}]
+        for token in control_tokens
+    }
+    return {token: places[0] for token, places in cuts.items() if places}
+
+
+def read_template(model_dir: Path, *, clock: Clock = local_now) -> ChatTemplate:
+    """Return the chat template of a built directory.
+
+    Raises:
+        PromptRefused: there is none, or it is no Jinja template.
+        ArtifactCorrupt: the tokenizer's settings are damaged.
+    """
+    path = model_dir / CHAT_TEMPLATE
+    if not path.is_file():
+        raise no_template()
+    return ChatTemplate(
+        path.read_text(encoding="utf-8"),
+        special_tokens=special_tokens(model_dir),
+        clock=clock,
+        settings=read_settings(model_dir),
+    )
+
+
+def read_settings(model_dir: Path) -> PromptSettings | None:
+    """Return the settings of a built directory; None where an older ovrecipe wrote none."""
+    section = tokenizer_config(model_dir).get(SECTION)
+    return None if section is None else PromptSettings.model_validate(section)
+
+
+def tokenizer_config(model_dir: Path) -> dict[str, Any]:
+    """Return what tokenizer_config.json says; {} without one."""
+    return read_object(model_dir / TOKENIZER_CONFIG, error=ArtifactCorrupt)
+
+
+def special_tokens(model_dir: Path) -> dict[str, str]:
+    """Return the model's special tokens by name: `bos_token`, `eos_token` and so on."""
+    texts = {
+        name: token["content"] if isinstance(token, Mapping) else token
+        for name, token in tokenizer_config(model_dir).items()
+        if name.endswith("_token")
+    }
+    return {name: token for name, token in texts.items() if isinstance(token, str)}
+
+
+def no_template() -> PromptRefused:
+    """Return the error for a model whose prompts nobody has described."""
+    return PromptRefused(
+        "neither the recipe nor the model says how a prompt is written",
+        remedy='give the recipe a prompt.template; "{instruction}" alone passes the text as it is',
+    )
+
+
+PLACEHOLDER = re.compile(r"\{(instruction|system)\}")
+NO_SYSTEM = (
+    "a system text was given, but the recipe's template has no {system}; write {system} into its "
+    "prompt.template, or leave the system text out"
+)
+
+
+def plain_to_jinja(
+    template: str, *, system: str = "", bos_token: str = "", eos_token: str = ""
+) -> str:
+    """Return a recipe's plain `prompt.template` as a chat template.
+
+    A conversation is its turns in sequence: each prompt in the template, its answer behind it,
+    then a new line. The BOS token that a template starts with is written once; a template that
+    writes BOS or EOS gets EOS behind each answer, as the model saw it in training. `system` is
+    said where no message does. Only what both Jinja2 and GenAI's engine know is used.
+    """
+    bos = bos_token if bos_token and template.startswith(bos_token) else ""
+    closes = bool(bos) or (bool(eos_token) and eos_token in template)
+    end_of_answer = _literal((eos_token if closes else "") + "\n")
+    #: Literal text and names of placeholders in turn, beginning and ending with text.
+    parts = PLACEHOLDER.split(template.removeprefix(bos))
+    given = {"instruction": "message['content']", "system": "told.system"}
+    turn = " + ".join(
+        given[part] if index % 2 else _literal(part) for index, part in enumerate(parts)
+    )
+    refusal = f"{{%- if told.system -%}}{{{{ raise_exception({_literal(NO_SYSTEM)}) }}}}"
+    refused = "" if "system" in parts[1::2] else f"{refusal}{{%- endif -%}}"
+    return (
+        f"{{%- set told = namespace(system={_literal(system)}, known=false) -%}}"
+        "{%- for message in messages -%}"
+        "{%- if message['role'] == 'system' and not told.known -%}"
+        "{%- set told.system = message['content'] -%}{%- set told.known = true -%}"
+        f"{{%- endif -%}}{{%- endfor -%}}{refused}{{{{ {_literal(bos)} }}}}"
+        "{%- for message in messages -%}"
+        "{%- if message['role'] == 'assistant' -%}"
+        f"{{{{ message['content'] + {end_of_answer} }}}}"
+        f"{{%- elif message['role'] != 'system' -%}}{{{{ {turn} }}}}"
+        "{%- endif -%}{%- endfor -%}"
+    )
+
+
+def with_system(template: str, system: str) -> str:
+    """Return a chat template that says `system` where no message does; an empty one silences it."""
+    own = f"[{{'role': 'system', 'content': {_literal(system)}}}]"
+    return (
+        "{%- if not messages or messages[0]['role'] != 'system' -%}"
+        f"{{%- set messages = {own} + messages -%}}"
+        "{%- elif not messages[0]['content'] -%}{%- set messages = messages[1:] -%}{%- endif %}\n"
+        f"{template}"
+    )
 
 
 def _literal(text: str) -> str:
@@ -91,90 +260,97 @@ def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def prompt_template(recipe: Recipe, model_dir: Path, *, clock: Clock) -> PromptTemplate:
-    """Return the recipe's way to write prompts.
-
-    Without a template in the recipe it is the model's own chat template.
-
-    Raises:
-        PromptRefused: there is none, or it is no Jinja template.
-    """
-    special = special_tokens(model_dir)
-    prompt = recipe.prompt
-    if prompt.template is not None:
-        return plain_template(prompt.template, special)
-    own = prompt.chat_template not in (None, "model")
-    text = prompt.chat_template if own else _template_of_model(model_dir, recipe.name)
-    return ChatTemplate(str(text), special_tokens=special, clock=clock)
-
-
-def plain_template(template: str, special: Mapping[str, str]) -> PlainTemplate:
-    """Return the recipe's own template with the model's special tokens."""
-    bos_token, eos_token = special.get("bos_token", ""), special.get("eos_token", "")
-    return PlainTemplate(template, bos_token=bos_token, eos_token=eos_token)
-
-
-def special_tokens(model_dir: Path) -> dict[str, str]:
-    """Return the model's special tokens by name: `bos_token`, `eos_token` and so on."""
-    found = _tokenizer_config(model_dir)
-    texts = {
-        name: token["content"] if isinstance(token, Mapping) else token
-        for name, token in found.items()
-        if name.endswith("_token")
-    }
-    return {name: token for name, token in texts.items() if isinstance(token, str)}
-
-
-def _template_of_model(model_dir: Path, name: str) -> str:
-    path = model_dir / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
-    found = _tokenizer_config(model_dir).get("chat_template")
-    if isinstance(found, str):
-        return found
-    raise PromptRefused(
-        f"{name}: neither the recipe nor the model says how a prompt is written",
-        remedy='give the recipe a prompt.template; "{instruction}" alone passes the text as it is',
-    )
-
-
-def _tokenizer_config(model_dir: Path) -> dict[str, Any]:
-    path = model_dir / "tokenizer_config.json"
-    if not path.is_file():
-        return {}
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def checked_instruction(text: object) -> str:
-    """Return `text`, or refuse it.
+def checked_prompt(text: object) -> str:
+    """Return what a user asks, or refuse it.
 
     Raises:
         PromptRefused: it is no string, is blank, or holds half a surrogate pair, which no
             tokenizer takes.
     """
     if not isinstance(text, str):
-        raise PromptRefused(f"the instruction is a {type(text).__name__}, not a string")
+        raise PromptRefused(f"the prompt is a {type(text).__name__}, not a string")
     if not text.strip():
-        raise PromptRefused("the instruction is empty", remedy="ask something")
+        raise PromptRefused("the prompt is empty", remedy="ask something")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as exc:
         raise PromptRefused(
-            f"the instruction is not text: character {exc.start + 1} is half a surrogate pair",
+            f"the prompt is not text: character {exc.start + 1} is half a surrogate pair",
             remedy="pass valid UTF-8",
         ) from exc
     return text
 
 
-def checked_system(system: str, prompt: str) -> None:
-    """Refuse a system text that a chat template left out without saying so.
+def checked_system(system: str, text: str) -> None:
+    """Refuse a system text that a chat template left out of `text` without saying so.
 
     Raises:
         PromptRefused: the rendered prompt does not contain it.
     """
-    if system.strip() not in prompt:
+    if system.strip() not in text:
         raise PromptRefused(
             "the model's chat template has no place for a system text",
-            remedy="leave the system text out, or write it into the instruction",
+            remedy="leave the system text out, or write it into the prompt",
         )
+
+
+def _compiled(text: str, clock: Clock) -> Template:
+    from jinja2 import TemplateSyntaxError
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_block()]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda form: clock().strftime(form)
+    try:
+        return environment.from_string(text)
+    except TemplateSyntaxError as exc:
+        raise PromptRefused(f"chat template, line {exc.lineno}: {exc.message}") from exc
+
+
+def _generation_block() -> type[Extension]:
+    """Return the extension for `{% generation %}`, written for training: it renders its content."""
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+
+    class GenerationBlock(Extension):
+        tags = {"generation"}  # noqa: RUF012 - the name and kind that Jinja2 asks for
+
+        def parse(self, parser: Parser) -> Node | list[Node]:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.Scope(body).set_lineno(line)
+
+    return GenerationBlock
+
+
+def _raise_exception(message: str) -> NoReturn:
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,  # noqa: FBT001, FBT002 - templates pass it by position
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,  # noqa: FBT001, FBT002
+) -> str:
+    """Return JSON without Jinja2's escapes for HTML."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _line_of(error: BaseException) -> str:
+    """Return `, line N`; Jinja2 rewrites tracebacks so that they point into the template."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == "<template>"
+    ]
+    return f", line {lines[-1]}" if lines else ""

@@ -1,4 +1,4 @@
-"""A loaded model that answers instructions."""
+"""A loaded model that answers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Any, Self
 from ovrecipe.errors import PromptRefused
 from ovrecipe.run.chain import ChosenFilter, FilterChain
 from ovrecipe.run.chat import Chat
-from ovrecipe.run.generation import Generation
-from ovrecipe.run.jobs import Job, JobQueue
-from ovrecipe.run.parameters import merged
-from ovrecipe.run.prompt import checked_instruction, checked_system
+from ovrecipe.run.generation import Generation, GenerationTask, TaskQueue
+from ovrecipe.run.parameters import merged, seeded
+from ovrecipe.run.prompt import checked_prompt, checked_system
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.chat_template import Message
+    from ovrecipe.run.artifact import Variants
     from ovrecipe.run.pipeline import Pipeline, Tokens
-    from ovrecipe.run.prompt import PromptTemplate
-    from ovrecipe.run.result import GenerationResult
-    from ovrecipe.run.variants import Variants
+    from ovrecipe.run.prompt import ChatTemplate, Message, Rendered
+    from ovrecipe.types import GenerationResult
 
 
 class Runner:
@@ -36,7 +34,8 @@ class Runner:
         *,
         recipe: Recipe,
         variant: str,
-        template: PromptTemplate,
+        template: ChatTemplate,
+        parameters: Mapping[str, Any] | None = None,
         filters: Sequence[ChosenFilter] = (),
         context_length: int | None = None,
         variants: Variants | None = None,
@@ -44,7 +43,8 @@ class Runner:
     ) -> None:
         """Wrap a pipeline; `variants` is how another one of the recipe is loaded.
 
-        `observe` is told every result; it must not raise.
+        `parameters` are the artifact's own, of its generation_config.json. `observe` is told
+        every result; it must not raise.
         """
         self.recipe = recipe
         self.variant = variant
@@ -52,48 +52,53 @@ class Runner:
         self._observe = observe
         self._pipeline = pipeline
         self._template = template
+        self._own_parameters = dict(parameters or {})
         self._filters = tuple(filters)
         self._context_length = context_length
-        self._jobs = JobQueue(pipeline)
+        self._tasks = TaskQueue(pipeline)
 
     @property
     def device(self) -> str:
         """The device the model was loaded on."""
         return self._pipeline.device
 
-    def stream(
-        self, instruction: str, *, system: str | None = None, **generation: Any
-    ) -> Generation:
-        """Start to answer an instruction; iterate over what is returned.
+    def stream(self, prompt: str, *, system: str | None = None, **generation: Any) -> Generation:
+        """Start to answer a prompt; iterate over what is returned.
 
-        `system` replaces the recipe's. `generation` are GenAI's parameters by name, on top of
-        the recipe's, and `greedy=True`.
+        `system` replaces the artifact's. `generation` are GenAI's parameters by name, on top of
+        the artifact's, and `greedy=True`.
 
         Raises:
-            PromptRefused: the instruction is blank, not text, or too long for the model.
+            PromptRefused: the prompt is blank, not text, or too long for the model.
             GenerationParameterRefused: by name.
             RunError: the model was closed.
         """
-        return self.stream_messages(self.conversation(instruction, system=system), **generation)
+        return self.stream_messages(self.conversation(prompt, system=system), **generation)
 
     def generate(
-        self, instruction: str, *, system: str | None = None, **generation: Any
+        self, prompt: str, *, system: str | None = None, **generation: Any
     ) -> GenerationResult:
-        """Answer an instruction: the loop over `stream`, with its parameters and errors."""
-        return _exhausted(self.stream(instruction, system=system, **generation))
+        """Answer a prompt: the loop over `stream`, with its parameters and errors."""
+        with self.stream(prompt, system=system, **generation) as answer:
+            for _ in answer:
+                pass
+        return answer.result
 
     def chat(self, system: str | None = None, **generation: Any) -> Chat:
         """Return a conversation that remembers its turns; `generation` counts for all of them."""
         return Chat(self, system=system, generation=generation)
 
     def conversation(
-        self, instruction: str, *, system: str | None = None, history: Sequence[Message] = ()
+        self, prompt: str, *, system: str | None = None, history: Sequence[Message] = ()
     ) -> list[Message]:
-        """Return the messages that ask `instruction` after `history`."""
-        told = system if system is not None else self.recipe.prompt.system
-        first: list[Message] = [{"role": "system", "content": told}] if told else []
-        checked_instruction(instruction)
-        return [*first, *history, {"role": "user", "content": instruction}]
+        """Return the messages that ask `prompt` after `history`.
+
+        Without `system` there is no such message, and the template says the artifact's own; an
+        empty one takes that back.
+        """
+        told = system is not None and (system or self._template.settings.system)
+        first: list[Message] = [{"role": "system", "content": str(system)}] if told else []
+        return [*first, *history, {"role": "user", "content": checked_prompt(prompt)}]
 
     def stream_messages(
         self,
@@ -103,9 +108,11 @@ class Runner:
         **generation: Any,
     ) -> Generation:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
-        self._jobs.require_open()
-        config = self._pipeline.configure(self._parameters(generation))
-        job = Job(self._tokens(messages, config), config)
+        self._tasks.require_open()
+        asked = merged(generation, stop=self._own_parameters.get("stop_strings", ()))
+        parameters, seed = seeded(asked, self._own_parameters)
+        config = self._pipeline.configure(parameters)
+        task = GenerationTask(self._tokens(messages, config), config, seed=seed)
         chain = FilterChain([each.create() for each in self._filters])
 
         def ended(result: GenerationResult | None) -> None:
@@ -114,8 +121,8 @@ class Runner:
             if self._observe is not None and result is not None:
                 self._observe(result)
 
-        started = Generation(job, chain=chain, device=self.device, on_end=ended)
-        self._jobs.submit(job)
+        started = Generation(task, chain=chain, device=self.device, on_end=ended)
+        self._tasks.submit(task)
         return started
 
     def render(self, messages: Sequence[Message]) -> str:
@@ -124,29 +131,32 @@ class Runner:
         Raises:
             PromptRefused: the template refuses the conversation.
         """
-        prompt = self._template.render(messages)
-        for each in messages:
-            if each["role"] == "system":
-                checked_system(each["content"], prompt)
-        return prompt
+        return self._rendered(messages).text
+
+    def _rendered(self, messages: Sequence[Message]) -> Rendered:
+        rendered = self._template.rendered(messages)
+        for message in messages:
+            if message["role"] == "system":
+                checked_system(message["content"], rendered.text)
+        return rendered
 
     def warm_up(self) -> None:
         """Generate one token, so that the first answer is as quick as the second."""
         tokens = self._pipeline.encode("warm", add_special_tokens=False)
         config = self._pipeline.configure({"max_new_tokens": 1, "do_sample": False})
-        job = Job(tokens, config)
-        self._jobs.submit(job)
-        job.ended.wait()
-        if job.error is not None:
-            raise job.error
+        task = GenerationTask(tokens, config)
+        self._tasks.submit(task)
+        task.ended.wait()
+        if task.error is not None:
+            raise task.error
 
     def close(self) -> None:
         """Cancel what is running, wait until it has stopped, and free the model."""
-        self._jobs.close()
+        self._tasks.close()
         self._pipeline.close()
 
     def __enter__(self) -> Self:
-        self._jobs.require_open()
+        self._tasks.require_open()
         return self
 
     def __repr__(self) -> str:
@@ -161,29 +171,19 @@ class Runner:
     ) -> None:
         self.close()
 
-    def _parameters(self, call: dict[str, Any]) -> dict[str, Any]:
-        recipe = self.recipe.generation_of(self.variant).given()
-        return merged(recipe, call, stop=self.recipe.prompt.stop)
-
     def _tokens(self, messages: Sequence[Message], config: Any) -> Tokens:
-        prompt = self.render(messages)
-        tokens = self._pipeline.encode(
-            prompt, add_special_tokens=self.recipe.prompt.add_special_tokens
-        )
-        self._refuse_doubled_bos(tokens)
-        self._refuse_what_does_not_fit(tokens, config)
-        return tokens
-
-    def _refuse_doubled_bos(self, tokens: Tokens) -> None:
-        """A second BOS makes answers worse and nothing says so."""
+        rendered, added = self._rendered(messages), self._template.settings.add_special_tokens
+        tokens = self._pipeline.encode(rendered.text, add_special_tokens=added, cuts=rendered.cuts)
         bos = self._pipeline.bos_token_id
-        added = self.recipe.prompt.add_special_tokens
         if added and bos is not None and tokens.first == (bos, bos):
+            # A second BOS makes answers worse and nothing says so.
             raise PromptRefused(
                 f"{self.recipe.name}: the prompt would begin with BOS twice: the template writes "
                 "it, and prompt.add_special_tokens adds it",
-                remedy="set prompt.add_special_tokens to false in the recipe",
+                remedy="set prompt.add_special_tokens to false in the recipe, and build it",
             )
+        self._refuse_what_does_not_fit(tokens, config)
+        return tokens
 
     def _refuse_what_does_not_fit(self, tokens: Tokens, config: Any) -> None:
         """Beyond its positions a model writes nonsense; nobody is cut off without knowing."""
@@ -193,7 +193,7 @@ class Runner:
         wanted = self._pipeline.max_new_tokens(config, tokens.count)
         if wanted <= room and room > 0:
             return
-        remedy = "shorten the instruction or the conversation"
+        remedy = "shorten the prompt or the conversation"
         if room > 0:
             remedy += f", or ask for at most {room} with max_new_tokens"
         raise PromptRefused(
@@ -201,10 +201,3 @@ class Runner:
             f"the {self._context_length} positions of {self.recipe.name}",
             remedy=remedy,
         )
-
-
-def _exhausted(generation: Generation) -> GenerationResult:
-    with generation:
-        for _ in generation:
-            pass
-    return generation.result

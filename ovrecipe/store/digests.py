@@ -52,40 +52,36 @@ class RememberedDigests:
         if remembered is not None and remembered[:-1] == before:
             return str(remembered[-1])
         digest = sha256_of(Path(real))
-        if _identity(real) == before and self._is_settled(before):
-            self._remember(real, [*before, digest])
+        is_settled = self.now_ns() - max(before[1:3]) > RACY_NS
+        if _identity(real) == before and is_settled:
+            with self._guard:
+                # Read again: what other builds remembered since is kept. An entry lost between
+                # this read and the replace costs one more hash, nothing else.
+                self._digests = {**self._read(), **self._remembered(), real: [*before, digest]}
+                self._write(self._digests)
         return digest
 
     def forget_missing(self) -> None:
         """Drop the digests of files that are gone."""
         with self._guard:
             found = self._read()
-            kept = {path: each for path, each in found.items() if Path(path).exists()}
+            kept = {path: entry for path, entry in found.items() if Path(path).exists()}
             if kept != found:
                 self._write(kept)
             self._digests = kept
-
-    def _is_settled(self, identity: list[int]) -> bool:
-        return self.now_ns() - max(identity[1:3]) > RACY_NS
 
     def _remembered(self) -> dict[str, list[Any]]:
         if self._digests is None:
             self._digests = self._read()
         return self._digests
 
-    def _remember(self, real: str, entry: list[Any]) -> None:
-        with self._guard:
-            # Read again: what other builds remembered since is kept. An entry lost between this
-            # read and the replace costs one more hash, nothing else.
-            self._digests = {**self._read(), **self._remembered(), real: entry}
-            self._write(self._digests)
-
     def _read(self) -> dict[str, list[Any]]:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return _well_formed(found)
+        rows = found.items() if isinstance(found, dict) else ()
+        return {path: row for path, row in rows if isinstance(row, list) and len(row) == 6}
 
     def _write(self, digests: dict[str, list[Any]]) -> None:
         temporary = self.path.with_name(f"{self.path.name}.{random_name()}")
@@ -103,9 +99,3 @@ def _identity(real: str) -> list[int]:
     # it is the time of creation, and says nothing.
     changed_ns = 0 if WINDOWS else found.st_ctime_ns
     return [found.st_size, found.st_mtime_ns, changed_ns, found.st_ino, found.st_dev]
-
-
-def _well_formed(found: Any) -> dict[str, list[Any]]:
-    if not isinstance(found, dict):
-        return {}
-    return {path: each for path, each in found.items() if isinstance(each, list) and len(each) == 6}

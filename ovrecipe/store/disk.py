@@ -1,4 +1,4 @@
-"""The few things the store does to a disk, each durable and with errors a user can act on."""
+"""What the store does to a disk: write durably, remove, link; with errors a user can act on."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ovrecipe.errors import DiskFull, StoreNotWritable
+from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.name != "nt" else (errno.ENOSPC,)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -40,9 +42,9 @@ def disk_errors(path: Path, *, needed_bytes: int | None = None) -> Iterator[None
 
 def disk_full(path: Path, needed_bytes: int | None) -> DiskFull:
     """Return the error that says how much room there is and how much was needed."""
-    needed = "" if needed_bytes is None else f", {megabytes(needed_bytes)} needed"
+    needed = "" if needed_bytes is None else f", {amount(needed_bytes)} needed"
     return DiskFull(
-        f"{path}: the disk is full ({megabytes(free_bytes(path))} free{needed})",
+        f"{path}: the disk is full ({amount(free_bytes(path))} free{needed})",
         remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
         "finished stages are kept",
     )
@@ -56,16 +58,11 @@ def not_writable(path: Path, error: OSError) -> StoreNotWritable:
     )
 
 
-def megabytes(size_bytes: int) -> str:
-    """Return a size as people read it."""
-    return f"{size_bytes / 1e6:.1f} MB"
-
-
 def free_bytes(path: Path) -> int:
     """Return the room on the disk that `path` is on, or will be on."""
     import shutil
 
-    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
     return shutil.disk_usage(existing).free
 
 
@@ -161,12 +158,101 @@ def _unlinked_as_it_is(name: str) -> bool:
     Then the mode of a hard link is changed after all: only our own files have those.
     """
     if sys.platform == "win32":
-        from ovrecipe.store.windows import unlink_read_only
-
         try:
             unlink_read_only(name)
         except OSError:
             if Path(name).is_symlink():
                 raise
+            return False
+    return True
+
+
+DELETE = 0x00010000
+SHARE_ALL = 0x7
+OPEN_EXISTING = 3
+#: Of a symbolic link, the link.
+OPEN_REPARSE_POINT = 0x00200000
+#: Source: winbase.h, FILE_INFO_BY_HANDLE_CLASS.
+DISPOSITION_EX = 21
+#: Source: winnt.h, FILE_DISPOSITION_FLAG_DELETE, _POSIX_SEMANTICS and
+#: _IGNORE_READONLY_ATTRIBUTE; the last came with Windows 10 1809.
+REMOVE_THOUGH_READ_ONLY = 0x1 | 0x2 | 0x10
+
+if sys.platform == "win32":
+
+    def unlink_read_only(name: str) -> None:
+        """Remove one name of a file and change nothing of the file itself.
+
+        Raises:
+            OSError: Windows refused, as it does on file systems other than NTFS.
+        """
+        import ctypes
+        from ctypes import wintypes
+
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.CreateFileW.restype = wintypes.HANDLE
+        kernel.SetFileInformationByHandle.argtypes = (
+            wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD,
+        )  # fmt: skip
+        kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
+        handle = kernel.CreateFileW(
+            name, DELETE, SHARE_ALL, None, OPEN_EXISTING, OPEN_REPARSE_POINT, None
+        )
+        if handle == wintypes.HANDLE(-1).value:
+            raise ctypes.WinError(ctypes.get_last_error())
+        flags = wintypes.DWORD(REMOVE_THOUGH_READ_ONLY)
+        try:
+            if not kernel.SetFileInformationByHandle(
+                handle, DISPOSITION_EX, ctypes.byref(flags), ctypes.sizeof(flags)
+            ):
+                raise ctypes.WinError(ctypes.get_last_error())
+        finally:
+            kernel.CloseHandle(handle)
+
+
+#: How a file came to its second name; "copy" costs its size and is worth telling the user.
+Linked: TypeAlias = Literal["hardlink", "symlink", "reflink", "copy"]
+NO_HARD_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
+#: Source: linux/fs.h, _IOW(0x94, 9, int).
+FICLONE = 0x40049409
+
+
+def link_file(source: Path, target: Path) -> Linked:
+    """Give a file a second name and say how; a symbolic link is made again, not followed.
+
+    Raises:
+        DiskFull: it had to be copied and there is no room.
+        StoreNotWritable: the folder of `target` refuses.
+    """
+    with disk_errors(target.parent, needed_bytes=source.stat().st_size):
+        if source.is_symlink():
+            target.symlink_to(source.resolve())
+            return "symlink"
+        try:
+            target.hardlink_to(source)
+        except OSError as error:
+            if error.errno not in NO_HARD_LINK:
+                raise
+            return _reflink_or_copy(source, target)
+        return "hardlink"
+
+
+def _reflink_or_copy(source: Path, target: Path) -> Linked:
+    import shutil
+
+    if sys.platform == "linux" and _reflinked(source, target):
+        return "reflink"
+    shutil.copyfile(source, target)
+    return "copy"
+
+
+def _reflinked(source: Path, target: Path) -> bool:
+    """Ask the file system (btrfs, xfs) to share the blocks; False when it cannot."""
+    import fcntl
+
+    with source.open("rb") as reading, target.open("xb") as writing:
+        try:
+            fcntl.ioctl(writing.fileno(), FICLONE, reading.fileno())
+        except OSError:
             return False
     return True

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ovrecipe.errors import NotBuilt
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, remove_tree
-from ovrecipe.store.locks import is_held, read_holder, removals_paused
+from ovrecipe.store.locks import alone_if_unused
 from ovrecipe.store.manifest import SHA256, read_manifest
-from ovrecipe.store.publish import files_below
-from ovrecipe.store.roots import registered_views
-from ovrecipe.store.staging import is_stale, remove_if_stale, stagings
+from ovrecipe.store.publish import files_below, is_stale, remove_if_stale, stagings
 from ovrecipe.store.verify import readable_inputs
-from ovrecipe.store.views import views
+from ovrecipe.store.views import registered_views, views
 
 if TYPE_CHECKING:
     import os
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
     from ovrecipe.store.store import Store
 
-#: Stages that are read only to build something else and are not shared with what is kept.
-INTERMEDIATE_STAGES = ("source", "base")
 LOG_AGE = timedelta(days=30)
 LEFTOVERS = (TRASH_PREFIX, ".probe-", ".digests.json.")
 Kind: TypeAlias = Literal["artifact", "staging", "cache", "log", "leftover"]
@@ -56,12 +52,14 @@ class GcPlan:
     dropped_stages: tuple[str, ...] = ()
 
 
-def viewed(store: Store, *models_dirs: Path) -> set[str]:
+def viewed(store: Store, *models_dirs: Path, without: Collection[Path] = ()) -> set[str]:
     """Return the sha256 of what views lead to, in any project known, and of its gates' results.
+
+    Views in `without`, resolved paths, do not count.
 
     A gate is a stage that reads an artifact and is read by none, so no input leads to it.
     """
-    found = shown(store, *models_dirs)
+    found = shown(store, *models_dirs, without=without)
     gates = {
         sha256
         for _, sha256, folder in store.folders()
@@ -70,30 +68,46 @@ def viewed(store: Store, *models_dirs: Path) -> set[str]:
     return found | gates
 
 
-def shown(store: Store, *models_dirs: Path) -> set[str]:
+def shown(store: Store, *models_dirs: Path, without: Collection[Path] = ()) -> set[str]:
     """Return the sha256 of what views lead to, in these folders and in any project known."""
     folders = {*models_dirs, *registered_views(store.root)}
-    targets = [view.target for folder in folders for view in views(folder)]
+    targets = [
+        view.target
+        for folder in folders
+        for view in views(folder)
+        if view.target and folder.resolve() / view.name / view.variant not in without
+    ]
     root = store.root.resolve()
     return {
-        each.name
-        for each in targets
-        if each is not None and each.parent.parent == root and SHA256.fullmatch(each.name)
+        target.name
+        for target in targets
+        if target.parent.parent == root and SHA256.fullmatch(target.name)
     }
 
 
-def plan_gc(store: Store, roots: Collection[str], *, drop_stages: Collection[str] = ()) -> GcPlan:
+def plan_gc(
+    store: Store,
+    roots: Collection[str],
+    *,
+    drop_stages: Collection[str] = (),
+    only: Collection[str] | None = None,
+) -> GcPlan:
     """Return what is not reachable from `roots` (sha256 of keys) or from a running build.
 
     A manifest's key names the inputs it was made from, so the intermediates of what is kept are
-    kept as well, unless their stage is in `drop_stages`, which is stronger than a root.
+    kept as well, unless their stage is in `drop_stages`, which is stronger than a root. With
+    `only`, no more than these artifacts and their caches are removed.
 
     Raises:
         ArtifactCorrupt: a reachable artifact's manifest is damaged, so its inputs are unknown.
     """
     folders = {sha256: folder for _, sha256, folder in store.folders()}
     kept = _kept(store, folders, roots, drop_stages)
-    doomed = list(_doomed(store, folders, kept))
+    doomed = [
+        (kind, path)
+        for kind, path in _doomed(store, folders, kept)
+        if only is None or path.name in only
+    ]
     return GcPlan(
         removals=tuple(_removal(store, kind, path) for kind, path in doomed),
         freed_bytes=freed_bytes([stat for _, path in doomed for stat in _stats(path)]),
@@ -103,12 +117,19 @@ def plan_gc(store: Store, roots: Collection[str], *, drop_stages: Collection[str
 
 
 def _kept(
-    store: Store, folders: dict[str, Path], roots: Collection[str], drop_stages: Collection[str]
+    store: Store,
+    folders: dict[str, Path],
+    roots: Collection[str],
+    drop_stages: Collection[str],
+    *,
+    had_alone: str = "",
 ) -> set[str]:
-    in_use = set(inputs_in_use(store))
-    reachable = reachable_from({*roots, *in_use}, folders)
+    used = set(in_use(store)) - {had_alone}
+    reachable = reachable_from({*roots, *used}, folders)
     return {
-        each for each in reachable if each in in_use or folders[each].parent.name not in drop_stages
+        sha256
+        for sha256 in reachable
+        if sha256 in used or folders[sha256].parent.name not in drop_stages
     }
 
 
@@ -122,12 +143,12 @@ def collect(store: Store, plan: GcPlan) -> GcPlan:
         ArtifactCorrupt: a reachable artifact's manifest is damaged, so its inputs are unknown.
     """
     # Looked at before: afterwards there is nothing left to count.
-    stats = {each: list(_stats(store.root / each.name)) for each in plan.removals}
-    done = [each for each in plan.removals if _removed(store, each, plan)]
+    stats = {removal: list(_stats(store.root / removal.name)) for removal in plan.removals}
+    done = [removal for removal in plan.removals if _removed(store, removal, plan)]
     if store.digests_path.exists():
         RememberedDigests(store.digests_path).forget_missing()
-    taken = sum(each.kind == "artifact" for each in set(plan.removals) - set(done))
-    freed = freed_bytes([stat for each in done for stat in stats[each]])
+    taken = sum(removal.kind == "artifact" for removal in set(plan.removals) - set(done))
+    freed = freed_bytes([stat for removal in done for stat in stats[removal]])
     return replace(plan, removals=tuple(done), freed_bytes=freed, kept=plan.kept + taken)
 
 
@@ -151,38 +172,36 @@ def reachable_from(
 ) -> set[str]:
     """Return the artifacts that are there and are roots, or inputs of one, however far."""
     found: set[str] = set()
-    waiting = [each for each in roots if each in folders]
+    waiting = [sha256 for sha256 in roots if sha256 in folders]
     while waiting:
         sha256 = waiting.pop()
         if sha256 not in found:
             found.add(sha256)
-            waiting += [each for each in inputs(folders[sha256]) if each in folders]
+            waiting += [name for name in inputs(folders[sha256]) if name in folders]
     return found
 
 
-def inputs_in_use(store: Store) -> Iterator[str]:
-    """Yield the sha256 of what running builds make and read, as noted beside their locks."""
-    if not store.locks_dir.is_dir():
-        return
-    for holder in sorted(store.locks_dir.glob("*.holder")):
-        lock_path = holder.with_suffix(".lock")
-        if is_held(lock_path):
-            yield holder.stem.rpartition("-")[2]
-            yield from read_holder(lock_path)[1]
+def in_use(store: Store) -> Iterator[str]:
+    """Yield the sha256 of what running builds make and read: what cannot be had alone."""
+    if store.locks_dir.is_dir():
+        for path in sorted(store.locks_dir.glob("*.use")):
+            with alone_if_unused(path) as unused:
+                if not unused:
+                    yield path.stem
 
 
 def freed_bytes(stats: Sequence[os.stat_result]) -> int:
     """Return what the disk gets back when the files with these stats, one per name, go."""
-    files = {(each.st_dev, each.st_ino): each for each in stats}
-    names = Counter((each.st_dev, each.st_ino) for each in stats)
-    return sum(each.st_size for file, each in files.items() if names[file] >= each.st_nlink)
+    files = {(stat.st_dev, stat.st_ino): stat for stat in stats}
+    names = Counter((stat.st_dev, stat.st_ino) for stat in stats)
+    return sum(stat.st_size for file, stat in files.items() if names[file] >= stat.st_nlink)
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
     # Another gc may be removing it.
     with suppress(FileNotFoundError):
-        for each in files_below(path) if path.is_dir() else [path]:
-            yield each.lstat()
+        for file in files_below(path) if path.is_dir() else [path]:
+            yield file.lstat()
 
 
 def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[tuple[Kind, Path]]:
@@ -204,24 +223,19 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _removal(store: Store, kind: Kind, path: Path) -> Removal:
-    size_bytes = sum(each.st_size for each in _stats(path))
+    size_bytes = sum(stat.st_size for stat in _stats(path))
     return Removal(kind, path.relative_to(store.root).as_posix(), size_bytes)
 
 
-def remove_unless_used(store: Store, stage: str, sha256: str) -> bool:
-    """Remove an artifact unless a running build makes or reads it; say whether it was removed."""
-    with removals_paused(store.root):
-        return sha256 not in inputs_in_use(store) and store.discard_if_free(stage, sha256)
-
-
 def _removed_unless_needed(store: Store, path: Path, plan: GcPlan) -> bool:
-    with removals_paused(store.root):
+    doomed = {removal.name.rpartition("/")[2] for removal in plan.removals}
+
+    def is_needed() -> bool:
         folders = {sha256: folder for _, sha256, folder in store.folders()}
-        doomed = {each.name.rpartition("/")[2] for each in plan.removals if each.kind == "artifact"}
         roots = {*shown(store), *(set(folders) - doomed)}
-        if path.name in _kept(store, folders, roots, plan.dropped_stages):
-            return False
-        return store.discard_if_free(path.parent.name, path.name)
+        return path.name in _kept(store, folders, roots, plan.dropped_stages, had_alone=path.name)
+
+    return store.discard_if_unused(path.parent.name, path.name, unless=is_needed)
 
 
 def _removed(store: Store, removal: Removal, plan: GcPlan) -> bool:

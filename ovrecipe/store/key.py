@@ -1,4 +1,4 @@
-"""The name of an artifact: the sha256 of everything that decides its bytes."""
+"""Why an artifact is not the wanted one: its key against the nearest one in the store."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import Json
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from ovrecipe.errors import ArtifactCorrupt
+    from ovrecipe.store.manifest import Manifest
+    from ovrecipe.store.store import Store
+    from ovrecipe.types import Json
+
 
 #: A stage's name is a folder of the store, also on file systems that ignore case.
 STAGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -72,7 +78,7 @@ def inputs_of(document: Mapping[str, Json]) -> tuple[str, ...]:
     inputs = document.get("inputs")
     if not isinstance(inputs, Mapping):
         return ()
-    return tuple(each for each in inputs.values() if isinstance(each, str))
+    return tuple(sha256 for sha256 in inputs.values() if isinstance(sha256, str))
 
 
 def canonical_json(value: Json) -> str:
@@ -93,13 +99,72 @@ def plain_json(value: Any, where: str) -> Json:
             raise ValueError(f"{where}: {value} is not a JSON number")
         return value
     if isinstance(value, list | tuple):
-        return [plain_json(each, f"{where}[{index}]") for index, each in enumerate(value)]
+        return [plain_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Mapping):
-        return {_name(each, where): plain_json(value[each], f"{where}.{each}") for each in value}
+        for key in value:
+            if type(key) is not str:
+                raise TypeError(f"{where}: the key {key!r} is not a string")
+        return {key: plain_json(value[key], f"{where}.{key}") for key in value}
     raise TypeError(f"{where}: {type(value).__name__} is not plain JSON")
 
 
-def _name(value: Any, where: str) -> str:
-    if type(value) is not str:
-        raise TypeError(f"{where}: the key {value!r} is not a string")
-    return value
+class Absent:
+    """What stands for a field that one of two documents does not have; null is a value."""
+
+    def __repr__(self) -> str:
+        return "(absent)"
+
+
+ABSENT = Absent()
+Side: TypeAlias = "Json | Absent"
+
+
+class Difference(NamedTuple):
+    """One field that differs; `path` is dotted, `compression.group_size`."""
+
+    path: str
+    stored: Side
+    wanted: Side
+
+
+def nearest(
+    store: Store,
+    key: Key,
+    damaged: Callable[[ArtifactCorrupt], None],
+    *,
+    among: Collection[str] | None = None,
+) -> Manifest | None:
+    """Return the stored artifact of the key's stage with the fewest differing fields.
+
+    Of several, the newest. None when the stage never made anything, or nothing of `among` (sha256).
+    `damaged` is called for each artifact, of any stage, that cannot be read.
+    """
+    candidates = [
+        each
+        for stage, sha256, each in store.artifacts(damaged)
+        if stage == key.stage and (among is None or sha256 in among)
+    ]
+    by_age = sorted(candidates, key=lambda each: each.created, reverse=True)
+    return min(by_age, key=lambda each: len(differences(key.document, each.key)), default=None)
+
+
+def differences(wanted: Mapping[str, Json], stored: Mapping[str, Json]) -> list[Difference]:
+    """Return the fields in which two key documents differ, by path."""
+    return sorted(_differing("", dict(wanted), dict(stored)), key=lambda found: found.path)
+
+
+def _differing(path: str, wanted: Side, stored: Side) -> Iterator[Difference]:
+    if isinstance(wanted, dict) and isinstance(stored, dict):
+        for name in {**wanted, **stored}:
+            inner = f"{path}.{name}" if path else name
+            yield from _differing(inner, wanted.get(name, ABSENT), stored.get(name, ABSENT))
+    elif isinstance(wanted, list) and isinstance(stored, list):
+        for index in range(max(len(wanted), len(stored))):
+            yield from _differing(f"{path}[{index}]", _at(wanted, index), _at(stored, index))
+    # 1, 1.0 and True are equal in Python and different texts in a key; so are 0.0 and -0.0.
+    elif type(wanted) is not type(stored) or repr(wanted) != repr(stored):
+        yield Difference(path, stored, wanted)
+
+
+def _at(values: Sequence[Json], index: int) -> Side:
+    return values[index] if index < len(values) else ABSENT

@@ -1,47 +1,37 @@
-"""Locks between builds: files in `store/.locks`, released by the system when a process dies."""
+"""Locks between processes, in `store/.locks`; the system releases them when a process dies.
+
+Each key has two: the one who makes its artifact holds `STAGE-SHA256.lock`, and all who use the
+artifact share `STAGE-SHA256.use`, which whoever removes it must have alone. So `gc` runs beside
+builds, and what is in use stays.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
-
-from ovrecipe.store.disk import replace_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from filelock import BaseFileLock
+    from filelock import BaseFileLock, ReadWriteLock
 
 POLL_SECONDS = 0.05
 LOCKS = ".locks"
 
 
-def file_lock(path: Path) -> BaseFileLock:
-    """Return a lock of this call only: two threads that ask for one path exclude each other."""
-    from filelock import FileLock
-
-    return FileLock(path, thread_local=False)
-
-
 @contextmanager
 def held(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a lock, calling `waiting` once when somebody else has it."""
-    from filelock import Timeout
-
-    lock = file_lock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if waiting is not None:
-            waiting()
-        lock.acquire(poll_interval=POLL_SECONDS)
-    try:
+    with held_if_free(path) as free:
+        if free:
+            yield
+            return
+    if waiting is not None:
+        waiting()
+    with _file_lock(path).acquire(poll_interval=POLL_SECONDS):
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -49,7 +39,7 @@ def held_if_free(path: Path) -> Iterator[bool]:
     """Hold a lock if nobody has it, and say whether it is held; never waits."""
     from filelock import Timeout
 
-    lock = file_lock(path)
+    lock = _file_lock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -61,17 +51,11 @@ def held_if_free(path: Path) -> Iterator[bool]:
         lock.release()
 
 
-@contextmanager
-def removals_paused(store_root: Path) -> Iterator[None]:
-    """Exclude removing what is in use from saying that it is: each is done inside.
+def _file_lock(path: Path) -> BaseFileLock:
+    """Return a lock of this call only: two threads that ask for one path exclude each other."""
+    from filelock import FileLock
 
-    A build notes here what it reads and a view where it leads; `gc` looks at both and removes
-    one artifact. So a note comes before the look, or finds the artifact gone and says so.
-    """
-    locks_dir = store_root / LOCKS
-    locks_dir.mkdir(parents=True, exist_ok=True)
-    with held(locks_dir / "removals.lock"):
-        yield
+    return FileLock(path, thread_local=False)
 
 
 def unlink_held(path: Path) -> None:
@@ -81,41 +65,53 @@ def unlink_held(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def is_held(path: Path) -> bool:
-    """Tell whether somebody holds the lock now."""
-    if not path.exists():
-        return False
-    with held_if_free(path) as free:
-        return not free
-
-
-def write_holder(path: Path, inputs: tuple[str, ...]) -> None:
-    """Note beside a held lock which process has it and which artifacts it reads."""
-    text = json.dumps({"pid": os.getpid(), "inputs": list(inputs)})
-    # Half a note would say that nothing is read, and `gc` would remove what is.
-    replace_atomically(_holder_path(path), text)
-
-
-def read_holder(path: Path) -> tuple[int | None, tuple[str, ...]]:
-    """Return the process and the inputs noted beside a lock; (None, ()) when there is no note.
-
-    The note is written after the lock is taken, so for an instant it may be missing or old.
-    That is good enough for a message; `gc` reads it with `removals_paused`.
-    """
+@contextmanager
+def used(path: Path) -> Iterator[None]:
+    """Share a `.use` lock; waits while an artifact is being removed."""
+    lock = _shared_or_alone(path)
+    lock.acquire_read()
     try:
-        note = json.loads(_holder_path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None, ()
-    match note:
-        case {"pid": int(pid), "inputs": list(inputs)}:
-            return pid, tuple(each for each in inputs if isinstance(each, str))
-    return None, ()
+        yield
+    finally:
+        lock.release()
+        lock.close()
 
 
-def remove_holder(path: Path) -> None:
-    """Remove the note, while the lock is still held."""
-    _holder_path(path).unlink(missing_ok=True)
+@contextmanager
+def alone_if_unused(path: Path) -> Iterator[bool]:
+    """Have a `.use` lock alone if nobody shares it, and say whether it is held; never waits."""
+    from filelock import Timeout
+
+    lock = _shared_or_alone(path)
+    try:
+        lock.acquire_write(timeout=0)
+    except Timeout:
+        lock.close()
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+        lock.close()
 
 
-def _holder_path(path: Path) -> Path:
-    return path.with_suffix(".holder")
+def _shared_or_alone(path: Path) -> ReadWriteLock:
+    from filelock import ReadWriteLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One of our own for each use: threads of one process exclude each other too.
+    return ReadWriteLock(path, is_singleton=False)
+
+
+def note_process(lock_path: Path) -> None:
+    """Note beside a held lock which process has it, for the message of whoever waits."""
+    lock_path.with_suffix(".pid").write_text(str(os.getpid()), encoding="ascii")
+
+
+def noted_process(lock_path: Path) -> int | None:
+    """Return the process noted beside a lock; None when there is no note, or half a note."""
+    try:
+        return int(lock_path.with_suffix(".pid").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

@@ -7,18 +7,37 @@ next year's build read the same checkpoint.
 from __future__ import annotations
 
 import json
+import re
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from ovrecipe.errors import ProjectError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from ovrecipe.errors import ProjectError, RecipeSyntaxError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Json
+    from ovrecipe.types import Json
 
 SCHEMA = 1
+
+
+class _Pin(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str
+    revision: str | None
+    pin: dict[str, JsonValue]
+
+
+class _LockFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    schema_version: Literal[1] = Field(alias="schema")
+    pins: list[_Pin]
 
 
 @dataclass(frozen=True)
@@ -58,7 +77,7 @@ _Pins = dict[tuple[str, str | None], dict[str, "Json"]]
 
 
 def _text(pins: _Pins) -> str:
-    ordered = sorted(pins.items(), key=lambda each: (each[0][0], each[0][1] or ""))
+    ordered = sorted(pins.items(), key=lambda item: (item[0][0], item[0][1] or ""))
     entries = [{"model": model, "revision": rev, "pin": pin} for (model, rev), pin in ordered]
     document = {"schema": SCHEMA, "pins": entries}
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -66,55 +85,31 @@ def _text(pins: _Pins) -> str:
 
 def _read(path: Path) -> _Pins:
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         return {}
-    except UnicodeDecodeError as error:
-        raise _refusal(path, 1, f"is not UTF-8 text ({error.reason})") from error
     try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise _refusal(path, error.lineno, f"is not JSON ({error.msg})") from error
-    return dict(_entries(path, text, document))
+        found = _LockFile.model_validate_json(data)
+    except ValidationError as error:
+        raise _refusal(path, data, error) from error
+    return {(entry.model, entry.revision): entry.pin for entry in found.pins}
 
 
-def _entries(
-    path: Path, text: str, document: Any
-) -> list[tuple[tuple[str, str | None], dict[str, Json]]]:
-    match document:
-        case {"schema": int(schema), "pins": list(pins)} if schema == SCHEMA:
-            return [_entry(path, text, index, each) for index, each in enumerate(pins)]
-        case {"schema": int(schema)} if schema != SCHEMA:
-            raise _refusal(path, 1, f"has schema {schema}, this version reads {SCHEMA}")
-    raise _refusal(path, 1, "is no list of pins")
+def _refusal(path: Path, data: bytes, error: ValidationError) -> ProjectError:
+    """Return the error with its line; the recipes' reader knows where in the file a value is."""
+    from ovrecipe.recipe.sections import dotted
+    from ovrecipe.recipe.yaml_reader import place_of, read_yaml
 
-
-def _entry(
-    path: Path, text: str, index: int, entry: Any
-) -> tuple[tuple[str, str | None], dict[str, Json]]:
-    match entry:
-        case {"model": str(model), "revision": str() | None as revision, "pin": dict(pin)}:
-            return (model, revision), pin
-    what = f"pin {index + 1} needs 'model', 'revision' and 'pin'"
-    raise _refusal(path, _line_of(text, index), what)
-
-
-def _line_of(text: str, index: int) -> int:
-    """Return the line where the entry of that index starts, by decoding those before it."""
-    decoder = json.JSONDecoder()
-    position = text.index("[") + 1
-    for _ in range(index):
-        position = decoder.raw_decode(text, _skip(text, position))[1]
-    return text.count("\n", 0, _skip(text, position)) + 1
-
-
-def _skip(text: str, position: int) -> int:
-    while text[position] in " \t\r\n,":
-        position += 1
-    return position
-
-
-def _refusal(path: Path, line: int, what: str) -> ProjectError:
+    first = error.errors(include_url=False)[0]
+    line, what = 1, f"{dotted(first['loc'])}: {first['msg']}"
+    if first["type"] == "json_invalid":
+        found = re.search(r"line (\d+)", first["msg"])
+        line, what = int(found[1]) if found else 1, f"is not JSON ({first['ctx']['error']})"
+    elif first["loc"] == ("schema",) and first["type"] == "literal_error":
+        what = f"has schema {first['input']!r}, this version reads {SCHEMA}"
+    else:
+        with suppress(RecipeSyntaxError):
+            line = place_of(read_yaml(data, path.name, []), first["loc"]).line
     return ProjectError(
         f"{path}:{line}: {what}",
         remedy="take the file from version control again, or delete it: the next build records\n"

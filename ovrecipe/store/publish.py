@@ -7,15 +7,81 @@ or a whole one.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ovrecipe.errors import ArtifactCorrupt, StoreError
 from ovrecipe.store.digests import sha256_of
-from ovrecipe.store.disk import disk_errors, fsync_dir, fsync_file, write_durably
+from ovrecipe.store.disk import (
+    disk_errors,
+    fsync_dir,
+    fsync_file,
+    random_name,
+    remove_moved,
+    remove_tree,
+    write_durably,
+)
+from ovrecipe.store.locks import held, held_if_free, unlink_held
 from ovrecipe.store.manifest import MANIFEST, REBUILD, FileEntry, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ovrecipe.store.key import Key
+    from ovrecipe.store.store import Store
+
+
+STAGING_PREFIX = ".stage-"
+
+
+@contextmanager
+def staging_folder(store: Store, key: Key) -> Iterator[Path]:
+    """Give a new empty folder and remove what is left of it afterwards."""
+    family = f"{STAGING_PREFIX}{key.stage}-{key.short}-"
+    for stale in stagings(store, family):
+        remove_if_stale(store, stale)
+    folder = store.root / f"{family}{random_name()}"
+    # The lock comes first: a folder without a held lock may be removed by anyone.
+    with held(lock_path(store, folder)):
+        try:
+            with disk_errors(store.root):
+                folder.mkdir()
+            yield folder
+        finally:
+            remove_tree(folder)
+            unlink_held(lock_path(store, folder))
+
+
+def stagings(store: Store, prefix: str = STAGING_PREFIX) -> list[Path]:
+    """Return the staging folders that are there, of builds alive or dead."""
+    return sorted(path for path in store.root.iterdir() if path.name.startswith(prefix))
+
+
+def lock_path(store: Store, folder: Path) -> Path:
+    """Return the lock that the process working in a staging folder holds."""
+    return store.locks_dir / f"{folder.name.removeprefix('.')}.lock"
+
+
+def is_stale(store: Store, folder: Path) -> bool:
+    """Tell whether the process that worked in the folder is gone."""
+    with held_if_free(lock_path(store, folder)) as free:
+        return free
+
+
+def remove_if_stale(store: Store, folder: Path) -> bool:
+    """Remove a staging folder whose process is gone, and say whether it was."""
+    path = lock_path(store, folder)
+    with held_if_free(path) as free:
+        if free:
+            remove_moved(folder, store.root)
+            unlink_held(path)
+    return free
+
 
 KnownDigests = Mapping[str, tuple[int, str]]
 READ_ONLY_FILE = 0o444
@@ -34,36 +100,35 @@ def seal_files(staging_dir: Path, known: KnownDigests) -> dict[str, FileEntry]:
         name = path.relative_to(staging_dir).as_posix()
         if name == MANIFEST:
             raise StoreError(f"the stage wrote {MANIFEST} itself; that name is the store's")
-        entries[name] = _sealed_link(path, name, known, staging_dir) or _sealed_file(
-            path, name, known
-        )
+        seal = _sealed_link if path.is_symlink() else _sealed_file
+        entries[name] = seal(path, name, known, staging_dir)
     return entries
 
 
 def files_below(folder: Path) -> Iterator[Path]:
     """Yield everything below a folder that is not a folder, in a fixed order; follow no link."""
-    for here, dirs, files in os.walk(folder, onerror=_raise):
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for here, dirs, files in os.walk(folder, onerror=refuse):
         dirs.sort()
-        linked = [each for each in dirs if (Path(here) / each).is_symlink()]
-        yield from (Path(here) / each for each in sorted([*files, *linked]))
-
-
-def _raise(error: OSError) -> None:
-    raise error
+        linked = [name for name in dirs if (Path(here) / name).is_symlink()]
+        yield from (Path(here) / name for name in sorted([*files, *linked]))
 
 
 def write_manifest(staging_dir: Path, manifest: Manifest) -> None:
     """Write manifest.json as the last file, then put the folder's names on the disk."""
     path = staging_dir / MANIFEST
-    text = manifest.to_text()
+    text = json.dumps(manifest.as_json(), indent=2, sort_keys=True, allow_nan=False) + "\n"
     with disk_errors(staging_dir.parent, needed_bytes=len(text)):
         path.unlink(missing_ok=True)
         write_durably(path, text)
         path.chmod(READ_ONLY_FILE)
         for here, dirs, _ in os.walk(staging_dir, topdown=False):
             fsync_dir(Path(here))
-            for each in dirs:
-                (Path(here) / each).chmod(READ_ONLY_DIR)
+            for name in dirs:
+                (Path(here) / name).chmod(READ_ONLY_DIR)
 
 
 def move_into_place(staging_dir: Path, artifact_dir: Path) -> None:
@@ -77,31 +142,29 @@ def move_into_place(staging_dir: Path, artifact_dir: Path) -> None:
         artifact_dir.chmod(READ_ONLY_DIR)
 
 
-def _sealed_link(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry | None:
+def _sealed_link(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry:
     """Return the entry of a symbolic link to a file; its target is not ours to change."""
-    if not path.is_symlink():
-        return None
     target = path.resolve()
     if not target.is_file():
         raise StoreError(f"{name} links to {path.readlink()}, which is no file")
     if target.is_relative_to(staging_dir.resolve()) and path.readlink().is_absolute():
         raise StoreError(f"{name} links into the staging folder by its absolute path")
     size_bytes, sha256 = _digest(target, name, known)
-    return FileEntry(size_bytes, sha256, link=True)
+    return FileEntry(size_bytes=size_bytes, sha256=sha256, link=True)
 
 
-def _sealed_file(path: Path, name: str, known: KnownDigests) -> FileEntry:
+def _sealed_file(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry:
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise StoreError(f"{name} is no regular file")
     size_bytes, sha256 = _digest(path, name, known)
-    with disk_errors(path.parent, needed_bytes=size_bytes):
+    with disk_errors(staging_dir, needed_bytes=size_bytes):
         if name not in known:
             fsync_file(path)
         # With a second name elsewhere it may be the user's own file: only ours are locked.
         if found.st_nlink == 1:
             path.chmod(READ_ONLY_FILE)
-    return FileEntry(size_bytes, sha256)
+    return FileEntry(size_bytes=size_bytes, sha256=sha256)
 
 
 def _digest(path: Path, name: str, known: KnownDigests) -> tuple[int, str]:

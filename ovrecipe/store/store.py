@@ -10,7 +10,7 @@ store/logs/                 the logs of failed stages
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Json
+    from ovrecipe.types import Json
 
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Backup programs skip this folder: ovrecipe makes everything in it again from the recipes.
@@ -131,33 +131,37 @@ class Store:
             return
         for stage_dir in sorted(self.root.iterdir()):
             if STAGE_NAME.fullmatch(stage_dir.name) and stage_dir.is_dir():
-                for each in sorted(stage_dir.iterdir()):
-                    if SHA256.fullmatch(each.name):
-                        yield stage_dir.name, each.name, each
+                for folder in sorted(stage_dir.iterdir()):
+                    if SHA256.fullmatch(folder.name):
+                        yield stage_dir.name, folder.name, folder
 
     def lock_path(self, stage: str, sha256: str) -> Path:
-        """Return the lock file of a key."""
+        """Return the lock of whoever makes the artifact of a key."""
         return self.locks_dir / f"{stage}-{sha256}.lock"
+
+    def use_path(self, sha256: str) -> Path:
+        """Return the lock that is shared by all who use an artifact."""
+        return self.locks_dir / f"{sha256}.use"
 
     @contextmanager
     def lock(self, key: Key, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
         """Hold the key's lock, so that of several builds one works and the others share it.
 
-        Look again with `has` inside: whoever had the lock has probably made the artifact.
+        Look again with `has` inside: whoever had the lock has probably made the artifact. The
+        inputs of the key are in use meanwhile, so that `gc` leaves them alone.
         `waiting` is called once, with a sentence to show, when another build has the lock.
         """
         from ovrecipe.store.disk import disk_errors
-        from ovrecipe.store.locks import held, removals_paused, remove_holder, write_holder
+        from ovrecipe.store.locks import held, note_process, used
 
         self.ensure()
         path = self.lock_path(key.stage, key.sha256)
-        with held(path, waiting=_announcement(key, path, waiting)):
-            with disk_errors(self.root), removals_paused(self.root):
-                write_holder(path, key.inputs)
-            try:
-                yield
-            finally:
-                remove_holder(path)
+        with held(path, waiting=_announcement(key, path, waiting)), ExitStack() as uses:
+            with disk_errors(self.root):
+                note_process(path)
+                for sha256 in sorted({key.sha256, *key.inputs}):
+                    uses.enter_context(used(self.use_path(sha256)))
+            yield
 
     @contextmanager
     def staging(self, key: Key) -> Iterator[Path]:
@@ -165,7 +169,7 @@ class Store:
 
         Leftovers of builds of the same key that were killed are removed first.
         """
-        from ovrecipe.store.staging import staging_folder
+        from ovrecipe.store.publish import staging_folder
 
         self.ensure()
         with staging_folder(self, key) as folder:
@@ -177,7 +181,6 @@ class Store:
         staging_dir: Path,
         *,
         tools: Mapping[str, str] | None = None,
-        provider: Json = None,
         facts: Mapping[str, Json] | None = None,
         peak_memory_bytes: int | None = None,
         seconds: float | None = None,
@@ -203,7 +206,6 @@ class Store:
             files=seal_files(staging_dir, known_digests or {}),
             created=self.clock().isoformat(timespec="seconds"),
             tools=dict(tools or {}),
-            provider=provider,
             facts=dict(facts or {}),
             peak_memory_bytes=peak_memory_bytes,
             seconds=seconds,
@@ -241,17 +243,24 @@ class Store:
         with disk_errors(self.root):
             remove_moved(self.root / stage / sha256, self.root)
 
-    def discard_if_free(self, stage: str, sha256: str) -> bool:
-        """Remove an artifact unless a build has its lock; say whether it was removed."""
-        from ovrecipe.store.locks import held_if_free, unlink_held
+    def discard_if_unused(
+        self, stage: str, sha256: str, *, unless: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Remove an artifact that nobody makes or uses; say whether it was removed.
+
+        `unless` is asked when nobody can begin to use it any more.
+        """
+        from ovrecipe.store.locks import alone_if_unused, held_if_free, unlink_held
 
         self.ensure()
         lock_path = self.lock_path(stage, sha256)
-        with held_if_free(lock_path) as free:
-            if free:
-                self.discard(stage, sha256)
-                unlink_held(lock_path)
-        return free
+        with held_if_free(lock_path) as free, alone_if_unused(self.use_path(sha256)) as unused:
+            if not (free and unused) or unless():
+                return False
+            self.discard(stage, sha256)
+            lock_path.with_suffix(".pid").unlink(missing_ok=True)
+            unlink_held(lock_path)
+            return True
 
 
 def _announcement(
@@ -261,9 +270,9 @@ def _announcement(
         return None
 
     def announce() -> None:
-        from ovrecipe.store.locks import read_holder
+        from ovrecipe.store.locks import noted_process
 
-        pid, _ = read_holder(path)
+        pid = noted_process(path)
         who = "another build" if pid in (None, os.getpid()) else f"another build (process {pid})"
         waiting(f"{who} is making {key}; waiting for it")
 

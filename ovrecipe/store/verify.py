@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import sha256_of
-from ovrecipe.store.manifest import MANIFEST, FileEntry, Manifest, key_sha256, read_manifest
+from ovrecipe.store.manifest import MANIFEST, FileEntry, read_manifest
 from ovrecipe.store.publish import files_below
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Progress
     from ovrecipe.store.store import Store
+    from ovrecipe.types import Progress
 
 
 class Problem(NamedTuple):
@@ -42,7 +42,7 @@ def verify(
     Raises:
         OSError: a file cannot be read at all, which is the disk's problem, not the artifact's.
     """
-    chosen = [each for each in store.folders() if shas is None or each[1] in shas]
+    chosen = [found for found in store.folders() if shas is None or found[1] in shas]
     problems: list[Problem] = []
     for index, (stage, sha256, folder) in enumerate(chosen):
         if progress is not None:
@@ -62,30 +62,20 @@ def _problems(sha256: str, folder: Path) -> Iterator[tuple[str | None, str]]:
     except ArtifactCorrupt as error:
         yield None, error.message.removeprefix(f"{folder}/")
         return
-    yield from _key_problems(sha256, folder, manifest)
-    yield from _file_problems(folder, manifest)
-
-
-def _key_problems(
-    sha256: str, folder: Path, manifest: Manifest
-) -> Iterator[tuple[str | None, str]]:
     if (manifest.stage, manifest.sha256) != (folder.parent.name, sha256):
         yield None, f"{MANIFEST} belongs to {manifest.stage} {manifest.short}"
-    elif key_sha256(manifest) != sha256:
+    elif manifest.own_sha256() != sha256:
         yield None, f"the key in {MANIFEST} is not the one the artifact was built for"
-
-
-def _file_problems(folder: Path, manifest: Manifest) -> Iterator[tuple[str | None, str]]:
-    present = {each.relative_to(folder).as_posix(): each for each in files_below(folder)}
+    present = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
     for name in sorted(set(present) - set(manifest.files) - {MANIFEST}):
         yield name, "is not in the manifest"
     for name, entry in manifest.files.items():
-        message = _problem(present[name], entry) if name in present else "is missing"
+        message = _file_problem(present[name], entry) if name in present else "is missing"
         if message is not None:
             yield name, message
 
 
-def _problem(path: Path, entry: FileEntry) -> str | None:
+def _file_problem(path: Path, entry: FileEntry) -> str | None:
     if path.is_symlink() != entry.link:
         return "was a link and is a file" if entry.link else "was a file and is a link"
     if not path.is_file():

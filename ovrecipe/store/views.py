@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import StoreError
-from ovrecipe.store.disk import disk_errors, fsync_dir, random_name
-from ovrecipe.store.locks import removals_paused
-from ovrecipe.store.roots import register_views
+from ovrecipe.store.disk import WINDOWS, disk_errors, fsync_dir, random_name, replace_atomically
+from ovrecipe.store.locks import used
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WINDOWS = os.name == "nt"
+    from ovrecipe.store.store import Store
+
+
+ROOTS = ".roots"
+
+
+def registered_views(store_root: Path) -> list[Path]:
+    """Return the folders of views that lead into the store, those that are gone left out."""
+    folder = store_root / ROOTS
+    if not folder.is_dir():
+        return []
+    notes = [note for note in sorted(folder.iterdir()) if not note.name.startswith(".")]
+    found = [Path(note.read_text(encoding="utf-8").rstrip("\n")) for note in notes]
+    return [path for path in found if path.is_dir()]
 
 
 class View(NamedTuple):
@@ -27,7 +40,7 @@ class View(NamedTuple):
     target: Path | None
 
 
-def set_view(models_dir: Path, name: str, variant: str, artifact_dir: Path) -> Path:
+def set_view(store: Store, models_dir: Path, name: str, variant: str, artifact_dir: Path) -> Path:
     """Let `models_dir/name/variant` lead to an artifact; on POSIX it is never missing meanwhile.
 
     Raises:
@@ -37,8 +50,7 @@ def set_view(models_dir: Path, name: str, variant: str, artifact_dir: Path) -> P
     view = models_dir / name / variant
     if not artifact_dir.is_dir():
         raise _gone(view, artifact_dir)
-    store_root = artifact_dir.parent.parent
-    with disk_errors(models_dir), removals_paused(store_root):
+    with disk_errors(models_dir), used(store.use_path(artifact_dir.name)):
         # Again, for now `gc` cannot remove it: what a view leads to stays.
         if not artifact_dir.is_dir():
             raise _gone(view, artifact_dir)
@@ -47,8 +59,17 @@ def set_view(models_dir: Path, name: str, variant: str, artifact_dir: Path) -> P
         if not leads_to(view, artifact_dir):
             _replace(view, artifact_dir)
             fsync_dir(view.parent)
-        register_views(store_root, models_dir)
+        _register(store.root, models_dir)
     return view
+
+
+def _register(store_root: Path, models_dir: Path) -> None:
+    """Note that the views in a folder lead into the store; noting it again changes nothing."""
+    text = f"{models_dir.absolute()}\n"
+    note = store_root / ROOTS / hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
+    if not note.exists():
+        note.parent.mkdir(exist_ok=True)
+        replace_atomically(note, text)
 
 
 def view_target(models_dir: Path, name: str, variant: str) -> Path | None:
@@ -85,7 +106,7 @@ def views(models_dir: Path) -> Iterator[View]:
     """Yield every view, dangling ones too, in a fixed order; what is not a view is left alone."""
     if not models_dir.is_dir():
         return
-    for folder in sorted(each for each in models_dir.iterdir() if each.is_dir()):
+    for folder in sorted(path for path in models_dir.iterdir() if path.is_dir()):
         for view in sorted(folder.iterdir()):
             if is_link(view) and not view.name.startswith("."):
                 yield View(folder.name, view.name, view, _target(view))

@@ -9,31 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ovrecipe.testing.compressors import compression_job as compression_job
-    from ovrecipe.testing.conversation import fake_chat as fake_chat
-    from ovrecipe.testing.filters import assert_chunk_invariant as assert_chunk_invariant
-    from ovrecipe.testing.filters import filtered as filtered
-    from ovrecipe.testing.frontends import FakeGeneration as FakeGeneration
-    from ovrecipe.testing.frontends import Shown as Shown
-    from ovrecipe.testing.frontends import shown as shown
-    from ovrecipe.testing.pipeline import FakePipeline as FakePipeline
-    from ovrecipe.testing.plugins import assert_plugin_conforms as assert_plugin_conforms
-    from ovrecipe.testing.plugins import plugins_with as plugins_with
-    from ovrecipe.testing.smollm2 import make_smollm2_project as make_smollm2_project
+    from ovrecipe.testing.checks import assert_chunk_invariant as assert_chunk_invariant
+    from ovrecipe.testing.checks import assert_plugin_conforms as assert_plugin_conforms
+    from ovrecipe.testing.checks import compression_job as compression_job
+    from ovrecipe.testing.checks import filtered as filtered
+    from ovrecipe.testing.checks import plugins_with as plugins_with
+    from ovrecipe.testing.doubles import FakeGeneration as FakeGeneration
+    from ovrecipe.testing.doubles import FakePipeline as FakePipeline
+    from ovrecipe.testing.doubles import Shown as Shown
+    from ovrecipe.testing.doubles import fake_chat as fake_chat
+    from ovrecipe.testing.doubles import shown as shown
+    from ovrecipe.testing.pytest_plugin import make_smollm2_project as make_smollm2_project
 
 #: Where each public name lives.
 _HOMES = {
-    "FakeGeneration": "ovrecipe.testing.frontends",
-    "FakePipeline": "ovrecipe.testing.pipeline",
-    "Shown": "ovrecipe.testing.frontends",
-    "assert_chunk_invariant": "ovrecipe.testing.filters",
-    "assert_plugin_conforms": "ovrecipe.testing.plugins",
-    "fake_chat": "ovrecipe.testing.conversation",
-    "compression_job": "ovrecipe.testing.compressors",
-    "filtered": "ovrecipe.testing.filters",
-    "make_smollm2_project": "ovrecipe.testing.smollm2",
-    "plugins_with": "ovrecipe.testing.plugins",
-    "shown": "ovrecipe.testing.frontends",
+    "FakeGeneration": "ovrecipe.testing.doubles",
+    "FakePipeline": "ovrecipe.testing.doubles",
+    "Shown": "ovrecipe.testing.doubles",
+    "assert_chunk_invariant": "ovrecipe.testing.checks",
+    "assert_plugin_conforms": "ovrecipe.testing.checks",
+    "fake_chat": "ovrecipe.testing.doubles",
+    "compression_job": "ovrecipe.testing.checks",
+    "filtered": "ovrecipe.testing.checks",
+    "make_smollm2_project": "ovrecipe.testing.pytest_plugin",
+    "plugins_with": "ovrecipe.testing.checks",
+    "shown": "ovrecipe.testing.doubles",
 }
 
 __all__ = [

@@ -9,14 +9,41 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.chat import Chat
-    from ovrecipe.testing.frontends import Shown
-    from ovrecipe.testing.pipeline import FakePipeline
+    from ovrecipe.testing.doubles import FakePipeline, Shown
+
+
+NAME = "smollm2-135m"
+VARIANTS = ("fp16", "int8", "int4")
+
+
+def make_smollm2_project(root: Path, store_dir: Path, env: Mapping[str, str]) -> Project:
+    """Make a project below `root` with the bundled recipe, built as fp16, int8 and int4.
+
+    What `store_dir` has already is not built again: keys say what it was made from.
+
+    Raises:
+        OvrecipeError: a stage failed; `root/build.log` says how far it came.
+    """
+    import shutil
+
+    from ovrecipe.build.context import BuildContext
+    from ovrecipe.build.events import Lines
+    from ovrecipe.build.run import Target, build
+    from ovrecipe.recipe.project import bundled_recipes_dir, find_project
+
+    (root / "recipes").mkdir()
+    shutil.copy(bundled_recipes_dir() / f"{NAME}.yaml", root / "recipes")
+    project = find_project(root, {**env, "OVRECIPE_STORE": str(store_dir)})
+    with (root / "build.log").open("w", encoding="utf-8") as log:
+        targets = [Target(NAME, each) for each in VARIANTS]
+        build(BuildContext(project), targets, watch=Lines(log))
+    return project
 
 
 @pytest.fixture
@@ -30,7 +57,7 @@ def ovrecipe_recipe() -> Recipe:
 @pytest.fixture
 def ovrecipe_plugins() -> Callable[..., Plugins]:
     """Return built-in plugins and those given: `ovrecipe_plugins(my_module).provider(...)`."""
-    from ovrecipe.testing.plugins import plugins_with
+    from ovrecipe.testing.checks import plugins_with
 
     return plugins_with
 
@@ -38,7 +65,7 @@ def ovrecipe_plugins() -> Callable[..., Plugins]:
 @pytest.fixture
 def assert_plugin_conforms() -> Callable[..., None]:
     """Fail unless a plugin's module keeps the contract of the hooks."""
-    from ovrecipe.testing.plugins import assert_plugin_conforms
+    from ovrecipe.testing.checks import assert_plugin_conforms
 
     return assert_plugin_conforms
 
@@ -46,7 +73,7 @@ def assert_plugin_conforms() -> Callable[..., None]:
 @pytest.fixture
 def assert_chunk_invariant() -> Callable[..., None]:
     """Fail unless a filter shows the same however the text is cut; needs hypothesis."""
-    from ovrecipe.testing.filters import assert_chunk_invariant
+    from ovrecipe.testing.checks import assert_chunk_invariant
 
     return assert_chunk_invariant
 
@@ -54,7 +81,7 @@ def assert_chunk_invariant() -> Callable[..., None]:
 @pytest.fixture
 def ovrecipe_shown() -> Callable[..., Shown]:
     """Return what a frontend writes: `ovrecipe_shown(frontend, ["one ", "two"]).out`."""
-    from ovrecipe.testing.frontends import FakeGeneration, shown
+    from ovrecipe.testing.doubles import FakeGeneration, shown
 
     return lambda frontend, segments: shown(frontend, FakeGeneration(segments))
 
@@ -62,7 +89,7 @@ def ovrecipe_shown() -> Callable[..., Shown]:
 @pytest.fixture
 def ovrecipe_fake_pipeline() -> Callable[..., FakePipeline]:
     """Make a pipeline without a model, which says the pieces that it is given."""
-    from ovrecipe.testing.pipeline import FakePipeline
+    from ovrecipe.testing.doubles import FakePipeline
 
     return FakePipeline
 
@@ -70,7 +97,7 @@ def ovrecipe_fake_pipeline() -> Callable[..., FakePipeline]:
 @pytest.fixture
 def ovrecipe_fake_chat() -> Callable[..., Chat]:
     """Begin a conversation without a model: `ovrecipe_fake_chat(pipeline).stream("hello")`."""
-    from ovrecipe.testing.conversation import fake_chat
+    from ovrecipe.testing.doubles import fake_chat
 
     return fake_chat
 
@@ -83,8 +110,6 @@ def smollm2_project(
 
     The store lies in pytest's cache, or where OVRECIPE_TEST_STORE says, so that sessions share it.
     """
-    from ovrecipe.testing.smollm2 import make_smollm2_project
-
     shared = os.environ.get("OVRECIPE_TEST_STORE")
     store_dir = Path(shared) if shared else request.config.cache.mkdir("ovrecipe-store")
     return make_smollm2_project(tmp_path_factory.mktemp("smollm2"), store_dir, dict(os.environ))

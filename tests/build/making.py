@@ -11,10 +11,9 @@ from typing import Any
 import yaml
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.execute import Work
-from ovrecipe.build.observer import LineObserver
+from ovrecipe.build.events import Lines
+from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.stages import stage_named
-from ovrecipe.build.view import ViewWork
 from ovrecipe.recipe.project import Project
 
 FAKE_PLUGIN = str(Path(__file__).parent / "fake_plugin.py")
@@ -58,7 +57,7 @@ def do_up_to(context: BuildContext, name: str, *stages: str, variant: str | None
     said = io.StringIO()
     for stage in stages:
         per_variant = stage_named(stage).per_variant
-        work_on(context, name, stage, variant if per_variant else None).do(LineObserver(said))
+        work_on(context, name, stage, variant if per_variant else None).do(Lines(said))
     return said.getvalue()
 
 
@@ -70,6 +69,6 @@ def publish_fakes(project: Project, name: str, variant: str) -> None:
         key = plan.key(stage, variant)
         assert key is not None
         with context.store.staging(key) as staging_dir:
-            (staging_dir / "made").write_text(stage)
+            (staging_dir / "openvino_model.bin").write_text(stage)
             context.store.publish(key, staging_dir)
-    ViewWork(context, plan, variant).do(LineObserver(io.StringIO()))
+    ViewWork(context, plan, variant).do(Lines(io.StringIO()))

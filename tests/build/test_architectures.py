@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.observer import LineObserver
+from ovrecipe.build.events import Lines
 from ovrecipe.build.run import Target, build
 from ovrecipe.recipe.project import Project
 from ovrecipe.run.load import load
@@ -34,7 +34,7 @@ def test_a_checkpoint_of_any_architecture_builds_and_answers(
     write_recipe(project, "twin", recipe)
     variants = [Target("twin", each) for each in ("fp16", "int8", "int4")]
     said = io.StringIO()
-    build(BuildContext(project), variants, observer=LineObserver(said))
+    build(BuildContext(project), variants, watch=Lines(said))
     for each in variants:
         with load(str(each), project=project) as model:
             result = model.generate("Say something.", greedy=True, max_new_tokens=8)

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
+from ovrecipe.run.chat_template import Message
 
 from ovrecipe.build.context import BuildContext
+from ovrecipe.build.events import Lines
 from ovrecipe.build.execute import Work
-from ovrecipe.build.job import Bench, Job
-from ovrecipe.build.observer import LineObserver
 from ovrecipe.build.stages import stage_named
+from ovrecipe.build.stages.stage import Job, StageContext
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project
-from ovrecipe.run.chat_template import Message
 from ovrecipe.run.prompt import prompt_template
 from ovrecipe.testing import plugins_with
 from tests.build.making import fake_recipe, write_recipe
@@ -61,16 +61,15 @@ def assembled(project: Project, inputs: dict[str, Path], **sections: Any) -> Pat
     output_dir = project.root / "output"
     output_dir.mkdir()
     job = Job(
-        stage="assemble",
         recipe=load_recipe(project, "m"),
         variant="int4",
         inputs=inputs,
         output_dir=output_dir,
         pin={},
         plugin_options=(),
-        digests_path=project.root / "digests",
+        store_dir=project.root / "store",
     )
-    bench = Bench(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
+    bench = StageContext(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
     stage_named("assemble").run(job, bench)
     return output_dir
 
@@ -170,7 +169,7 @@ def smollm2_dir(smollm2_project: Project, tmp_path: Path) -> tuple[Project, Path
     context = BuildContext(project)
     plan = context.plan(SMOLLM2)
     work = Work(context, plan, stage_named("assemble"), "int4")
-    work.do(LineObserver(io.StringIO()))
+    work.do(Lines(io.StringIO()))
     key = work.key()
     assert key is not None
     return project, context.store.artifact_dir(key)

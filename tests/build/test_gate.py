@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ovrecipe.build.job import Bench, Job
 from ovrecipe.build.stages import stage_named
 from ovrecipe.build.stages.check import answered
+from ovrecipe.build.stages.stage import Job, StageContext
 from ovrecipe.errors import GateError
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project
@@ -95,15 +95,14 @@ def test_a_directory_that_genai_does_not_open_is_refused(
     for name, text in files.items():
         (model_dir / name).write_text(text)
     job = Job(
-        stage="check",
         recipe=load_recipe(project, "m"),
         variant="int4",
         inputs={"assemble": model_dir},
         output_dir=tmp_path / "output",
         pin={},
         plugin_options=(),
-        digests_path=tmp_path / "digests",
+        store_dir=tmp_path / "store",
     )
-    bench = Bench(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
+    bench = StageContext(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
     with pytest.raises(GateError, match="OpenVINO GenAI does not open the model: "):
         stage_named("check").run(job, bench)

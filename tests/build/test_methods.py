@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.observer import LineObserver
+from ovrecipe.build.events import Lines
 from ovrecipe.build.run import Target, try_to_build
 from ovrecipe.recipe.project import Project
 from tests.build.making import write_recipe
@@ -42,8 +42,9 @@ def test_every_method_builds_a_model_that_answers(project: Project, tmp_path: Pa
     )
     write_recipe(project, "m", {"model": {"id": "./checkpoint"}, "variants": VARIANTS})
     targets = [Target("m", each) for each in VARIANTS]
-    observer = LineObserver(io.StringIO())
-    report = try_to_build(BuildContext(project), targets, observer=observer, keep_going=True)
-    assert report.errors == []
+    report = try_to_build(
+        BuildContext(project), targets, watch=Lines(io.StringIO()), keep_going=True
+    )
+    report.require_success()
     checked = {title for title, _ in report.ran if title.startswith("check ")}
     assert checked == {f"check m:{each}" for each in VARIANTS}

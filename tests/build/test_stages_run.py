@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.build.observer import LineObserver
+from ovrecipe.build.events import Lines
 from ovrecipe.errors import CheckpointNotFound, PluginError, StageError, StageKilled
 from ovrecipe.recipe.project import Project
 from tests.build.making import context_of, do_up_to, fake_recipe, work_on, write_recipe
@@ -135,7 +135,7 @@ def test_two_builds_at_once_share_one_result(
         context = context_of(project)
         work = work_on(context, "m", "base")
         start.wait()
-        work.do(LineObserver(io.StringIO()))
+        work.do(Lines(io.StringIO()))
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for each in threads:

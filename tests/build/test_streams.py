@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ovrecipe.build.events import LogKept, Started
+from ovrecipe.cli.build_commands import watching
 from ovrecipe.recipe.project import Project
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
 from tests.build.test_stages_run import store_leftovers
@@ -28,6 +30,25 @@ def test_a_reader_that_left_is_no_error_of_ours(project: Project, word: str) -> 
     os.close(writing)
     assert done.returncode == 141
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["list"], ["--help"], ["list", "--json"]])
+def test_a_closed_output_is_said_in_a_line(project: Project, words: list[str]) -> None:
+    """`ovrecipe list >&-`: nothing can be shown, and no file may come to stand in its place."""
+    write_recipe(project, "m", fake_recipe())
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "ovrecipe", *words]
+    done = subprocess.run(shell, cwd=project.root, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr == b"ovrecipe: standard output is closed\n"
+
+
+def test_closed_input_and_errors_do_no_harm(project: Project) -> None:
+    """A daemon starts its children like that."""
+    write_recipe(project, "m", fake_recipe())
+    shell = ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", sys.executable, "-m", "ovrecipe", "list"]
+    done = subprocess.run(shell, cwd=project.root, stdout=subprocess.PIPE, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"m ")
 
 
 def test_a_full_output_is_said_in_a_line(project: Project) -> None:
@@ -63,3 +84,28 @@ def test_a_stopped_build_leaves_nothing_and_says_so(
     assert b"stopped; finished stages are kept" in said
     assert b"Traceback" not in said
     assert store_leftovers(project) == []
+
+
+def test_a_quiet_build_says_only_errors(project: Project) -> None:
+    """For the log of a script."""
+    write_recipe(project, "m", fake_recipe(model={"id": "made:none"}))
+    done = subprocess.run(
+        [sys.executable, "-m", "ovrecipe", "-p", FAKE_PLUGIN, "build", "m:int4", "--quiet"],
+        cwd=project.root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 5
+    assert done.stderr == "ovrecipe: made:none: no such checkpoint\n  name another\n"
+
+
+@pytest.mark.parametrize(
+    ("quiet", "said"), [(False, ["working", "log kept"]), (True, ["log kept"])]
+)
+def test_where_the_log_lies_is_part_of_an_error(
+    capsys: pytest.CaptureFixture[str], quiet: bool, said: list[str]
+) -> None:
+    """So it is said of a quiet build, too."""
+    with watching(quiet=quiet) as watch:
+        for event in (Started("base m", "working"), LogKept("base m", Path("base.log"))):
+            watch(event)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix("   base m: ").partition(" at ")[0] for line in lines] == said

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,10 +13,12 @@ import pytest
 import yaml
 
 from ovrecipe.recipe.project import find_project
+from ovrecipe.store.store import Store
 from ovrecipe.store.views import set_view
 from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import CommandLine
@@ -29,15 +34,41 @@ def test_list_shows_variants_and_what_is_built(project: Path, ovrecipe: CommandL
     """The first command that a user of a strange project types."""
     done = ovrecipe("list")
     assert done.code == 0
-    assert "org/name" in done.out
-    assert "int8 not built" in done.out
-    assert "int4-npu optional" in done.out
+    assert done.out.splitlines() == [
+        "one  int8 ·  (int4-npu) ·  org/name",
+        "✓ built  ~ stale  · not built  (built only when named)",
+    ]
+
+
+def test_each_recipe_has_one_line_of_80_columns(
+    project: Path, ovrecipe: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long id gives way; what is built does not."""
+    monkeypatch.setenv("COLUMNS", "80")
+    variants = "fp16: {}, int8: {}, int4: {}, int4-npu: {optional: true}"
+    for name, model in (("mistral-7b", "mistralai/Mistral-7B-Instruct-v0.2"), ("x", "a/b")):
+        text = f"model: {{id: {model}{'-long' * 12}}}\nvariants: {{{variants}}}\n"
+        (project / "recipes" / f"{name}.yaml").write_text(text)
+    lines = ovrecipe("list").out.splitlines()
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("mistral-7b  fp16 ·  int8 ·  int4 ·  (int4-npu) ·  mistralai/")
+
+
+def test_a_terminal_without_unicode_gets_other_marks(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An output that cannot encode the marks must not end in an error."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    command = [sys.executable, "-m", "ovrecipe", "list"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "int8 -  (int4-npu) -  org/name" in done.stdout
 
 
 def viewed(project: Path, recipe: str) -> None:
     """Let the view of int8 lead to an artifact that nobody asks for."""
     (project / "store" / "x").mkdir(parents=True)
-    set_view(project / "models", recipe, "int8", project / "store" / "x")
+    set_view(Store(project / "store"), project / "models", recipe, "int8", project / "store" / "x")
 
 
 def made_recipe(project: Path, group_size: int) -> None:
@@ -52,13 +83,13 @@ def test_what_was_built_from_other_settings_is_stale(project: Path, ovrecipe: Co
     made_recipe(project, group_size=64)
     publish_fakes(find_project(project, {}), "one", "int4")
     list_ = partial(ovrecipe, "-p", FAKE_PLUGIN, "list")
-    assert "int4 built" in list_().out
+    assert "int4 ✓" in list_().out
     made_recipe(project, group_size=32)
-    assert "int4 stale" in list_().out
+    assert "int4 ~" in list_().out
     [one] = json.loads(list_("--json").out)["recipes"]
     assert (one["variants"][0]["built"], one["variants"][0]["stale"]) == (False, True)
     made_recipe(project, group_size=64)
-    assert "int4 built" in list_().out
+    assert "int4 ✓" in list_().out
 
 
 @pytest.mark.parametrize("model_id", ["org/name", "./gone", "nobody:knows", "made:bug"])
@@ -71,7 +102,7 @@ def test_a_source_that_cannot_be_asked_breaks_no_list(
     viewed(project, "two")
     done = ovrecipe("-p", FAKE_PLUGIN, "list")
     assert done.code == 0
-    assert "int8 stale" in done.out
+    assert "int8 ~" in done.out
 
 
 def test_a_broken_recipe_is_listed_and_hides_no_other(project: Path, ovrecipe: CommandLine) -> None:
@@ -81,6 +112,39 @@ def test_a_broken_recipe_is_listed_and_hides_no_other(project: Path, ovrecipe: C
     assert done.code == 3
     assert "org/name" in done.out
     assert "recipes/bad.yaml:1:13: model.id: must be text" in done.err
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.mkdir(), "recipes/odd.yaml: is a folder"),
+        (os.mkfifo, "recipes/odd.yaml: is a device or pipe"),
+        (lambda path: path.symlink_to("gone"), "recipes/odd.yaml: a link to gone, which is not"),
+    ],
+)
+def test_what_is_no_file_is_named_as_broken(
+    project: Path, ovrecipe: CommandLine, make: Callable[[Path], None], reason: str
+) -> None:
+    """Whoever made it misses it in the list; a pipe is not waited for."""
+    make(project / "recipes" / "odd.yaml")
+    done = ovrecipe("list")
+    assert done.code == 3
+    assert reason in done.err
+    assert "odd  broken, see below" in done.out
+
+
+def test_sizes_and_list_agree_on_what_is_stale(project: Path, ovrecipe: CommandLine) -> None:
+    """One says stale where the other does."""
+    made_recipe(project, group_size=64)
+    publish_fakes(find_project(project, {}), "one", "int4")
+    sizes = partial(ovrecipe, "-p", FAKE_PLUGIN, "sizes", "one")
+    [row] = json.loads(sizes("--json").out)["variants"]
+    assert (row["built"], row["stale"]) == (True, False)
+    made_recipe(project, group_size=32)
+    refused = sizes()
+    assert refused.code == 10
+    assert "no variant of one is built from its settings of now (stale: int4)" in refused.err
+    assert "int4 ~" in ovrecipe("-p", FAKE_PLUGIN, "list").out
 
 
 def test_list_as_json(project: Path, ovrecipe: CommandLine) -> None:
@@ -147,8 +211,8 @@ def test_show_of_what_is_not_there(project: Path, ovrecipe: CommandLine) -> None
     done = ovrecipe("show", "one:int9")
     assert done.code == 3
     assert done.err == (
-        "ovrecipe: recipe 'one' has no variant 'int9'\n"
-        "  perhaps you meant one:int8; it has: int8, int4-npu\n"
+        "ovrecipe: recipe 'one' has no variant 'int9'; perhaps you meant 'one:int8'\n"
+        "  it has: int8, int4-npu\n"
     )
     assert ovrecipe("show", "../one").code == 3
     assert "is no recipe name" in ovrecipe("show", "a/b").err

@@ -1,4 +1,4 @@
-"""`ovrecipe new`, `ovrecipe init` and `ovrecipe schema`."""
+"""`ovrecipe new`, `get`, `init` and `schema`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ovrecipe.cli.init_command import DODO
-from ovrecipe.recipe.draft import GENERAL_INT4, draft_name, draft_text, int4_knobs
-from ovrecipe.recipe.json_schema import schema_text
+from ovrecipe.builtin.nncf import NncfCompressor
+from ovrecipe.cli.new_commands import DODO
 from ovrecipe.recipe.load import load_recipe_file
-from ovrecipe.recipe.names import name_objection
-from ovrecipe.recipe.project import find_project
+from ovrecipe.recipe.project import Project, find_project
+from ovrecipe.recipe.sections import name_objection
+from ovrecipe.recipe.writing import GENERAL_INT4, draft_name, draft_text, int4_knobs, schema_text
+from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes
 
 if TYPE_CHECKING:
     from tests.conftest import CommandLine
@@ -80,6 +82,14 @@ def test_new_refuses_a_name_that_is_a_path(project: Path) -> None:
     assert "is no recipe name" in done.stderr
 
 
+def test_new_refuses_what_no_hub_could_have(project: Path) -> None:
+    """A recipe for it could never be built."""
+    done = new_without_optimum("x y/z")
+    assert done.returncode == 3
+    assert "'x y/z' is no hub id" in done.stderr
+    assert not (project / "recipes" / "z.yaml").exists()
+
+
 @pytest.mark.model
 @pytest.mark.filterwarnings("ignore")  # optimum warns while it is imported
 def test_new_takes_values_from_optimum_intel(project: Path, ovrecipe: CommandLine) -> None:
@@ -101,7 +111,9 @@ def test_every_tuned_configuration_of_optimum_becomes_a_valid_recipe(tmp_path: P
         path = tmp_path / f"{draft_name(model_id)}.yaml"
         assert int4_knobs(tuned), model_id
         path.write_text(draft_text(model_id, int4_knobs(tuned), "x"))
-        load_recipe_file(path)
+        int4 = load_recipe_file(path).variants["int4"]
+        for each in int4.compression_passes():
+            assert not [*NncfCompressor().objections(each, "int4")], model_id
     assert len(_DEFAULT_4BIT_WQ_CONFIGS) > 50
 
 
@@ -114,7 +126,17 @@ def test_any_model_id_gives_a_usable_recipe_name(model_id: str) -> None:
 
 def test_a_draft_keeps_its_model_id_whatever_it_is(tmp_path: Path) -> None:
     """Quotes, colons and words that YAML takes for something else."""
-    for model_id in ("no", "a: b", 'say "hi"', "C:\\x", "12", "é", "{a}", "x #y", "123e4"):
+    for model_id in (
+        "no",
+        "./a: b",
+        './say "hi"',
+        "C:\\x",
+        "12",
+        "./é",
+        "s3:{a}",
+        "./x #y",
+        "123e4",
+    ):
         path = tmp_path / "r.yaml"
         path.write_text(draft_text(model_id, GENERAL_INT4, "x"), encoding="utf-8")
         assert load_recipe_file(path).model.id == model_id
@@ -189,3 +211,72 @@ def test_help_teaches_with_an_example(project: Path, ovrecipe: CommandLine, name
     done = ovrecipe(name, "--help")
     assert done.code == 0
     assert f"Example: ovrecipe {name}" in done.out
+
+
+@pytest.mark.parametrize(
+    "model_id", ["x y/z", "a/b/c", "org/", "a--b", "org/name.git", "-x", "ö/x", "a" * 97]
+)
+def test_new_refuses_what_is_no_model_id(
+    project: Path, ovrecipe: CommandLine, model_id: str
+) -> None:
+    """The hub would refuse it only after a recipe was written and a build begun."""
+    before = sorted(project.rglob("*"))
+    done = ovrecipe("new", "--name", "fresh", "--", model_id)
+    assert done.code == 3
+    assert f"'{model_id}' is no hub id" in done.err
+    assert sorted(project.rglob("*")) == before
+
+
+def test_new_refuses_a_source_that_nobody_provides(project: Path, ovrecipe: CommandLine) -> None:
+    """A slip in the scheme, or a plugin that is not installed."""
+    done = ovrecipe("new", "dits:package/file")
+    assert done.code == 4
+    assert "no plugin provides the source 'dits'" in done.err
+    assert not (project / "recipes" / "file.yaml").exists()
+
+
+def test_get_writes_a_recipe_builds_and_goes_on_where_it_failed(
+    project: Path, ovrecipe: CommandLine
+) -> None:
+    """What was written stays, so the same command can be given again."""
+    done = ovrecipe("get", "./gone", "--name", "fresh")
+    assert done.code == 5
+    assert load_recipe_file(project / "recipes" / "fresh.yaml").model.id == "../gone"
+    again = ovrecipe("get", "./gone", "--name", "fresh")
+    assert again.code == 5
+    assert "taking the recipe fresh as it is" in again.err
+
+
+def test_get_takes_no_recipe_of_another_model(project: Path, ovrecipe: CommandLine) -> None:
+    """One name must not stand for two models."""
+    done = ovrecipe("get", "other/name", "--name", "one")
+    assert done.code == 12
+    assert "one.yaml is there, for org/name" in done.err
+
+
+def test_get_of_what_is_built_asks_at_once(
+    project: Path, ovrecipe: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or, told so, asks nothing."""
+    (project / "recipes" / "one.yaml").write_text(yaml.safe_dump(fake_recipe()))
+    publish_fakes(find_project(project, {}), "one", "int4")
+    words = ("-p", FAKE_PLUGIN, "get", "made:checkpoint", "--name", "one")
+    built = ovrecipe(*words, "--no-run")
+    assert built.code == 0
+    assert "Nothing to do: everything is built and checked." in built.out
+    asked = ovrecipe(*words, "--ask", "Why?")
+    assert '$ ovrecipe run one:int4 "Why?"' in asked.err
+    assert asked.code == 11  # what was published is no model
+
+
+@pytest.mark.model
+def test_get_lets_a_model_answer(
+    smollm2_project: Project, ovrecipe: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From an id to an answer in one command."""
+    monkeypatch.chdir(smollm2_project.root)
+    monkeypatch.setenv("OVRECIPE_STORE", str(smollm2_project.store_dir))
+    model_id = load_recipe_file(smollm2_project.recipes_dir / "smollm2-135m.yaml").model.id
+    done = ovrecipe("get", model_id, "--name", "smollm2-135m", "--ask", "What is 2 + 2?")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1].strip()

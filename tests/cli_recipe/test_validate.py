@@ -54,6 +54,47 @@ def test_what_nobody_provides_is_found_before_the_build(
     assert message in done.out
 
 
+def test_each_problem_is_an_object_of_its_own(project: Path, ovrecipe: CommandLine) -> None:
+    """Editors and bots jump to a place; several lines in one text would have to be parsed."""
+    (project / "recipes" / "bad.yaml").write_text(
+        "model: {id: a/b}\nvariants: {int4: {grup_size: 64, ratio: 2}}\n"
+    )
+    (project / "recipes" / "syntax.yaml").write_text("model: [")
+    (project / "recipes" / "two.yaml").write_text("extends: one\noutput: {filters: [nope]}\n")
+    (project / "recipes" / "odd.yaml").mkdir()
+    done = ovrecipe("validate", "--json")
+    assert done.code == 3
+    problems = {each["recipe"]: each["errors"] for each in json.loads(done.out)["recipes"]}
+    assert problems["one"] == []
+    assert problems["bad"] == [
+        {
+            "file": "recipes/bad.yaml",
+            "line": 2,
+            "column": 19,
+            "key": "variants.int4.grup_size",
+            "message": "unknown key; perhaps you meant 'group_size'",
+            "remedy": None,
+        },
+        {
+            "file": "recipes/bad.yaml",
+            "line": 2,
+            "column": 41,
+            "key": "variants.int4.ratio",
+            "message": "must be at most 1, got 2",
+            "remedy": None,
+        },
+    ]
+    [syntax] = problems["syntax"]
+    assert (syntax["file"], syntax["key"]) == ("recipes/syntax.yaml", None)
+    assert syntax["line"] >= 1
+    [unknown] = problems["two"]
+    assert "no plugin provides the output filter 'nope'" in unknown["message"]
+    assert "strip_markers" in unknown["remedy"]
+    [odd] = problems["odd"]
+    assert (odd["file"], odd["line"]) == ("recipes/odd.yaml", None)
+    assert odd["message"] == "is a folder"
+
+
 def test_a_missing_file_or_name_is_an_error_of_its_own(
     project: Path, ovrecipe: CommandLine
 ) -> None:

@@ -24,7 +24,7 @@ class Recorder:
         self.reports: Reports = []
 
     def __call__(
-        self, message: str, *, done: float | None = None, total: float | None = None
+        self, message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
     ) -> None:
         self.reports.append((message, done, total))
 

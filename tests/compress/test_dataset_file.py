@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovrecipe.builtin.compressors.dataset_file import read_texts
+from ovrecipe.builtin.calibration import read_texts
 from ovrecipe.errors import StageError
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovrecipe.builtin.compressors.groups import valid_group_sizes
-from ovrecipe.builtin.compressors.nncf import NncfCompressor
+from ovrecipe.builtin.nncf import NncfCompressor
+from ovrecipe.builtin.nncf_rules import valid_group_sizes
 from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.recipe.compression import CompressionPass
 

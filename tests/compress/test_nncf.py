@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from ovrecipe.builtin.compressors.nncf import NncfCompressor
+from ovrecipe.builtin.nncf import NncfCompressor
 from ovrecipe.errors import StageError
 from ovrecipe.hooks.roles import CompressionJob
 from ovrecipe.recipe.compression import Mode
@@ -176,7 +176,7 @@ def test_data_aware_methods_run_on_the_users_texts(
 
 def test_texts_that_the_model_writes_are_the_same_every_time(base_dir: Path) -> None:
     """Else the cache key would not say what the artifact is."""
-    from ovrecipe.builtin.compressors.generated import GREEDY_TOKENS, SAMPLED_TOKENS, generated_ids
+    from ovrecipe.builtin.calibration import GREEDY_TOKENS, SAMPLED_TOKENS, generated_ids
 
     first = generated_ids(base_dir, 3, Recorder())
     assert len(first) == 3

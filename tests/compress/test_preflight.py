@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.build.machine import container_available_bytes
 from ovrecipe.build.preflight import (
     Estimate,
     StageEstimate,
     check_disk,
     check_memory,
     check_shapes,
+    container_available_bytes,
     estimate,
 )
 from ovrecipe.build.shapes import tensors, weight_shapes
@@ -23,7 +23,8 @@ from ovrecipe.errors import CheckpointIncomplete, PreflightError
 from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.hooks.probing import sample_recipe
 from ovrecipe.hooks.roles import WeightShape
-from ovrecipe.recipe.compression import CompressionPass, Variant
+from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.recipe.schema import Variant
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.observer import LineObserver
+from ovrecipe.build.events import Lines
 from ovrecipe.build.run import Target, build
 from ovrecipe.build.stages import stage_named
 from ovrecipe.errors import GateError, OvrecipeError, PluginError, ProviderUnknown, RecipeInvalid
@@ -124,7 +124,7 @@ def judge(context: BuildContext, variant: str, evaluator: Any) -> tuple[list[str
     document = yaml.safe_load(path.read_text())
     document["check"] = {"evaluators": [evaluator]}
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    report = build(context, [Target(NAME, variant)], observer=LineObserver(io.StringIO()))
+    report = build(context, [Target(NAME, variant)], watch=Lines(io.StringIO()))
     key = context.plan(NAME).key("check", variant)
     assert key is not None
     return [title for title, _ in report.ran], context.store.manifest(key).facts["evaluators"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.probe import rendered
+from ovrecipe.build.stages.check import rendered
 from ovrecipe.builtin.divergence import DivergenceEvaluator, DivergenceOptions, _facts
 from ovrecipe.errors import GateError, StageError
 from ovrecipe.hooks.roles import EvaluationJob

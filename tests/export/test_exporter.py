@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ovrecipe.builtin.compressors.calibration import model_inputs
 from ovrecipe.builtin.exporter import OptimumExporter
+from ovrecipe.builtin.ir import model_inputs
 from ovrecipe.errors import StageError
 from ovrecipe.recipe.schema import Model
 from tests.twins import ARCHITECTURES, make_checkpoint
@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
 MODEL = Model(id="twin")
 
 
-def silent(message: str, *, done: float | None = None, total: float | None = None) -> None:
+def silent(
+    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+) -> None:
     """Report nothing."""
 
 
@@ -69,9 +71,8 @@ def test_gemma_answers_as_transformers_does(tmp_path: Path) -> None:
     request = ov.Core().compile_model(read(base), "CPU", exact).create_infer_request()
     ids = list(range(5, 25))
     names = {"input_ids", "attention_mask", "position_ids", "beam_idx"}
-    mine = [request.infer(model_inputs(ids[:19], names))["logits"][0]]
-    step = {**model_inputs([ids[19]], names), "position_ids": np.array([[19]])}
-    mine.append(request.infer({**step, "attention_mask": np.ones((1, 20), np.int64)})["logits"][0])
+    mine = [request.infer(model_inputs([ids[:19]], names))["logits"][0]]
+    mine.append(request.infer(model_inputs([ids[19:]], names, past=19))["logits"][0])
     model = AutoModelForCausalLM.from_pretrained(checkpoint_dir, dtype=torch.float32).eval()
     with torch.no_grad():
         theirs = model(torch.tensor([ids])).logits[0].numpy()
@@ -155,5 +156,12 @@ def test_a_config_that_is_no_json_is_refused(tmp_path: Path) -> None:
     """A cut-off file is the most frequent damage."""
     folder = config_of(tmp_path)
     (folder / "config.json").write_text('{"model_type": "lla', encoding="utf-8")
-    with pytest.raises(StageError, match=r"config\.json of the checkpoint cannot be read"):
+    with pytest.raises(StageError, match=r"config\.json of the checkpoint: is not JSON"):
         exported(folder, tmp_path / "base")
+
+
+def test_a_checkpoint_without_config_is_refused(tmp_path: Path) -> None:
+    """What transformers says of it is about the hub."""
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(StageError, match=r"config\.json of the checkpoint: is missing or empty"):
+        exported(tmp_path / "checkpoint", tmp_path / "base")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ovrecipe.cli.chat_loop import ChatLoop
+from ovrecipe.cli.chat_command import ChatLoop
 from ovrecipe.errors import PluginError, ProviderUnknown
 from ovrecipe.hooks.manager import Plugins
 from ovrecipe.hooks.roles import Console

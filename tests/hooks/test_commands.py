@@ -106,8 +106,22 @@ def test_a_skipped_plugin_has_no_command(ovrecipe: Command, site: Site) -> None:
     assert "No such command 'list-words'" in done.err
 
 
+def test_a_misspelt_plugin_to_skip_is_refused_with_the_closest(
+    ovrecipe: Command, site: Site, tmp_path: Path
+) -> None:
+    """Nothing would be skipped, and nobody would notice."""
+    (tmp_path / "recipes").mkdir()
+    site.install("talk", COMMAND, entry_points=SAY + "\n[ovrecipe]\ntalk = MODULE")
+    done = ovrecipe("-p", "no:tolk", "list")
+    assert done.code == 4
+    assert "no plugin is called 'tolk'; perhaps you meant 'talk'" in done.err
+    for name in ("talk", "ovrecipe-talk", "Ovrecipe_Talk"):
+        assert ovrecipe("-p", f"no:{name}", "list").code == 0
+    assert site.imported == []
+
+
 def test_a_misspelt_command_suggests_the_closest(ovrecipe: Command, site: Site) -> None:
-    assert "Did you mean 'plugins'?" in ovrecipe("plugin").err
+    assert "perhaps you meant 'plugins'" in ovrecipe("plugin").err
 
 
 @pytest.mark.skipif("ovrecipe-gradio" in INSTALLED, reason="the command is here")

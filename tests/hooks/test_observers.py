@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ovrecipe.build.events import Lines
 from ovrecipe.build.execute import Work
-from ovrecipe.build.observer import LineObserver
 from ovrecipe.build.stages import stage_named
 from ovrecipe.hooks.listing import plugin_facts
 from ovrecipe.hooks.manager import Plugins, load_plugins
@@ -126,7 +126,7 @@ def test_a_stage_that_ran_is_told_with_its_artifact_and_manifest(
         "    facts = [stage, recipe.name, variant, artifact_dir.is_dir(), manifest]\n"
         f"    pathlib.Path({str(tmp_path / 'told')!r}).write_text(json.dumps(facts))\n"
     )
-    work(project, observer).do(LineObserver(io.StringIO()))
+    work(project, observer).do(Lines(io.StringIO()))
     *facts, manifest = json.loads((tmp_path / "told").read_text())
     assert facts == ["source", "m", None, True]
     [stored] = project.store_dir.glob("source/*/manifest.json")
@@ -139,9 +139,9 @@ def test_a_stage_that_was_done_tells_nobody_and_imports_nobody(
     """A build with nothing to do costs the same with observers installed."""
     observer = tmp_path / "watch.py"
     observer.write_text(OBSERVER)
-    work(project, observer).do(LineObserver(io.StringIO()))
+    work(project, observer).do(Lines(io.StringIO()))
     again = work(project, observer)
-    again.do(LineObserver(io.StringIO()))
+    again.do(Lines(io.StringIO()))
     assert again.context.plugins.observers._found is None
 
 
@@ -152,7 +152,7 @@ def test_an_observer_that_raises_leaves_the_stage_published(
     observer.write_text(OBSERVER.replace("print(", "raise ValueError("))
     said = io.StringIO()
     stage = work(project, observer)
-    stage.do(LineObserver(said))
+    stage.do(Lines(said))
     assert stage.is_done()
     assert f"source m: plugin 'watch' ({observer}): after_stage raised Value" in said.getvalue()
 

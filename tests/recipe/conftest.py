@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ovrecipe.build.judge import recipe_errors
 from ovrecipe.errors import RecipeError
+from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project
 
@@ -41,6 +43,14 @@ class Recipes:
             self.load(text, name)
         return caught.value.message
 
+    def judged(self, text: str, name: str = "r") -> str:
+        """Return what `validate` says, in lines: of the file, or else of what its providers say."""
+        try:
+            recipe = self.load(text, name)
+        except RecipeError as error:
+            return error.message
+        return "\n".join(error.message for error in recipe_errors(recipe, load_plugins(env={})))
+
 
 @pytest.fixture
 def recipes(tmp_path: Path) -> Recipes:
@@ -52,7 +62,7 @@ def variant(recipes: Recipes) -> Callable[[str], str]:
     """Return the problems of a recipe with that variant, without the file's name."""
 
     def problems(text: str) -> str:
-        message = recipes.refusal(f"model: {{id: a}}\nvariants: {{{text}}}\n")
+        message = recipes.judged(f"model: {{id: a}}\nvariants: {{{text}}}\n")
         return message.replace("recipes/r.yaml:", "")
 
     return problems

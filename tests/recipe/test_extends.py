@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovrecipe.recipe.merge import merged
-from ovrecipe.recipe.tree import Entry, Node, Place, plain
+from ovrecipe.recipe.load import merged
+from ovrecipe.recipe.yaml_reader import Node, Place, plain
 
 if TYPE_CHECKING:
     from .conftest import Recipes
@@ -124,9 +124,9 @@ LEAVES = st.integers() | st.text(max_size=3)
 
 def node(value: object) -> Node:
     if isinstance(value, dict):
-        return Node({key: Entry(PLACE, node(each)) for key, each in value.items()}, PLACE)
+        return Node({key: node(item) for key, item in value.items()}, PLACE)
     if isinstance(value, list):
-        return Node(tuple(node(each) for each in value), PLACE)
+        return Node(tuple(node(item) for item in value), PLACE)
     assert value is None or isinstance(value, str | int)
     return Node(value, PLACE)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.errors import RecipeInvalid, RecipeNotFound, RecipeSyntaxError
-from ovrecipe.recipe.find import check_variant, recipe_names, split_target
 from ovrecipe.recipe.load import load_recipe, load_recipe_file
+from ovrecipe.recipe.project import check_variant, recipe_names, split_target
 
 from .conftest import MINIMAL
 
@@ -61,7 +61,7 @@ def test_names_that_only_look_like_devices_are_names(recipes: Recipes, name: str
 def test_an_unknown_name_is_answered_with_the_closest(recipes: Recipes) -> None:
     """Typing mistakes are the usual reason."""
     recipes.write(MINIMAL, "smollm2-135m")
-    with pytest.raises(RecipeNotFound, match=r"(?s)no recipe 'smolm2'.*meant smollm2-135m"):
+    with pytest.raises(RecipeNotFound, match=r"no recipe 'smolm2' .* meant 'smollm2-135m'"):
         load_recipe(recipes.project, "smolm2")
 
 
@@ -89,8 +89,8 @@ def test_a_missing_file_is_said_to_be_missing(recipes: Recipes) -> None:
 def test_a_folder_in_place_of_a_file_is_refused(recipes: Recipes) -> None:
     """What cannot be read has a reason, no traceback."""
     (recipes.project.recipes_dir / "folder.yaml").mkdir()
-    assert recipe_names(recipes.project) == []
-    with pytest.raises(RecipeSyntaxError, match=r"folder\.yaml: cannot be read: "):
+    assert recipe_names(recipes.project) == ["folder"]
+    with pytest.raises(RecipeSyntaxError, match=r"folder\.yaml: is a folder"):
         load_recipe_file(recipes.project.recipes_dir / "folder.yaml")
 
 
@@ -115,5 +115,5 @@ def test_a_target_with_a_bad_variant_is_refused(target: str) -> None:
 def test_an_unknown_variant_is_answered_with_the_closest(recipes: Recipes) -> None:
     """The remedy can be copied."""
     recipe = recipes.load("model: {id: a}\nvariants: {int4-npu: {}, int8: {}}\n")
-    with pytest.raises(RecipeNotFound, match=r"(?s)no variant 'int4_npu'.*meant r:int4-npu"):
+    with pytest.raises(RecipeNotFound, match=r"no variant 'int4_npu'; .* meant 'r:int4-npu'"):
         check_variant(recipe, "int4_npu")

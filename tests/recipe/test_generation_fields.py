@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ovrecipe.recipe.generation import SAMPLING, Generation
+from ovrecipe.recipe.schema import SAMPLING, Generation
+
+from .conftest import Recipes
 
 NOT_DATA = {
     "apply_chat_template": "the recipe's prompt decides; a template would be applied twice",
@@ -38,6 +40,17 @@ def test_a_sampling_parameter_without_sampling_is_refused(name: str) -> None:
     """As in a call: one of the two would be ignored."""
     with pytest.raises(ValidationError, match=f"{name}: means nothing with do_sample: false"):
         Generation.model_validate({name: 1 if name == "top_k" else 0.5, "do_sample": False})
+
+
+def test_fewer_tokens_at_most_than_at_least_are_refused(recipes: Recipes) -> None:
+    """GenAI would say so after the model was loaded."""
+    below = "model: {id: a}\ngeneration: {max_new_tokens: 5, min_new_tokens: 6}\n"
+    message = "generation.min_new_tokens: 6 is above max_new_tokens, which is 5"
+    found = recipes.refusal(below + "variants: {int8: {}}\n")
+    assert found == f"recipes/r.yaml:2:33: {message}"
+    variant = below.replace("6", "4") + "variants: {int8: {generation: {min_new_tokens: 6}}}\n"
+    assert recipes.refusal(variant) == f"recipes/r.yaml:3:32: variants.int8.{message}"
+    assert recipes.load(variant.replace("6", "5")).generation_of("int8").min_new_tokens == 5
 
 
 def effective(recipe: dict[str, Any], variant: dict[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ovrecipe.recipe.bundled import bundled_recipes_dir
-from ovrecipe.recipe.json_schema import FILE_NAME, recipe_json_schema, schema_text
+from ovrecipe.recipe.project import bundled_recipes_dir
+from ovrecipe.recipe.writing import FILE_NAME, recipe_json_schema, schema_text
 
 
 def test_the_committed_schema_is_the_one_of_the_classes() -> None:

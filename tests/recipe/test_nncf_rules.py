@@ -1,4 +1,4 @@
-"""What NNCF refuses is refused when the recipe is read."""
+"""What NNCF refuses is refused before anything is built."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ovrecipe.builtin.nncf import NncfCompressor
+from ovrecipe.builtin.nncf_rules import KNOBS, LOW_BIT_KNOBS
 from ovrecipe.recipe.compression import BackupMode, CompressionPass, Mode, SensitivityMetric
-from ovrecipe.recipe.nncf_rules import LOW_BIT_KNOBS, nncf_objections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .conftest import Recipes
 
 VALUES = {
     "group_size": "64",
@@ -73,9 +76,22 @@ def test_knobs_that_do_not_fit_are_refused(
     assert message in variant(text)
 
 
+def test_every_problem_of_every_variant_has_its_place(recipes: Recipes) -> None:
+    """As for what the file itself says wrongly: editors open it, and one run tells all."""
+    text = "model: {id: a}\nvariants:\n  int8: {ratio: 0.5}\n  int4: {passes: [{}, {gptq: true}]}\n"
+    int8, int4 = recipes.judged(text).splitlines()
+    assert int8.startswith("recipes/r.yaml:3:10: variants.int8.ratio: int8 takes no ratio (NNCF")
+    assert int4.startswith("recipes/r.yaml:4:24: variants.int4.passes[1].gptq: needs data; add")
+
+
+def test_nncf_declares_every_knob_of_a_pass() -> None:
+    """A knob that it did not declare would be refused as one that it does not use."""
+    assert {*KNOBS} == {*CompressionPass.model_fields} - {"compressor", "options"}
+
+
 def test_a_plugins_compressor_judges_its_own_knobs() -> None:
     """NNCF's rules are NNCF's; another compressor may well need no data for its gptq."""
-    from ovrecipe.recipe.compression import Variant
+    from ovrecipe.recipe.schema import Variant
 
     made = Variant.model_validate({"precision": "int4", "compressor": "mine", "gptq": True})
     assert made.gptq is True
@@ -113,7 +129,7 @@ def test_nothing_passes_here_that_nncf_itself_refuses(each: CompressionPass) -> 
     """NNCF's own check decides; ours may refuse more, never less."""
     if nncf_accepts(each):
         return
-    assert list(nncf_objections(each, "int4"))
+    assert list(NncfCompressor().objections(each, "int4"))
 
 
 def nncf_accepts(each: CompressionPass) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.recipe.load import load_recipe
+from ovrecipe.recipe.problems import option_problems, place_in_recipe
+from ovrecipe.recipe.schema import Recipe
 
 from .conftest import MINIMAL, Recipes
 
@@ -31,6 +34,17 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(recipes: Recipes) ->
             "recipes/r.yaml:4:10: prompt.template: has no {instruction}, "
             "so no instruction would be asked"
         ),
+    ]
+
+
+def test_values_that_are_none_are_told_with_all_else(recipes: Recipes) -> None:
+    """A `.nan` is one mistake of several, and a value of its own kind is not missed beside it."""
+    text = "model: {id: 12}\nvariants: {int4: {ratio: .nan, grup_size: 4}}\nprompt: {stop: .inf}\n"
+    assert recipes.refusal(text).splitlines() == [
+        "recipes/r.yaml:1:13: model.id: must be text, got 12; put it in quotes",
+        "recipes/r.yaml:2:26: .nan is no number that a recipe can use",
+        "recipes/r.yaml:2:32: variants.int4.grup_size: unknown key; perhaps you meant 'group_size'",
+        "recipes/r.yaml:3:16: .inf is no number that a recipe can use",
     ]
 
 
@@ -137,3 +151,56 @@ def test_errors_of_recipes_for_a_newer_ovrecipe_say_so(recipes: Recipes) -> None
     recipes.write("requires: {ovrecipe: '>=99'}\nmodel: {id: a, warp: 9}\nvariants: {int8: {}}\n")
     with pytest.raises(RecipeInvalid, match="it was written for ovrecipe>=99; this is"):
         load_recipe(recipes.project, "r")
+
+
+class Options(BaseModel):
+    """What a plugin may have as its class of options: not strict, not ours."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(default=1, ge=1)
+    markers: tuple[str, ...] = ()
+    kind: Literal["a", "b"] = "a"
+
+
+@pytest.mark.parametrize(
+    ("options", "at", "message"),
+    [
+        ("{limt: 2}", "limt", ".limt: unknown key; perhaps you meant 'limit'"),
+        ("{limit: 0}", "0", ".limit: must be at least 1, got 0"),
+        ("{limit: much}", "much", ".limit: must be a whole number, got the text 'much'"),
+        ("{markers: x}", "x}", ".markers: must be a list, got the text 'x'; write ['x']"),
+        ("{markers: [x, 1]}", "1", ".markers[1]: must be text, got 1; put it in quotes"),
+        ("{kind: c}", "c}", ".kind: must be one of a, b, got the text 'c'"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("entry", "where"),
+    [
+        ("mine: @", "output.filters[0].mine"),
+        ("{name: mine, options: @}", "output.filters[0].options"),
+    ],
+)
+def test_options_of_plugins_are_told_as_keys_of_ours_are(
+    recipes: Recipes, options: str, at: str, message: str, entry: str, where: str
+) -> None:
+    """In both ways to write them, and with the place, which the plugin's class does not know."""
+    line = f"output: {{filters: [{entry.replace('@', options)}]}}"
+    recipe = recipes.load(f"{MINIMAL}{line}\n")
+    loc = ("output", "filters", 0, "options")
+    with pytest.raises(ValidationError, match="validation error") as caught:
+        Options.model_validate(dict(recipe.output.filters[0].options))
+    [problem] = option_problems(caught.value, model=Options, tree=recipe.tree, loc=loc)
+    column = line.index(at, line.index("mine")) + 1
+    assert str(problem) == f"recipes/r.yaml:3:{column}: {where}{message}"
+    [unplaced] = option_problems(caught.value, model=Options, tree=None, loc=loc)
+    assert str(unplaced) == f"output.filters[0].options{message}"
+
+
+def test_a_key_has_its_place_in_the_recipe(recipes: Recipes) -> None:
+    """What others say about a recipe has a place too; of what is written nowhere, the nearest."""
+    recipe = recipes.load(f"{MINIMAL}output: {{filters: [a: {{b: 1}}]}}\n")
+    assert str(place_in_recipe(recipe, ("variants", "int8", "ratio"))) == "recipes/r.yaml:2:12"
+    where = ("output", "filters", 0, "options", "b")
+    assert str(place_in_recipe(recipe, where)) == "recipes/r.yaml:3:24"
+    rebuilt = Recipe.model_validate_json(recipe.model_dump_json(by_alias=True))
+    assert place_in_recipe(rebuilt, where).shown == "r.yaml"

@@ -11,11 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ovrecipe.errors import RecipeError
-from ovrecipe.recipe.bundled import bundled_recipes_dir
-from ovrecipe.recipe.generation import Generation
 from ovrecipe.recipe.load import load_recipe_file
-from ovrecipe.recipe.names import name_objection
-from ovrecipe.recipe.schema import Recipe
+from ovrecipe.recipe.project import bundled_recipes_dir
+from ovrecipe.recipe.schema import Generation, Recipe, model_id_objection
+from ovrecipe.recipe.sections import name_objection
 
 #: Pieces that make almost-recipes, which find more than random bytes do.
 PIECES = st.sampled_from(
@@ -96,8 +95,11 @@ KNOBS = st.fixed_dictionaries(
     },
 )
 VARIANTS = st.dictionaries(NAMES.map(lambda name: f"int4-{name}"), KNOBS, min_size=1, max_size=3)
+MODEL_IDS = TEXT.map(lambda text: f"./{text}") | NAMES.filter(
+    lambda name: model_id_objection(f"org/{name}") is None
+).map(lambda name: f"org/{name}")
 RECIPES = st.fixed_dictionaries(
-    {"model": st.fixed_dictionaries({"id": TEXT}), "variants": VARIANTS},
+    {"model": st.fixed_dictionaries({"id": MODEL_IDS}), "variants": VARIANTS},
     optional={
         "description": TEXT,
         "prompt": st.fixed_dictionaries(

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.recipe.bundled import bundled_recipes_dir
-from ovrecipe.recipe.find import recipe_paths
-from ovrecipe.recipe.json_schema import MODELINE
 from ovrecipe.recipe.load import load_recipe_file
+from ovrecipe.recipe.project import bundled_recipes_dir, recipe_paths
 from ovrecipe.recipe.schema import Recipe
+from ovrecipe.recipe.writing import MODELINE
 
 FACTS = {
     "tiny-llama-1b-chat": ("TinyLlama/TinyLlama-1.1B-Chat-v1.0", False, 128, 0.8),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.errors import RecipeInvalid
-from ovrecipe.recipe.requirements import check_requirements, installed_version
+from ovrecipe.recipe.load import check_requirements, installed_version
 
 from .conftest import MINIMAL
 

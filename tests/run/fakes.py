@@ -8,7 +8,7 @@ from typing import Any
 from ovrecipe.hooks.provided import PackageVersions, Provided
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.chain import ChosenFilter
-from ovrecipe.run.prompt import PlainTemplate
+from ovrecipe.run.prompt import ChatTemplate, PromptSettings, plain_to_jinja
 from ovrecipe.run.runner import Runner
 from ovrecipe.testing import FakePipeline
 
@@ -44,6 +44,16 @@ def plugin_filter(provider: Any) -> ChosenFilter:
     )
 
 
+def template_of(given: Recipe) -> ChatTemplate:
+    """Return what a build makes of the recipe's plain template."""
+    prompt = given.prompt
+    text = plain_to_jinja(prompt.template or "{instruction}", system=prompt.system or "")
+    settings = PromptSettings(
+        add_special_tokens=prompt.add_special_tokens, system=prompt.system or ""
+    )
+    return ChatTemplate(text, settings=settings)
+
+
 def runner(pipeline: FakePipeline | None = None, **options: Any) -> Runner:
     """Return a runner; `recipe` and all of Runner's own options may be given."""
     given = options.pop("recipe", None) or recipe()
@@ -51,6 +61,6 @@ def runner(pipeline: FakePipeline | None = None, **options: Any) -> Runner:
         pipeline or FakePipeline(),
         recipe=given,
         variant="int4",
-        template=options.pop("template", PlainTemplate(given.prompt.template or "{instruction}")),
+        template=options.pop("template", None) or template_of(given),
         **options,
     )

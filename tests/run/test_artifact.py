@@ -9,6 +9,7 @@ import pytest
 from ovrecipe.errors import NotBuilt, RecipeNotFound
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.run.artifact import find_artifact
+from ovrecipe.store.store import Store
 from ovrecipe.store.views import set_view
 from tests.build.making import fake_recipe, publish_fakes, write_recipe
 from tests.run.fakes import recipe
@@ -22,7 +23,7 @@ def built(project, variant, *, size_bytes=10, **config):
     folder.mkdir(parents=True)
     (folder / "openvino_model.bin").write_bytes(b"x" * size_bytes)
     (folder / "config.json").write_text(json.dumps(config))
-    set_view(project.models_dir, RECIPE.name, variant, folder)
+    set_view(Store(project.store_dir), project.models_dir, RECIPE.name, variant, folder)
 
 
 def test_a_named_variant_is_that_one(project):

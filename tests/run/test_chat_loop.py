@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ovrecipe.cli.chat_loop import ChatLoop, lines_of
+from ovrecipe.cli.chat_command import ChatLoop, lines_of
 from ovrecipe.errors import PromptRefused, RunError
 from ovrecipe.hooks.roles import Console
 from ovrecipe.testing import FakePipeline, plugins_with

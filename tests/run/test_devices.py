@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ovrecipe.errors import DeviceUnknown
-from ovrecipe.run.devices import check_device
+from ovrecipe.run.genai import check_device
 
 HERE = ["CPU", "GPU.0", "GPU.1", "NPU"]
 

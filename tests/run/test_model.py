@@ -10,6 +10,7 @@ import pytest
 import ovrecipe
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
 from ovrecipe.recipe.project import find_project
+from ovrecipe.store.store import Store
 from ovrecipe.store.views import set_view, view_target
 
 pytestmark = pytest.mark.model
@@ -33,7 +34,7 @@ def test_a_variant_of_other_settings_is_announced(smollm2_project, tmp_path):
     shutil.copy(smollm2_project.recipes_dir / recipe.name, recipe)
     project = find_project(tmp_path, smollm2_project.env)
     artifact_dir = view_target(smollm2_project.models_dir, name, "int4")
-    set_view(project.models_dir, name, "int4", artifact_dir)
+    set_view(Store(project.store_dir), project.models_dir, name, "int4", artifact_dir)
     said = []
     ovrecipe.load(name, project=project, announce=said.append).close()
     assert said == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ovrecipe.errors import GenerationParameterRefused
-from ovrecipe.recipe.generation import Generation
+from ovrecipe.recipe.schema import Generation
 from ovrecipe.run.parameters import DEFAULT_MAX_NEW_TOKENS, apply, merged
 
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from ovrecipe.run.chat_template import ChatTemplate
 
 from ovrecipe.errors import PromptRefused
-from ovrecipe.run.chat_template import ChatTemplate
 from ovrecipe.run.prompt import PlainTemplate, checked_instruction, prompt_template
 from tests.run.fakes import recipe
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from ovrecipe.errors import GenerationParameterRefused, PromptRefused
-from ovrecipe.run.chat_template import ChatTemplate
-from ovrecipe.run.prompt import PlainTemplate
+from ovrecipe.run.prompt import ChatTemplate
 from ovrecipe.testing import FakePipeline
 from tests.run.fakes import recipe, runner
 
@@ -88,23 +85,20 @@ def test_bos_written_and_added_is_refused():
         model.stream("hi")
 
 
-def test_the_system_text_of_the_call_replaces_the_recipes():
+def test_the_system_text_of_the_call_replaces_the_artifacts():
     """One model, many tasks."""
     pipeline = FakePipeline()
     chosen = recipe(prompt={"template": "{system}|{instruction}", "system": "brief"})
-    with runner(pipeline, recipe=chosen, template=PlainTemplate("{system}|{instruction}")) as model:
+    with runner(pipeline, recipe=chosen) as model:
         model.generate("hi")
         model.generate("hi", system="long")
-    assert pipeline.prompts == ["brief|hi", "long|hi"]
+        model.generate("hi", system="")
+    assert pipeline.prompts == ["brief|hi", "long|hi", "|hi"]
 
 
 def test_a_chat_template_that_leaves_the_system_text_out_is_found_out():
     """Some templates know no system role and say nothing."""
-    template = ChatTemplate(
-        "{{ messages[-1].content }}",
-        special_tokens={},
-        clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-    )
+    template = ChatTemplate("{{ messages[-1].content }}")
     with (
         runner(template=template) as model,
         pytest.raises(PromptRefused, match="no place for a system text"),

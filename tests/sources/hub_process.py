@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from ovrecipe.builtin.sources.hub import HubSource
+from ovrecipe.builtin.hub import HubSource
 from ovrecipe.errors import OvrecipeError
 from tests.sources.requests import request
 
@@ -32,8 +32,8 @@ def main() -> None:
 
 
 def _noting(outcome):
-    def progress(message, *, done=None, total=None):
-        outcome["progress"].append([message, done, total])
+    def progress(message, *, done=None, total=None, unit=""):
+        outcome["progress"].append([message, done, total, unit])
 
     return progress
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.hooks.roles import SourceRequest
-from ovrecipe.recipe.model_id import split_model_id
-from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.schema import Model, split_model_id
 
 
 class FreshDigests:
@@ -37,7 +36,9 @@ def request(base_dir: Path, model_id: str, *, env: Mapping[str, str] | None = No
     )
 
 
-def silent(message: str, *, done: float | None = None, total: float | None = None) -> None:
+def silent(
+    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+) -> None:
     """Show no progress."""
 
 

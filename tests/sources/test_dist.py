@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ovrecipe.builtin.sources.dist import distribution_file
+from ovrecipe.builtin.gguf import distribution_file
 from ovrecipe.errors import CheckpointNotFound
 from tests.conftest import SMOLLM2
 

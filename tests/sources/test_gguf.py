@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ovrecipe.builtin.sources.gguf import GgufSource
-from ovrecipe.builtin.sources.gguf_checkpoint import write_checkpoint
+from ovrecipe.builtin.gguf import GgufSource, write_checkpoint
+from ovrecipe.conformance.corpus import PLAIN_TEXTS
 from ovrecipe.errors import CheckpointIncomplete, CheckpointNotFound, SourceError
-from ovrecipe.measure.corpus import PLAIN_TEXTS
 from tests.sources.gguf_writing import byte_level_tokens, sentencepiece_tokens, write_gguf
 from tests.sources.requests import request, silent
 from tests.twins import trained_sentencepiece

@@ -101,7 +101,10 @@ def test_reports_bytes_of_a_download(hub, run) -> None:
     body = safetensors_bytes(values=100_000)
     hub.repo(NAME).push(checkpoint_files(model__safetensors=body))
     shown = run()["progress"]
-    assert any(text == "downloading" and total and total >= len(body) for text, _, total in shown)
+    assert any(
+        (text, unit) == ("downloading", "B") and total and total >= len(body)
+        for text, _, total, unit in shown
+    )
 
 
 def test_takes_one_form_of_the_weights(hub, run, tmp_path) -> None:

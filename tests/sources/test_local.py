@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ovrecipe.builtin.sources.local import LocalSource
+from ovrecipe.builtin.local import LocalSource
 from ovrecipe.errors import (
     CheckpointIncomplete,
     CheckpointNotFound,
@@ -175,7 +175,7 @@ def test_a_git_lfs_pointer_is_recognized(tmp_path) -> None:
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff"])
 def test_a_damaged_config_is_refused(tmp_path, content) -> None:
     """The message names the file, not a line in the JSON parser."""
-    with pytest.raises(CheckpointIncomplete, match=r"config.json is not"):
+    with pytest.raises(CheckpointIncomplete, match=r"mine: config\.json: is not"):
         fetched(tmp_path, checkpoint_files(config__json=content))
 
 

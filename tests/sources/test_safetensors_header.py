@@ -13,11 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovrecipe.build.preflight import estimate
-from ovrecipe.builtin.sources.checkpoint_checks import check_contents
-from ovrecipe.builtin.sources.safetensors_header import read_header, read_index
+from ovrecipe.builtin.checkpoint import check_contents, read_header, read_index
 from ovrecipe.errors import CheckpointIncomplete
-from ovrecipe.recipe.compression import Variant
-from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.schema import Model, Variant
 
 ENTRY = {"dtype": "F32", "shape": [2, 4], "data_offsets": [0, 32]}
 HEADER: dict[str, Any] = {"__metadata__": {"format": "pt"}, "a.weight": ENTRY}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from ovrecipe.builtin.sources.selection import wanted_files
+from ovrecipe.builtin.checkpoint import wanted_files
 from ovrecipe.errors import CheckpointUnsafe
+from ovrecipe.recipe.schema import Model
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 SMALL = ("config.json", "tokenizer.json")
 
 
-def wanted(*names: str, trust_remote_code: bool = False, allow_pickle: bool = False) -> set[str]:
-    return set(wanted_files(names, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle))
+def wanted(*names: str, **trust: bool) -> set[str]:
+    return set(wanted_files(names, Model(id="org/name", **trust)))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ovrecipe.store.disk import link_file
 from ovrecipe.store.key import Key
+from ovrecipe.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +30,13 @@ def make(store: Store, key: Key, files: Mapping[str, bytes] = FILES) -> Path:
                 fill(staging_dir, files)
                 store.publish(key, staging_dir)
     return store.artifact_dir(key)
+
+
+def link_all(source_dir: Path, target_dir: Path) -> None:
+    """Link an artifact's files into a folder, as assembling does."""
+    for path in source_dir.iterdir():
+        if path.name != MANIFEST:
+            link_file(path, target_dir / path.name)
 
 
 def fill(folder: Path, files: Mapping[str, bytes] = FILES) -> None:

@@ -29,7 +29,7 @@ def project(store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "recipes").mkdir()
     make(store, key_of())
     make(store, OTHER)
-    set_view(root / "models", "m", "int4", make(store, WEIGHTS))
+    set_view(store, root / "models", "m", "int4", make(store, WEIGHTS))
     monkeypatch.chdir(root)
     return root
 
@@ -92,7 +92,7 @@ def test_a_name_that_is_not_built_exits_with_10(ovrecipe: CommandLine, name: str
 def test_gc_removes_what_no_view_needs(ovrecipe: CommandLine, store: Store) -> None:
     code, out, _ = ovrecipe("gc")
     assert code == 0
-    assert f"weights/{OTHER.sha256}" in out
+    assert f"of no recipe             weights/{OTHER.short}\n" in out
     assert "1 artifact removed" in out
     assert out.endswith("2 artifacts kept\n")
     assert not store.has(OTHER)

@@ -7,8 +7,7 @@ from typing import Any
 from hypothesis import example, given
 
 from ovrecipe.errors import ArtifactCorrupt
-from ovrecipe.store.compare import ABSENT, differences, nearest
-from ovrecipe.store.key import Key
+from ovrecipe.store.key import ABSENT, Key, differences, nearest
 from ovrecipe.store.store import Store
 from tests.store.making import key_of, make
 from tests.store.test_key import DOCUMENTS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,15 +14,13 @@ from hypothesis import strategies as st
 
 from ovrecipe.errors import ArtifactCorrupt
 from ovrecipe.store.digests import RememberedDigests
-from ovrecipe.store.gc import INTERMEDIATE_STAGES, collect, plan_gc, remove_unless_used, viewed
+from ovrecipe.store.gc import collect, plan_gc, viewed
 from ovrecipe.store.key import Key
-from ovrecipe.store.links import link_tree
-from ovrecipe.store.locks import removals_paused
 from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store
 from ovrecipe.store.verify import verify
 from ovrecipe.store.views import set_view
-from tests.store.making import fill, key_of, make
+from tests.store.making import fill, key_of, link_all, make
 from tests.store.test_verify import break_the_manifest
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -68,7 +66,7 @@ def test_intermediates_go_when_asked(store: Store) -> None:
     """The assembled directory needs nobody; its files are links to the weights'."""
     built(store, SOURCE, BASE, WEIGHTS, ASSEMBLED)
     roots = {each.sha256 for each in (SOURCE, BASE, WEIGHTS, ASSEMBLED)}
-    plan = collect(store, plan_gc(store, roots, drop_stages=INTERMEDIATE_STAGES))
+    plan = collect(store, plan_gc(store, roots, drop_stages=("source", "base")))
     assert {each.name.split("/")[0] for each in plan.removals} == {"source", "base"}
     assert store.has(WEIGHTS)
     assert store.has(ASSEMBLED)
@@ -110,7 +108,7 @@ def test_bytes_with_two_names_are_counted_once(store: Store) -> None:
     big = {"openvino_model.bin": bytes(100_000)}
     weights = make(store, WEIGHTS, big)
     with store.lock(ASSEMBLED), store.staging(ASSEMBLED) as staging_dir:
-        link_tree(weights, staging_dir)
+        link_all(weights, staging_dir)
         store.publish(ASSEMBLED, staging_dir)
     assert 100_000 < plan_gc(store, set()).freed_bytes < 103_000
 
@@ -119,7 +117,7 @@ def test_bytes_that_keep_a_name_are_not_counted(store: Store) -> None:
     big = {"openvino_model.bin": bytes(100_000)}
     weights = make(store, key_of("weights"), big)
     with store.lock(ASSEMBLED), store.staging(ASSEMBLED) as staging_dir:
-        link_tree(weights, staging_dir)
+        link_all(weights, staging_dir)
         store.publish(ASSEMBLED, staging_dir)
     plan = plan_gc(store, {ASSEMBLED.sha256})
     assert plan.removals[0].size_bytes > 100_000
@@ -174,7 +172,7 @@ def test_what_was_published_after_the_plan_keeps_its_inputs(store: Store) -> Non
 def test_intermediates_of_a_build_that_began_after_the_plan_stay(store: Store) -> None:
     """What it reads now is more than a root; what that was made from is not."""
     built(store, SOURCE, BASE)
-    plan = plan_gc(store, {BASE.sha256}, drop_stages=INTERMEDIATE_STAGES)
+    plan = plan_gc(store, {BASE.sha256}, drop_stages=("source", "base"))
     with store.lock(WEIGHTS):
         done = collect(store, plan)
     assert [each.name for each in done.removals] == [f"source/{SOURCE.sha256}"]
@@ -184,7 +182,7 @@ def test_what_a_view_was_set_to_after_the_plan_stays(store: Store, tmp_path: Pat
     """A build that finds everything done takes no lock; it only sets the view."""
     built(store, WEIGHTS, ASSEMBLED)
     plan = plan_gc(store, set())
-    set_view(tmp_path / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
+    set_view(store, tmp_path / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
     assert collect(store, plan).removals == ()
 
 
@@ -196,14 +194,19 @@ def test_a_build_begins_before_a_removal_or_after_it(store: Store, tmp_path: Pat
         with where.lock(WEIGHTS):
             order.append(what)
 
-    store.ensure()
+    built(store, BASE)
     with ThreadPoolExecutor() as pool:
-        with removals_paused(store.root):
-            begun = pool.submit(build, store, "began")
+
+        def begin_meanwhile() -> bool:
+            begun.append(pool.submit(build, store, "began"))
             for _ in range(20):  # twenty times what a build does to begin
                 build(elsewhere, "elsewhere")
             order.append("removed")
-        begun.result()
+            return False
+
+        begun: list[Future[None]] = []
+        assert store.discard_if_unused("base", BASE.sha256, unless=begin_meanwhile)
+        begun[0].result()
     assert [each for each in order if each != "elsewhere"] == ["removed", "began"]
 
 
@@ -211,9 +214,9 @@ def test_one_artifact_is_removed_unless_a_build_makes_or_reads_it(store: Store) 
     """`doit clean` and `verify --remove` take what nobody uses."""
     built(store, BASE, WEIGHTS)
     with store.lock(WEIGHTS):
-        assert not remove_unless_used(store, "base", BASE.sha256)
-        assert not remove_unless_used(store, "weights", WEIGHTS.sha256)
-    assert remove_unless_used(store, "base", BASE.sha256)
+        assert not store.discard_if_unused("base", BASE.sha256)
+        assert not store.discard_if_unused("weights", WEIGHTS.sha256)
+    assert store.discard_if_unused("base", BASE.sha256)
     assert not store.has(BASE)
 
 
@@ -221,7 +224,7 @@ def test_a_damaged_artifact_that_nothing_needs_goes(store: Store, tmp_path: Path
     """Its inputs matter to nobody, so its manifest is not needed either."""
     built(store, WEIGHTS, ASSEMBLED, OLD)
     break_the_manifest(store.artifact_dir(OLD))
-    set_view(tmp_path / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
+    set_view(store, tmp_path / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
     plan = plan_gc(store, viewed(store, tmp_path / "models"))
     assert [each.name for each in collect(store, plan).removals] == [f"weights/{OLD.sha256}"]
 
@@ -279,21 +282,21 @@ def test_a_damaged_manifest_stops_gc(store: Store) -> None:
 def test_views_are_roots_with_their_gates(store: Store, tmp_path: Path) -> None:
     """A gate's result is an input of nothing; without it the artifact is checked again."""
     built(store, SOURCE, BASE, WEIGHTS, ASSEMBLED, CHECK, OLD)
-    set_view(tmp_path / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
+    set_view(store, tmp_path / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
     assert viewed(store, tmp_path / "models") == {ASSEMBLED.sha256, CHECK.sha256}
 
 
 def test_views_of_another_project_are_roots_too(store: Store, tmp_path: Path) -> None:
     """One store may serve several projects (OVRECIPE_STORE); gc runs in one of them."""
     built(store, ASSEMBLED, OLD)
-    set_view(tmp_path / "theirs" / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
+    set_view(store, tmp_path / "theirs" / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
     assert viewed(store, tmp_path / "ours" / "models") == {ASSEMBLED.sha256}
 
 
 def test_views_into_another_store_are_no_roots(store: Store, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
     built(other, ASSEMBLED)
-    set_view(tmp_path / "models", "m", "int4", other.artifact_dir(ASSEMBLED))
+    set_view(other, tmp_path / "models", "m", "int4", other.artifact_dir(ASSEMBLED))
     assert viewed(store, tmp_path / "models") == set()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ovrecipe.store.gc import collect, plan_gc
 from ovrecipe.store.pins import Pins
-from ovrecipe.store.staging import stagings
+from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
 from ovrecipe.store.verify import verify
 from ovrecipe.store.views import set_view, view_target
@@ -79,10 +79,10 @@ def test_killed_view_still_leads_somewhere_whole(quick_dir: Path) -> None:
     """Programs open the view by name while a build replaces it."""
     store, models_dir = Store(quick_dir / "store"), quick_dir / "models"
     old, new = make(store, key_of(n=1)), make(store, key_of(n=2))
-    set_view(models_dir, "m", "int4", old)
-    for _ in killed_at_every_line(lambda: set_view(models_dir, "m", "int4", new)):
+    set_view(store, models_dir, "m", "int4", old)
+    for _ in killed_at_every_line(lambda: set_view(store, models_dir, "m", "int4", new)):
         assert view_target(models_dir, "m", "int4") in (old, new)
-        set_view(models_dir, "m", "int4", old)
+        set_view(store, models_dir, "m", "int4", old)
 
 
 def test_killed_pin_is_the_old_one_or_the_new_one(quick_dir: Path) -> None:

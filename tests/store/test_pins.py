@@ -85,13 +85,13 @@ def test_builds_at_once_lose_no_pin(pins: Pins) -> None:
     [
         ("", ":1: is not JSON"),
         ('{\n  "schema": 1,\n<<<<<<< HEAD\n', ":3: is not JSON"),
-        ("[]", ":1: is no list of pins"),
-        ('{"pins": []}', ":1: is no list of pins"),
+        ("[]", ":1: .*object"),
+        ('{"pins": []}', ":1: schema: Field required"),
         ('{"schema": 7, "pins": []}', ":1: has schema 7, this version reads 1"),
-        ('{"schema": 1, "pins": {}}', ":1: is no list of pins"),
+        ('{"schema": 1, "pins": {}}', r":1: pins: .*array"),
         (
             '{"schema": 1, "pins": [\n{"model": "a", "revision": null, "pin": {}},\n{"model": 1}]}',
-            ":3: pin 2 needs 'model', 'revision' and 'pin'",
+            ":3: pins\\[1\\]\\.model: .*string",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_malformed_file_is_refused_with_its_line(pins: Pins, text: str, compla
 
 def test_text_that_is_not_utf8_is_refused(pins: Pins) -> None:
     pins.lock_path.write_bytes(b"\xff")
-    with pytest.raises(ProjectError, match=r"ovrecipe\.lock:1: is not UTF-8 text"):
+    with pytest.raises(ProjectError, match=r"ovrecipe\.lock:1: is not JSON"):
         pins.get("a/m", None)
 
 

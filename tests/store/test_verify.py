@@ -121,7 +121,9 @@ def test_progress_counts_the_artifacts(store: Store) -> None:
     make(store, key_of())
     shown: list[tuple[str, float | None, float | None]] = []
 
-    def show(message: str, *, done: float | None = None, total: float | None = None) -> None:
+    def show(
+        message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+    ) -> None:
         shown.append((message, done, total))
 
     verify(store, progress=show)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.builtin.sources.dist import distribution_file
-from ovrecipe.errors import GateError
-from ovrecipe.measure.conformance import (
+from ovrecipe.builtin.gguf import distribution_file
+from ovrecipe.conformance.compare import (
     ConformanceReport,
     Difference,
     compare_tokenizers,
     require_conformance,
 )
-from ovrecipe.measure.lossless import lossless_texts
+from ovrecipe.conformance.corpus import lossless_texts
+from ovrecipe.errors import GateError
 from tests.conftest import SMOLLM2
 from tests.tokenizer.conftest import KINDS, convert
 from tests.twins import make_tokenizer

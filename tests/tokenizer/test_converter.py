@@ -117,9 +117,9 @@ def test_what_has_no_openvino_form_is_reported(tmp_path) -> None:
 def test_the_module_loads_nothing_heavy() -> None:
     """Planning a build asks converters for their names and versions only."""
     code = (
-        "import sys, ovrecipe.builtin.tokenizer, ovrecipe.builtin.sources.hub, "
-        "ovrecipe.builtin.sources.local, ovrecipe.builtin.sources.gguf, "
-        "ovrecipe.builtin.sources.dist, ovrecipe.measure.conformance; "
+        "import sys, ovrecipe.builtin.tokenizer, ovrecipe.builtin.hub, "
+        "ovrecipe.builtin.local, ovrecipe.builtin.gguf, "
+        "ovrecipe.conformance.compare; "
         "heavy = {'torch', 'transformers', 'openvino', 'huggingface_hub', 'numpy', 'gguf'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )

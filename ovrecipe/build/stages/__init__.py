@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages import (
-    assemble,
-    base,
-    check,
-    conformance,
-    source,
-    tokenizer,
-    weights,
-)
+from ovrecipe.build.stages import assemble, base, check, conformance, source, tokenizer, weights
 
 if TYPE_CHECKING:
     from ovrecipe.build.stages.stage import Stage
 
-#: In the order of the route.
+#: In the order of the route; the first one brings the checkpoint.
 STAGES: tuple[Stage, ...] = (
     source.STAGE,
     base.STAGE,
@@ -29,6 +21,11 @@ STAGES: tuple[Stage, ...] = (
 )
 
 
-def stage_named(name: str) -> Stage:
+def stage_named(name: str, stages: tuple[Stage, ...] = STAGES) -> Stage:
     """Return the stage of that name."""
-    return next(each for each in STAGES if each.name == name)
+    return next(stage for stage in stages if stage.name == name)
+
+
+def intermediate_stages(stages: tuple[Stage, ...] = STAGES) -> tuple[str, ...]:
+    """Return the names of the stages that are read only to build something else."""
+    return tuple(stage.name for stage in stages if stage.is_intermediate)

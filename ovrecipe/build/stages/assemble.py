@@ -1,35 +1,46 @@
 """assemble: the directory that LLMPipeline, OVMS or any OpenVINO program opens by name.
 
 Large files are hard links into the weights and tokenizer artifacts. What the recipe says of
-prompt and generation is written into the files where other programs look for it, so that they
-behave as `ovrecipe run` does.
+prompt and generation is written into the files where other programs look for it, and `ovrecipe run`
+reads the same files.
 """
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.stages.stage import Stage, always
-from ovrecipe.recipe.settings import settings_of
+from ovrecipe.json_files import read_object, write_object
+from ovrecipe.recipe.schema import settings_of
 from ovrecipe.run.parameters import SETS, merged
-from ovrecipe.run.prompt import plain_template, special_tokens
-from ovrecipe.store.links import link_file
+from ovrecipe.run.prompt import (
+    CHAT_TEMPLATE,
+    SECTION,
+    TOKENIZER_CONFIG,
+    ChatTemplate,
+    PromptSettings,
+    checked_system,
+    no_template,
+    plain_to_jinja,
+    special_tokens,
+    tokenizer_config,
+    with_system,
+)
+from ovrecipe.store.disk import link_file
 from ovrecipe.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from ovrecipe.build.job import Bench, Job
-    from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.recipe.schema import Prompt, Recipe
+    from ovrecipe.types import Json
 
 TOKENIZER_XML = "openvino_tokenizer.xml"
-TOKENIZER_CONFIG = "tokenizer_config.json"
 GENERATION_CONFIG = "generation_config.json"
-CHAT_TEMPLATE = "chat_template.jinja"
 #: Files that are written anew, never linked: they carry what the recipe says.
 REWRITTEN = {TOKENIZER_XML, TOKENIZER_CONFIG, GENERATION_CONFIG, CHAT_TEMPLATE}
 
@@ -43,7 +54,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     return settings_of(plan.recipe, str(variant))
 
 
-def run(job: Job, bench: Bench) -> dict[str, Json]:  # noqa: ARG001
+def run(job: Job, bench: StageContext) -> dict[str, Json]:  # noqa: ARG001
     """Link the large files and write the small ones."""
     weights_dir, tokenizer_dir = job.inputs["weights"], job.inputs["tokenizer"]
     links: dict[str, Json] = {}
@@ -57,42 +68,93 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:  # noqa: ARG001
 
 
 def _write_generation_config(job: Job, weights_dir: Path) -> None:
-    config = _read_json(weights_dir / GENERATION_CONFIG)
+    config = read_object(weights_dir / GENERATION_CONFIG)
     config.update(generation_document(job.recipe, str(job.variant)))
-    _write_json(job.output_dir / GENERATION_CONFIG, config)
+    write_object(job.output_dir / GENERATION_CONFIG, config)
 
 
 def generation_document(recipe: Recipe, variant: str) -> dict[str, Any]:
     """Return the recipe's generation parameters under the names of generation_config.json."""
-    given = merged(recipe.generation_of(variant).given(), {}, stop=recipe.prompt.stop)
-    return {name: sorted(each) if name in SETS else each for name, each in given.items()}
+    given = merged(recipe.generation_of(variant).given(), stop=recipe.prompt.stop)
+    return {name: sorted(value) if name in SETS else value for name, value in given.items()}
 
 
 def _write_chat_template(prompt: Prompt, tokenizer_dir: Path, output_dir: Path) -> None:
     template = chat_template_of(prompt, tokenizer_dir)
-    config = _read_json(tokenizer_dir / TOKENIZER_CONFIG)
+    config = tokenizer_config(tokenizer_dir)
     config.pop("chat_template", None)
-    _write_json(output_dir / TOKENIZER_CONFIG, config)
-    if template is not None:
-        (output_dir / CHAT_TEMPLATE).write_text(template, encoding="utf-8")
+    config[SECTION] = prompt_settings(prompt, tokenizer_dir, template).model_dump(mode="json")
+    write_object(output_dir / TOKENIZER_CONFIG, config)
+    (output_dir / CHAT_TEMPLATE).write_text(template, encoding="utf-8")
     _write_tokenizer_xml(tokenizer_dir / TOKENIZER_XML, output_dir / TOKENIZER_XML, template)
 
 
-def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str | None:
-    """Return the Jinja text that other programs shall use, or None when there is none."""
+def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str:
+    """Return the Jinja text that `ovrecipe run` and other programs use.
+
+    Raises:
+        PromptRefused: neither recipe nor checkpoint has one, or it has no place for the recipe's
+            system text.
+    """
+    system = prompt.system or ""
     if prompt.template is not None:
-        plain = plain_template(prompt.template, special_tokens(tokenizer_dir))
-        return plain.to_jinja(system=prompt.system or "")
-    if prompt.chat_template not in {None, "model"}:
-        return prompt.chat_template
+        special = special_tokens(tokenizer_dir)
+        bos_token, eos_token = special.get("bos_token", ""), special.get("eos_token", "")
+        return plain_to_jinja(
+            prompt.template, system=system, bos_token=bos_token, eos_token=eos_token
+        )
+    own = prompt.chat_template not in {None, "model"}
+    template = str(prompt.chat_template) if own else _template_of_model(tokenizer_dir)
+    if not system:
+        return template
+    template = with_system(template, system)
+    probe = ChatTemplate(template, special_tokens=special_tokens(tokenizer_dir))
+    checked_system(system, probe.render([{"role": "user", "content": "?"}]))
+    return template
+
+
+def _template_of_model(tokenizer_dir: Path) -> str:
     path = tokenizer_dir / CHAT_TEMPLATE
-    if path.exists():
+    if path.is_file():
         return path.read_text(encoding="utf-8")
-    template = _read_json(tokenizer_dir / TOKENIZER_CONFIG).get("chat_template")
-    return template if isinstance(template, str) else None
+    template = tokenizer_config(tokenizer_dir).get("chat_template")
+    if not isinstance(template, str):
+        raise no_template()
+    return template
 
 
-def _write_tokenizer_xml(source: Path, target: Path, template: str | None) -> None:
+def prompt_settings(prompt: Prompt, tokenizer_dir: Path, template: str) -> PromptSettings:
+    """Return what `ovrecipe run` reads beside the chat template."""
+    return PromptSettings(
+        add_special_tokens=prompt.add_special_tokens,
+        system=prompt.system or "",
+        control_tokens=()
+        if prompt.special_tokens_in_text
+        else control_tokens(tokenizer_dir, template),
+    )
+
+
+def control_tokens(tokenizer_dir: Path, template: str) -> tuple[str, ...]:
+    """Return the texts that steer the model where the tokenizer meets them, sorted.
+
+    These are its special tokens, and of the other added ones (runs of spaces, HTML) those marks
+    that the chat template writes: not every tokenizer calls the marks of its turns special.
+    """
+    found = set(special_tokens(tokenizer_dir).values())
+    for token in _added_tokens(tokenizer_dir):
+        text = token["content"]
+        mark = any(not letter.isalnum() and not letter.isspace() for letter in text)
+        if token.get("special") or (mark and text in template):
+            found.add(text)
+    return tuple(sorted(text for text in found if text.strip()))
+
+
+def _added_tokens(tokenizer_dir: Path) -> Iterator[Mapping[str, Any]]:
+    yield from read_object(tokenizer_dir / "tokenizer.json").get("added_tokens", [])
+    yield from tokenizer_config(tokenizer_dir).get("added_tokens_decoder", {}).values()
+
+
+def _write_tokenizer_xml(source: Path, target: Path, template: str) -> None:
     """Copy the tokenizer's graph with the chat template that it carries replaced.
 
     GenAI prefers the template inside this file to chat_template.jinja.
@@ -100,26 +162,22 @@ def _write_tokenizer_xml(source: Path, target: Path, template: str | None) -> No
     tree = ET.parse(source)  # noqa: S314 - written by our own tokenizer stage
     info = tree.getroot().find("rt_info")
     if info is not None:
-        for each in [*info.findall("chat_template"), *info.findall("simplified_chat_template")]:
-            info.remove(each)
-        if template is not None:
-            ET.SubElement(info, "chat_template", value=template)
+        for old in [*info.findall("chat_template"), *info.findall("simplified_chat_template")]:
+            info.remove(old)
+        ET.SubElement(info, "chat_template", value=template)
     tree.write(target, encoding="utf-8", xml_declaration=True)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    document = json.loads(path.read_text(encoding="utf-8"))
-    return document if isinstance(document, dict) else {}
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
 STAGE = Stage(
-    "assemble", 2, "assembling the model directory", always("weights", "tokenizer"), fields, run,
-    per_variant=True, own_process=False,
-)  # fmt: skip
+    name="assemble",
+    doc="the directory that LLMPipeline opens",
+    doing="assembling the model directory",
+    version=3,
+    inputs=always("weights", "tokenizer"),
+    fields=fields,
+    run=run,
+    per_variant=True,
+    own_process=False,
+    publishes=True,
+    links=("tokenizer", "weights"),
+)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.build.stages.stage import Stage, always, estimate_of
+from ovrecipe.hooks.roles import Estimate
 
 if TYPE_CHECKING:
-    from ovrecipe.build.job import Bench, Job
-    from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
+    from collections.abc import Sequence
+
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.stages.stage import Job, Prospect, StageContext
+    from ovrecipe.hooks.roles import WeightShape
+    from ovrecipe.types import Json
+
+WIDTHS = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2}
+#: What a process takes beside the weights, where its provider does not say.
+OTHER_BYTES = 10**9
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
@@ -17,7 +26,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     return {"exporter": plan.exporter.key_fields()}
 
 
-def run(job: Job, bench: Bench) -> dict[str, Json]:
+def run(job: Job, bench: StageContext) -> dict[str, Json]:
     """Export the checkpoint."""
     model = job.recipe.model
     exporter = bench.plugins.provider("exporter", model.exporter, job.recipe)
@@ -28,4 +37,30 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
     return {}
 
 
-STAGE = Stage("base", 1, "exporting the base IR", always("source"), fields, run)
+def estimate(prospect: Prospect) -> Estimate | None:
+    """Ask the exporter; of one that does not say, expect that it loads the whole checkpoint."""
+    if not prospect.tensors:
+        return None
+    size_bytes = native_bytes(prospect.tensors)
+    return estimate_of(prospect.plan.exporter, prospect.tensors) or Estimate(
+        disk_bytes=size_bytes, memory_bytes=size_bytes + OTHER_BYTES
+    )
+
+
+def native_bytes(tensors: Sequence[WeightShape]) -> int:
+    """Return the size of the tensors in the checkpoint's own dtypes."""
+    return sum(WIDTHS[tensor.dtype] * math.prod(tensor.shape) for tensor in tensors)
+
+
+STAGE = Stage(
+    name="base",
+    doc="the IR in the checkpoint's own dtype",
+    doing="exporting the base IR",
+    version=1,
+    inputs=always("source"),
+    fields=fields,
+    run=run,
+    is_intermediate=True,
+    is_judged=True,
+    estimate=estimate,
+)

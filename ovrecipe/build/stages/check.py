@@ -3,22 +3,108 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.evaluators import evaluate, evaluator_fields
 from ovrecipe.build.stages.stage import Stage
 from ovrecipe.errors import GateError
+from ovrecipe.hooks.roles import Estimate
+from ovrecipe.run.prompt import read_template
 
 if TYPE_CHECKING:
-    from ovrecipe.build.job import Bench, Job
-    from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
-    from ovrecipe.recipe.schema import Recipe
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.stages.stage import Job, Prospect, StageContext
+    from ovrecipe.hooks.roles import Evaluator
+    from ovrecipe.recipe.schema import EvaluatorSpec, Recipe
+    from ovrecipe.types import Json
+
+
+PROBE = "What is the capital of France?"
+
+
+def probe_clock() -> datetime:
+    """Return one day for templates that print the date: a gate must not depend on today's."""
+    return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def rendered(model_dir: Path, prompt: str) -> str:
+    """Return what `ovrecipe run` sends to the model for a prompt, on a fixed day."""
+    template = read_template(model_dir, clock=probe_clock)
+    return template.render([{"role": "user", "content": prompt}])
+
+
+def evaluator_fields(plan: RecipePlan) -> dict[str, Json]:
+    """Return what the key of `check` says about the recipe's evaluators; nothing without any."""
+    specs = plan.recipe.check.evaluators
+    return {"evaluators": [_fields(plan, each) for each in specs]} if specs else {}
+
+
+def _fields(plan: RecipePlan, spec: EvaluatorSpec) -> Json:
+    provided = plan.evaluator(spec.name)
+    options = _options(provided.provider, spec, plan.recipe)
+    return {
+        "evaluator": provided.key_fields(),
+        "options": options.model_dump(mode="json") if options is not None else {},
+    }
+
+
+def _options(evaluator: Evaluator, spec: EvaluatorSpec, recipe: Recipe) -> BaseModel | None:
+    from ovrecipe.hooks.options import validated
+
+    where = f"{recipe.path.name}: check.evaluators.{spec.name}"
+    return validated(evaluator, spec.options, where=where)
+
+
+def evaluate(job: Job, bench: StageContext) -> list[Json]:
+    """Run the recipe's evaluators in order and return what each found out.
+
+    Raises:
+        GateError: an evaluator refuses the model; the message names it.
+    """
+    return [_evaluated(job, bench, each) for each in job.recipe.check.evaluators]
+
+
+def _evaluated(job: Job, bench: StageContext, spec: EvaluatorSpec) -> dict[str, Any]:
+    provided = bench.plugins.provider("evaluator", spec.name, job.recipe)
+    options = _options(provided.provider, spec, job.recipe)
+    bench.progress(f"evaluating: {spec.name}")
+    try:
+        with provided.blamed():
+            facts = dict(provided.provider.evaluate(_evaluation_job(job, bench, options)))
+    except GateError as error:
+        message = f"evaluator {spec.name!r}: {error.message}"
+        raise GateError(message, remedy=error.remedy) from error
+    return {"evaluator": spec.name, "facts": facts}
+
+
+def _evaluation_job(job: Job, bench: StageContext, options: BaseModel | None) -> Any:
+    from ovrecipe.hooks.roles import EvaluationJob
+
+    model_dir = job.inputs["assemble"]
+    return EvaluationJob(
+        model_dir=model_dir,
+        base_dir=job.inputs["base"],
+        recipe=job.recipe,
+        variant=str(job.variant),
+        options=options,
+        render=lambda prompt: rendered(model_dir, prompt),
+        progress=bench.progress,
+    )
+
 
 #: Tokens that the check lets the model write.
 CHECK_TOKENS = 16
 #: What opens the model and answers.
 PACKAGES = ("openvino", "openvino-genai")
+#: The inputs that are opened as models.
+MODELS = ("assemble", "base")
+#: What opening a model takes: measured 0.95 GB for 0.27 GB of FP16 weights, which the CPU plugin
+#: widens, and 0.45 GB for 0.09 GB of INT4 (SmolLM2, OpenVINO 2026.4).
+OPENING_BYTES, OPENING_FACTOR = 300_000_000, 2.5
 
 
 def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:  # noqa: ARG001
@@ -35,7 +121,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     }
 
 
-def run(job: Job, bench: Bench) -> dict[str, Json]:
+def run(job: Job, bench: StageContext) -> dict[str, Json]:
     """Open the directory as a user would, let it answer twice, and ask the recipe's evaluators.
 
     Raises:
@@ -47,11 +133,10 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
     return {**facts, "evaluators": found} if found else facts
 
 
-def _asked(job: Job, bench: Bench) -> dict[str, Json]:
-    from ovrecipe.build.probe import probe_prompt
+def _asked(job: Job, bench: StageContext) -> dict[str, Json]:
 
     model_dir = job.inputs["assemble"]
-    prompt = probe_prompt(job.recipe, model_dir)
+    prompt = rendered(model_dir, PROBE)
     bench.progress("opening the model")
     pipeline = _open(str(model_dir))
     bench.progress("asking the model")
@@ -104,7 +189,22 @@ def _answer(pipeline: Any, tokens: Any, **generation: Any) -> Any:
         raise GateError(f"the model does not generate: {exc}") from exc
 
 
+def estimate(prospect: Prospect) -> Estimate | None:
+    """The larger of the models that are opened; never two at a time."""
+    sizes = [prospect.input_bytes[name] for name in MODELS if name in prospect.input_bytes]
+    memory_bytes = OPENING_BYTES + OPENING_FACTOR * max(sizes, default=0)
+    return Estimate(disk_bytes=0, memory_bytes=int(memory_bytes))
+
+
 STAGE = Stage(
-    "check", 1, "checking that the model answers", inputs, fields, run,
+    name="check",
+    doc="the gate that the model answers",
+    doing="checking that the model answers",
+    version=1,
+    inputs=inputs,
+    fields=fields,
+    run=run,
     per_variant=True,
-)  # fmt: skip
+    is_gate=True,
+    estimate=estimate,
+)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ovrecipe.build.stages.assemble import chat_template_of
+from ovrecipe.build.stages.check import PROBE, probe_clock
 from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.run.prompt import ChatTemplate, special_tokens
 
 if TYPE_CHECKING:
-    from ovrecipe.build.job import Bench, Job
-    from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
+    from pathlib import Path
+
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.stages.stage import Job, StageContext
+    from ovrecipe.recipe.schema import Prompt
+    from ovrecipe.types import Json
 
 #: What a prompt's text depends on.
 PROMPT_FIELDS = {"template", "chat_template", "system"}
@@ -26,21 +32,30 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     }
 
 
-def run(job: Job, bench: Bench) -> dict[str, Json]:
+def _probe(prompt: Prompt, tokenizer_dir: Path) -> str:
+    """Return one prompt, rendered by the template that `assemble` will write."""
+    template = ChatTemplate(
+        chat_template_of(prompt, tokenizer_dir),
+        special_tokens=special_tokens(tokenizer_dir),
+        clock=probe_clock,
+    )
+    return template.render([{"role": "user", "content": PROBE}])
+
+
+def run(job: Job, bench: StageContext) -> dict[str, Json]:
     """Compare the checkpoint's tokenizer with the converted pair.
 
     Raises:
         GateError: they differ; the message shows the first difference.
     """
-    from ovrecipe.build.probe import probe_prompt
-    from ovrecipe.measure.conformance import compare_tokenizers, require_conformance
+    from ovrecipe.conformance.compare import compare_tokenizers, require_conformance
 
     tokenizer_dir = job.inputs["tokenizer"]
     bench.progress("comparing tokenizers")
     report = compare_tokenizers(
         job.checkpoint_dir,
         tokenizer_dir,
-        prompts=[probe_prompt(job.recipe, tokenizer_dir)],
+        prompts=[_probe(job.recipe.prompt, tokenizer_dir)],
         trust_remote_code=job.recipe.model.trust_remote_code,
     )
     require_conformance(report)
@@ -48,5 +63,12 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
 
 
 STAGE = Stage(
-    "conformance", 1, "checking the tokenizer", always("source", "tokenizer"), fields, run
+    name="conformance",
+    doc="the tokenizer's gate",
+    doing="checking the tokenizer",
+    version=1,
+    inputs=always("source", "tokenizer"),
+    fields=fields,
+    run=run,
+    is_gate=True,
 )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.job import CHECKPOINT, Bench, Job
-from ovrecipe.build.stages.stage import Stage, always
-from ovrecipe.hooks.roles import Json, SourceRequest
-from ovrecipe.recipe.model_id import split_model_id
+from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext, always
+from ovrecipe.hooks.roles import SourceRequest
+from ovrecipe.recipe.schema import split_model_id
 from ovrecipe.store.digests import RememberedDigests
+from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.types import Json
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
@@ -27,7 +28,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     }
 
 
-def run(job: Job, bench: Bench) -> dict[str, Json]:
+def run(job: Job, bench: StageContext) -> dict[str, Json]:
     """Ask the source to fill the folder."""
     scheme, location = split_model_id(job.recipe.model.id)
     provided = bench.plugins.provider("source", scheme, job.recipe)
@@ -36,7 +37,7 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
         location=location,
         base_dir=job.recipe.base_dir,
         env=bench.env,
-        digests=RememberedDigests(job.digests_path),
+        digests=RememberedDigests(Store(job.store_dir).digests_path),
     )
     checkpoint_dir = job.output_dir / CHECKPOINT
     checkpoint_dir.mkdir()
@@ -45,7 +46,7 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
     return _shapes_facts(checkpoint_dir, bench)
 
 
-def _shapes_facts(checkpoint_dir: Path, bench: Bench) -> dict[str, Json]:
+def _shapes_facts(checkpoint_dir: Path, bench: StageContext) -> dict[str, Json]:
     """Say of a checkpoint of pickles that nothing is judged before the stages run."""
     if any(checkpoint_dir.glob("*.safetensors")):
         return {}
@@ -54,4 +55,19 @@ def _shapes_facts(checkpoint_dir: Path, bench: Bench) -> dict[str, Json]:
     return {"warning": warning}
 
 
-STAGE = Stage("source", 1, "fetching the checkpoint", always(), fields, run)
+def links_are_alive(artifact_dir: Path) -> bool:
+    """Return whether the files of the user's or of a hub's cache that it links to are there."""
+    return all(path.exists() for path in artifact_dir.rglob("*") if path.is_symlink())
+
+
+STAGE = Stage(
+    name="source",
+    doc="the checkpoint at one commit, on this disk",
+    doing="fetching the checkpoint",
+    version=1,
+    inputs=always(),
+    fields=fields,
+    run=run,
+    is_intermediate=True,
+    is_usable=links_are_alive,
+)

@@ -1,37 +1,139 @@
-"""What a stage is."""
+"""What a stage is, and what its `run` is given: a job and the context that it works in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ovrecipe.recipe.schema import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+    from types import ModuleType
 
-    from ovrecipe.build.job import Bench, Job
-    from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
-    from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.provided import Provided
+    from ovrecipe.hooks.roles import Estimate, WeightShape
+    from ovrecipe.types import Json, Progress
+
+#: The folder of a source artifact that holds the checkpoint's files.
+CHECKPOINT = "checkpoint"
+
+
+class Job(BaseModel):
+    """One run of one stage; JSON for a process of its own.
+
+    `inputs` are published artifacts by stage name, `output_dir` the empty folder to fill,
+    `pin` what the source said of the checkpoint's content, `plugin_options` the values of `-p`,
+    `store_dir` the store's folder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: Recipe
+    variant: str | None
+    inputs: dict[str, Path]
+    output_dir: Path
+    pin: dict[str, Any]
+    plugin_options: tuple[str, ...]
+    store_dir: Path
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """The checkpoint inside the source artifact."""
+        return self.inputs["source"] / CHECKPOINT
+
+    def to_json(self) -> str:
+        """Return the text that `model_validate_json` reads."""
+        # What a recipe leaves out stays out, for keys that exclude each other have defaults.
+        return self.model_dump_json(by_alias=True, exclude_unset=True)
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage works with besides its job: plugins, progress and the environment."""
+
+    plugins: Plugins
+    progress: Progress
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What is known of a stage's work before it starts.
+
+    `tensors` are all float tensors of the checkpoint, `matrices` those of them that are weights
+    as (..., out_channels, in_channels); both are empty when the shapes are unknown. `input_bytes`
+    has the sizes of the inputs that are built, by stage name.
+    """
+
+    plan: RecipePlan
+    variant: str | None
+    tensors: Sequence[WeightShape]
+    matrices: Sequence[WeightShape]
+    input_bytes: Mapping[str, int]
+
+
+def always_usable(artifact_dir: Path) -> bool:  # noqa: ARG001
+    """Return True: a published artifact is whole, and nothing changes it."""
+    return True
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the route.
+    """One step of the route; everything that is special about it stands here.
 
-    `version` is raised when the stage's own code would write other bytes. `inputs` names the
-    stages whose artifacts are read; their keys are part of this stage's key, beside `fields`,
-    which is everything else that the result depends on. `run` fills `job.output_dir` and returns
-    facts. `per_variant` stages run once for each variant, `own_process` ones in a worker.
+    What it is and does:
+
+    - `doc` says what its result is, `doing` what is on screen meanwhile.
+    - `version` is raised when the stage's own code would write other bytes.
+    - `inputs` names the stages whose artifacts are read; their keys are part of this stage's key,
+      beside `fields`, which is everything else that the result depends on.
+    - `run` fills `job.output_dir` and returns facts.
+    - `per_variant` stages run once for each variant, `own_process` ones in a worker, which
+      imports the module of `run` and takes its `STAGE`.
+
+    What becomes of its result:
+
+    - `publishes`: the view `models/NAME/VARIANT` leads to it; one stage of a table does.
+    - `is_gate`: a variant gets its view only when this passed.
+    - `is_intermediate`: `ovrecipe gc --intermediates` removes it.
+    - `links`: the inputs whose files are linked into it, so that they are not hashed again.
+    - `is_usable`: whether a published artifact can still be used.
+
+    What is known before it runs:
+
+    - `is_judged`: before it starts, all that its variants still need is judged by these two.
+    - `problems`: what is certain to fail, a line each.
+    - `estimate`: what it leaves on the disk and peaks at in memory, None when that is unknown. A
+      stage with an estimate waits until memory has room for it beside others.
     """
 
     name: str
-    version: int
+    doc: str
     doing: str
+    version: int
     inputs: Callable[[Recipe, str | None], tuple[str, ...]]
     fields: Callable[[RecipePlan, str | None], dict[str, Json]]
-    run: Callable[[Job, Bench], dict[str, Json]]
+    run: Callable[[Job, StageContext], dict[str, Json]]
     per_variant: bool = False
     own_process: bool = True
+    publishes: bool = False
+    is_gate: bool = False
+    is_intermediate: bool = False
+    links: tuple[str, ...] = ()
+    is_usable: Callable[[Path], bool] = always_usable
+    is_judged: bool = False
+    problems: Callable[[Prospect], Sequence[str]] | None = None
+    estimate: Callable[[Prospect], Estimate | None] | None = None
+
+    def variants(self, variants: Iterable[str]) -> tuple[str | None, ...]:
+        """Return for which of the variants the stage runs: each of them, or once for all."""
+        return tuple(variants) if self.per_variant else (None,)
 
 
 def always(*names: str) -> Callable[[Recipe, str | None], tuple[str, ...]]:
@@ -41,3 +143,24 @@ def always(*names: str) -> Callable[[Recipe, str | None], tuple[str, ...]]:
         return names
 
     return inputs
+
+
+def estimate_of(provided: Provided[Any], *arguments: object) -> Estimate | None:
+    """Return what a provider says that its work takes; None when it says nothing."""
+    ask = getattr(provided.provider, "estimate", None)
+    if ask is None:
+        return None
+    with provided.blamed():
+        found: Estimate | None = ask(*arguments)
+        return found
+
+
+def keep_torch_out(modules: MutableMapping[str, ModuleType], providers: Iterable[object]) -> None:
+    """Make torch impossible to import in this process when no provider at work needs it.
+
+    transformers and NNCF import it whenever they can. Without it a tokenizer takes 2.7 s and
+    0.2 GB instead of 6.6 s and 0.95 GB, and importing NNCF 1.0 s and 0.1 GB instead of 3.2 s and
+    0.6 GB (SmolLM2; transformers 5.5, NNCF 3.4, torch 2.15).
+    """
+    if not any(getattr(provider, "needs_torch", True) for provider in providers):
+        modules.setdefault("torch", None)  # type: ignore[arg-type]

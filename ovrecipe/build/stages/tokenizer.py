@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.imports import keep_torch_out
-from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.build.stages.stage import Stage, always, keep_torch_out
 
 if TYPE_CHECKING:
-    from ovrecipe.build.job import Bench, Job
-    from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Json
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.stages.stage import Job, StageContext
+    from ovrecipe.types import Json
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
@@ -19,7 +18,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     return {"converter": plan.converter.key_fields()}
 
 
-def run(job: Job, bench: Bench) -> dict[str, Json]:
+def run(job: Job, bench: StageContext) -> dict[str, Json]:
     """Convert the checkpoint's tokenizer."""
     name = job.recipe.tokenizer.converter
     provided = bench.plugins.provider("tokenizer_converter", name, job.recipe)
@@ -33,4 +32,13 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
     return {}
 
 
-STAGE = Stage("tokenizer", 1, "converting the tokenizer", always("source"), fields, run)
+STAGE = Stage(
+    name="tokenizer",
+    doc="the OpenVINO tokenizer and detokenizer",
+    doing="converting the tokenizer",
+    version=1,
+    inputs=always("source"),
+    fields=fields,
+    run=run,
+    is_judged=True,
+)

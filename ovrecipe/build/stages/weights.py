@@ -2,61 +2,69 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shutil
 import sys
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.imports import keep_torch_out
-from ovrecipe.build.stages.stage import Stage
-from ovrecipe.errors import RecipeInvalid
+from ovrecipe.build.stages.base import OTHER_BYTES, native_bytes
+from ovrecipe.build.stages.stage import Stage, estimate_of, keep_torch_out
+from ovrecipe.errors import PluginError, RecipeInvalid
 from ovrecipe.hooks.options import validated
-from ovrecipe.hooks.roles import CompressionJob, Json
-from ovrecipe.recipe.compression import CompressionPass, Variant
+from ovrecipe.hooks.roles import CompressionJob, Estimate
+from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.store.key import Key
+from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from ovrecipe.build.job import Bench, Job
-    from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.stages.stage import Job, Prospect, StageContext
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Compressor
+    from ovrecipe.hooks.roles import Compressor, WeightShape
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.types import Json
 
 #: What makes tokens of a data set's texts.
 TOKENIZING = ("openvino-genai", "openvino-tokenizers")
 KV_CACHE_PRECISION = "KV_CACHE_PRECISION"
+#: Names that belong to the tokenizer's files, to what is written anew in the assembled directory
+#: and to the store; weights under such a name would stand in the way of the real file.
+RESERVED = re.compile(
+    r"(openvino_)?(de)?tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\..*"
+    r"|merges\.txt|.*\.tiktoken|spiece\.model|chat_template\..*|" + re.escape(MANIFEST)
+)
+#: A compressor that says nothing of what it needs is expected to need a quarter more than its
+#: precision's bits.
+MARGIN = 1.25
 
 
 def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:
     """The base IR; and what calibration text needs to become tokens."""
-    spec = recipe.variants[str(variant)]
-    return ("base", "source", "tokenizer") if reads_text(spec) else ("base",)
+    passes = compression_passes(recipe, str(variant))
+    reads_text = any(compression.dataset is not None for compression in passes)
+    return ("base", "source", "tokenizer") if reads_text else ("base",)
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     """The passes, and what their data sets say."""
-    spec = plan.recipe.variants[str(variant)]
-    passes = compression_passes(spec)
     return {
-        "precision": spec.precision,
+        "precision": plan.recipe.variants[str(variant)].precision,
         "passes": [
-            _pass_fields(plan, each, _place(plan, str(variant), number))
-            for number, each in enumerate(passes)
+            _pass_fields(plan, compression, _place(plan, str(variant), number))
+            for number, compression in enumerate(compression_passes(plan.recipe, str(variant)))
         ],
     }
 
 
-def compression_passes(spec: Variant) -> tuple[CompressionPass, ...]:
+def compression_passes(recipe: Recipe, variant: str) -> tuple[CompressionPass, ...]:
     """Return the passes of a variant; fp16 is a pass of its own kind."""
-    return spec.compression_passes() or (CompressionPass(compressor="fp16"),)
-
-
-def reads_text(spec: Variant) -> bool:
-    """Return whether a pass calibrates on text, and so needs the tokenizer."""
-    return any(each.dataset is not None for each in compression_passes(spec))
+    return recipe.variants[variant].compression_passes() or (CompressionPass(compressor="fp16"),)
 
 
 def _place(plan: RecipePlan, variant: str, number: int) -> str:
@@ -67,17 +75,19 @@ def _place(plan: RecipePlan, variant: str, number: int) -> str:
     return f"{shown.as_posix()}: variants.{variant}{index}"
 
 
-def _pass_fields(plan: RecipePlan, each: CompressionPass, where: str) -> Json:
-    compressor = plan.compressor(each.compressor)
-    fields = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"options"})
+def _pass_fields(plan: RecipePlan, compression: CompressionPass, where: str) -> Json:
+    compressor = plan.compressor(compression.compressor)
+    fields = compression.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"options"}
+    )
     fields["compressor"] = compressor.key_fields()
-    options = validated(compressor.provider, each.options, where=f"{where}.options")
+    options = validated(compressor.provider, compression.options, where=f"{where}.options")
     if options is not None:
         fields["options"] = options.model_dump(mode="json")
-    path = each.dataset_path(plan.recipe.base_dir)
+    path = compression.dataset_path(plan.recipe.base_dir)
     if path is not None:
         fields["dataset"] = {
-            "sha256": _dataset_digest(plan, path, f"{where}.dataset: {each.dataset}"),
+            "sha256": _dataset_digest(plan, path, f"{where}.dataset: {compression.dataset}"),
             "packages": plan.package_versions(TOKENIZING),
         }
     return dict(fields)
@@ -94,10 +104,55 @@ def _dataset_digest(plan: RecipePlan, path: Path, where: str) -> str:
         ) from error
 
 
-def run(job: Job, bench: Bench) -> dict[str, Json]:
-    """Run the passes in order, each reading what the one before wrote."""
+def problems(prospect: Prospect) -> list[str]:
+    """Ask the compressor of each pass what would fail for certain."""
+    recipe, variant = prospect.plan.recipe, str(prospect.variant)
+    precision = recipe.variants[variant].precision
+    found: list[str] = []
+    for compression in compression_passes(recipe, variant):
+        compressor = prospect.plan.compressor(compression.compressor)
+        with compressor.blamed():
+            found += compressor.provider.problems(compression, precision, prospect.matrices)
+    return [f"variants.{variant}: {problem}" for problem in found]
+
+
+def estimate(prospect: Prospect) -> Estimate | None:
+    """Ask the compressor of each pass; their results lie beside each other until the last ends."""
+    if not prospect.tensors:
+        return None
+    recipe, variant = prospect.plan.recipe, str(prospect.variant)
+    precision = recipe.variants[variant].precision
+    estimates = []
+    for compression in compression_passes(recipe, variant):
+        compressor = prospect.plan.compressor(compression.compressor)
+        said = estimate_of(compressor, compression, precision, prospect.tensors)
+        estimates.append(said or default_estimate(compression, precision, prospect.tensors))
+    return Estimate(
+        disk_bytes=sum(each_pass.disk_bytes for each_pass in estimates),
+        memory_bytes=max(each_pass.memory_bytes for each_pass in estimates),
+    )
+
+
+def default_estimate(
+    compression: CompressionPass, precision: str, tensors: Sequence[WeightShape]
+) -> Estimate:
+    """Return a generous guess for a compressor that does not say what it needs."""
+    bits = re.search(r"\d+", precision)
+    assert bits is not None, "every precision names its bits"
+    elements = sum(math.prod(tensor.shape) for tensor in tensors)
+    size_bytes = int(MARGIN * elements * int(bits.group()) / 8)
+    data_bytes = 0 if compression.dataset is None else native_bytes(tensors)
+    return Estimate(disk_bytes=size_bytes, memory_bytes=OTHER_BYTES + size_bytes + data_bytes)
+
+
+def run(job: Job, bench: StageContext) -> dict[str, Json]:
+    """Run the passes in order, each reading what the one before wrote.
+
+    Raises:
+        PluginError: a compressor wrote a file under a name that is not its own.
+    """
     spec = job.recipe.variants[str(job.variant)]
-    passes = compression_passes(spec)
+    passes = compression_passes(job.recipe, str(job.variant))
     names = {each.compressor for each in passes}
     provided = [bench.plugins.provider("compressor", each, job.recipe) for each in names]
     keep_torch_out(sys.modules, [each.provider for each in provided])
@@ -108,6 +163,7 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
         output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
         output_dir.mkdir(exist_ok=True)
         facts.append(_compress(job, bench, each, input_dir, output_dir))
+        _refuse_reserved_names(output_dir, each.compressor)
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
@@ -127,20 +183,20 @@ def free_kv_cache_precision(xml_path: Path) -> None:
         return
     tree = ET.parse(xml_path)  # noqa: S314 - written by OpenVINO a moment ago
     for options in tree.getroot().iterfind("rt_info/runtime_options"):
-        for each in options.findall(KV_CACHE_PRECISION):
-            options.remove(each)
+        for option in options.findall(KV_CACHE_PRECISION):
+            options.remove(option)
     tree.write(xml_path, encoding="utf-8", xml_declaration=True)
 
 
-def _copy_configs(base_dir: Path, output_dir: Path) -> None:
+def _copy_configs(base_ir_dir: Path, output_dir: Path) -> None:
     """Bring along what describes the weights, so that the base may be collected."""
     for name in ("config.json", "generation_config.json"):
-        if (base_dir / name).exists():
-            shutil.copyfile(base_dir / name, output_dir / name)
+        if (base_ir_dir / name).exists():
+            shutil.copyfile(base_ir_dir / name, output_dir / name)
 
 
 def _compress(
-    job: Job, bench: Bench, each: CompressionPass, input_dir: Path, output_dir: Path
+    job: Job, bench: StageContext, each: CompressionPass, input_dir: Path, output_dir: Path
 ) -> dict[str, Json]:
     compressor = bench.plugins.provider("compressor", each.compressor, job.recipe)
     work = CompressionJob(
@@ -154,18 +210,42 @@ def _compress(
         precision=job.recipe.variants[str(job.variant)].precision,
         model=job.recipe.model,
         progress=bench.progress,
-        cache_dir=_cache_dir(job.inputs["base"], compressor),
+        cache_dir=_cache_dir(job, compressor),
         options=validated(compressor.provider, each.options, where="options"),
     )
     with compressor.blamed():
         return dict(compressor.provider.compress(work))
 
 
-def _cache_dir(base_dir: Path, compressor: Provided[Compressor]) -> Path:
+def _cache_dir(job: Job, compressor: Provided[Compressor]) -> Path:
     """Return where this state of a compressor may keep what it learns of a base."""
     state = Key("compressor-cache", compressor.key_fields())
-    store = Store(base_dir.parents[1])
-    return store.cache_dir(base_dir.name) / f"{compressor.name}-{state.short}"
+    # An artifact's folder is called like its key, and so is the folder of its caches.
+    caches_dir = Store(job.store_dir).cache_dir(job.inputs["base"].name)
+    return caches_dir / f"{compressor.name}-{state.short}"
 
 
-STAGE = Stage("weights", 1, "compressing the weights", inputs, fields, run, per_variant=True)
+def _refuse_reserved_names(output_dir: Path, compressor: str) -> None:
+    for path in sorted(output_dir.iterdir()):
+        if RESERVED.fullmatch(path.name):
+            raise PluginError(
+                f"the compressor {compressor!r} wrote {path.name}, and that file is not its own: "
+                "it belongs to the tokenizer, the prompt or the store",
+                remedy="a compressor writes openvino_model.xml, openvino_model.bin and files under "
+                "names of its own; tell its maintainers",
+            )
+
+
+STAGE = Stage(
+    name="weights",
+    doc="one variant's weights, compressed from the base",
+    doing="compressing the weights",
+    version=1,
+    inputs=inputs,
+    fields=fields,
+    run=run,
+    per_variant=True,
+    is_judged=True,
+    problems=problems,
+    estimate=estimate,
+)

@@ -133,7 +133,7 @@ def build(root: Path, variants: dict[str, Any], *names: str) -> float:
     recipe = {**RECIPE, "variants": variants}
     (root / "recipes").mkdir(parents=True, exist_ok=True)
     (root / "recipes" / f"{NAME}.yaml").write_text(json.dumps(recipe), encoding="utf-8")
-    targets = [f"{NAME}:{each}" for each in names]
+    targets = [f"{NAME}:{variant}" for variant in names]
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "ovrecipe", "build", *targets], cwd=root, check=True)
     return time.monotonic() - started

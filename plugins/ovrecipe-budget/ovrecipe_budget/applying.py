@@ -1,4 +1,4 @@
-"""Having NNCF write what was chosen: one pass for each precision, all else ignored in it."""
+"""NNCF's passes over the base IR: one for each precision chosen, all else ignored in it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_compressed(
     import openvino as ov
 
     model = ov.Core().read_model(base_dir / IR_XML)
-    names = [each.name for each in FORMATS if each.name in chosen]
+    names = [precision.name for precision in FORMATS if precision.name in chosen]
     for index, name in enumerate(names):
         progress(f"compressing to {name}", done=index, total=len(names))
         model = _compressed(model, name, set(chosen[name]))
@@ -46,9 +46,9 @@ def _compressed(model: Any, name: str, operations: Collection[str]) -> Any:
     if wanted.bits < 8:
         arguments |= {"group_size": wanted.group_size, "ratio": 1.0, "all_layers": True}
     others = [
-        each.get_friendly_name()
-        for each in model.get_ops()
-        if each.get_type_name() not in PASSIVE and each.get_friendly_name() not in operations
+        node.get_friendly_name()
+        for node in model.get_ops()
+        if node.get_type_name() not in PASSIVE and node.get_friendly_name() not in operations
     ]
     return nncf.compress_weights(
         model, ignored_scope=nncf.IgnoredScope(names=others, validate=False), **arguments

@@ -1,8 +1,9 @@
-"""The compressor `budget`."""
+"""The provider that ovrecipe calls: what it refuses, and the route from a budget to a file."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -76,7 +77,7 @@ class BudgetCompressor:
             "limit_bytes": options.limit_bytes(measurement.weights),
             "bits_per_weight": round(size_bytes * 8 / measurement.weights, 3),
             "layers": _counted(chosen),
-            "expected_divergence": float(f"{sum(each.error for each in chosen):.4g}"),
+            "expected_divergence": float(f"{sum(choice.error for choice in chosen):.4g}"),
             "sensitivity": "reused" if reused else "measured",
         }
 
@@ -88,8 +89,8 @@ def _options(compression: CompressionPass) -> Options:
 def _lines(error: ValidationError) -> list[str]:
     """Return what is wrong with the options, a line each."""
     return [
-        f"{'.'.join(['options', *map(str, each['loc'])])}: {each['msg']}"
-        for each in error.errors(include_url=False)
+        f"{'.'.join(['options', *map(str, problem['loc'])])}: {problem['msg']}"
+        for problem in error.errors(include_url=False)
     ]
 
 
@@ -102,8 +103,8 @@ def _write_within(
         StageError: no choice fits, or NNCF did not do as it was told.
     """
     limit = options.limit_bytes(measurement.weights)
-    allowed = {each.name for each in formats_for(job.precision)}
-    matrices = [each.choices(allowed) for each in measurement.matrices]
+    allowed = {precision.name for precision in formats_for(job.precision)}
+    matrices = [matrix.choices(allowed) for matrix in measurement.matrices]
     other_bytes = measurement.other_bytes
     for _ in range(ATTEMPTS):
         smallest = smallest_bytes(matrices) + other_bytes
@@ -118,12 +119,16 @@ def _write_within(
 
 
 def _written(job: CompressionJob, measurement: Measurement, chosen: Sequence[Choice]) -> int:
-    """Write what was chosen and return the size of the file."""
+    """Write what was chosen and return the size of the file.
+
+    Raises:
+        StageError: NNCF did not do as it was told.
+    """
     from ovrecipe_budget.applying import write_compressed
 
     by_format = _by_format(measurement.matrices, chosen)
     size = write_compressed(job.base_dir, job.output_dir, by_format, job.progress)
-    expected = sum(each.size_bytes for each in chosen) + measurement.other_bytes
+    expected = sum(choice.size_bytes for choice in chosen) + measurement.other_bytes
     if size > expected * TOLERANCE:
         raise StageError(
             f"NNCF wrote {size / MB:.1f} MB where {expected / MB:.1f} MB were chosen: it left "
@@ -156,8 +161,8 @@ def _by_format(
 
 
 def _counted(chosen: Sequence[Choice]) -> dict[str, Json]:
-    names = [each.name for each in chosen]
-    return {name: names.count(name) for name in sorted(set(names))}
+    """Return how many matrices have each precision."""
+    return dict(sorted(Counter(choice.name for choice in chosen).items()))
 
 
 def _impossible(options: Options, precision: str, shapes: Sequence[WeightShape]) -> list[str]:
@@ -166,7 +171,7 @@ def _impossible(options: Options, precision: str, shapes: Sequence[WeightShape])
     The largest matrix may be tied to another one of its shape and then counts once; what is in
     the file besides matrices is not counted. The rest is known after measuring.
     """
-    matrices = [math.prod(each.shape) for each in shapes if len(each.shape) == 2]
+    matrices = [math.prod(weight.shape) for weight in shapes if len(weight.shape) == 2]
     largest = max(matrices, default=0)
     weights = sum(matrices) - (largest if matrices.count(largest) > 1 else 0)
     bits = int(precision.removeprefix("int"))

@@ -112,10 +112,10 @@ FORMATS = (
     Format(4, 128, sym=True),
     Format(4, -1, sym=True),
 )
-BY_NAME = {each.name: each for each in FORMATS}
+BY_NAME = {precision.name: precision for precision in FORMATS}
 
 
 def formats_for(precision: str) -> tuple[Format, ...]:
     """Return what a variant of that precision may use: it names the lowest."""
     bits = int(precision.removeprefix("int"))
-    return tuple(each for each in FORMATS if each.bits >= bits)
+    return tuple(precision for precision in FORMATS if precision.bits >= bits)

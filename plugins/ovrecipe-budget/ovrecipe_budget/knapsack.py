@@ -1,4 +1,4 @@
-"""Choosing one precision for each matrix so that the sum of sizes fits and little error is made.
+"""The choice of one precision for each matrix: the sizes fit together, and little error is made.
 
 A multiple-choice knapsack, solved greedily along each matrix's lower convex hull of error over
 size: the solution of the Lagrangian relaxation, filled up with the steps that still fit. Steps
@@ -57,23 +57,23 @@ def choose(matrices: Sequence[Sequence[Choice]], budget_bytes: int) -> list[Choi
         raise ValueError(f"{budget_bytes} bytes are too few")
     hulls = [hull(choices) for choices in matrices]
     taken = [0] * len(hulls)
-    steps = [step for index, each in enumerate(hulls) for step in _steps(index, each)]
-    for step in sorted(steps, key=lambda each: each.rank):
+    steps = [step for index, choices in enumerate(hulls) for step in _steps(index, choices)]
+    for step in sorted(steps, key=lambda step: step.rank):
         if step.cost_bytes <= left and taken[step.matrix] == step.number - 1:
             taken[step.matrix] = step.number
             left -= step.cost_bytes
-    return [each[number] for each, number in zip(hulls, taken, strict=True)]
+    return [choices[number] for choices, number in zip(hulls, taken, strict=True)]
 
 
 def hull(choices: Sequence[Choice]) -> list[Choice]:
     """Return the choices on the lower convex hull, by size; the first is the smallest."""
     kept: list[Choice] = []
-    for each in sorted(choices):
-        if kept and each.error >= kept[-1].error:
+    for choice in sorted(choices):
+        if kept and choice.error >= kept[-1].error:
             continue
-        while len(kept) > 1 and _slope(kept[-2], kept[-1]) <= _slope(kept[-1], each):
+        while len(kept) > 1 and _slope(kept[-2], kept[-1]) <= _slope(kept[-1], choice):
             kept.pop()
-        kept.append(each)
+        kept.append(choice)
     return kept
 
 

@@ -1,4 +1,4 @@
-"""The weights of an IR that can be compressed, and the operations that read them."""
+"""The matrices of an IR that can be compressed, and the operations that read them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Matrix:
     @property
     def node_names(self) -> tuple[str, ...]:
         """The names of the operations, as NNCF's ignored scope has them."""
-        return tuple(each.get_friendly_name() for each in self.nodes)
+        return tuple(node.get_friendly_name() for node in self.nodes)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows (output channels, or tokens) and channels, along which groups lie."""
-        first, second = (int(each) for each in self.constant.shape)
+        first, second = (int(length) for length in self.constant.shape)
         return (second, first) if self.transposed else (first, second)
 
     @property

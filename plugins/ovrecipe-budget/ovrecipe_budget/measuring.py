@@ -1,4 +1,7 @@
-"""The one pass over a base: what each precision of each matrix costs in bytes and divergence."""
+"""The measurement of a base: what each precision of each matrix costs in bytes and divergence.
+
+It depends on the base alone, so it is kept in the cache of the job for the next budget.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ class Measurement(BaseModel):
     @property
     def weights(self) -> int:
         """The number of weights in all matrices."""
-        return sum(each.weights for each in self.matrices)
+        return sum(matrix.weights for matrix in self.matrices)
 
 
 def measurement_of(
@@ -61,6 +64,9 @@ def measurement_of(
 
     What is read from the cache is checked; a damaged file is measured again. When two budgets of
     a base are built at once, one measures and the other waits for it.
+
+    Raises:
+        StageError: the model reads something besides text.
     """
     if cache_dir is None:
         return measure(base_dir, progress), False
@@ -92,11 +98,11 @@ def measure(base_dir: Path, progress: Progress) -> Measurement:
     sensitivities = measure_sensitivities(Probe(base_dir), progress)
     matrices = find_matrices(ov.Core().read_model(base_dir / IR_XML))
     measured = []
-    for index, each in enumerate(matrices):
+    for index, matrix in enumerate(matrices):
         progress("rounding every matrix to every precision", done=index, total=len(matrices))
-        measured.append(_measured(each, sensitivities))
+        measured.append(_measured(matrix, sensitivities))
     size = (base_dir / IR_BIN).stat().st_size
-    other_bytes = size - sum(each.size_bytes for each in matrices)
+    other_bytes = size - sum(matrix.size_bytes for matrix in matrices)
     return Measurement(other_bytes=other_bytes, matrices=tuple(measured))
 
 
@@ -113,9 +119,12 @@ def _measured(matrix: Matrix, sensitivities: Mapping[str, Sensitivity]) -> Measu
         power = np.full(channels, 1 / total) if known.power is None else known.power
         weighting += known.divergence * power
     formats = {
-        each.name: (each.size_bytes(rows, channels), _short(each.error(values, weighting)))
-        for each in FORMATS
-        if each.fits(channels)
+        precision.name: (
+            precision.size_bytes(rows, channels),
+            float(f"{precision.error(values, weighting):.{DIGITS}g}"),
+        )
+        for precision in FORMATS
+        if precision.fits(channels)
     }
     return Measured(
         nodes=matrix.node_names,
@@ -123,10 +132,6 @@ def _measured(matrix: Matrix, sensitivities: Mapping[str, Sensitivity]) -> Measu
         kept_bytes=matrix.size_bytes,
         formats=formats,
     )
-
-
-def _short(error: float) -> float:
-    return float(f"{error:.{DIGITS}g}")
 
 
 def _read(path: Path) -> Measurement | None:

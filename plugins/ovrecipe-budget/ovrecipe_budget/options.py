@@ -1,4 +1,4 @@
-"""`options:` of a pass that names this compressor."""
+"""The options of the compressor: below `options` in a pass that names it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model with a knob on each matrix: how far does its answer move when one of them errs?
+"""The probe: the base IR, compiled with a knob on each matrix that makes it err.
 
 Behind every operation that reads a matrix the graph gets `y + alpha * rms(y) * noise`, which is
 what rounding the matrix does to its output, with a strength that can be set from outside. So one
@@ -30,15 +30,20 @@ class Probe:
     """The base IR with its knobs, compiled; `operations` are the names they belong to."""
 
     def __init__(self, base_dir: Path) -> None:
+        """Compile the base IR.
+
+        Raises:
+            StageError: the model reads something besides text.
+        """
         import openvino as ov
 
         core = ov.Core()
         model = core.read_model(base_dir / IR_XML)
         self._inputs = _text_inputs(model)
-        nodes = [node for each in find_matrices(model) for node in each.nodes]
-        self.operations = tuple(each.get_friendly_name() for each in nodes)
+        nodes = [node for matrix in find_matrices(model) for node in matrix.nodes]
+        self.operations = tuple(node.get_friendly_name() for node in nodes)
         self.vocabulary_size = _last(model.output("logits"))
-        self._widest = max((_last(each.output(0)) for each in nodes), default=1)
+        self._widest = max((_last(node.output(0)) for node in nodes), default=1)
         self._powers = add_knobs(model, nodes)
         self._request = core.compile_model(model, "CPU", EXACT).create_infer_request()
 
@@ -100,8 +105,8 @@ def add_knobs(model: Any, nodes: list[Any]) -> dict[str, str]:
 
     alphas = ops.parameter([len(nodes)], Type.f32, name="alphas")
     noise = ops.parameter([-1, -1], Type.f32, name="noise")
-    for each in (alphas, noise):
-        each.output(0).set_names({each.get_friendly_name()})
+    for parameter in (alphas, noise):
+        _named(parameter, parameter.get_friendly_name())
     powers: dict[str, str] = {}
     for index, node in enumerate(nodes):
         if node.get_type_name() == "MatMul":
@@ -123,8 +128,8 @@ def _add_knob(node: Any, alpha: Any, noise: Any) -> None:
     rms = ops.sqrt(ops.reduce_mean(ops.multiply(output, output), [-1], keep_dims=True))
     move = ops.multiply(ops.multiply(shaped, rms), alpha)
     moved = ops.add(output, ops.convert_like(move, output))
-    for each in readers:
-        each.replace_source_output(moved.output(0))
+    for reader in readers:
+        reader.replace_source_output(moved.output(0))
 
 
 def _relative_power(node: Any) -> Any:
@@ -158,7 +163,7 @@ def _text_inputs(model: Any) -> list[str]:
     Raises:
         StageError: the model reads something besides text, so it cannot be tried without data.
     """
-    names = [each.get_any_name() for each in model.inputs]
+    names = [given.get_any_name() for given in model.inputs]
     unknown = sorted(set(names) - set(KNOWN_INPUTS))
     if unknown:
         raise StageError(

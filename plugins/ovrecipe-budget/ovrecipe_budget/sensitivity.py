@@ -1,4 +1,4 @@
-"""How much each matrix matters, measured on a few lines that the model wrote itself.
+"""The sensitivity of each operation, measured on a few lines that the model writes itself.
 
 Source: text from the model instead of a data set as in "LLM-QAT" (arXiv 2305.17888).
 """

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ovrecipe_budget.options import Options
 
 from ovrecipe.hooks.roles import CompressionJob
 from ovrecipe.testing import compression_job
@@ -32,8 +33,8 @@ def tiny_model(*, seed: int = 0, extra_input: str | None = None) -> Any:
 
     names = ["input_ids", "attention_mask", "position_ids", *([extra_input] if extra_input else [])]
     inputs = [ops.parameter([-1, -1], ov.Type.i64, name=name) for name in names]
-    for each in inputs:
-        each.output(0).set_names({each.get_friendly_name()})
+    for given in inputs:
+        given.output(0).set_names({given.get_friendly_name()})
     embedding = weight("embedding.weight", VOCABULARY, WIDTH)
     embedded = ops.gather(embedding, inputs[0], 0, name="embedding")
     up = ops.relu(matmul(embedded, weight("up.weight", HIDDEN, WIDTH), "up"))
@@ -65,8 +66,7 @@ def job_of(base_dir: Path, tmp_path: Path) -> Callable[..., CompressionJob]:
     """Make a job with the options of a budget; all jobs of a test share one cache."""
 
     def make(name: str = "out", **fields: Any) -> CompressionJob:
-        options = {each: fields.pop(each) for each in ("max_size_mb", "bits_per_weight")
-                   if each in fields}  # fmt: skip
+        options = {name: fields.pop(name) for name in Options.model_fields if name in fields}
         output_dir = tmp_path / name
         output_dir.mkdir()
         given = {"cache_dir": tmp_path / "cache", "compressor": "budget", "options": options}

@@ -103,9 +103,9 @@ def test_facts_are_plain_json(job_of: JobOf) -> None:
 
 def test_the_base_is_only_read(job_of: JobOf, base_dir: Path) -> None:
     """Published artifacts are read-only, and other variants are made from it."""
-    before = {each.name: each.read_bytes() for each in base_dir.iterdir()}
+    before = {path.name: path.read_bytes() for path in base_dir.iterdir()}
     compress(job_of(bits_per_weight=5.5))
-    assert {each.name: each.read_bytes() for each in base_dir.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in base_dir.iterdir()} == before
 
 
 def test_an_f32_base_can_have_a_budget(tmp_path: Path, job_of: JobOf) -> None:
@@ -119,8 +119,8 @@ def test_an_f32_base_can_have_a_budget(tmp_path: Path, job_of: JobOf) -> None:
         if node.get_type_name() == "Constant" and node.get_element_type() == ov.Type.f16:
             wide = ops.constant(node.get_data(dtype=np.float32), name=node.get_friendly_name())
             [reader] = node.output(0).get_target_inputs()
-            for each in reader.get_node().output(0).get_target_inputs():
-                each.replace_source_output(wide.output(0))
+            for target in reader.get_node().output(0).get_target_inputs():
+                target.replace_source_output(wide.output(0))
     folder = saved(model, tmp_path / "f32")
     job = job_of(bits_per_weight=6.0, cache_dir=None)
     job = CompressionJob(**{**vars(job), "base_dir": folder, "input_dir": folder})

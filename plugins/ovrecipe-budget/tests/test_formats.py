@@ -18,10 +18,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def matrix(name: str) -> Any:
     """Return a matrix of the tiny model; the model is kept alive by its nodes."""
-    return next(each for each in find_matrices(tiny_model()) if name in each.node_names)
+    return next(found for found in find_matrices(tiny_model()) if name in found.node_names)
 
 
-def silent(message: str, *, done: float | None = None, total: float | None = None) -> None: ...
+def silent(
+    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+) -> None: ...
 
 
 def dequantized(folder: Path, name: str) -> Any:
@@ -29,31 +31,33 @@ def dequantized(folder: Path, name: str) -> Any:
     import openvino as ov
 
     model = ov.Core().read_model(folder / "openvino_model.xml")
-    node = next(each for each in model.get_ops() if each.get_friendly_name() == name)
+    node = next(found for found in model.get_ops() if found.get_friendly_name() == name)
     alone = ov.Model([node.input_value(1).get_node()], [], "weights")
     return ov.compile_model(alone, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})[0]
 
 
-@pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.name)
-def test_the_error_is_that_of_nncfs_weights(each: Format, base_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", FORMATS, ids=lambda precision: precision.name)
+def test_the_error_is_that_of_nncfs_weights(
+    precision: Format, base_dir: Path, tmp_path: Path
+) -> None:
     """Else the choice would be made on figures of another quantizer."""
     down = matrix("down")
-    write_compressed(base_dir, tmp_path, {each.name: ["down"]}, silent)
+    write_compressed(base_dir, tmp_path, {precision.name: ["down"]}, silent)
     rounded = dequantized(tmp_path, "down")
     written = float(np.square(rounded - down.values()).sum())
-    expected = each.error(down.values(), np.ones(down.shape[1], np.float32))
+    expected = precision.error(down.values(), np.ones(down.shape[1], np.float32))
     # NNCF keeps scales in f16.
     assert written == pytest.approx(expected, rel=0.02)
 
 
-@pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.name)
-def test_the_size_is_that_of_nncfs_file(each: Format, base_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", FORMATS, ids=lambda precision: precision.name)
+def test_the_size_is_that_of_nncfs_file(precision: Format, base_dir: Path, tmp_path: Path) -> None:
     """A budget is kept by arithmetic, not by trying."""
     down = matrix("down")
-    size = write_compressed(base_dir, tmp_path, {each.name: ["down"]}, silent)
+    size = write_compressed(base_dir, tmp_path, {precision.name: ["down"]}, silent)
     before = (base_dir / "openvino_model.bin").stat().st_size
     # A few bytes are shapes and alignment.
-    expected = before - down.size_bytes + each.size_bytes(*down.shape)
+    expected = before - down.size_bytes + precision.size_bytes(*down.shape)
     assert size == pytest.approx(expected, abs=128)
 
 
@@ -72,9 +76,9 @@ def test_columns_with_more_power_count_more() -> None:
 def test_rows_without_weights_make_no_error() -> None:
     """Vocabularies are padded with rows of zeros."""
     zeros = np.zeros((4, 64), np.float32)
-    assert [each.error(zeros, np.ones(64, np.float32)) for each in FORMATS if each.fits(64)] == [
-        0.0
-    ] * 4
+    power = np.ones(64, np.float32)
+    errors = [precision.error(zeros, power) for precision in FORMATS if precision.fits(64)]
+    assert errors == [0.0] * 4
 
 
 def test_a_transposed_matrix_has_rows_of_outputs(tmp_path: Path) -> None:

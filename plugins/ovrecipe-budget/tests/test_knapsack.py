@@ -20,7 +20,7 @@ slack = st.integers(0, 3000)
 
 
 def error_of(chosen: list[Choice]) -> float:
-    return sum(each.error for each in chosen)
+    return sum(one.error for one in chosen)
 
 
 @given(matrices, slack)
@@ -28,8 +28,8 @@ def test_a_choice_fits_the_budget(found: list[list[Choice]], more: int) -> None:
     """What it is for."""
     budget = smallest_bytes(found) + more
     chosen = choose(found, budget)
-    assert sum(each.size_bytes for each in chosen) <= budget
-    assert all(each in choices for each, choices in zip(chosen, found, strict=True))
+    assert sum(one.size_bytes for one in chosen) <= budget
+    assert all(one in choices for one, choices in zip(chosen, found, strict=True))
 
 
 @given(matrices, slack, slack)
@@ -43,8 +43,8 @@ def test_a_larger_budget_is_never_worse(found: list[list[Choice]], one: int, oth
 @given(matrices)
 def test_with_room_for_all_the_error_is_the_least_there_is(found: list[list[Choice]]) -> None:
     """Nothing is held back."""
-    chosen = choose(found, sum(max(each).size_bytes for each in found))
-    assert error_of(chosen) == sum(min(each.error for each in choices) for choices in found)
+    chosen = choose(found, sum(max(choices).size_bytes for choices in found))
+    assert error_of(chosen) == sum(min(one.error for one in choices) for choices in found)
 
 
 @given(matrices, slack)
@@ -53,12 +53,12 @@ def test_what_is_lost_to_the_best_choice_is_one_step(found: list[list[Choice]], 
     found = found[:4]
     budget = smallest_bytes(found) + more
     fitting = [
-        error_of(list(each))
-        for each in itertools.product(*found)
-        if sum(one.size_bytes for one in each) <= budget
+        error_of(list(chosen))
+        for chosen in itertools.product(*found)
+        if sum(one.size_bytes for one in chosen) <= budget
     ]
-    hulls = [hull(each) for each in found]
-    gains = [a.error - b.error for each in hulls for a, b in itertools.pairwise(each)]
+    pairs = [pair for choices in found for pair in itertools.pairwise(hull(choices))]
+    gains = [smaller.error - larger.error for smaller, larger in pairs]
     assert error_of(choose(found, budget)) <= min(fitting) + max(gains, default=0.0) + 1e-6
 
 
@@ -72,4 +72,4 @@ def test_less_than_the_smallest_is_refused(found: list[list[Choice]]) -> None:
 def test_the_order_of_equal_steps_is_fixed() -> None:
     """The same budget gives the same file."""
     twin = [Choice(1, 4.0, "low"), Choice(3, 2.0, "high")]
-    assert [each.name for each in choose([twin, twin], 4)] == ["high", "low"]
+    assert [one.name for one in choose([twin, twin], 4)] == ["high", "low"]

@@ -24,14 +24,14 @@ class Recorder:
         self.reports: list[tuple[str, float | None, float | None]] = []
 
     def __call__(
-        self, message: str, *, done: float | None = None, total: float | None = None
+        self, message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
     ) -> None:
         self.reports.append((message, done, total))
 
 
 def test_a_tied_embedding_is_one_matrix_with_two_readers(base_dir: Path) -> None:
     """Counted twice, its bytes would be budgeted twice."""
-    found = {each.nodes: each.weights for each in measure(base_dir, Recorder()).matrices}
+    found = {matrix.nodes: matrix.weights for matrix in measure(base_dir, Recorder()).matrices}
     assert found == {
         ("embedding", "head"): 256 * 64,
         ("up",): 128 * 64,
@@ -42,9 +42,13 @@ def test_a_tied_embedding_is_one_matrix_with_two_readers(base_dir: Path) -> None
 
 def test_fewer_bits_cost_less_and_err_more(base_dir: Path) -> None:
     """The figures are in the order that everyone expects."""
-    for each in measure(base_dir, Recorder()).matrices:
-        sizes = [each.formats[name][0] for name in ("int8_asym", "int4_asym_g32", "int4_asym_g64")]
-        errors = [each.formats[name][1] for name in ("int8_asym", "int4_asym_g32", "int4_asym_g64")]
+    for matrix in measure(base_dir, Recorder()).matrices:
+        sizes = [
+            matrix.formats[name][0] for name in ("int8_asym", "int4_asym_g32", "int4_asym_g64")
+        ]
+        errors = [
+            matrix.formats[name][1] for name in ("int8_asym", "int4_asym_g32", "int4_asym_g64")
+        ]
         assert sizes == sorted(sizes, reverse=True)
         assert errors == sorted(errors)
         assert errors[0] > 0
@@ -52,7 +56,7 @@ def test_fewer_bits_cost_less_and_err_more(base_dir: Path) -> None:
 
 def test_groups_that_do_not_divide_the_channels_are_no_choice(base_dir: Path) -> None:
     """NNCF would refuse them after minutes."""
-    formats = {each.nodes: each.formats for each in measure(base_dir, Recorder()).matrices}
+    formats = {matrix.nodes: matrix.formats for matrix in measure(base_dir, Recorder()).matrices}
     assert "int4_asym_g128" in formats[("down",)]
     assert "int4_asym_g128" not in formats[("up",)]
 
@@ -94,14 +98,14 @@ def test_nothing_half_written_is_left_or_read(base_dir: Path, tmp_path: Path) ->
     """A build may be killed while it writes; the next one begins anew."""
     (tmp_path / FILE_NAME).with_suffix(".partial").write_text('{"other_')
     assert not measurement_of(base_dir, tmp_path, Recorder())[1]
-    assert {each.name for each in tmp_path.iterdir()} <= {FILE_NAME, LOCK_NAME}
+    assert {path.name for path in tmp_path.iterdir()} <= {FILE_NAME, LOCK_NAME}
 
 
 def test_progress_is_told_to_its_end(base_dir: Path) -> None:
     """A pass of minutes must not look hung."""
     said = Recorder()
     measure(base_dir, said)
-    steps = [each[1:] for each in said.reports if each[0] == "measuring sensitivity"]
+    steps = [report[1:] for report in said.reports if report[0] == "measuring sensitivity"]
     assert steps == [(index, 5) for index in range(6)]
 
 

@@ -25,7 +25,7 @@ SOURCES = sorted([*FOLDER.glob("ovrecipe_budget/*.py"), *FOLDER.glob("tests/*.py
 def imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (each.name for each in node.names)
+            yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
             yield str(node.module)
 
@@ -38,15 +38,15 @@ def test_the_plugin_keeps_the_contract(assert_plugin_conforms: Callable[..., Non
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_only_public_names_of_ovrecipe_are_imported(path: Path) -> None:
     """A release of ovrecipe may change all others."""
-    ours = [each for each in imported(path) if each.split(".")[0] == "ovrecipe"]
-    assert [each for each in ours if each not in PUBLIC] == []
+    ours = [name for name in imported(path) if name.split(".")[0] == "ovrecipe"]
+    assert [name for name in ours if name not in PUBLIC] == []
 
 
 def test_importing_it_loads_nothing_heavy() -> None:
     """A hook is also asked when nothing is built."""
     code = (
         "import sys, ovrecipe_budget\n"
-        "print({'openvino', 'nncf', 'numpy', 'torch'} & {each for each in sys.modules})"
+        "print({'openvino', 'nncf', 'numpy', 'torch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -41,13 +41,13 @@ def built(project: Any, variant: str) -> tuple[int, dict[str, Any]]:
     """Return the size of a variant's weights, and the facts of its pass."""
     size = (project.models_dir / "budgets" / variant / "openvino_model.bin").stat().st_size
     manifests = [
-        json.loads(each.read_text(encoding="utf-8"))
-        for each in project.store_dir.glob("weights/*/manifest.json")
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in project.store_dir.glob("weights/*/manifest.json")
     ]
     [facts] = [
         facts
-        for each in manifests
-        for facts in each["facts"]["passes"]
+        for manifest in manifests
+        for facts in manifest["facts"]["passes"]
         if facts.get("size_bytes") == size
     ]
     return size, facts
@@ -56,7 +56,7 @@ def built(project: Any, variant: str) -> tuple[int, dict[str, Any]]:
 def test_budgets_are_kept_and_the_model_answers(smollm2_project: Any) -> None:
     """The whole route: two budgets from one pass, checked by the graph's own gate, and asked."""
     write_recipe(smollm2_project, "budgets", BUDGETS)
-    done = ovrecipe(smollm2_project, "build", *(f"budgets:{each}" for each in BUDGETS))
+    done = ovrecipe(smollm2_project, "build", *(f"budgets:{variant}" for variant in BUDGETS))
     assert done.returncode == 0, done.stderr
     tight, facts = built(smollm2_project, "int4-tight")
     assert 0.99 * 84_000_000 < tight <= 84_000_000

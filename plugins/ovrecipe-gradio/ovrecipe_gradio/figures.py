@@ -6,6 +6,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import OvrecipeError
+from ovrecipe_gradio.markdown import Answers
+from ovrecipe_gradio.session import Exchange
 from ovrecipe_gradio.turn import State
 
 if TYPE_CHECKING:
@@ -13,10 +15,11 @@ if TYPE_CHECKING:
 
     from ovrecipe import GenerationResult
     from ovrecipe_gradio.catalog import BuiltVariant, Catalog
-    from ovrecipe_gradio.turn import Choice, Pace, Turn
+    from ovrecipe_gradio.turn import Choice, Turn
 
+ANSWERS = Answers()
 #: What the runner's finish reasons mean to a reader.
-ENDED = {"stop": "by itself", "length": "at the limit", "cancelled": "stopped"}
+ENDED = {"stop": "ended by itself", "length": "cut off at the limit", "cancelled": "stopped"}
 IDLE = "Ready"
 NOTHING = "\u2013"
 
@@ -55,52 +58,68 @@ def model_name(choice: Choice) -> str:
     return f"{choice.variant} on {choice.device}"
 
 
-def performance(turn: Turn | None, pace: Pace | None = None) -> str:
-    """Return the figures: GenAI's own when the answer has ended, counted ones while it comes."""
-    if turn is None or (turn.result is None and pace is None):
-        return _tiles([("Tokens/s", None), ("First token", None), ("Tokens", None)], "", "none")
-    if turn.result is None:
-        assert pace is not None
-        return _live(pace, over=turn.over)
-    return _measured(turn.result)
+def exchange(turn: Turn) -> Exchange:
+    """Return a turn as far as it has come, with its figures.
 
-
-def _live(pace: Pace, *, over: bool) -> str:
-    tiles = [
-        ("Tokens/s", _rate(pace.throughput)),
-        ("First token", None),
-        ("Tokens", str(pace.tokens)),
-    ]
-    when = "until it ended" if over else "so far"
-    return _tiles(tiles, f"Live count: tokens {when}, and their speed since the first one", "live")
-
-
-def _measured(result: GenerationResult) -> str:
-    metrics, tokens = result.metrics, result.generated_tokens
-    tiles = [
-        ("Tokens/s", _rate(metrics.throughput) if metrics else None),
-        ("First token", f"{metrics.ttft_ms:.0f} ms" if metrics else None),
-        ("Tokens", None if tokens is None else str(tokens)),
-    ]
-    source = "Measured by GenAI" if metrics else "Stopped before GenAI gave its figures"
-    ended = ENDED[result.finish_reason]
-    return _tiles(
-        tiles, f"{source}; ended {ended}, {result.prompt_tokens} prompt tokens", "measured"
+    They are GenAI's own when the answer has ended, and counted ones while it comes.
+    """
+    assert turn.question is not None
+    shown: dict[str, str | None] = {}
+    caption = ""
+    if turn.result is not None:
+        shown, caption = _measured(turn.result)
+    elif (pace := turn.pace()) is not None:
+        shown = {"Tokens/s": _rate(pace.throughput), "Tokens": str(pace.tokens)}
+        when = "until it ended" if turn.over else "so far"
+        caption = f"counted {when}; the speed is that since the first token"
+    if "rng_seed" in turn.question.generation:
+        shown["Seed"] = str(turn.question.generation["rng_seed"])
+    return Exchange(
+        instruction=turn.question.instruction,
+        answer=turn.text,
+        figures={name: value or NOTHING for name, value in shown.items()},
+        caption=f"{model_name(turn.choice)}; {caption}" if caption else "",
     )
+
+
+def _measured(result: GenerationResult) -> tuple[dict[str, str | None], str]:
+    metrics, tokens = result.metrics, result.generated_tokens
+    shown = {
+        "Tokens/s": _rate(metrics.throughput) if metrics else None,
+        "First token": f"{metrics.ttft_ms:.0f} ms" if metrics else None,
+        "Tokens": None if tokens is None else str(tokens),
+    }
+    source = "measured by GenAI" if metrics else "stopped before GenAI gave its figures"
+    ended = ENDED[result.finish_reason]
+    return shown, f"{source}; {ended}, {result.prompt_tokens} prompt tokens"
 
 
 def _rate(throughput: float | None) -> str | None:
     return None if throughput is None else f"{throughput:.1f}"
 
 
-def _tiles(tiles: Iterable[tuple[str, str | None]], caption: str, source: str) -> str:
+def conversation(turns: Iterable[Exchange]) -> str:
+    """Return what was asked and answered; an answer is Markdown, an instruction is text."""
+    return "".join(
+        '<article class="exchange">'
+        f'<div class="asked">{escape(turn.instruction)}</div>'
+        f'<div class="answer">{ANSWERS.render(turn.answer)}</div>'
+        f"{_figures(turn)}</article>"
+        for turn in turns
+    )
+
+
+def _figures(turn: Exchange) -> str:
+    if not turn.caption:
+        return ""
     parts = (
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value or NOTHING)}</dd></div>"
-        for name, value in tiles
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in turn.figures.items()
     )
     return (
-        f'<div class="figures" data-source="{source}"><dl>{"".join(parts)}</dl>'
-        f'<p class="caption">{escape(caption)}</p></div>'
+        f'<div class="figures"><dl>{"".join(parts)}</dl><span class="caption">'
+        f"{escape(turn.caption)}</span>"
+        f'<button type="button" class="copy" data-text="{escape(turn.answer)}">Copy</button></div>'
     )
 
 
@@ -129,13 +148,15 @@ def heading(catalog: Catalog) -> str:
     )
 
 
-def model_facts(catalog: Catalog, choice: Choice, notes: Sequence[str] = ()) -> str:
-    """Return recipe, artifact digest and sizes of what is chosen."""
+def model_facts(
+    catalog: Catalog, choice: Choice, notes: Sequence[str] = (), *, loaded: str = ""
+) -> str:
+    """Return recipe, artifact digest and sizes of what is chosen; `loaded` unless it is."""
     variant = catalog.variants[choice.variant]
     rows = [
         ("Recipe", escape(catalog.recipe.name)),
         ("Model", escape(catalog.recipe.model.id)),
-        ("Variant", escape(model_name(choice))),
+        ("Variant", escape(f"{model_name(choice)} {loaded}")),
         *_artifact_rows(variant),
     ]
     if catalog.unbuilt:

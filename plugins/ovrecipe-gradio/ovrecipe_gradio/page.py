@@ -9,15 +9,12 @@ import gradio as gr
 
 from ovrecipe_gradio import figures
 from ovrecipe_gradio.examples import EXAMPLES
-from ovrecipe_gradio.session import Session
+from ovrecipe_gradio.session import CHAT, SINGLE, Memory, Session
 
 if TYPE_CHECKING:
     from ovrecipe_gradio.catalog import Catalog
     from ovrecipe_gradio.settings import Defaults, Range
     from ovrecipe_gradio.turn import Choice
-
-SINGLE, CHAT = "Single instruction", "Chat"
-MODES = (SINGLE, CHAT)
 
 
 @dataclass(frozen=True)
@@ -25,22 +22,23 @@ class Page:
     """The components that handlers read and write."""
 
     session: gr.State
+    memory: gr.BrowserState
     mode: gr.Radio
+    history: gr.HTML
+    exchange: gr.HTML
+    status: gr.HTML
+    problem: gr.HTML
     instruction: gr.Textbox
     submit: gr.Button
     stop: gr.Button
+    regenerate: gr.Button
     clear: gr.Button
-    status: gr.HTML
-    problem: gr.HTML
-    response: gr.Textbox
-    conversation: gr.Chatbot
-    performance: gr.HTML
     variant: gr.Radio
     device: gr.Radio
     facts: gr.HTML
     system: gr.Textbox
     greedy: gr.Checkbox
-    seed: gr.Number
+    seed: gr.Textbox
     sliders: tuple[gr.Slider, ...]
 
     @property
@@ -50,68 +48,79 @@ class Page:
 
 
 def lay_out(catalog: Catalog, choice: Choice, defaults: Defaults) -> Page:
-    """Create the components within the surrounding `gr.Blocks`."""
+    """Create the components within the surrounding `gr.Blocks`.
+
+    What can be chosen waits until the page has what its browser remembers.
+    """
+    # The page itself has the key: what it hides is the reader's own.
+    key = f"ovrecipe:{catalog.recipe.name}"
+    memory = gr.BrowserState(Memory().model_dump(), storage_key=key, secret=key)
     gr.HTML(figures.heading(catalog), elem_id="heading", padding=False)
     with gr.Row(elem_id="columns"):
-        with gr.Column(scale=5, min_width=320):
-            parts = {**_question(), **_answer()}
-            # Behind the answer, for a click on one is followed by a look at the box above.
-            _examples(parts["instruction"])
-        with gr.Column(scale=3, min_width=300):
+        with gr.Column(scale=5, min_width=320, elem_id="main"):
+            parts = {**_conversation(), **_composer()}
+        with gr.Column(scale=3, min_width=300, elem_id="aside"):
             parts |= {**_model(catalog, choice), **_sampling(catalog, defaults)}
-    return Page(session=gr.State(Session()), **parts)
+    return Page(session=gr.State(Session()), memory=memory, **parts)
 
 
-def _question() -> dict[str, Any]:
-    mode = gr.Radio(MODES, value=SINGLE, container=False, elem_id="mode", label="Mode")
-    instruction = gr.Textbox(
-        label="Instruction",
-        placeholder="Enter submits, Shift+Enter begins a new line",
-        lines=1,
-        max_lines=12,
-        autofocus=True,
-        elem_id="instruction",
+def _conversation() -> dict[str, Any]:
+    mode = gr.Radio(
+        [SINGLE, CHAT],
+        value=SINGLE,
+        container=False,
+        interactive=False,
+        elem_id="mode",
+        label="Mode",
     )
-    with gr.Row(elem_id="buttons"):
-        submit = gr.Button("Submit", variant="primary", elem_id="submit", min_width=90)
-        stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", min_width=90)
-        clear = gr.Button("Clear", elem_id="clear", min_width=90)
+    with gr.Column(elem_id="conversation"):
+        # What was said before is painted once, and only the last answer while it comes.
+        history = gr.HTML(elem_id="history", padding=False, apply_default_css=False)
+        exchange = gr.HTML(elem_id="exchange", padding=False, apply_default_css=False)
+    return {"mode": mode, "history": history, "exchange": exchange}
+
+
+def _composer() -> dict[str, Any]:
+    """Create what stands at the bottom: the input, and how the answer to it is getting on."""
+    with gr.Column(elem_id="composer"):
+        idle = figures.status_line("idle", figures.IDLE)
+        status = gr.HTML(idle, elem_id="status", padding=False)
+        problem = gr.HTML("", visible=False, elem_id="problem", padding=False)
+        instruction = gr.Textbox(
+            label="Instruction",
+            placeholder="Enter submits, Shift+Enter begins a new line",
+            show_label=False,
+            lines=1,
+            max_lines=12,
+            autofocus=True,
+            elem_id="instruction",
+        )
+        with gr.Row(elem_id="buttons"):
+            submit = _button("Submit", variant="primary")
+            stop = _button("Stop", variant="stop")
+            regenerate = _button("Regenerate")
+            clear = _button("Clear", interactive=True)
+        _examples(instruction)
     return {
-        "mode": mode,
+        "status": status,
+        "problem": problem,
         "instruction": instruction,
         "submit": submit,
         "stop": stop,
+        "regenerate": regenerate,
         "clear": clear,
     }
 
 
-def _answer() -> dict[str, Any]:
-    return {
-        "status": gr.HTML(
-            figures.status_line("idle", figures.IDLE), elem_id="status", padding=False
-        ),
-        "problem": gr.HTML("", visible=False, elem_id="problem", padding=False),
-        "response": gr.Textbox(
-            label="Response",
-            lines=8,
-            max_lines=24,
-            interactive=False,
-            buttons=["copy"],
-            elem_id="response",
-        ),
-        # Text, not Markdown; handlers escape it too, or `a<b and c>d` would lose its middle.
-        "conversation": gr.Chatbot(
-            label="Conversation",
-            render_markdown=False,
-            height=420,
-            visible=False,
-            # Its copy button would copy the escaped text.
-            buttons=[],
-            feedback_options=None,
-            elem_id="conversation",
-        ),
-        "performance": gr.HTML(figures.performance(None), elem_id="performance", padding=False),
-    }
+def _button(label: str, *, variant: Any = "secondary", interactive: bool = False) -> gr.Button:
+    return gr.Button(
+        label,
+        variant=variant,
+        interactive=interactive,
+        size="md",
+        min_width=70,
+        elem_id=label.lower(),
+    )
 
 
 def _examples(instruction: gr.Textbox) -> None:
@@ -127,10 +136,18 @@ def _examples(instruction: gr.Textbox) -> None:
 def _model(catalog: Catalog, choice: Choice) -> dict[str, Any]:
     with gr.Group(elem_id="model"):
         variant = gr.Radio(
-            list(catalog.variants), value=choice.variant, label="Variant", elem_id="variant"
+            list(catalog.variants),
+            value=choice.variant,
+            interactive=False,
+            label="Variant",
+            elem_id="variant",
         )
         device = gr.Radio(
-            list(catalog.devices), value=choice.device, label="Device", elem_id="device"
+            list(catalog.devices),
+            value=choice.device,
+            interactive=False,
+            label="Device",
+            elem_id="device",
         )
         facts = gr.HTML(figures.model_facts(catalog, choice), elem_id="facts", padding=True)
     return {"variant": variant, "device": device, "facts": facts}
@@ -147,12 +164,13 @@ def _sampling(catalog: Catalog, defaults: Defaults) -> dict[str, Any]:
             elem_id="greedy",
         )
         sliders += [_slider(each, interactive=not defaults.greedy) for each in others]
-        seed = gr.Number(
+        # A text, for gradio's number shows an empty box as 0.
+        seed = gr.Textbox(
             value=defaults.seed,
-            precision=0,
-            minimum=0,
             label="Seed",
-            info="The same seed gives the same answer.",
+            placeholder="random",
+            info="Empty: another one for each answer. The same seed gives the same answer.",
+            max_lines=1,
             interactive=not defaults.greedy,
             elem_id="seed",
         )

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ovrecipe_gradio.turn import Choice
 
 LOOPBACK = "127.0.0.1"
-STYLE = Path(__file__).parent / "style.css"
+STYLE = Path(__file__).with_name("style.css")
+SCRIPT = Path(__file__).with_name("page.js")
 #: Nothing that an answer says can make a browser ask another host.
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -52,7 +53,7 @@ def build(catalog: Catalog, engine: Engine, choice: Choice) -> gr.Blocks:
     blocks: gr.Blocks
     with gr.Blocks(title=f"{catalog.recipe.name} - ovrecipe", analytics_enabled=False) as blocks:
         page = lay_out(catalog, choice, defaults)
-        wire(page, Handlers(page, engine, catalog))
+        wire(blocks, page, Handlers(page, engine, catalog))
     return blocks
 
 
@@ -80,6 +81,7 @@ def launch(
             footer_links=[],
             theme=_theme(),
             css_paths=STYLE,
+            head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
             max_file_size="1kb",
             app_kwargs={"middleware": _middleware()},
         )
@@ -97,14 +99,23 @@ def _theme() -> Any:
 
     sans = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     mono = ("ui-monospace", "Consolas", "Liberation Mono", "monospace")
-    theme: Any = gr.themes.Base(
+    theme = gr.themes.Base(
         primary_hue=gr.themes.colors.blue,
         neutral_hue=gr.themes.colors.slate,
         radius_size=gr.themes.sizes.radius_md,
         font=[gr.themes.Font(each) for each in sans],
         font_mono=[gr.themes.Font(each) for each in mono],
     )
-    return theme
+    # Base's greys and its blue are too pale to be read on white.
+    return theme.set(
+        body_text_color_subdued="*neutral_600",
+        block_title_text_color="*neutral_700",
+        block_label_text_color="*neutral_700",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+    )
 
 
 def _middleware() -> list[Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from secrets import randbelow
 from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import GenerationParameterRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +40,8 @@ TEMPERATURE = Range(
 )
 TOP_P = Range("top_p", "Top-p", 0.05, 1.0, 0.01, 1.0, "Keep the likeliest tokens up to this sum.")
 TOP_K = Range("top_k", "Top-k", 0, 50, 1, 0, "Keep this many of the likeliest; 0 is off.")
+#: Short enough to be read and typed again.
+SEEDS = 1_000_000
 RANGES = (MAX_NEW_TOKENS, TEMPERATURE, TOP_P, TOP_K)
 
 
@@ -46,7 +51,7 @@ class Defaults:
 
     ranges: tuple[Range, ...]
     greedy: bool
-    seed: int
+    seed: str
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Defaults:
@@ -58,7 +63,7 @@ class Defaults:
         return cls(
             ranges=tuple(each.around(parameters.get(each.name)) for each in RANGES),
             greedy=parameters.get("do_sample") is False,
-            seed=int(parameters.get("rng_seed", 0)),
+            seed=str(parameters.get("rng_seed", "")),
         )
 
 
@@ -69,12 +74,23 @@ def generation_of(
     top_k: float,
     *,
     greedy: bool,
-    seed: float | None,
+    seed: str,
 ) -> dict[str, Any]:
-    """Return what the controls mean, by GenAI's names; without a seed it is the recipe's."""
+    """Return what the controls mean, by GenAI's names; without a seed one is drawn.
+
+    GenAI's own is the same each time, and so would be the answers.
+
+    Raises:
+        GenerationParameterRefused: the seed is no number.
+    """
     length: dict[str, Any] = {"max_new_tokens": int(max_new_tokens)}
     if greedy:
         return {**length, "greedy": True}
-    seeded = {} if seed is None else {"rng_seed": int(seed)}
     sampling = {"temperature": float(temperature), "top_p": float(top_p), "top_k": int(top_k)}
-    return {**length, "do_sample": True, **sampling, **seeded}
+    if seed.strip() and not seed.strip().isdecimal():
+        raise GenerationParameterRefused(
+            f"seed: {seed.strip()!r} is not a whole number",
+            remedy="leave it empty for a random one",
+        )
+    rng_seed = int(seed) if seed.strip() else randbelow(SEEDS)
+    return {**length, "do_sample": True, **sampling, "rng_seed": rng_seed}

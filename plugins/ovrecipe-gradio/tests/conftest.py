@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from ovrecipe_gradio.server import switch_off_analytics
@@ -44,6 +47,14 @@ class Site:
     loaded: list
 
 
+@dataclass
+class ServerProcess:
+    """A page in a process of its own."""
+
+    url: str
+    kill: Callable[[], None]
+
+
 @pytest.fixture
 def site():
     """Serve a page: `site(pipeline, int8=make)`; `make` returns a pipeline or raises."""
@@ -75,6 +86,24 @@ def site():
             pipeline.gate.release(10_000)
         engine.close()
         blocks.close(verbose=False)
+
+
+@pytest.fixture
+def server_process():
+    """Start pages in processes of their own: `server_process(port=None)` has `url` and `kill`."""
+    processes = []
+
+    def started(port=None):
+        command = [sys.executable, str(Path(__file__).with_name("fake_server.py"))]
+        command += [] if port is None else [str(port)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        return ServerProcess(process.stdout.readline().strip(), process.kill)
+
+    yield started
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 def _driver(profile_dir):
@@ -116,10 +145,10 @@ def _tabs(tmp_path_factory):
 
 @pytest.fixture
 def tab(_tabs):
-    """A browser; the page of the test before is closed."""
+    """A browser; the page of the test before is closed and forgotten."""
     found = _tabs(0)
     yield found
-    found.driver.get("about:blank")
+    found.leave()
 
 
 @pytest.fixture
@@ -127,7 +156,7 @@ def other_tab(_tabs):
     """A second browser with a profile of its own."""
     found = _tabs(1)
     yield found
-    found.driver.get("about:blank")
+    found.leave()
 
 
 @pytest.fixture(scope="session")

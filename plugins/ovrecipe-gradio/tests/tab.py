@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -16,12 +17,28 @@ class Tab:
 
     def __init__(self, driver):
         self.driver = driver
+        self.url = None
 
     def open(self, url):
+        self.url = url
         self.driver.get(url)
-        self.until(lambda: self.state() == "idle")
-        self.until(lambda: self.one("#submit").is_enabled())
+        return self.until_restored()
+
+    def reload(self):
+        self.driver.refresh()
+        return self.until_restored()
+
+    def until_restored(self):
+        """Wait until the page has what the browser remembers, and can be used."""
+        self.until(lambda: self.state() == "idle" and self.one("#submit").is_enabled())
         return self
+
+    def leave(self):
+        """Close the page, and forget what it left in the browser."""
+        self.driver.get("about:blank")
+        if self.url is not None:
+            kept = {"origin": self.url, "storageTypes": "local_storage"}
+            self.driver.execute_cdp_cmd("Storage.clearDataForOrigin", kept)
 
     def one(self, selector):
         return self.driver.find_element(By.CSS_SELECTOR, selector)
@@ -58,7 +75,8 @@ class Tab:
         box = self.one("#instruction textarea")
         box.send_keys(Keys.CONTROL, "a")
         box.send_keys(Keys.DELETE)
-        box.send_keys(instruction)
+        # Enter alone would submit.
+        box.send_keys(instruction.replace("\n", Keys.SHIFT + Keys.ENTER + Keys.NULL))
 
     def ask(self, instruction):
         """Submit, and return when the page shows something of the turn."""
@@ -89,29 +107,55 @@ class Tab:
         return self.text("#status .status")
 
     def response(self):
-        found = self.driver.find_elements(By.CSS_SELECTOR, "#response textarea")
-        return found[0].get_attribute("value") if found else ""
+        """Return the text of the last answer."""
+        return "".join(self.conversation()[-1:])
 
     def instruction(self):
         return self.one("#instruction textarea").get_attribute("value")
 
     def conversation(self):
-        found = self.driver.find_elements(By.CSS_SELECTOR, "#conversation .message-content")
+        """Return what was asked and answered, one after the other."""
+        found = self.driver.find_elements(By.CSS_SELECTOR, ".exchange > :is(.asked, .answer)")
         return [each.get_attribute("textContent").strip() for each in found]
 
     def problem(self):
         return self.text("#problem .problem")
 
     def figures(self):
-        """Return the tiles by name, and where they come from."""
-        source = self.one("#performance .figures").get_attribute("data-source")
-        names = self.driver.find_elements(By.CSS_SELECTOR, "#performance dt")
-        values = self.driver.find_elements(By.CSS_SELECTOR, "#performance dd")
-        tiles = {
-            name.get_attribute("textContent"): value.get_attribute("textContent")
-            for name, value in zip(names, values, strict=True)
+        """Return the caption of the last answer's figures, and the figures by name."""
+        script = """
+            return [...document.querySelectorAll("#exchange .figures dl > div")].map(
+              (figure) => [...figure.children].map((part) => part.textContent))"""
+        return self.text("#exchange .caption"), dict(self.driver.execute_script(script))
+
+    def box(self, selector):
+        """Return where an element is in the window."""
+        script = "return arguments[0].getBoundingClientRect().toJSON()"
+        return self.driver.execute_script(script, self.one(selector))
+
+    def point_at(self, selector):
+        """Move the pointer over an element."""
+        ActionChains(self.driver).move_to_element(self.one(selector)).perform()
+
+    def colours(self, selector):
+        """Return what an element looks like, as far as it is a matter of colours."""
+        element = self.one(selector)
+        looks = ("background-color", "border-color", "background-image")
+        return [element.value_of_css_property(each) for each in looks]
+
+    def unreadable(self):
+        """Return what axe finds serious or critical, contrast included."""
+        from selenium_axe_python import Axe
+
+        self.driver.set_script_timeout(60)
+        axe = Axe(self.driver)
+        axe.inject()
+        return {
+            (found["id"], node["html"])
+            for found in axe.run()["violations"]
+            if found["impact"] in {"serious", "critical"}
+            for node in found["nodes"]
         }
-        return source, tiles
 
     def requested_urls(self):
         """Return every address that the page asked for since the last call."""

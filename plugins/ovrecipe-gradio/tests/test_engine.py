@@ -160,8 +160,8 @@ def test_the_live_speed_counts_from_the_first_token_on():
     ]
 
 
-def test_a_session_is_copied_as_a_new_one():
+def test_a_session_is_copied_as_a_new_one(started):
     """Gradio copies a state's first value for each browser; they must share nothing."""
     session = Session()
-    session.history.append({"role": "user", "content": "secret"})
-    assert copy.deepcopy(session).history == []
+    session.begin(ended(started().submit(INT4, Question("secret"))))
+    assert copy.deepcopy(session).turn is None

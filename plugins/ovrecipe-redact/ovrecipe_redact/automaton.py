@@ -1,4 +1,4 @@
-"""Many expressions as one automaton that reads each character once.
+"""The automaton that matches many expressions at once and reads each character once.
 
 Source: K. Thompson, "Regular Expression Search Algorithm", 1968; that sets of its states are made
 into states of a second automaton only when they are met is from R. Cox, "Regular Expression
@@ -107,7 +107,7 @@ class Automaton:
     def _made(self, state: State, char: str) -> tuple[tuple[int, ...], State | None]:
         behind = kind_of(char)
         reached = self._closure(state.nodes, state.before, behind)
-        rules = tuple(sorted({self._rule_at[each] for each in reached if each in self._rule_at}))
+        rules = tuple(sorted({self._rule_at[node] for node in reached if node in self._rule_at}))
         moved = frozenset(self._moved(reached, char)) if char else frozenset()
         return rules, self._state(moved, behind) if moved else None
 
@@ -151,8 +151,8 @@ class Automaton:
             case Place(kind):
                 self._empty[start].append((kind, end))
             case Choice(options):
-                for each in options:
-                    self._build(each, start, end)
+                for option in options:
+                    self._build(option, start, end)
             case Sequence(parts):
                 self._empty[self._chain(parts, start)].append((None, end))
             case Repeat(part, least, most):

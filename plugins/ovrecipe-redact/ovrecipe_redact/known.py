@@ -1,4 +1,4 @@
-"""What is known to be private without being told: e-mail, phone and card numbers, and keys."""
+"""The rules built in: e-mail addresses, phone and card numbers, and keys."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def _expressions(name: str) -> Iterator[tuple[str, str | None, Callable[[str], b
         case "email":
             yield EMAIL, None, bool
         case "phone":
-            yield from ((each, None, is_phone_number) for each in PHONES)
+            yield from ((expression, None, is_phone_number) for expression in PHONES)
         case "card":
-            yield from ((each, None, is_card_number) for each in CARDS)
+            yield from ((expression, None, is_card_number) for expression in CARDS)
         case "key":
             yield from ((expression, tail, bool) for expression, tail in KEYS)
             yield PEM, PEM_TAIL, bool
@@ -87,6 +87,6 @@ def is_phone_number(text: str) -> bool:
 
 def is_card_number(text: str) -> bool:
     """Say whether a text's digits end with the right check digit (ISO/IEC 7812-1, Luhn)."""
-    digits = [int(each) for each in text if each.isdigit()]
-    doubled = (sum(divmod(2 * each, 10)) for each in digits[-2::-2])
+    digits = [int(char) for char in text if char.isdigit()]
+    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[-2::-2])
     return any(digits) and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0

@@ -1,4 +1,4 @@
-"""What stands below `redact` in `output.filters`."""
+"""The options of the filter: below `redact` in `output.filters`."""
 
 from __future__ import annotations
 

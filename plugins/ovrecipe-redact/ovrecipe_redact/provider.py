@@ -1,4 +1,4 @@
-"""Who makes the filters."""
+"""The provider that ovrecipe calls: options to a filter for each generation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filter: text with every match replaced, as it comes."""
+"""The rules, and the filter that replaces what they match while text comes."""
 
 from __future__ import annotations
 
@@ -14,42 +14,40 @@ if TYPE_CHECKING:
     from ovrecipe_redact.automaton import State
 
 
-def _anything(text: str) -> bool:  # noqa: ARG001 - the signature of a check
-    return True
-
-
 @dataclass(frozen=True)
 class Rule:
     """What is replaced by `placeholder`.
 
-    `check` has the last word about a match. Where a match was replaced, what `tail` matches is
-    dropped as long as it goes on: long secrets are told from their first characters.
+    `check` has the last word about a match; `bool` takes all, for none is empty. Where a match
+    was replaced, what `tail` matches is dropped as long as it goes on: long secrets are told from
+    their first characters.
     """
 
     name: str
     expression: str
     placeholder: str
-    check: Callable[[str], bool] = _anything
+    check: Callable[[str], bool] = bool
     tail: str | None = None
 
 
 class Rules:
-    """Rules compiled for one pass; made once, used by every generation.
-
-    Raises:
-        ExpressionRefused: an expression is wrong, or all together are too large.
-    """
+    """Rules compiled for one pass; made once, used by every generation."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
+        """Compile the rules.
+
+        Raises:
+            ExpressionRefused: an expression is wrong, or all together are too large.
+        """
         self.rules = tuple(rules)
-        self.matcher = Automaton([parsed(each.expression) for each in self.rules])
-        tails = {each.tail for each in self.rules if each.tail is not None}
+        self.matcher = Automaton([parsed(rule.expression) for rule in self.rules])
+        tails = {rule.tail for rule in self.rules if rule.tail is not None}
         self.tails = {tail: Rules([Rule("tail", tail, "")]) for tail in tails}
 
     def best(self, numbers: Sequence[int], text: str) -> Rule | None:
         """Return the first of the rules that matched `text` and whose check says yes."""
         found = (self.rules[number] for number in numbers)
-        return next((each for each in found if each.check(text)), None)
+        return next((rule for rule in found if rule.check(text)), None)
 
 
 class Redactor:

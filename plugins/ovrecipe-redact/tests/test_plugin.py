@@ -27,8 +27,10 @@ def test_only_public_names_are_imported() -> None:
     files = list(Path(plugin.__file__).parent.glob("*.py"))
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
     imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-    imported |= {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
-    assert {each for each in imported if each and each.split(".")[0] == "ovrecipe"} <= PUBLIC
+    imported |= {
+        alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
+    }
+    assert {name for name in imported if name and name.split(".")[0] == "ovrecipe"} <= PUBLIC
 
 
 def test_importing_the_plugin_loads_nothing_else_of_it() -> None:

@@ -73,7 +73,7 @@ def expressions() -> st.SearchStrategy[str]:
 
     def larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         choice = st.lists(inner, min_size=1, max_size=3).map("|".join)
-        some = inner.filter(lambda each: not can_be_empty(parsed(each)))
+        some = inner.filter(lambda text: not can_be_empty(parsed(text)))
         again = st.builds("(?:{}){}".format, some, st.sampled_from(["*", "+", "{1,2}"]))
         return st.one_of(choice.map("({})".format), again, st.builds("{}{}".format, inner, inner))
 
@@ -98,7 +98,7 @@ def slow_and_plain(expression: str, text: str, max_length: int) -> str:
 
 @settings(max_examples=400, deadline=None)
 @given(
-    expressions().filter(lambda each: not can_be_empty(parsed(each))),
+    expressions().filter(lambda text: not can_be_empty(parsed(text))),
     st.text("ab- \n_", max_size=9),
     st.integers(1, 6),
 )
@@ -166,7 +166,7 @@ class Counting(Automaton):
 def test_time_is_linear_on_hostile_text(text, expression) -> None:
     """Characters are counted, not seconds: each is read at most once for each place before it."""
     rules = Rules([*KNOWN.rules, Rule("x", expression, "#")])
-    rules.matcher = counting = Counting([parsed(each.expression) for each in rules.rules])
+    rules.matcher = counting = Counting([parsed(rule.expression) for rule in rules.rules])
     shown(rules, [text], max_length=64)
     assert counting.steps <= len(text) * 66
 

@@ -1,4 +1,4 @@
-"""The converter: a checkpoint's SentencePiece model to an OpenVINO pair that runs it."""
+"""The provider that ovrecipe calls: a checkpoint's SentencePiece model to an OpenVINO pair."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def sentencepiece_file(checkpoint_dir: Path, *, model_id: str) -> Path:
     Raises:
         CheckpointIncomplete: there is none.
     """
-    found = (checkpoint_dir / name for name in MODEL_FILES)
-    path = next((each for each in found if each.is_file()), None)
+    paths = (checkpoint_dir / name for name in MODEL_FILES)
+    path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise CheckpointIncomplete(
             f"{model_id} has no SentencePiece model ({', '.join(MODEL_FILES)}), which "

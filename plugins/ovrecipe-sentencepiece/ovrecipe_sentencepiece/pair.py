@@ -15,8 +15,8 @@ from ovrecipe_sentencepiece.prefix import prefix_pattern, takes_prefix_off, with
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Kinds of pieces, as sentencepiece_model.proto numbers them.
-UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
+#: The kind of a piece that stands for no text, as sentencepiece_model.proto numbers it.
+CONTROL = 3
 SPACE_BYTE, SPACE_MARK = "<0x20>", "▁"
 HIDDEN_PIECE = "<hidden special token>"
 
@@ -56,7 +56,7 @@ def _converted(tokenizer: Any) -> tuple[Any, Any]:
 
 
 def _node(model: Any, kind: str) -> Any:
-    found = next((each for each in model.get_ops() if each.get_type_name() == kind), None)
+    found = next((node for node in model.get_ops() if node.get_type_name() == kind), None)
     if found is None:
         raise StageError(
             f"openvino_tokenizers did not use SentencePiece: its graph has no {kind}",

@@ -20,12 +20,12 @@ MARK = "▁"
 def prefix_pattern(tokenizer: Any) -> str | None:
     """Return what gets a space before it, for PCRE2; None to leave that to SentencePiece."""
     parts = _parts(_settings(tokenizer)["pre_tokenizer"], "pretokenizers")
-    scheme = next((each["prepend_scheme"] for each in parts if each["type"] == "Metaspace"), None)
+    scheme = next((part["prepend_scheme"] for part in parts if part["type"] == "Metaspace"), None)
     if scheme not in {"first", "always"}:
         return None
-    added = [each.content for each in tokenizer.added_tokens_decoder.values()]
-    texts = [re.escape(each) for each in sorted(added, key=len, reverse=True)]
-    begins = r"\A" if scheme == "first" else "|".join([r"\A", *(f"(?<={each})" for each in texts)])
+    added = [token.content for token in tokenizer.added_tokens_decoder.values()]
+    texts = [re.escape(text) for text in sorted(added, key=len, reverse=True)]
+    begins = r"\A" if scheme == "first" else "|".join([r"\A", *(f"(?<={text})" for text in texts)])
     no_token = f"(?!{'|'.join(texts)})" if texts else ""
     return f"(?:{begins}){no_token}([^ {MARK}])"
 
@@ -44,7 +44,7 @@ def takes_prefix_off(tokenizer: Any) -> bool:
     """Say whether the space at the beginning of a decoded text is taken off."""
     parts = _parts(_settings(tokenizer)["decoder"], "decoders")
     return any(
-        each["type"] == "Strip" or each.get("prepend_scheme", "never") != "never" for each in parts
+        part["type"] == "Strip" or part.get("prepend_scheme", "never") != "never" for part in parts
     )
 
 
@@ -60,5 +60,5 @@ def _parts(part: dict[str, Any] | None, key: str) -> Iterator[dict[str, Any]]:
         return
     if part["type"] != "Sequence":
         yield part
-    for each in part.get(key, ()):
-        yield from _parts(each, key)
+    for inner in part.get(key, ()):
+        yield from _parts(inner, key)

@@ -97,7 +97,7 @@ def _with_json(
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence([*steps, *([decoders.Strip(" ", 1, 0)] * strip)])
     tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in (*SPECIAL, *added)])
-    ids = [(each, tokenizer.token_to_id(each)) for each in SPECIAL if each in around]
+    ids = [(token, tokenizer.token_to_id(token)) for token in SPECIAL if token in around]
     tokenizer.post_processor = TemplateProcessing(single=around, special_tokens=ids)
     tokenizer.save(str(folder / "tokenizer.json"))
     write_config(folder, tokenizer.get_vocab_size())

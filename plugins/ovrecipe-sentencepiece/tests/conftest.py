@@ -10,7 +10,9 @@ import pytest
 from ovrecipe_sentencepiece.converter import SentencePieceConverter
 
 
-def silent(message: str, *, done: float | None = None, total: float | None = None) -> None:
+def silent(
+    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+) -> None:
     """Say nothing."""
 
 

@@ -21,7 +21,7 @@ KINDS = {
 
 
 def ids_of(pair: openvino_genai.Tokenizer, text: str, **options: bool) -> list[int]:
-    return [int(each) for each in pair.encode(text, **options).input_ids.data[0]]
+    return [int(token) for token in pair.encode(text, **options).input_ids.data[0]]
 
 
 def test_the_graph_runs_sentencepiece(tmp_path, convert) -> None:
@@ -31,7 +31,7 @@ def test_the_graph_runs_sentencepiece(tmp_path, convert) -> None:
     output_dir = convert(prepending(tmp_path / "checkpoint"))
     for name in ("tokenizer", "detokenizer"):
         model = Core().read_model(output_dir / f"openvino_{name}.xml")
-        kinds = {each.get_type_name() for each in model.get_ops()}
+        kinds = {node.get_type_name() for node in model.get_ops()}
         assert f"Sentencepiece{name.capitalize()}" in kinds
 
 
@@ -93,7 +93,7 @@ def test_any_tokens_around_a_text_are_put_there(tmp_path, convert, around) -> No
     whole = [*map(numbers.get, before.split()), *bare, *map(numbers.get, behind.split())]
     assert ids_of(pair, "a") == whole
     inputs = pair.encode(["a model of a model", "a"])
-    assert [int(each) for each in inputs.input_ids.data[1]][-len(whole) :] == whole
+    assert [int(token) for token in inputs.input_ids.data[1]][-len(whole) :] == whole
 
 
 def test_genai_finds_the_special_tokens(tmp_path, convert) -> None:

@@ -1,12 +1,11 @@
-"""The program around the chat: colours, and the way out."""
+"""Textual's program around the chat: colours, what is printed meanwhile, Ctrl-C."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.app import App
-from textual.binding import Binding, BindingType
 
 from ovrecipe_tui.screen import ChatScreen
 
@@ -22,9 +21,6 @@ class ChatApp(App[None]):
     TITLE = "ovrecipe"
     ENABLE_COMMAND_PALETTE = False
     NOTIFICATION_TIMEOUT = 3
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "quit", "Quit", priority=True),
-    ]
 
     def __init__(self, chat: Chat, folder: Path | None = None) -> None:
         """`folder` is where transcripts are saved; the working folder unless given."""
@@ -47,8 +43,8 @@ class ChatApp(App[None]):
         self.theme = "textual-light" if dark else "textual-dark"
 
     def action_help_quit(self) -> None:
-        """Stop the answer on Ctrl-C, as on a console; Textual would only say what quits."""
-        self.chat_screen.action_stop()
+        """Do what Ctrl-C does on a console; Textual would only say what quits."""
+        self.chat_screen.interrupt()
 
     def on_unmount(self) -> None:
         """Cancel what is still coming, however the screen was left: nobody waits for it."""

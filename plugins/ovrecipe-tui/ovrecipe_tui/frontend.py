@@ -1,4 +1,4 @@
-"""What ovrecipe calls: one conversation on the whole screen, or one answer as it comes."""
+"""The frontend that ovrecipe calls: a conversation on the whole screen, or one answer."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class TuiFrontend:
 
         Raises:
             PluginError: there is no terminal.
+            RuntimeError: the screen failed; Textual has printed the traceback.
         """
         # Textual reads the keys from stdin and draws on stderr.
         refuse_without_terminal(sys.stdin, console.err)
@@ -41,8 +42,12 @@ class TuiFrontend:
 
 
 def refuse_without_terminal(*streams: TextIO) -> None:
-    """Say what to do instead, before anything is drawn into a pipe."""
-    if not all(each.isatty() for each in streams):
+    """Say what to do instead, before anything is drawn into a pipe.
+
+    Raises:
+        PluginError: a stream is no terminal.
+    """
+    if not all(stream.isatty() for stream in streams):
         raise PluginError(
             "frontend 'tui' needs a terminal, and stdin or stderr is something else",
             remedy="leave out --frontend tui to talk through a pipe",

@@ -1,4 +1,4 @@
-"""What stands in the conversation: questions, answers, notices and errors."""
+"""The widgets of a conversation: questions, answers, notices, help and errors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from markdown_it import MarkdownIt
 from ovrecipe.errors import OvrecipeError
 from textual.containers import Vertical
 from textual.widgets import Collapsible, Markdown, Static
+
+from ovrecipe_tui.commands import HELP
 
 if TYPE_CHECKING:
     from markdown_it.rules_core import StateCore
@@ -33,8 +35,8 @@ class Welcome(Static):
     """What to do, until something was said."""
 
     def __init__(self, name: str) -> None:
-        text = f"{name}\n\nEnter sends, Ctrl+J begins a new line, ↑ brings back what was asked."
-        super().__init__(text, markup=False)
+        keys = "Enter sends, Ctrl+J begins a new line, ↑ brings back what was asked."
+        super().__init__(f"{name}\n\n{keys}\n/help lists commands.", markup=False)
 
 
 class Question(Static):
@@ -49,6 +51,13 @@ class Notice(Static):
 
     def __init__(self, text: str) -> None:
         super().__init__(text, markup=False)
+
+
+class Help(Static):
+    """The commands."""
+
+    def __init__(self) -> None:
+        super().__init__(HELP, markup=False)
 
 
 class Answer(Vertical):
@@ -75,8 +84,9 @@ class Answer(Vertical):
             await self._text.append(text)
 
     def close(self, figures: str) -> None:
-        """Show what it took."""
+        """Show what it took, or nothing."""
         self._figures.update(figures)
+        self._figures.display = bool(figures)
 
 
 class Failure(Vertical):

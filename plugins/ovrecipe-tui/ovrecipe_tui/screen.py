@@ -1,4 +1,4 @@
-"""The chat: what was said, what is written, and what the keys do."""
+"""The screen of the chat: what the keys and the commands do, and how answers get onto it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Label
 
-from ovrecipe_tui.instruction import Instruction
-from ovrecipe_tui.loading import Loading
-from ovrecipe_tui.messages import Answer, Failure, Notice, Question, Welcome
-from ovrecipe_tui.picker import VariantPicker
-from ovrecipe_tui.saving import SaveDialog
-from ovrecipe_tui.transcript import as_markdown, figures, model_name
-from ovrecipe_tui.turn import Turn
+from ovrecipe_tui.background import Loading, Turn
+from ovrecipe_tui.commands import command_in, question_in, text_that_asks
+from ovrecipe_tui.dialogs import SaveDialog, VariantPicker
+from ovrecipe_tui.messages import Answer, Failure, Help, Notice, Question, Welcome
+from ovrecipe_tui.prompt_input import PromptInput
+from ovrecipe_tui.transcript import as_markdown, ending, figures, model_name, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,25 +23,36 @@ if TYPE_CHECKING:
 
     from ovrecipe import Chat
     from textual.app import ComposeResult
+    from textual.events import Resize
     from textual.timer import Timer
     from textual.widget import Widget
     from textual.worker import Worker
 
+    from ovrecipe_tui.commands import Command
+
 #: How often a growing answer is drawn. Each time costs the model some milliseconds of a core, and
 #: twelve times a second still reads as a steady flow.
 DRAW_SECONDS = 1 / 12
+#: How long after an answer Ctrl-C is still taken for one that was meant to stop it.
+GRACE_SECONDS = 1.0
+NEVER = float("-inf")
+#: In fewer columns the keys of the footer stand closer together.
+ROOMY_COLUMNS = 68
 
 
 class ChatScreen(Screen[None]):
     """One conversation; at most one answer or one loading model at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        # The way out is first: a narrow footer is cut at its right end.
+        Binding("ctrl+q", "app.quit", "Quit", priority=True),
         Binding("escape", "stop", "Stop", priority=True),
         Binding("ctrl+n", "new", "New", priority=True),
         Binding("ctrl+o", "variants", "Variant", priority=True),
         Binding("ctrl+s", "save", "Save", priority=True),
         Binding("ctrl+g", "copy", "Copy", priority=True),
-        Binding("ctrl+t", "app.light_or_dark", "Light/dark", priority=True),
+        Binding("ctrl+t", "app.light_or_dark", "Theme", priority=True),
+        Binding("ctrl+d", "app.quit", show=False),
         Binding("pageup", "page(-1)", show=False, priority=True),
         Binding("pagedown", "page(1)", show=False, priority=True),
     ]
@@ -57,6 +67,8 @@ class ChatScreen(Screen[None]):
         #: What the user wants as soon as the answer has stopped.
         self._then: Callable[[], None] | None = None
         self._since = 0.0
+        self._ended = NEVER
+        self._shows_figures = True
         self._drawing: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -66,7 +78,7 @@ class ChatScreen(Screen[None]):
             yield Label(id="state", markup=False)
         with VerticalScroll(id="conversation", can_focus=False):
             yield Welcome(model_name(self._chat))
-        yield Instruction()
+        yield PromptInput()
         yield Footer()
 
     def on_mount(self) -> None:
@@ -74,18 +86,22 @@ class ChatScreen(Screen[None]):
         self._conversation.anchor()
         self._drawing = self.set_interval(DRAW_SECONDS, self._draw, pause=True)
         self._show_state()
-        self.query_one(Instruction).focus()
+        self._prompt.focus()
 
-    async def on_instruction_sent(self, event: Instruction.Sent) -> None:
-        """Ask the model."""
-        if self._busy:
-            self.notify(f"{self._doing}; Esc stops an answer", severity="warning")
-            return
-        self.query_one(Instruction).remember(event.text)
-        self._turn, self._answer = Turn(self._chat, event.text), Answer()
-        await self._say(Question(event.text), self._answer)
-        self._conversation.anchor()
-        self._begin(self._turn.run, "answer")
+    def on_resize(self, event: Resize) -> None:
+        """Make the most of a narrow footer."""
+        self.query_one(Footer).compact = event.size.width < ROOMY_COLUMNS
+
+    async def on_prompt_input_sent(self, event: PromptInput.Sent) -> None:
+        """Obey a command, or ask the model."""
+        command = command_in(event.text)
+        if command is not None:
+            await self._obey(command, event.text)
+        elif self._busy:
+            self._refuse(f"{self._doing}; Esc stops an answer")
+        else:
+            self._prompt.remember(event.text)
+            await self._ask(question_in(event.text))
 
     async def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Show how an answer, or loading, has ended."""
@@ -110,6 +126,20 @@ class ChatScreen(Screen[None]):
             self.notify(f"{self._doing}: there is nothing to stop")
         self.stop_answer()
 
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does on a console: stop the answer, drop what is written, or leave."""
+        if self._turn is not None:
+            self.stop_answer()
+        elif self._loading is not None:
+            self.notify(f"{self._doing}; Ctrl+Q leaves")
+        elif self._prompt.text:
+            self._prompt.clear()
+        elif monotonic() - self._ended < GRACE_SECONDS:
+            self.notify("The answer has ended; Ctrl+C once more leaves")
+            self._ended = NEVER
+        else:
+            self.app.exit()
+
     def action_new(self) -> None:
         """Begin a new conversation."""
         self._after_the_answer(self._forget)
@@ -132,12 +162,18 @@ class ChatScreen(Screen[None]):
 
     def action_page(self, direction: int) -> None:
         """Scroll the conversation while the user writes."""
-        move = self._conversation.scroll_page_up if direction < 0 else None
-        (move or self._conversation.scroll_page_down)()
+        if direction < 0:
+            self._conversation.scroll_page_up()
+        else:
+            self._conversation.scroll_page_down()
 
     @property
     def _conversation(self) -> VerticalScroll:
         return self.query_one("#conversation", VerticalScroll)
+
+    @property
+    def _prompt(self) -> PromptInput:
+        return self.query_one(PromptInput)
 
     @property
     def _busy(self) -> bool:
@@ -148,6 +184,46 @@ class ChatScreen(Screen[None]):
         if self._loading is not None:
             return f"loading {self._loading.variant}"
         return "ready" if self._turn is None else "answering"
+
+    async def _ask(self, question: str) -> None:
+        self._turn, self._answer = Turn(self._chat, question), Answer()
+        await self._say(Question(question), self._answer)
+        self._conversation.anchor()
+        self._begin(self._turn.run, "answer")
+
+    async def _obey(self, command: Command, text: str) -> None:
+        """Do what a command says; one that cannot be done stays in the line, to be mended."""
+        self._prompt.remember(text)
+        match command.name:
+            case "help":
+                await self._say(Help())
+                self._conversation.anchor()
+            case "reset":
+                self.action_new()
+            case "stats":
+                self._shows_figures = not self._shows_figures
+                self.notify(f"Figures {'on' if self._shows_figures else 'off'}")
+            case "save" if command.argument:
+                self._save(command.argument, text)
+            case "save":
+                self.action_save()
+            case "exit":
+                self.app.exit()
+            case name:
+                self._refuse(f"there is no /{name}; /help lists what there is, //{name} says it")
+                self._prompt.bring_back(text)
+
+    def _save(self, name: str, text: str) -> None:
+        if not self._has_said_something():
+            return
+        try:
+            self._tell_where(save(self._chat, self._folder, name))
+        except OSError as error:
+            self._refuse(f"{name}: {error.strerror}")
+            self._prompt.bring_back(text)
+
+    def _refuse(self, reason: str) -> None:
+        self.notify(reason, severity="warning", markup=False)
 
     def _begin(self, work: Callable[[], None], group: str) -> None:
         """Start work on a thread of its own, and draw what comes."""
@@ -174,8 +250,9 @@ class ChatScreen(Screen[None]):
             return
         await answer.append(turn.take())
         self._turn = self._answer = None
+        self._ended = monotonic()
         if turn.result is not None:
-            answer.close(figures(turn.result))
+            answer.close((figures if self._shows_figures else ending)(turn.result))
         else:
             await self._show_failure(turn, answer)
         self._rest()
@@ -185,9 +262,7 @@ class ChatScreen(Screen[None]):
         answer.close("failed; not part of the conversation")
         if turn.error is not None:
             await self._say(Failure(turn.error))
-        instruction = self.query_one(Instruction)
-        if not instruction.text:
-            instruction.action_older()
+        self._prompt.bring_back(text_that_asks(turn.question))
 
     async def _end_loading(self) -> None:
         loading = self._loading
@@ -221,7 +296,7 @@ class ChatScreen(Screen[None]):
         self._chat.reset()
         self._conversation.remove_children()
         self._conversation.mount(Welcome(model_name(self._chat)))
-        self.query_one(Instruction).focus()
+        self._prompt.focus()
 
     def _switch(self, variant: str | None) -> None:
         if variant is not None and variant != self._chat.runner.variant:
@@ -237,7 +312,7 @@ class ChatScreen(Screen[None]):
 
     def _has_said_something(self) -> bool:
         if not self._chat.history:
-            self.notify("Nothing was said yet", severity="warning")
+            self._refuse("Nothing was said yet")
         return bool(self._chat.history)
 
     async def _say(self, *messages: Widget) -> None:

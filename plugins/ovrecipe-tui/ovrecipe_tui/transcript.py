@@ -1,13 +1,14 @@
-"""A conversation as a text to keep, and an answer's figures as a line to read."""
+"""A conversation as Markdown or JSON, and an answer's figures as a line."""
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from ovrecipe import Chat, GenerationResult
 
@@ -31,19 +32,24 @@ def as_markdown(chat: Chat) -> str:
 
 
 def as_json(history: Sequence[Mapping[str, str]]) -> str:
-    """Return the turns so far for programs: what `/save` of the console writes, too."""
-    return json.dumps([dict(each) for each in history], ensure_ascii=False, indent=2) + "\n"
+    """Return the turns so far for programs, as `/save` of the console writes them."""
+    return json.dumps([dict(message) for message in history], ensure_ascii=False, indent=2) + "\n"
 
 
-def save(chat: Chat, path: Path) -> None:
+def save(chat: Chat, folder: Path, name: str) -> Path:
     """Write the conversation into a new file, as JSON where it is called so, else Markdown.
 
     Raises:
         OSError: the file is there already, or cannot be written.
     """
+    try:
+        path = folder / Path(name).expanduser()
+    except RuntimeError as error:  # ~NAME of nobody
+        raise FileNotFoundError(errno.ENOENT, str(error), name) from error
     text = as_json(chat.history) if path.suffix == ".json" else as_markdown(chat)
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
+    return path
 
 
 def free_name(chat: Chat, folder: Path) -> str:
@@ -55,9 +61,14 @@ def free_name(chat: Chat, folder: Path) -> str:
     return name
 
 
+def ending(result: GenerationResult) -> str:
+    """Return why an answer ended, or nothing when the model had said all."""
+    return {"cancelled": "stopped", "length": "cut at the limit"}.get(result.finish_reason, "")
+
+
 def figures(result: GenerationResult) -> str:
-    """Return GenAI's own figures of an answer as one line."""
-    parts = [{"cancelled": "stopped", "length": "cut at the limit"}.get(result.finish_reason, "")]
+    """Return why an answer ended and GenAI's own figures of it, as one line."""
+    parts = [ending(result)]
     if result.generated_tokens is not None:
         parts.append(f"{result.generated_tokens} tokens")
     if result.metrics is not None:

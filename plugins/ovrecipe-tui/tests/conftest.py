@@ -13,8 +13,8 @@ from textual.pilot import Pilot
 from textual.widgets import Label
 
 from ovrecipe_tui.app import ChatApp
-from ovrecipe_tui.instruction import Instruction
 from ovrecipe_tui.messages import Answer, Failure, Notice, Question
+from ovrecipe_tui.prompt_input import PromptInput
 
 #: How long a screen may take to show what it should.
 PATIENCE_SECONDS = 20
@@ -33,7 +33,7 @@ class User:
 
     async def asks(self, text: str) -> None:
         """Type a text letter by letter and send it."""
-        await self.pilot.press(*("space" if each == " " else each for each in text), "enter")
+        await self.pilot.press(*("space" if letter == " " else letter for letter in text), "enter")
 
     async def sees(self, what: Callable[[], bool]) -> None:
         """Wait until the screen shows it."""
@@ -51,27 +51,27 @@ class User:
 
     async def is_told(self, text: str) -> None:
         """Wait for a notification."""
-        await self.sees(lambda: any(text in each.message for each in self.app._notifications))
+        await self.sees(lambda: any(text in note.message for note in self.app._notifications))
 
     @property
     def answers(self) -> list[str]:
-        return [each.text for each in self._screen.query(Answer)]
+        return [answer.text for answer in self._screen.query(Answer)]
 
     @property
     def questions(self) -> list[str]:
-        return [str(each.content) for each in self._screen.query(Question)]
+        return [str(question.content) for question in self._screen.query(Question)]
 
     @property
     def notices(self) -> list[str]:
-        return [str(each.content) for each in self._screen.query(Notice)]
+        return [str(notice.content) for notice in self._screen.query(Notice)]
 
     @property
     def failures(self) -> list[BaseException]:
-        return [each.error for each in self._screen.query(Failure)]
+        return [failure.error for failure in self._screen.query(Failure)]
 
     @property
     def written(self) -> str:
-        return self._screen.query_one(Instruction).text
+        return self._screen.query_one(PromptInput).text
 
     @property
     def model(self) -> str:
@@ -81,7 +81,7 @@ class User:
     def screen_text(self) -> str:
         """All that can be read on the screen, line by line."""
         lines = self.app.screen._compositor.render_strips()
-        return "\n".join(each.text.rstrip() for each in lines)
+        return "\n".join(line.text.rstrip() for line in lines)
 
     @property
     def _screen(self):

@@ -54,8 +54,11 @@ def test_asking_for_the_frontend_does_not_import_textual():
 def test_only_public_names_of_ovrecipe_are_imported(path: Path):
     """Others may change with any release."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = {each.module or "" for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)}
+    found = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     found |= {
-        name.name for each in ast.walk(tree) if isinstance(each, ast.Import) for name in each.names
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
     }
-    assert {each for each in found if each.partition(".")[0] == "ovrecipe"} <= PUBLIC
+    assert {name for name in found if name.partition(".")[0] == "ovrecipe"} <= PUBLIC

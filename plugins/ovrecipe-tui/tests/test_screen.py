@@ -49,7 +49,12 @@ def test_escape_stops_the_answer_and_keeps_what_was_shown(at_the_screen, gate):
         await user.sees_figures("3 tokens")
 
     at_the_screen(chat, steps)
-    assert [each["content"] for each in chat.history] == ["count", "one ", "go on", "one two three"]
+    assert [message["content"] for message in chat.history] == [
+        "count",
+        "one ",
+        "go on",
+        "one two three",
+    ]
 
 
 def test_ctrl_c_stops_too(at_the_screen, gate):
@@ -230,6 +235,95 @@ def test_a_screen_that_fails_does_not_wait_for_the_answer(at_the_screen, gate):
         at_the_screen(fake_chat(pipeline), steps)
 
 
+@pytest.mark.parametrize("key", ["ctrl+c", "ctrl+d", "ctrl+q"])
+def test_the_usual_keys_leave_when_nothing_is_answered(at_the_screen, key):
+    """Nobody should have to look for the way out."""
+
+    async def steps(user):
+        await user.pilot.press(key)
+        await user.sees(lambda: not user.app.is_running)
+
+    at_the_screen(fake_chat(), steps)
+
+
+@pytest.mark.parametrize("key", ["ctrl+c", "ctrl+d"])
+def test_they_leave_after_an_answer_too(at_the_screen, key, monkeypatch):
+    """The conversation is over when the user says so."""
+    monkeypatch.setattr("ovrecipe_tui.screen.GRACE_SECONDS", 0.0)
+
+    async def steps(user):
+        await user.asks("a")
+        await user.sees_figures("3 tokens")
+        await user.pilot.press(key)
+        await user.sees(lambda: not user.app.is_running)
+
+    at_the_screen(fake_chat(), steps)
+
+
+def test_ctrl_c_that_comes_too_late_to_stop_does_not_leave(at_the_screen, monkeypatch):
+    """It was meant for the answer, which ended by itself; a second one is meant."""
+    monkeypatch.setattr("ovrecipe_tui.screen.GRACE_SECONDS", 3600.0)
+
+    async def steps(user):
+        await user.asks("a")
+        await user.sees_figures("3 tokens")
+        await user.pilot.press("ctrl+c")
+        await user.is_told("The answer has ended")
+        assert user.app.is_running
+        await user.pilot.press("ctrl+c")
+        await user.sees(lambda: not user.app.is_running)
+
+    at_the_screen(fake_chat(), steps)
+
+
+def test_with_a_text_ctrl_c_clears_and_ctrl_d_deletes(at_the_screen):
+    """As in a shell: nobody loses the screen by mending a line."""
+
+    async def steps(user):
+        await user.pilot.press(*"abc", "home", "ctrl+d")
+        await user.sees(lambda: user.written == "bc")
+        await user.pilot.press("ctrl+c")
+        await user.sees(lambda: user.written == "")
+        assert user.app.is_running
+
+    at_the_screen(fake_chat(), steps)
+
+
+@pytest.mark.parametrize("dialog", ["ctrl+o", "ctrl+s"])
+def test_ctrl_c_goes_back_from_a_dialog(at_the_screen, dialog):
+    """It ends what is in front."""
+
+    async def steps(user):
+        await user.asks("a")
+        await user.sees_figures("3 tokens")
+        await user.pilot.press(dialog)
+        await user.sees(lambda: "Esc goes back" in user.screen_text)
+        await user.pilot.press("ctrl+c")
+        await user.sees(lambda: "Esc goes back" not in user.screen_text)
+        assert user.app.is_running
+
+    at_the_screen(fake_chat(), steps)
+
+
+def test_ctrl_c_while_loading_says_how_to_leave(at_the_screen):
+    """Loading cannot be stopped, and the conversation should not end by an attempt."""
+    may_load = threading.Event()
+
+    def loaded() -> FakePipeline:
+        assert may_load.wait(20)
+        return FakePipeline()
+
+    async def steps(user):
+        await user.pilot.press("ctrl+o", "down", "enter")
+        await user.sees_state("loading int8")
+        await user.pilot.press("ctrl+c")
+        await user.is_told("loading int8; Ctrl+Q leaves")
+        may_load.set()
+        await user.sees_state("ready")
+
+    at_the_screen(fake_chat(others={"int8": loaded}), steps)
+
+
 def test_what_was_asked_is_brought_back_with_the_arrows(at_the_screen):
     """As in a shell, and within several lines they move the cursor."""
 
@@ -337,14 +431,21 @@ def test_it_fits(at_the_screen, size):
     at_the_screen(fake_chat(), steps, size=size)
 
 
-def test_all_keys_are_named_in_eighty_columns(at_the_screen):
-    """The footer is the help."""
+@pytest.mark.parametrize(
+    ("columns", "keys"),
+    [
+        (80, "^q Quit  esc Stop  ^n New  ^o Variant  ^s Save  ^g Copy  ^t Theme"),
+        (60, "^q Quit esc Stop ^n New ^o Variant ^s Save ^g Copy ^t Theme"),
+        (24, "^q Quit esc Stop"),
+    ],
+)
+def test_the_keys_are_named_and_the_way_out_first(at_the_screen, columns, keys):
+    """The footer is the help, and what does not fit is cut at its right end."""
 
     async def steps(user):
-        keys = "esc Stop  ^n New  ^o Variant  ^s Save  ^g Copy  ^t Light/dark  ^q Quit"
         await user.sees(lambda: keys in user.screen_text)
 
-    at_the_screen(fake_chat(), steps)
+    at_the_screen(fake_chat(), steps, size=(columns, 20))
 
 
 def test_tags_and_line_breaks_of_an_answer_are_kept(at_the_screen):

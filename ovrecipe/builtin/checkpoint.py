@@ -1,0 +1,287 @@
+"""What every checkpoint must have and must not do, whoever brings it, and which files it is.
+
+Checks of names need no file to be read and run before a download; checks of contents read
+headers and configuration files and run before the checkpoint is published.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe
+from ovrecipe.json_files import read_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from ovrecipe.recipe.schema import Model
+
+#: One file, or numbered shards; variants such as `model.fp16.safetensors`, adapters and
+#: `consolidated.safetensors` repeat the weights in other forms.
+SHARD = r"(-\d+-of-\d+)?"
+SAFETENSORS = re.compile(rf"(pytorch_)?model{SHARD}\.safetensors")
+PICKLE = re.compile(rf"pytorch_model{SHARD}\.bin")
+WHOLE_SAFETENSORS = "model.safetensors"
+INDEX_SUFFIX = ".index.json"
+#: Configuration, vocabularies and templates; small, and transformers may read any of them.
+SMALL_FILE = re.compile(
+    r"(additional_chat_templates/.*|[^/]*)\.(json|jinja|model|tiktoken|spm)"
+    r"|merges\.txt|vocab\.txt|tokenizer\.model\.v\d+"
+)
+#: Sets of files, each of which is a whole tokenizer to transformers.
+TOKENIZER_FILES = (
+    {"tokenizer.json"},
+    {"tokenizer.model"},
+    {"spiece.model"},
+    {"sentencepiece.bpe.model"},
+    {"vocab.json", "merges.txt"},
+    {"vocab.txt"},
+    {"tekken.json"},
+)
+#: What file systems take; asking for a longer name is an error of its own.
+MAX_NAME = 255
+
+
+def wanted_files(names: Iterable[str], model: Model) -> tuple[str, ...]:
+    """Return the names to take, sorted; `names` are relative, with `/` between folders.
+
+    Weights are taken once: one file before shards, and safetensors before pickles, in the order
+    in which transformers looks for them.
+
+    Raises:
+        CheckpointUnsafe: one of them lies outside of the checkpoint's folder.
+    """
+    known = set(names)
+    chosen = {*_weight_files(known, model)}
+    sharded = {name.rpartition(".")[2] for name in chosen if "-of-" in name}
+    for name in known:
+        if name.endswith(INDEX_SUFFIX):
+            # It belongs to chosen shards, and not to weights that are left out.
+            kind = name.removesuffix(INDEX_SUFFIX).rpartition(".")[2]
+            is_wanted = "/" not in name and kind in sharded
+        else:
+            is_code = model.trust_remote_code and name.endswith(".py")
+            is_wanted = is_code or SMALL_FILE.fullmatch(name) is not None
+        if is_wanted:
+            chosen.add(name)
+    for name in sorted(chosen):
+        if _leads_out(name):
+            raise CheckpointUnsafe(
+                f"the checkpoint lists a file that lies outside of its own folder: {name!r}",
+                remedy="do not use it: no honest checkpoint does that",
+            )
+    return tuple(sorted(chosen))
+
+
+def _weight_files(known: set[str], model: Model) -> list[str]:
+    """Return the files with the weights; none when there is nothing that may be read."""
+    if WHOLE_SAFETENSORS in known:
+        return [WHOLE_SAFETENSORS]
+    safe = [name for name in known if SAFETENSORS.fullmatch(name)]
+    if safe or not model.allow_pickle:
+        return safe
+    return [name for name in known if PICKLE.fullmatch(name)]
+
+
+def _leads_out(name: str) -> bool:
+    """Say whether a name of a listing could mean a file outside of its folder, on any system."""
+    windows = PureWindowsPath(name)
+    absolute = PurePosixPath(name).is_absolute() or windows.drive or windows.root
+    return bool(absolute) or ".." in windows.parts or "\0" in name
+
+
+def check_names(where: str, names: Iterable[str], model: Model) -> None:
+    """Refuse a listing that cannot be a usable checkpoint.
+
+    Raises:
+        CheckpointIncomplete: configuration, weights or tokenizer files are missing.
+        CheckpointUnsafe: the weights are pickles, which run code when read.
+    """
+    known = set(names)
+    if "config.json" not in known:
+        raise CheckpointIncomplete(
+            f"{where}: has no config.json, so it is no transformers checkpoint",
+            remedy=_other_format(known),
+        )
+    if not _weight_files(known, model):
+        raise _no_weights(where, known, model)
+    own = model.trust_remote_code and "tokenizer_config.json" in known
+    tiktoken = any(name.endswith(".tiktoken") for name in known)
+    if not (own or tiktoken or any(files <= known for files in TOKENIZER_FILES)):
+        choices = ", ".join(" with ".join(sorted(files, reverse=True)) for files in TOKENIZER_FILES)
+        raise CheckpointIncomplete(
+            f"{where}: has no tokenizer files, none of {choices}",
+            remedy="copy the tokenizer files of the model that this one was made from",
+        )
+
+
+def _no_weights(
+    where: str, known: set[str], model: Model
+) -> CheckpointIncomplete | CheckpointUnsafe:
+    pickles = [name for name in known if name.endswith((".bin", ".pt"))]
+    if pickles and not model.allow_pickle:
+        named = min([name for name in pickles if PICKLE.fullmatch(name)] or pickles)
+        return CheckpointUnsafe(
+            f"{where}: its weights are only there as pickles ({named}), "
+            "which can run any code when they are read",
+            remedy="use a revision with safetensors, or trust it with 'model.allow_pickle: true'",
+        )
+    return CheckpointIncomplete(
+        f"{where}: has no weights (model.safetensors, or shards of it)",
+        remedy=_other_format(known),
+    )
+
+
+def _other_format(known: set[str]) -> str | None:
+    """Return a hint at what the folder does have."""
+    for suffix, advice in (
+        (".gguf", "give the .gguf file itself as model.id"),
+        (".xml", "an OpenVINO model is there already; ovrecipe builds from a checkpoint"),
+    ):
+        found = sorted(name for name in known if name.endswith(suffix))
+        if found:
+            return f"it has {found[0]}: {advice}"
+    if "adapter_config.json" in known:
+        return "it is an adapter: merge it into its base model first"
+    return None
+
+
+def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
+    """Refuse damaged files and code that the recipe did not allow.
+
+    Raises:
+        CheckpointIncomplete: a shard is missing, or a file is damaged or truncated.
+        CheckpointUnsafe: loading would run the checkpoint's own code.
+    """
+    config = read_json(where, checkpoint_dir / "config.json")
+    if "model_type" not in config:
+        raise CheckpointIncomplete(f"{where}: config.json has no model_type")
+    if not model.trust_remote_code:
+        _refuse_remote_code(where, checkpoint_dir, config)
+    for index in sorted(checkpoint_dir.glob(f"*{INDEX_SUFFIX}")):
+        shards = read_index(where, index)
+        missing = [name for name in shards if not (checkpoint_dir / name).is_file()]
+        if missing:
+            raise CheckpointIncomplete(
+                f"{where}: {index.name} names {len(shards)} shards, "
+                f"of which {len(missing)} are missing: {', '.join(missing[:3])}",
+                remedy="fetch the missing files",
+            )
+    for path in sorted(checkpoint_dir.glob("*.safetensors")):
+        read_header(where, path)
+
+
+def read_json(where: str, path: Path) -> dict[str, Any]:
+    """Return a file's JSON object, {} when there is no such file.
+
+    Raises:
+        CheckpointIncomplete: it cannot be read, or is something else.
+    """
+    return read_object(path, shown=f"{where}: {path.name}", error=CheckpointIncomplete)
+
+
+def read_index(where: str, path: Path) -> tuple[str, ...]:
+    """Return the names of the shards that an index names, sorted.
+
+    Raises:
+        CheckpointIncomplete: the index is damaged, or names no shards.
+    """
+    weight_map = read_json(where, path).get("weight_map")
+    found = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    if not found or not all(isinstance(name, str) for name in found):
+        raise CheckpointIncomplete(
+            f"{where}: {path.name} has no weight_map from tensors to files",
+            remedy="fetch the file again",
+        )
+    for name in found:
+        if _leads_out(name) or len(name) > MAX_NAME:
+            raise CheckpointIncomplete(f"{where}: {path.name} names no file with {name[:80]!r}")
+    return tuple(sorted(set(found)))
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor of a header: its name, the format's name of its dtype, and its shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_header(where: str, path: Path) -> tuple[TensorEntry, ...]:
+    """Return the tensors of a safetensors file; its size is what its header promises.
+
+    Raises:
+        CheckpointIncomplete: the file is missing, cut off, damaged or something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            return tuple(
+                TensorEntry(name, part.get_dtype(), tuple(part.get_shape()))
+                for name, part in slices.items()
+            )
+    except FileNotFoundError as exc:
+        raise CheckpointIncomplete(
+            f"{where}: {path.name} is missing", remedy="fetch the missing files"
+        ) from exc
+    except OSError as exc:
+        raise CheckpointIncomplete(f"{where}: {path.name} cannot be read: {exc}") from exc
+    except SafetensorError as exc:
+        reason = str(exc).removeprefix("Error while deserializing header: ")
+        if "not fully covered" in reason:
+            raise CheckpointIncomplete(
+                f"{where}: {path.name} has {path.stat().st_size} bytes and its header promises "
+                "another size",
+                remedy="the copy or download broke off: fetch the file again",
+            ) from exc
+        raise CheckpointIncomplete(
+            f"{where}: {path.name} is not a safetensors file ({reason})",
+            remedy="a file of a few lines may be a Git LFS pointer: run 'git lfs pull'",
+        ) from exc
+
+
+def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]) -> None:
+    """Refuse what only the checkpoint's own classes could load.
+
+    Many checkpoints carry code for versions of transformers that did not know them yet; where
+    transformers has a class by now, that one is used and nothing of the checkpoint runs.
+    """
+    own = {"config.json": _own_class(config, "AutoModelForCausalLM", "AutoConfig")}
+    tokenizer = read_json(where, checkpoint_dir / "tokenizer_config.json")
+    own["tokenizer_config.json"] = _own_class(tokenizer, "AutoTokenizer")
+    if not any(own.values()):
+        return
+    from transformers.models.auto import modeling_auto, tokenization_auto
+
+    model_type, named = str(config["model_type"]), tokenizer.get("tokenizer_class")
+    if model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        own["config.json"] = None
+    if model_type in tokenization_auto.TOKENIZER_MAPPING_NAMES or (
+        isinstance(named, str) and tokenization_auto.tokenizer_class_from_name(named)
+    ):
+        own["tokenizer_config.json"] = None
+    for file_name, class_name in own.items():
+        if class_name:
+            raise CheckpointUnsafe(
+                f"{where}: {file_name} wants the checkpoint's own code to be run ({class_name})",
+                remedy="read that code; if you trust it, write 'model.trust_remote_code: true'",
+            )
+
+
+def _own_class(config: dict[str, Any], *auto_classes: str) -> str | None:
+    """Return the class that `auto_map` names; for a tokenizer that is a list of slow and fast."""
+    mapped = config.get("auto_map")
+    for auto_class in auto_classes if isinstance(mapped, dict) else ():
+        named = mapped.get(auto_class)
+        if isinstance(named, list | tuple):
+            named = next((name for name in reversed(named) if name), None)
+        if named:
+            return str(named)
+    return None

@@ -1,1 +1,0 @@
-"""Compressors that come with ovrecipe."""

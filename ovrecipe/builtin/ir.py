@@ -1,0 +1,102 @@
+"""Reading, writing, running and describing IRs, and the room that their weights take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import StageError, foreign_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+    from ovrecipe.hooks.roles import WeightShape
+    from ovrecipe.types import Json
+
+IR_XML = "openvino_model.xml"
+#: Constants with fewer elements are shapes, norms and scalars, not weights of a layer.
+SMALLEST_WEIGHT = 1024
+#: XML, tokenizer files, logs: what every model needs besides its weights.
+SMALL_FILES_BYTES = 40_000_000
+WIDTHS = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2}
+
+
+def read_ir(folder: Path) -> Any:
+    """Return the IR of a folder; its weights stay mapped from the file.
+
+    Raises:
+        StageError: OpenVINO cannot read it.
+    """
+    import openvino as ov
+
+    with foreign_errors(f"reading {IR_XML}"):
+        return ov.Core().read_model(folder / IR_XML)
+
+
+def save_ir(model: Any, folder: Path, *, source_dir: Path, to_fp16: bool = False) -> None:
+    """Write the IR into `folder`, which must not be where its weights are mapped from.
+
+    Raises:
+        StageError: it is the same folder; OpenVINO would truncate the file it reads (SIGBUS).
+    """
+    import openvino as ov
+
+    if folder.resolve() == source_dir.resolve():
+        raise StageError("an IR cannot be saved over the one that is being read")
+    with foreign_errors(f"writing {IR_XML}"):
+        ov.save_model(model, folder / IR_XML, compress_to_fp16=to_fp16)
+
+
+def weight_facts(model: Any) -> dict[str, Json]:
+    """Return how the weights are stored: layers and elements by dtype, and bits per weight.
+
+    Scales and zero points are counted into the bits, not into the weights.
+    """
+    layers: Counter[str] = Counter()
+    elements: Counter[str] = Counter()
+    bits = 0
+    for node in model.get_ops():
+        if node.get_type_name() != "Constant":
+            continue
+        kind, size, name = node.get_element_type(), prod(node.shape), node.get_friendly_name()
+        bits += size * int(kind.bitwidth)
+        if size >= SMALLEST_WEIGHT and "/scale" not in name and "/zero_point" not in name:
+            layers[kind.get_type_name()] += 1
+            elements[kind.get_type_name()] += size
+    total = sum(elements.values())
+    return {
+        "layers": dict(layers),
+        "weights": dict(elements),
+        "bits_per_weight": round(bits / total, 3) if total else None,
+    }
+
+
+#: What a stateful language model takes.
+MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "position_ids", "beam_idx"})
+
+
+def model_inputs(tokens: Any, names: Collection[str], *, past: int = 0) -> dict[str, Any]:
+    """Return tokens, (batch, tokens), as those of the inputs `names`; `past` were read before."""
+    import numpy as np
+
+    tokens = np.asarray(tokens, np.int64)
+    batch, length = tokens.shape
+    inputs = {
+        "input_ids": tokens,
+        "attention_mask": np.ones((batch, past + length), np.int64),
+        "position_ids": np.tile(np.arange(past, past + length, dtype=np.int64), (batch, 1)),
+        "beam_idx": np.arange(batch, dtype=np.int32),
+    }
+    return {name: value for name, value in inputs.items() if name in names}
+
+
+def base_bytes(tensors: Iterable[WeightShape]) -> int:
+    """Return the size of the weights in the checkpoint's own dtype."""
+    return sum(WIDTHS[tensor.dtype] * prod(tensor.shape) for tensor in tensors)
+
+
+def vector_bytes(tensors: Iterable[WeightShape]) -> int:
+    """Return the size of the norms and biases, which every variant keeps at f32."""
+    return sum(4 * prod(tensor.shape) for tensor in tensors if len(tensor.shape) < 2)

@@ -1,0 +1,158 @@
+"""The `local` source: a checkpoint directory on this machine, linked and never copied."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
+from ovrecipe.errors import CheckpointNotFound, DiskFull, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ovrecipe.hooks.roles import FileDigests, SourceRequest
+    from ovrecipe.types import Json, Progress
+
+#: ERROR_PRIVILEGE_NOT_HELD of Windows, which allows symbolic links only with Developer Mode or as
+#: administrator.
+NO_PRIVILEGE = 1314
+FULL = (errno.ENOSPC, errno.EDQUOT) if os.name != "nt" else (errno.ENOSPC,)
+
+
+class LocalSource:
+    """Reads `model.id: ./directory`."""
+
+    packages = ()
+    version = 1
+    needs_pin = False
+
+    def pin(self, request: SourceRequest) -> dict[str, Json]:
+        """Return the digest of each file that would be taken."""
+        source_dir = _directory(request)
+        names = _wanted(request, source_dir)
+        return {"files": {name: request.digests.sha256(source_dir / name) for name in names}}
+
+    def fetch(
+        self,
+        request: SourceRequest,
+        pin: Mapping[str, Json],
+        checkpoint_dir: Path,
+        progress: Progress,
+    ) -> None:
+        """Link the files; the directory stays as it is.
+
+        Raises:
+            SourceError: the files are damaged or unsafe, or were changed since they were pinned.
+        """
+        source_dir = _directory(request)
+        progress(f"linking {source_dir.name}")
+        names = _wanted(request, source_dir)
+        link_files(names, source_dir, checkpoint_dir)
+        check_contents(str(source_dir), checkpoint_dir, request.model)
+        pinned = pin["files"]
+        if not isinstance(pinned, dict) or {*names} != {*pinned}:
+            raise _changed(source_dir)
+        for name in names:
+            check_unchanged(source_dir / name, pinned[name], request.digests)
+
+
+def user_path(request: SourceRequest) -> Path:
+    """Return the path that `model.id` names: `~` is the user's home, the recipe's folder the start.
+
+    The home comes from the environment that was handed in, not from this process.
+    """
+    location = request.location
+    if location == "~" or location.startswith(("~/", "~\\")):
+        home = request.env.get("HOME") or request.env.get("USERPROFILE")
+        if home:
+            return Path(home, location[2:])
+    return request.base_dir / location
+
+
+def _directory(request: SourceRequest) -> Path:
+    path = Path(os.path.normpath(user_path(request)))
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise CheckpointNotFound(
+            f"{path}: is a file; a local model.id is a checkpoint's directory or a .gguf file",
+            remedy=f"perhaps you meant {path.parent}",
+        )
+    raise CheckpointNotFound(
+        f"{path}: there is no such directory",
+        remedy="relative paths in a recipe start from the recipe's own folder",
+    )
+
+
+def _wanted(request: SourceRequest, source_dir: Path) -> tuple[str, ...]:
+    names = list(_file_names(source_dir))
+    check_names(str(source_dir), names, request.model)
+    return wanted_files(names, request.model)
+
+
+def _file_names(source_dir: Path) -> Iterator[str]:
+    """Yield relative names, hidden folders such as `.git` and `.cache` left out."""
+    for folder, folders, files in os.walk(source_dir):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            yield Path(folder, name).relative_to(source_dir).as_posix()
+
+
+def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> None:
+    """Link each file under its name; gigabytes are never copied, the originals never touched.
+
+    Raises:
+        SourceError: this system lets the user make neither symbolic nor hard links there.
+        DiskFull: there is no room for a link.
+    """
+    for name in names:
+        link, target = checkpoint_dir / name, from_dir.absolute() / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _link(link, target)
+        except OSError as exc:
+            if exc.errno in FULL:
+                raise DiskFull(
+                    f"{link.parent}: the disk is full",
+                    remedy="make room ('ovrecipe gc'), then build again",
+                ) from exc
+            raise SourceError(
+                f"{target} cannot be linked into the store: {exc.strerror}",
+                remedy="switch on Developer Mode, or put the store on the same drive "
+                "(OVRECIPE_STORE)"
+                if exc.errno in (errno.EPERM, errno.EXDEV)
+                else None,
+            ) from exc
+
+
+def _link(link: Path, target: Path) -> None:
+    """Make a symbolic link, or a hard one where the file system or Windows has no others."""
+    try:
+        link.symlink_to(target)
+    except NotImplementedError:
+        os.link(target.resolve(), link)
+    except OSError as exc:
+        if exc.errno != errno.EPERM and getattr(exc, "winerror", None) != NO_PRIVILEGE:
+            raise
+        os.link(target.resolve(), link)
+
+
+def check_unchanged(path: Path, pinned: Json, digests: FileDigests) -> None:
+    """Compare a file with its pinned digest; ask this after reading it.
+
+    Raises:
+        SourceError: it is another file by now, or gone; keys were made from what it was.
+    """
+    try:
+        same = digests.sha256(path) == pinned
+    except OSError:
+        same = False
+    if not same:
+        raise _changed(path)
+
+
+def _changed(path: Path) -> SourceError:
+    return SourceError(f"{path}: changed while it was read", remedy="build again")

@@ -1,1 +1,0 @@
-"""Built-in sources: everything that can bring a Hugging Face checkpoint directory."""

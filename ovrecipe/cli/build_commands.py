@@ -1,0 +1,232 @@
+"""`ovrecipe build`, `why` and `sizes`: making variants, the reasons, and what came of it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ovrecipe.cli.completion import TargetArgument, complete_name, complete_target
+from ovrecipe.cli.output import AsJson, print_json, print_table
+from ovrecipe.cli.session import session_of, state_of, targets_of
+from ovrecipe.errors import NotBuilt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from ovrecipe.build.context import BuildContext
+    from ovrecipe.build.events import Event, Watch
+    from ovrecipe.build.run import BuildReport, Target
+
+WEIGHTS = "openvino_model.bin"
+
+
+def build(
+    ctx: typer.Context,
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME[:VARIANT]...",
+            help="Recipes or variants; a bare NAME means all its variants that are not optional.",
+            autocompletion=complete_target,
+        ),
+    ],
+    *,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs", "-n", min=1, help="Stages at work at once, as far as memory allows."
+        ),
+    ] = 2,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on with what does not depend on a failure.")
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Ask the hub again what a branch points to.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Judge neither memory nor disk before starting.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress: only errors and the result.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build variants of recipes: only what is missing, only once, only what passes its gates.
+
+    Exits with 5 for a checkpoint that cannot be had, 6 for what was refused before it began, 7
+    for a stage that failed, 8 for a model that failed its gate. Finished stages are kept.
+
+    Examples: 'ovrecipe build smollm2-135m', 'ovrecipe build phi-2:int4 phi-2:int8'.
+    """
+    from ovrecipe.build.run import try_to_build
+
+    context = session_of(ctx).build_context(force=force, jobs=jobs)
+    wanted = targets_of(context, targets)
+    for name in dict.fromkeys(target.name for target in wanted) if update else ():
+        context.plan(name).resolve(update=True)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with watching(quiet=quiet) as watch:
+            report = try_to_build(context, wanted, watch=watch, keep_going=keep_going)
+    except KeyboardInterrupt:
+        typer.echo("stopped; finished stages are kept, build again to go on", err=True)
+        raise
+    rows = size_rows(context, report.targets)
+    if as_json:
+        print_json({"variants": rows, **_report(report)})
+    else:
+        if not report.ran and not report.errors:
+            typer.echo("Nothing to do: everything is built and checked.")
+        _print_sizes(rows)
+    report.require_success()
+
+
+def _interrupt(signum: int, frame: object) -> None:  # noqa: ARG001
+    """End as Ctrl-C does, so that children, folders and the terminal are put in order."""
+    raise KeyboardInterrupt
+
+
+def watching(*, quiet: bool) -> AbstractContextManager[Watch]:
+    """Return who shows the build: moving lines on a terminal, plain ones elsewhere."""
+    from ovrecipe.build.events import Lines, LogKept
+
+    lines = Lines(sys.stderr)
+
+    def only_logs(event: Event) -> None:
+        if isinstance(event, LogKept):
+            lines(event)
+
+    if quiet:
+        return nullcontext(only_logs)
+    if not sys.stderr.isatty():
+        return nullcontext(lines)
+    from rich.console import Console
+
+    from ovrecipe.cli.progress import Live
+
+    return Live(Console(stderr=True))
+
+
+def _report(report: BuildReport) -> dict[str, Any]:
+    ran = [
+        {
+            "stage": title,
+            "size_bytes": manifest.size_bytes,
+            "seconds": manifest.seconds,
+            "peak_memory_bytes": manifest.peak_memory_bytes,
+        }
+        for title, manifest in report.ran
+    ]
+    return {"ran": ran, "errors": [str(error) for error in report.errors]}
+
+
+def why(ctx: typer.Context, target: TargetArgument, *, as_json: AsJson = False) -> None:
+    """Say which stages would run, and which field of the key differs from what is stored.
+
+    Example: after a change of group_size, 'ovrecipe why phi-2:int4' shows the old and new value.
+    """
+    from ovrecipe.build.why import reasons
+
+    context = session_of(ctx).build_context()
+    rows = reasons(context, targets_of(context, [target]))
+    if as_json:
+        print_json({"stages": rows})
+        return
+    for row in rows:
+        typer.echo(f"{row['stage']}: {'up to date' if row['up_to_date'] else row['reason']}")
+        for difference in row["differences"]:
+            # The digests of inputs say nothing to anybody.
+            kind, _, name = difference["field"].partition(".")
+            change = f"{difference['field']}: {difference['stored']} -> {difference['wanted']}"
+            typer.echo(f"  follows {name}" if kind == "inputs" else f"  {change}")
+
+
+def sizes(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A recipe.", autocompletion=complete_name)
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the sizes of a recipe's built variants, and what building them took.
+
+    Exits with 10 when none is built from the recipe's settings of now.
+
+    Example: ovrecipe sizes smollm2-135m
+    """
+    from ovrecipe.build.run import Target
+
+    context = session_of(ctx).build_context()
+    recipe = context.plan(name).recipe
+    rows = size_rows(context, [Target(name, variant) for variant in recipe.variants])
+    if not any(row["built"] for row in rows):
+        stale = ", ".join(row["variant"] for row in rows if row["stale"])
+        how = f"built from its settings of now (stale: {stale})" if stale else "built"
+        raise NotBuilt(f"no variant of {name} is {how}", remedy=f"ovrecipe build {name}")
+    print_json({"variants": rows}) if as_json else _print_sizes(rows)
+
+
+def size_rows(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """Return a row of facts for each target; the ratio is to the recipe's fp16 weights."""
+    rows = [_size_row(context, target) for target in targets]
+    full = {row["name"]: row["weights_bytes"] for row in rows if row.get("precision") == "fp16"}
+    for row in rows:
+        reference = full.get(row["name"])
+        row["ratio"] = reference / row["weights_bytes"] if row["built"] and reference else None
+    return rows
+
+
+def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
+    from ovrecipe.build.run import built_manifest
+
+    plan = context.plan(target.name)
+    state = state_of(context, plan, target.variant)
+    row = {
+        "name": target.name,
+        "variant": target.variant,
+        "built": state == "built",
+        "stale": state == "stale",
+    }
+    if state != "built":
+        return row
+    manifest = built_manifest(context, target)
+    key = plan.key("weights", target.variant)
+    weights = context.store.manifest(key) if key and context.store.has(key) else None
+    return {
+        **row,
+        "precision": plan.recipe.variants[target.variant].precision,
+        "weights_bytes": manifest.files[WEIGHTS].size_bytes,
+        "size_bytes": manifest.size_bytes,
+        "seconds": weights.seconds if weights else None,
+        "peak_memory_bytes": weights.peak_memory_bytes if weights else None,
+        "path": str(context.project.models_dir / target.name / target.variant),
+    }
+
+
+def _print_sizes(rows: Sequence[dict[str, Any]]) -> None:
+    headings = ("variant", "weights MB", "smaller", "compressed in", "peak memory")
+    print_table(headings, map(_cells, rows), figures=True)
+    for folder in sorted({Path(row["path"]).parent for row in rows if row["built"]}):
+        here = Path.cwd()
+        shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
+        typer.echo(f"in {shown}/")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    target = f"{row['name']}:{row['variant']}"
+    if not row["built"]:
+        return [target, "stale" if row["stale"] else "not built", "", "", ""]
+    return [
+        target,
+        f"{row['weights_bytes'] / 1e6:.2f}",
+        f"{row['ratio']:.3f}x" if row["ratio"] else "",
+        f"{row['seconds']:.1f} s" if row["seconds"] is not None else "",
+        f"{row['peak_memory_bytes'] / 1e9:.2f} GB" if row["peak_memory_bytes"] else "",
+    ]

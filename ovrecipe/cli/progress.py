@@ -1,0 +1,167 @@
+"""A build on a terminal: a moving line for each stage at work, a still one for each that ended."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from rich.live import Live as Screen
+from rich.text import Text
+
+from ovrecipe.build.events import (
+    AtWork,
+    Failed,
+    Finished,
+    LogKept,
+    Planned,
+    Started,
+    Waiting,
+    Warned,
+    follow,
+    summary_of,
+)
+from ovrecipe.wording import amount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rich.console import Console, ConsoleOptions
+
+    from ovrecipe.build.events import Event
+
+#: Columns in the order in which they stand, and the width that each keeps while figures change.
+COLUMNS = {"doing": 0, "percent": 4, "bar": 0, "speed": 10, "left": 9, "elapsed": 4, "peak": 12}
+#: Which of them get room first; the title and the elapsed time always have it.
+BY_PRIORITY = ("percent", "left", "speed", "doing", "peak", "bar")
+#: How wide a description is when others want the room, and the least that says something.
+DOING, DOING_LEAST = 24, 10
+BAR = 16
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+class Live:
+    """Watches a build and draws it; a context in which the lines move.
+
+    The clock is given by tests. Fits any width: what has no room is left out, nothing shrinks
+    to zero, and the spinner and the elapsed time move whatever a stage says.
+    """
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._began = clock()
+        self._planned: tuple[str, ...] = ()
+        self._begun: set[str] = set()
+        self._at_work: dict[str, AtWork] = {}
+        self._screen = Screen(self, console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        """Start to draw."""
+        self._screen.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave only the still lines."""
+        self._screen.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take in what happened; called from any thread."""
+        match event:
+            case Planned(titles):
+                self._planned = titles
+            case Started(title):
+                self._begun.add(title)
+            case Waiting(title, text):
+                self._leave("…", "yellow", title, text)
+            case Warned(title, text):
+                self._leave("!", "yellow", title, text)
+            case LogKept(title, log_path):
+                self._leave("✗", "red", title, f"log: {log_path}")
+            case Failed(title) if title in self._at_work:
+                self._leave("✗", "red", title, "")
+            case Finished(title, manifest):
+                self._leave("✓", "green", title, summary_of(manifest))
+        follow(self._at_work, event, self._clock())
+
+    def _leave(self, mark: str, style: str, title: str, text: str) -> None:
+        """Print a line that stays."""
+        line = Text.assemble((mark, style), f" {title}  ", (text, "dim"))
+        self._console.print(line, soft_wrap=True)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Text]:
+        """Draw what moves, as wide as the terminal is now."""
+        now = self._clock()
+        at_work = list(self._at_work.values())
+        if self._planned and self._begun:
+            number = min(len(self._begun), len(self._planned))
+            stage = f"stage {number} of {len(self._planned)}, {clock_face(now - self._began)}"
+            yield Text(stage, style="dim")
+        spin = SPINNER[int((now - self._began) * 8) % len(SPINNER)]
+        rows = [_cells(work, now) for work in at_work]
+        titles = [work.title for work in at_work]
+        for line in laid_out(titles, rows, width=options.max_width - 2):
+            yield Text.assemble((f"{spin} ", "cyan"), line)
+
+
+def _cells(work: AtWork, now: float) -> dict[str, str]:
+    """Return what each column says of a stage."""
+    share, left = work.share, work.seconds_left(now)
+    speed = work.bytes_per_second(now)
+    filled = round((share or 0) * BAR)
+    return {
+        "doing": work.message,
+        "percent": "" if share is None else f"{share:.0%}",
+        "bar": "" if share is None else "━" * filled + "╌" * (BAR - filled),
+        "speed": "" if speed is None else f"{amount(speed)}/s",
+        "left": "" if left is None else f"{clock_face(left)} left",
+        "elapsed": clock_face(now - work.started),
+        "peak": f"peak {work.peak_bytes / 1e9:.2f} GB" if work.peak_bytes else "",
+    }
+
+
+def laid_out(titles: Sequence[str], rows: Sequence[dict[str, str]], *, width: int) -> list[Text]:
+    """Return a line for each stage, its columns below those of the others, never over `width`."""
+    longest = {
+        name: max([least, *(len(row[name]) for row in rows)])
+        if any(row[name] for row in rows)
+        else 0
+        for name, least in COLUMNS.items()
+    }
+    room = width - longest["elapsed"] - 1
+    title_width = min(max(map(len, titles), default=0), room)
+    widths = _widths(longest, room - title_width)
+    lines = []
+    for title, row in zip(titles, rows, strict=True):
+        line = Text(_fitted(title, title_width))
+        for name, cells in widths.items():
+            text = _fitted(row[name], cells) if name == "doing" else row[name].rjust(cells)
+            line.append(f" {text}", "dim")
+        lines.append(line)
+    return lines
+
+
+def _widths(longest: dict[str, int], room: int) -> dict[str, int]:
+    """Return how wide each column is that gets room, in the order in which they stand."""
+    widths = {"elapsed": longest["elapsed"]}
+    for name in BY_PRIORITY:
+        cells = min(longest[name], DOING)
+        if name == "doing" and DOING_LEAST < room <= cells:
+            cells = room - 1
+        if cells and cells < room:
+            widths[name] = cells
+            room -= cells + 1
+    if "doing" in widths:
+        widths["doing"] = min(longest["doing"], widths["doing"] + room)
+    return {name: widths[name] for name in COLUMNS if name in widths}
+
+
+def _fitted(text: str, width: int) -> str:
+    """Return the text in exactly that width."""
+    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
+
+
+def clock_face(seconds: float) -> str:
+    """Return `0:29` or `1:02:03`."""
+    minutes, left = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"

@@ -1,0 +1,241 @@
+"""`ovrecipe list`, `show`, `validate` and `schema`: what recipes say, and what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ovrecipe.cli.completion import TargetArgument, complete_target
+from ovrecipe.cli.output import AsJson, print_json
+from ovrecipe.cli.session import session_of, state_of
+from ovrecipe.errors import OvrecipeError, ProjectError, RecipeError
+from ovrecipe.recipe.project import check_variant, recipe_names, split_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ovrecipe.build.context import BuildContext
+    from ovrecipe.cli.session import Session
+    from ovrecipe.recipe.schema import Recipe
+
+
+def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """List the recipes of the project, their variants and what is built.
+
+    What is "stale" was built from other settings than the recipe's; 'ovrecipe why' names them. A
+    broken recipe is listed with its error and hides no other; the exit code is then 3.
+
+    Example: ovrecipe list
+    """
+    session = session_of(ctx)
+    context = session.build_context()
+    rows = [_row(context, name) for name in recipe_names(session.project)]
+    print_json({"recipes": rows}) if as_json else _print_list(rows)
+    if any("error" in row for row in rows):
+        raise typer.Exit(RecipeError.exit_code)
+
+
+def _row(context: BuildContext, name: str) -> dict[str, Any]:
+    from ovrecipe.recipe.load import load_recipe
+
+    try:
+        recipe = load_recipe(context.project, name)
+    except RecipeError as error:
+        return {"name": name, "error": str(error)}
+    plan, variants = context.plan_of(recipe), []
+    for variant, spec in recipe.variants.items():
+        state = state_of(context, plan, variant)
+        row = {"name": variant, "precision": spec.precision, "optional": spec.optional}
+        variants.append({**row, "built": state == "built", "stale": state == "stale"})
+    return {
+        "name": name,
+        "description": recipe.description,
+        "model": recipe.model.id,
+        "variants": variants,
+    }
+
+
+def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line for each recipe, as wide as the terminal; the model gets what room is left."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not rows:
+        console.print("no recipes yet; write one with 'ovrecipe new MODEL_ID'")
+        return
+    fancy = console.encoding.startswith("utf")
+    built, stale, missing = "✓~·" if fancy else "+~-"
+    lines = []
+    for row in rows:
+        line = Text()
+        for variant in row.get("variants", ()):
+            mark = built if variant["built"] else stale if variant["stale"] else missing
+            style = {built: "green", stale: "yellow"}.get(mark, "dim")
+            name = f"({variant['name']})" if variant["optional"] else variant["name"]
+            line.append("  " if line else "").append(f"{name} ").append(mark, style)
+        lines.append(line if "variants" in row else Text("broken, see below", "red"))
+    names_width = max(len(row["name"]) for row in rows)
+    variants_width = max(map(len, lines))
+    for row, line in zip(rows, lines, strict=True):
+        line.pad_right(variants_width - len(line))
+        shown = Text.assemble(row["name"].ljust(names_width + 2), line, f"  {row.get('model', '')}")
+        shown.rstrip()
+        console.print(shown, no_wrap=True, overflow="ellipsis" if fancy else "crop")
+    legend = f"{built} built  {stale} stale  {missing} not built  (built only when named)"
+    console.print(legend, style="dim", markup=False)
+    for row in rows:
+        if "error" in row:
+            typer.echo(row["error"], err=True)
+
+
+def validate(
+    ctx: typer.Context,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME|FILE]...",
+            help="Names of recipes or files; all recipes of the project if none.",
+            autocompletion=complete_target,
+        ),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Check recipes: their keys and values, what they require, and that plugins provide the rest.
+
+    Prints a line per recipe; the exit code is 3 when one is wrong. Nothing is downloaded.
+
+    Example: ovrecipe validate phi-2
+    """
+    session = session_of(ctx)
+    names = targets or recipe_names(session.project)
+    found = {name: _errors(session, name) for name in names}
+    if as_json:
+        rows = [{"recipe": name, "errors": _problems(errors)} for name, errors in found.items()]
+        print_json({"recipes": rows})
+    else:
+        for name, errors in found.items():
+            typer.echo("\n".join(map(str, errors)) or f"{name}: OK")
+    if any(found.values()):
+        raise typer.Exit(RecipeError.exit_code)
+
+
+def _errors(session: Session, target: str) -> list[OvrecipeError]:
+    from ovrecipe.build.preflight import recipe_errors
+
+    try:
+        return list(recipe_errors(_load(session, target), session.plugins))
+    except RecipeError as error:
+        return [error]
+
+
+def _load(session: Session, target: str) -> Recipe:
+    from ovrecipe.recipe.load import load_recipe_file
+    from ovrecipe.recipe.project import SUFFIXES
+
+    if target.endswith(SUFFIXES):
+        return load_recipe_file(session.cwd / target, shown_from=session.cwd)
+    return session.recipe(target)
+
+
+#: A line of an error as all of them are written: `recipes/x.yaml:6:10: variants.int4.awq: reason`.
+_LINE = re.compile(
+    r"((?P<file>.+?\.ya?ml)(:(?P<line>\d+):(?P<column>\d+))?: )?"
+    r"((?P<key>[\w.\[\]-]+): )?(?P<message>.*)"
+)
+
+
+def _problems(errors: Sequence[OvrecipeError]) -> list[dict[str, Any]]:
+    """Return an object for each problem; what is not known of its place is null."""
+    found = []
+    for error in errors:
+        for line in error.message.splitlines():
+            match = _LINE.fullmatch(line)
+            problem: dict[str, Any] = match.groupdict() if match else {"message": line}
+            for name in ("line", "column"):
+                problem[name] = int(problem[name]) if problem[name] else None
+            found.append({**problem, "remedy": error.remedy})
+    return found
+
+
+def schema(
+    write: Annotated[Path | None, typer.Option(help="Write it to a file instead.")] = None,
+) -> None:
+    """Print the JSON schema of a recipe, with which editors complete and check recipes.
+
+    Example: ovrecipe schema --write recipes/recipe.schema.json
+    """
+    from ovrecipe.recipe.writing import schema_text
+
+    if write is None:
+        typer.echo(schema_text(), nl=False)
+        return
+    try:
+        write.write_text(schema_text(), encoding="utf-8")
+    except OSError as error:
+        raise ProjectError(f"{write} cannot be written: {error.strerror}") from error
+    typer.echo(f"wrote {write}", err=True)
+
+
+#: Column in which the origin of a value starts.
+_ORIGIN_COLUMN = 60
+#: Stands for a section's value, whose keys have lines of their own.
+_SECTION = object()
+
+
+def show(ctx: typer.Context, target: TargetArgument, *, as_json: AsJson = False) -> None:
+    """Show a recipe as it is understood: every value, and the file and line that it comes from.
+
+    The output is YAML. With a variant, only that variant is shown, with the generation
+    parameters that it really gets.
+
+    Example: ovrecipe show smollm2-135m:int4
+    """
+    name, variant = split_target(target)
+    recipe = session_of(ctx).recipe(name)
+    document = recipe.model_dump(mode="json", by_alias=True, exclude={"name", "path"})
+    if variant is not None:
+        check_variant(recipe, variant)
+        document["variants"] = {variant: document["variants"][variant]}
+        generation = recipe.generation_of(variant)
+        document["generation"] = generation.model_dump(mode="json", by_alias=True)
+    if as_json:
+        print_json({"name": name, **document})
+        return
+    typer.echo(f"# {name}")
+    for loc, value in _leaves(document, ()):
+        key = loc[-1] if re.fullmatch(r"[\w.-]+", loc[-1]) else json.dumps(loc[-1])
+        line = "  " * (len(loc) - 1) + f"{key}:"
+        if value is not _SECTION:
+            line = f"{line} {json.dumps(value, ensure_ascii=False)}".ljust(_ORIGIN_COLUMN)
+            line += f"  # {_origin(recipe, loc, variant)}"
+        typer.echo(line)
+
+
+def _leaves(value: dict[str, Any], loc: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the place and value of all that is set, each section before what is in it."""
+    for key, content in value.items():
+        if isinstance(content, dict):
+            below = list(_leaves(content, (*loc, key)))
+            if below:
+                yield (*loc, key), _SECTION
+                yield from below
+        elif content not in (None, []):
+            yield (*loc, key), content
+
+
+def _origin(recipe: Recipe, loc: tuple[str, ...], variant: str | None) -> str:
+    from ovrecipe.recipe.problems import place_in_recipe
+    from ovrecipe.recipe.yaml_reader import node_at
+
+    own = ("variants", variant, *loc) if variant and loc[0] == "generation" else loc
+    for where in (own, loc):
+        if recipe.tree is not None and node_at(recipe.tree, where):
+            place = place_in_recipe(recipe, where)
+            return f"{place.shown}:{place.line}"
+    return "from the variant's name" if loc[-1] == "precision" else "default"

@@ -1,0 +1,152 @@
+"""What the converted tokenizer is compared with: the checkpoint's own files.
+
+A `tokenizer.json` is read by the library it was written for, and by nothing in between:
+transformers may build another tokenizer from the same file, and a gate that used it would agree
+with that mistake.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+#: What turns text into ids and ids into text, apart from added tokens.
+KEPT_PARTS = ("normalizer", "pre_tokenizer", "model", "decoder")
+
+
+class Reference(Protocol):
+    """A tokenizer that is right by definition."""
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Return the ids of a text."""
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Return the text of ids."""
+
+    def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (part, before, after) where the converter made another tokenizer of it."""
+
+    @property
+    def added_tokens(self) -> dict[int, str]:
+        """The texts that are one token wherever they stand."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are."""
+
+
+@dataclass(frozen=True)
+class FileReference:
+    """`tokenizer.json`, completed by the settings that stand beside it in the checkpoint."""
+
+    original: Any
+    completed: Any
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Return the ids of a text."""
+        return list(self.completed.encode(text, add_special_tokens=add_special_tokens).ids)
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Return the text of ids."""
+        return str(self.completed.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
+    def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (part, before, after) for what should have stayed as the checkpoint has it."""
+        before, after = (json.loads(each.to_str()) for each in (self.original, self.completed))
+        for part in KEPT_PARTS:
+            if before[part] != after[part]:
+                yield part, json.dumps(before[part]), json.dumps(after[part])
+
+    @property
+    def added_tokens(self) -> dict[int, str]:
+        """The added tokens by id."""
+        found = self.completed.get_added_tokens_decoder()
+        return {number: token.content for number, token in sorted(found.items())}
+
+    @property
+    def vocab_size(self) -> int:
+        """The vocabulary with its added tokens."""
+        return int(self.completed.get_vocab_size(with_added_tokens=True))
+
+
+@dataclass(frozen=True)
+class TransformersReference:
+    """A tokenizer that has no tokenizer.json: transformers reads its vocabulary files."""
+
+    tokenizer: Any
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Return the ids of a text."""
+        return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens))
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Return the text of ids."""
+        text = self.tokenizer.decode(
+            list(ids),
+            skip_special_tokens=skip_special_tokens,
+            clean_up_tokenization_spaces=False,
+        )
+        return str(text)
+
+    def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
+        """Yield nothing: there is no file that could have been rewritten."""
+        yield from ()
+
+    @property
+    def added_tokens(self) -> dict[int, str]:
+        """The added tokens by id."""
+        found = self.tokenizer.added_tokens_decoder
+        return {number: str(token) for number, token in sorted(found.items())}
+
+    @property
+    def vocab_size(self) -> int:
+        """The vocabulary with its added tokens."""
+        return len(self.tokenizer)
+
+
+def reference_of(
+    checkpoint_dir: Path, tokenizer_dir: Path, *, trust_remote_code: bool
+) -> Reference:
+    """Return the reference of a checkpoint.
+
+    `tokenizer_dir` has the file with the added tokens and the post-processor that
+    tokenizer_config.json asks for; whether all else is as it was, `rewritten_parts` says.
+    """
+    path = checkpoint_dir / "tokenizer.json"
+    if path.is_file():
+        from tokenizers import Tokenizer
+
+        completed = tokenizer_dir / "tokenizer.json"
+        original = _unpadded(Tokenizer.from_file(str(path)))
+        if not completed.is_file():
+            return FileReference(original, original)
+        return FileReference(original, _unpadded(Tokenizer.from_file(str(completed))))
+    from transformers import AutoTokenizer
+
+    return TransformersReference(
+        AutoTokenizer.from_pretrained(
+            checkpoint_dir, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    )
+
+
+def _unpadded(tokenizer: Any) -> Any:
+    """Switch off what a training script may have left in the file."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def tokenizer_settings(tokenizer_dir: Path) -> dict[str, Any]:
+    """Return tokenizer.json as data, or nothing when there is none."""
+    path = tokenizer_dir / "tokenizer.json"
+    if not path.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found

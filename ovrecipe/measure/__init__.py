@@ -1,1 +1,0 @@
-"""Measuring: gates that an artifact must pass, and figures about it."""

@@ -1,0 +1,134 @@
+"""What the sections of a recipe are made of: the frozen base class, objections, names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, NoReturn, Self, TypeAlias, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    model_validator,
+)
+
+#: Where something stands in a document: keys and list indices from its top, or a section's.
+Loc: TypeAlias = tuple[str | int, ...]
+
+
+def dotted(loc: Loc) -> str:
+    """Return `variants.int4.passes[0].ratio`."""
+    text = ""
+    for step in loc:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+@dataclass(frozen=True)
+class Objection:
+    """One thing that is wrong: `keys` lead from the section to it, `reason` says what it is."""
+
+    keys: Loc
+    reason: str
+
+
+class Refused(ValueError):
+    """What a section raises that objects to itself: all objections, to be shown at once."""
+
+    def __init__(self, objections: Iterable[Objection]) -> None:
+        """Keep the objections."""
+        self.objections = tuple(objections)
+        super().__init__("; ".join(f"{dotted(o.keys)}: {o.reason}" for o in self.objections))
+
+
+class Section(BaseModel):
+    """A frozen part of a recipe that refuses unknown keys and does not guess at types."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
+    )
+
+    def objections(self) -> Iterable[Objection]:
+        """Return which keys do not fit together; a section without such rules has none."""
+        return ()
+
+    @model_validator(mode="after")
+    def _nothing_to_object_to(self) -> Self:
+        if found := tuple(self.objections()):
+            raise Refused(found)
+        return self
+
+
+def key(meaning: str, default: Any = None) -> Any:
+    """Return a key that may be left out; `meaning` is what the manual and editors say of it."""
+    return Field(default, description=meaning)
+
+
+T = TypeVar("T")
+
+
+def _refuse_change(self: object, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
+    raise TypeError("a recipe cannot be changed after it was read")
+
+
+class FrozenDict(dict[str, T]):
+    """A dict that refuses every change; a dict, so that json and pydantic write it as one."""
+
+    __setitem__ = _refuse_change
+    __delitem__ = _refuse_change
+    __ior__: Callable[..., NoReturn] = _refuse_change
+    clear = _refuse_change
+    pop: Callable[..., NoReturn] = _refuse_change
+    popitem = _refuse_change
+    setdefault: Callable[..., NoReturn] = _refuse_change
+    update: Callable[..., NoReturn] = _refuse_change
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as a whole: the default way fills a dict item by item."""
+        return type(self), (dict(self),)
+
+
+def frozen(value: Any) -> Any:
+    """Return the value with every mapping in it frozen and every list a tuple."""
+    if isinstance(value, Mapping):
+        return FrozenDict({key: frozen(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(frozen(item) for item in value)
+    return value
+
+
+#: A mapping of a recipe; give it as `FrozenMapping[str, Value]`.
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+FrozenMapping: TypeAlias = Annotated[Mapping[Key, Value], AfterValidator(frozen)]
+
+#: A YAML list; strict pydantic would take tuples only. What is in it stays strict.
+Listed: TypeAlias = Annotated[tuple[Value, ...], Strict(strict=False)]
+
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+
+PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+LETTERS = "a name is letters, digits, '.', '-' and '_', and starts with a letter or digit"
+#: Windows keeps these for devices, with any ending: `nul.yaml` is the device too.
+DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
+)
+
+
+def name_objection(name: str) -> str | None:
+    """Return what is wrong with the name of a recipe or variant; None when nothing is.
+
+    The same on every system: a recipe written on one is built on another.
+    """
+    if not re.fullmatch(PATTERN, name):
+        return LETTERS
+    if name.endswith("."):
+        return "a name does not end in '.', which Windows drops"
+    if name.partition(".")[0].lower() in DEVICES:
+        return f"Windows keeps '{name.partition('.')[0]}' for a device"
+    return None

@@ -1,0 +1,149 @@
+"""What helps to write recipes: a draft for a new model, and the JSON schema for editors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ovrecipe.recipe.compression import GENERATED, CompressionPass
+from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe, split_model_id
+from ovrecipe.recipe.sections import name_objection
+
+FILE_NAME = "recipe.schema.json"
+#: The first line of every recipe; editors with a YAML language server follow it.
+MODELINE = f"# yaml-language-server: $schema={FILE_NAME}"
+
+#: What optimum-intel gives a model that it has no tuned values for.
+GENERAL_INT4: Mapping[str, Any] = {"sym": False, "group_size": 128, "ratio": 1.0}
+#: Words that are no text in YAML 1.1 or 1.2.
+_NOT_PLAIN = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+
+
+def draft_name(model_id: str) -> str:
+    """Return a recipe name for a model id: its last part, in small letters."""
+    last = re.split(r"[/\\:]", model_id.rstrip("/\\"))[-1].removesuffix(".gguf")
+    name = re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._") or "model"
+    # A checkpoint may be called `con`; a recipe may not.
+    return f"model-{name}" if name_objection(name) else name
+
+
+def int4_knobs(tuned: Mapping[str, Any]) -> dict[str, Any]:
+    """Return optimum-intel's INT4 configuration in the words of a recipe.
+
+    Its named data sets need a network, so data-aware methods get `dataset: generated` instead.
+    A configuration of several compressions becomes `passes`.
+    """
+    parts = tuned.get("quantization_configs")
+    if isinstance(parts, Mapping):
+        tuned = parts.get("lm_model", {})
+    if "quantization_config1" in tuned:
+        steps = (tuned["quantization_config1"], tuned["quantization_config2"])
+        return {"passes": [_knobs(step) for step in steps]}
+    return _knobs(tuned)
+
+
+def _knobs(tuned: Mapping[str, Any]) -> dict[str, Any]:
+    if tuned.get("bits") == 8:
+        return {"mode": "int8_sym" if tuned.get("sym") else "int8_asym"}
+    names = (name for name in CompressionPass.model_fields if tuned.get(name) is not None)
+    knobs = {name: tuned[name] for name in names}
+    method = tuned.get("quant_method")
+    if getattr(method, "value", method) == "awq":
+        knobs["awq"] = True
+    if tuned.get("backup_precision") is not None:
+        knobs["backup_mode"] = tuned["backup_precision"]
+    return {**knobs, "dataset": GENERATED} if "dataset" in knobs else knobs
+
+
+def draft_text(model_id: str, int4: Mapping[str, Any], reason: str) -> str:
+    """Return a commented recipe; `reason` says in a comment where the INT4 values are from."""
+    revision = """
+  # A branch, tag or commit; resolved once and recorded in ovrecipe.lock.
+  # revision: main"""
+    return f"""\
+{MODELINE}
+# Every key is explained in docs/recipes.md; 'ovrecipe validate' checks this file.
+model:
+  id: {_flow(model_id)}{revision if split_model_id(model_id)[0] == "hub" else ""}
+  # Only if the checkpoint brings its own Python code and you trust it.
+  # trust_remote_code: true
+prompt:
+  # The checkpoint's own chat template. Without one, write the text it was tuned on:
+  # template: "Question: {{instruction}}\\nAnswer:"
+  chat_template: model
+variants:
+  fp16: {{}}
+  int8: {{}}
+  # {reason}
+  int4: {_flow(int4)}
+  # An NPU wants symmetric weights with one scale per channel.
+  int4-npu: {{sym: true, group_size: -1, ratio: 1.0, optional: true}}
+generation: {{max_new_tokens: 256}}
+"""
+
+
+def _flow(value: Any) -> str:
+    """Return a value in YAML's flow style; JSON strings are YAML strings."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value):
+        return json.dumps(value) if value.lower() in _NOT_PLAIN else value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def schema_text() -> str:
+    """Return the schema as the text of its file."""
+    return json.dumps(recipe_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def recipe_json_schema() -> dict[str, Any]:
+    """Return the schema of a recipe file, which is the Recipe class seen from a file."""
+    schema = Recipe.model_json_schema(by_alias=True)
+    for key in FROM_THE_FILE:
+        del schema["properties"][key]
+    schema["title"] = "ovrecipe recipe"
+    # What a recipe extends may have the model and the variants.
+    schema["required"] = []
+    schema["anyOf"] = [{"required": ["model", "variants"]}, {"required": ["extends"]}]
+    definitions = schema["$defs"]
+    definitions["Model"]["required"] = []
+    _let_the_name_say_the_precision(schema, definitions["Variant"])
+    _let_an_entry_be_a_name(definitions["Output"]["properties"]["filters"], "FilterSpec")
+    _let_an_entry_be_a_name(definitions["Check"]["properties"]["evaluators"], "EvaluatorSpec")
+    for section in (schema, *definitions.values()):
+        _shorten(section)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _let_the_name_say_the_precision(schema: dict[str, Any], variant: dict[str, Any]) -> None:
+    variant["required"] = []
+    variants = schema["properties"]["variants"]
+    for key in ("additionalProperties", "patternProperties"):
+        variants.pop(key, None)
+    variants["minProperties"] = variants.pop("minLength")
+    variants["additionalProperties"] = {"anyOf": [{"$ref": "#/$defs/Variant"}, {"type": "null"}]}
+
+
+def _let_an_entry_be_a_name(entries: dict[str, Any], definition: str) -> None:
+    one_pair = {"minProperties": 1, "maxProperties": 1, "not": {"required": ["name"]}}
+    with_options = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
+    entries["items"] = {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"$ref": f"#/$defs/{definition}"},
+            {**with_options, **one_pair},
+        ]
+    }
+
+
+def _shorten(section: dict[str, Any]) -> None:
+    """Keep a section's first sentence; drop titles and the defaults of what is unset."""
+    section["description"] = section["description"].split("\n\n")[0]
+    for value in section["properties"].values():
+        value.pop("title", None)
+        if isinstance(value.get("default"), dict) or value.get("default", 0) is None:
+            del value["default"]

@@ -1,0 +1,202 @@
+"""A model without weights, for tests of frontends that hold the whole conversation."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import GenerationParameterRefused
+from ovrecipe.hooks.roles import Console
+from ovrecipe.recipe.schema import Recipe
+from ovrecipe.run.artifact import Variants
+from ovrecipe.run.pipeline import Finished, OnText, Tokens
+from ovrecipe.run.prompt import ChatTemplate, plain_to_jinja
+from ovrecipe.run.runner import Runner
+from ovrecipe.types import GenerationResult, Metrics
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from ovrecipe.hooks.roles import Frontend
+    from ovrecipe.run.chat import Chat
+
+
+METRICS = Metrics(ttft_ms=20.0, tpot_ms=7.0, throughput=142.0, load_time_ms=900.0)
+
+
+@dataclass
+class FakePipeline:
+    """Says `pieces`, one a token, for every prompt; a token of a prompt is one character.
+
+    With `gate` each piece waits for a `release()` of the semaphore, so a test decides when text
+    comes and never sleeps. `fail` is raised after the pieces. `prompts` and `configs` record what
+    was asked.
+    """
+
+    pieces: Sequence[str] = ("The ", "answer", ".")
+    device: str = "FAKE"
+    bos_token_id: int | None = None
+    gate: threading.Semaphore | None = None
+    fail: BaseException | None = None
+    prompts: list[str] = field(default_factory=list)
+    configs: list[dict[str, Any]] = field(default_factory=list)
+    #: Generations that run at the same time; more than one would be a defect of the runner.
+    most_at_once: int = 0
+    closed: bool = False
+    _at_once: int = 0
+
+    def encode(
+        self,
+        text: str,
+        *,
+        add_special_tokens: bool,
+        cuts: Sequence[int] = (),  # noqa: ARG002 - a character has no place to be cut
+    ) -> Tokens:
+        """Return one token a character, and BOS where special tokens are wanted."""
+        first = [self.bos_token_id] if add_special_tokens and self.bos_token_id is not None else []
+        ids = [*first, *map(ord, text)]
+        return Tokens(count=len(ids), ids=text, first=tuple(ids[:2]))
+
+    def configure(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters; `unknown` stands for any name that GenAI has not."""
+        if "unknown" in parameters:
+            raise GenerationParameterRefused("unknown: the installed GenAI has no such parameter")
+        return dict(parameters)
+
+    def max_new_tokens(self, config: Any, prompt_tokens: int) -> int:  # noqa: ARG002
+        """Return `max_new_tokens`, or as many as there are pieces."""
+        return int(config.get("max_new_tokens", len(self.pieces)))
+
+    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Finished:
+        """Say the pieces until told to stop."""
+        self.prompts.append(tokens.ids)
+        self.configs.append(config)
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return self._said(config, on_text)
+        finally:
+            self._at_once -= 1
+
+    def close(self) -> None:
+        """Note that it was closed."""
+        self.closed = True
+
+    def _said(self, config: Any, on_text: OnText) -> Finished:
+        limit = self.max_new_tokens(config, 0)
+        for count, piece in enumerate(self._allowed(limit), start=1):
+            if not on_text(piece):
+                return Finished("cancelled", count, METRICS)
+        if self.fail is not None:
+            raise self.fail
+        cut = limit < len(self.pieces)
+        return Finished("length" if cut else "stop", min(limit, len(self.pieces)), METRICS)
+
+    def _allowed(self, limit: int) -> Iterable[str]:
+        for piece in self.pieces[:limit]:
+            if self.gate is not None:
+                self.gate.acquire()
+            yield piece
+
+
+@dataclass
+class FakeGeneration:
+    """An answer that came in these segments; `fail` is raised behind them."""
+
+    segments: Sequence[str] = ("The ", "answer", ".")
+    fail: BaseException | None = None
+    cancelled: bool = False
+    given: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the segments."""
+        for segment in self.segments:
+            if self.cancelled:
+                return
+            self.given.append(segment)
+            yield segment
+        if self.fail is not None:
+            raise self.fail
+
+    def cancel(self) -> None:
+        """Yield no more."""
+        self.cancelled = True
+
+    @property
+    def result(self) -> GenerationResult:
+        """The result of what was given."""
+        return GenerationResult(
+            text="".join(self.given),
+            finish_reason="cancelled" if self.cancelled else "stop",
+            prompt_tokens=5,
+            generated_tokens=len(self.given),
+            metrics=METRICS,
+            device="FAKE",
+        )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a frontend wrote to its two streams."""
+
+    out: str
+    err: str
+
+
+def shown(
+    frontend: Frontend, generation: FakeGeneration | None = None, *, stats: bool = False
+) -> Shown:
+    """Return what a frontend writes for an answer."""
+    console = Console(out=io.StringIO(), err=io.StringIO(), stats=stats)
+    frontend.show(generation or FakeGeneration(), console)
+    assert isinstance(console.out, io.StringIO)
+    assert isinstance(console.err, io.StringIO)
+    return Shown(console.out.getvalue(), console.err.getvalue())
+
+
+#: What a fake variant weighs.
+SIZE_BYTES = 86_000_000
+
+
+def fake_chat(
+    pipeline: FakePipeline | None = None,
+    *,
+    others: Mapping[str, Callable[[], FakePipeline]] | None = None,
+) -> Chat:
+    """Return a conversation with a fake model, whose prompt is `User: ...` and a new line.
+
+    `others` are variants beside `int4` to which it can switch; each makes its pipeline when it
+    is loaded, and may raise instead. The recipe has a variant `fp16` too, which is not built.
+    """
+    first = pipeline or FakePipeline()
+    makers = {"int4": lambda: FakePipeline(first.pieces), **(others or {})}
+    return _runner(first, "int4", makers).chat()
+
+
+def _runner(
+    pipeline: FakePipeline, variant: str, makers: Mapping[str, Callable[[], FakePipeline]]
+) -> Runner:
+    return Runner(
+        pipeline,
+        recipe=_recipe("fp16", *makers),
+        variant=variant,
+        template=ChatTemplate(plain_to_jinja("User: {instruction}\n")),
+        variants=Variants(
+            lambda: dict.fromkeys(makers, SIZE_BYTES),
+            lambda name: _runner(makers[name](), name, makers),
+        ),
+    )
+
+
+def _recipe(*variants: str) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "sample",
+            "path": Path("sample.yaml"),
+            "model": {"id": "example/model"},
+            "variants": {each: {} for each in variants},
+        }
+    )

@@ -1,0 +1,30 @@
+"""Words that messages share: the closest name, sizes, counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def perhaps(name: str, known: Iterable[str]) -> str:
+    """Return `; perhaps you meant 'group_size'`, or nothing when no known name is close."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(known), n=1)
+    return f"; perhaps you meant {close[0]!r}" if close else ""
+
+
+def amount(size_bytes: float) -> str:
+    """Return a size as people read it, in decimal units: `85.8 MB`, `1.38 GB`."""
+    if size_bytes >= 1e9:
+        return f"{size_bytes / 1e9:.2f} GB"
+    if size_bytes >= 1e6:
+        return f"{size_bytes / 1e6:.1f} MB"
+    return f"{size_bytes / 1e3:.1f} kB" if size_bytes >= 1e3 else f"{size_bytes:.0f} bytes"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 artifact` or `3 artifacts`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,105 @@
+"""What `--help` teaches, and the options that every command has."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+
+from ovrecipe import errors
+from ovrecipe.cli.main import COMMANDS, application
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .conftest import Outcome
+
+#: Commands that can be asked for one JSON document, and those for which it would say nothing.
+WITH_JSON = {"list", "show", "validate", "build", "why", "sizes", "run", "devices", "verify", "rm",
+             "gc", "plugins"}  # fmt: skip
+
+
+def positionals(name: str) -> list[typer.core.TyperArgument]:
+    """Return the arguments of a command that are no options."""
+    group = application()
+    with typer.Context(group) as ctx:
+        command = group.get_command(ctx, name)
+    return [each for each in command.params if each.param_type_name == "argument"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_explains_every_argument(
+    project: Path, ovrecipe: Callable[..., Outcome], name: str
+) -> None:
+    """Typer below 0.26 drops their help with click 8.5, and a command forgets it easily."""
+    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", ovrecipe(name, "--help").out).split())
+    for argument in positionals(name):
+        assert argument.help
+        assert " ".join(argument.help.split()) in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_has_an_example(
+    project: Path, ovrecipe: Callable[..., Outcome], name: str
+) -> None:
+    """A sentence of what, then something to type."""
+    done = ovrecipe(name, "--help")
+    assert done.code == 0
+    assert re.search(rf"Examples?: .*ovrecipe {name}\b", " ".join(done.out.split()))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_programs_want_to_read_comes_as_json(
+    project: Path, ovrecipe: Callable[..., Outcome], name: str
+) -> None:
+    """The others make files or talk."""
+    assert ("--json" in ovrecipe(name, "--help").out) == (name in WITH_JSON)
+
+
+def test_the_help_names_every_exit_code(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+    """Scripts branch on them."""
+    kinds = [each for each in vars(errors).values() if isinstance(each, type)]
+    codes = {each.exit_code for each in kinds if issubclass(each, errors.OvrecipeError)}
+    epilog = " ".join(ovrecipe("--help").out.split()).split("Exit codes: ")[1]
+    assert {int(each) for each in re.findall(r"\b\d+\b", epilog)} == codes | {2, 130, 141}
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_authors_of_plugins_get_the_traceback(
+    project: Path,
+    ovrecipe: Callable[..., Outcome],
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    """The message alone says nothing of the line that raised it; users are spared."""
+    assert "Traceback" not in ovrecipe("show", "nobody").err
+    if how == "environment":
+        monkeypatch.setenv("OVRECIPE_TRACEBACK", "1")
+    done = ovrecipe(*(["--traceback"] if how == "option" else []), "show", "nobody")
+    assert done.code == 3
+    assert done.err.startswith("Traceback (most recent call last)")
+    assert "in recipe_path" in done.err
+    assert "\novrecipe: no recipe 'nobody' in recipes/" in done.err
+
+
+def test_a_misspelt_plugin_cannot_be_skipped(
+    project: Path, ovrecipe: Callable[..., Outcome]
+) -> None:
+    """Nothing would be skipped, and nobody would notice."""
+    done = ovrecipe("-p", "no:nosuchplugin", "list")
+    assert done.code == 4
+    assert "-p no:nosuchplugin: no plugin is called 'nosuchplugin'" in done.err
+    assert "'ovrecipe plugins' lists them" in done.err
+    assert ovrecipe("-p", "no:all", "list").code == 0
+
+
+def test_looking_at_help_imports_no_command_twice_and_no_model(
+    project: Path, ovrecipe: Callable[..., Outcome]
+) -> None:
+    """Each name leads to a function of the package."""
+    group = application()
+    with typer.Context(group) as ctx:
+        assert all(group.get_command(ctx, name).name == name for name in COMMANDS)
