@@ -47,7 +47,7 @@ def _names(session: Session) -> list[str]:
 
 
 def _result(session: Session, target: str) -> dict[str, Any]:
-    from ovrecipe.build.preflight import recipe_errors
+    from ovrecipe.build.judge import recipe_errors
 
     try:
         recipe = _load(session, target)

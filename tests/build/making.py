@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.events import Lines
+from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.stages import stage_named
 from ovrecipe.recipe.project import Project
 
@@ -62,13 +62,13 @@ def do_up_to(context: BuildContext, name: str, *stages: str, variant: str | None
 
 
 def publish_fakes(project: Project, name: str, variant: str) -> None:
-    """Publish empty artifacts under the keys of a variant's directory and gate, and its view."""
+    """Publish empty artifacts under the keys of a variant's directory and gates, and its view."""
     context = context_of(project)
-    plan = context.plan(name)
-    for stage in ("assemble", "check"):
-        key = plan.key(stage, variant)
+    view = ViewWork(context, context.plan(name), variant)
+    for work in view.needs():
+        key = work.key()
         assert key is not None
         with context.store.staging(key) as staging_dir:
-            (staging_dir / "made").write_text(stage)
+            (staging_dir / "made").write_text(key.stage)
             context.store.publish(key, staging_dir)
-    ViewWork(context, plan, variant).do(Lines(io.StringIO()))
+    view.do(Lines(io.StringIO()))

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.execute import Work
-from ovrecipe.build.stages.stage import Job, StageContext
 from ovrecipe.build.events import Lines
+from ovrecipe.build.execute import Work
 from ovrecipe.build.stages import stage_named
+from ovrecipe.build.stages.stage import Job, StageContext
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project
 from ovrecipe.run.chat_template import Message

@@ -224,14 +224,21 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_told_and_publishes_nothing(project: Project, small_disk: Path) -> None:
-    """Half an artifact is worse than none."""
-    write_recipe(project, "m", fake_recipe(model={"exporter": "large"}))
+@pytest.mark.parametrize(
+    ("exporter", "its_words"),
+    [("large", "No space left on device"), ("openvino", "iostream error")],
+)
+def test_a_full_disk_is_told_and_publishes_nothing(
+    project: Project, small_disk: Path, exporter: str, its_words: str
+) -> None:
+    """Half an artifact is worse than none; OpenVINO's writer only says "iostream error"."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": exporter}))
     done = ovrecipe(
         "-p", FAKE_PLUGIN, "build", "m:int4",
         cwd=project.root, env={"OVRECIPE_STORE": str(small_disk / "store")},
     )  # fmt: skip
     assert done.returncode == STORE
+    assert its_words in said(done)
     assert "the disk is full" in said(done)
     assert not list((small_disk / "store").glob("base/*"))
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ovrecipe.build.stages.stage import Job, StageContext
 from ovrecipe.build.stages import stage_named
 from ovrecipe.build.stages.check import answered
+from ovrecipe.build.stages.stage import Job, StageContext
 from ovrecipe.errors import GateError
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project
