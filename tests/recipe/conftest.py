@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ovrecipe.build.preflight import recipe_errors
+from ovrecipe.build.judge import recipe_errors
 from ovrecipe.errors import RecipeError
 from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.recipe.load import load_recipe
