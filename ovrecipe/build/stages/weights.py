@@ -14,7 +14,7 @@ from ovrecipe.build.stages.stage import Stage, estimate_of, keep_torch_out
 from ovrecipe.errors import PluginError, RecipeInvalid
 from ovrecipe.hooks.options import validated
 from ovrecipe.hooks.roles import CompressionJob, Estimate
-from ovrecipe.recipe.compression import CompressionPass, Variant
+from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.stages.stage import Job, Prospect, StageContext
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor, WeightShape
-    from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.recipe.schema import Recipe, Variant
     from ovrecipe.types import Json
 
 #: What makes tokens of a data set's texts.
