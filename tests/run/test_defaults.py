@@ -20,6 +20,7 @@ from ovrecipe.cli.config import (
 )
 from ovrecipe.cli.run_command import is_question
 from ovrecipe.errors import ProjectError
+from ovrecipe.store.store import Store
 from ovrecipe.store.views import set_view
 from tests.conftest import REPOSITORY
 
@@ -45,7 +46,7 @@ def phi(project):
     (folder / "openvino_model.xml").write_text("<net")
     (folder / "openvino_model.bin").write_bytes(b"")
     (folder / "chat_template.jinja").write_text("{{ messages[-1].content }}")
-    set_view(project.models_dir, "phi", "int4", folder)
+    set_view(Store(project.store_dir), project.models_dir, "phi", "int4", folder)
     return project
 
 
