@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from ovrecipe.build.shapes import tensors, weight_shapes
 
 from ovrecipe.build.preflight import (
     Estimate,
@@ -18,7 +19,6 @@ from ovrecipe.build.preflight import (
     container_available_bytes,
     estimate,
 )
-from ovrecipe.build.shapes import tensors, weight_shapes
 from ovrecipe.errors import CheckpointIncomplete, PreflightError
 from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.hooks.probing import sample_recipe
