@@ -57,6 +57,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for name in [each for each in os.environ if each.startswith("OVRECIPE_")]:
         if name != "OVRECIPE_TEST_STORE":
             del os.environ[name]
+    os.environ["OVRECIPE_CONFIG"] = os.devnull
     yield
     os.environ.clear()
     os.environ.update(kept)

@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ovrecipe.build.memory import MemoryBudget
 from ovrecipe.build.stages import STAGES, stage_named
@@ -34,7 +34,7 @@ CANCEL_SECONDS = 15.0
 
 
 class BuildContext:
-    """Made once per process; doit's own child processes make theirs from the same settings."""
+    """Made once per process, and shared by the threads that build; `stages` is the table."""
 
     def __init__(
         self,
@@ -57,11 +57,6 @@ class BuildContext:
         self._idle = threading.Condition()
         self._at_work = 0
         self._plans: dict[str, RecipePlan] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the settings only."""
-        settings = (self.project, self.plugin_options, self.force, self.jobs, self.stages)
-        return _rebuild, settings
 
     @cached_property
     def plugins(self) -> Plugins:
@@ -105,7 +100,7 @@ class BuildContext:
             OvrecipeError: what `ovrecipe validate` would say.
         """
         if plan.recipe.name not in self._judged:
-            from ovrecipe.build.preflight import require_sound
+            from ovrecipe.build.judge import require_sound
 
             require_sound(plan.recipe, self.plugins)
             self._judged.add(plan.recipe.name)
@@ -137,18 +132,6 @@ class BuildContext:
     def cancelled(self) -> bool:
         """Whether somebody asked the build to end."""
         return self._cancel.is_set()
-
-
-def _rebuild(
-    project: Project,
-    plugin_options: tuple[str, ...],
-    force: bool,  # noqa: FBT001 - pickle passes by position
-    jobs: int,
-    stages: tuple[Stage, ...],
-) -> BuildContext:
-    return BuildContext(
-        project, plugin_options=plugin_options, force=force, jobs=jobs, stages=stages
-    )
 
 
 @dataclass

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ from doit.reporter import ConsoleReporter, ZeroReporter
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
 from ovrecipe.build.execute import ViewWork, Work
-from ovrecipe.build.stages import STAGES
 from ovrecipe.errors import OvrecipeError, ProjectError
 from ovrecipe.recipe.project import check_variant, find_project, recipe_names, split_target
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.events import Watch
-    from ovrecipe.build.stages.stage import Stage
 
 BUILD = "build:"
 #: What a shell shows for a program that Ctrl-C ended.
@@ -59,20 +58,16 @@ class BuildFailure(TaskFailed):  # type: ignore[misc]
 class WorkAction(BaseAction):  # type: ignore[misc]
     """Does a piece of work inside doit, without doit's redirection of standard output."""
 
-    def __init__(self, work: Work | ViewWork | Refusal, watch: Watch | None) -> None:
+    def __init__(self, work: Work | ViewWork | Refusal, watch: Watch) -> None:
         self.work = work
         self.watch = watch
         self.task = self.out = self.err = self.result = None
         self.values: dict[str, Any] = {}
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle without the watch: another process speaks on its own standard error."""
-        return type(self), (self.work, None)
-
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:  # noqa: ARG002
         """Do it; whatever is raised becomes a failed task."""
         try:
-            self.work.do(self.watch or Lines(sys.stderr))
+            self.work.do(self.watch)
         except Exception as error:  # noqa: BLE001 - kept in the failure, which is reported
             return BuildFailure(error)
         return None
@@ -82,26 +77,27 @@ class WorkAction(BaseAction):  # type: ignore[misc]
         return self.work.title
 
 
+@dataclass(frozen=True)
 class Refusal:
     """The work of a recipe that cannot be read or is not there: to say why, when asked for."""
 
-    def __init__(self, task_name: str, error: OvrecipeError) -> None:
-        self.task_name = task_name
-        self.title = f"read {task_name.removeprefix(BUILD)}"
-        self.error = error
+    title: str
+    error: OvrecipeError
 
     def do(self, watch: Watch) -> None:  # noqa: ARG002
         """Raise what reading raised."""
         raise self.error
 
-    def to_task(self) -> dict[str, Any]:
-        """Return the task that says it."""
-        return {
-            "basename": self.task_name,
-            "doc": f"cannot be built: {str(self.error).splitlines()[0]}",
-            "actions": [WorkAction(self, None)],
-            "uptodate": [False],
-        }
+
+def refusing_task(task_name: str, error: OvrecipeError) -> dict[str, Any]:
+    """Return a task that says what is wrong when it is asked for."""
+    refusal = Refusal(f"read {task_name.removeprefix(BUILD)}", error)
+    return {
+        "basename": task_name,
+        "doc": f"cannot be built: {str(error).splitlines()[0]}",
+        "actions": [WorkAction(refusal, Lines(sys.stderr))],
+        "uptodate": [False],
+    }
 
 
 def recipe_tasks(
@@ -136,14 +132,8 @@ def _parts(work: Work | ViewWork, watch: Watch) -> dict[str, Any]:
         "uptodate": [work.is_up_to_date],
         "setup": [needed.task_name for needed in work.needs()],
         "clean": [work.clean],
-        "title": lambda task: work.title,  # noqa: ARG005 - doit's signature
+        "title": work.task_title,
     }
-
-
-def stage_groups(stages: Sequence[Stage] = STAGES) -> Iterator[dict[str, Any]]:
-    """Yield the groups under which `doit list --all` shows the stages."""
-    for stage in stages:
-        yield {"basename": stage.name, "name": None, "doc": stage.doc}
 
 
 class Failures(ZeroReporter):  # type: ignore[misc]
@@ -238,21 +228,22 @@ def all_tasks(
         "doc": "say what can be built",
         "actions": [(_say_what_can_be_built, [names])],
     }
-    yield from stage_groups()
+    for stage in context.stages:
+        yield {"basename": stage.name, "name": None, "doc": stage.doc}
     known: set[str] = set()
     for name in names:
         try:
             plan = context.plan(name)
         except OvrecipeError as error:
             known.add(f"{BUILD}{name}")
-            yield Refusal(f"{BUILD}{name}", error).to_task()
+            yield refusing_task(f"{BUILD}{name}", error)
             continue
         known |= {f"{BUILD}{name}", *(f"{BUILD}{name}:{each}" for each in plan.recipe.variants)}
         wanted = _wanted(plan, asked)
         yield from recipe_tasks(context, plan, Lines(sys.stderr), wanted=wanted)
     for word in dict.fromkeys(asked):
         if word not in known and "*" not in word:
-            yield Refusal(word, _unknown(context, word.removeprefix(BUILD))).to_task()
+            yield refusing_task(word, _unknown(context, word.removeprefix(BUILD)))
 
 
 def _wanted(plan: RecipePlan, asked: Sequence[str]) -> tuple[str, ...]:
@@ -280,5 +271,4 @@ def _unknown(context: BuildContext, target: str) -> OvrecipeError:
 
 def _say_what_can_be_built(names: Sequence[str]) -> None:
     print("Name what to build, for example 'doit build:NAME' or 'doit build:NAME:VARIANT':")
-    for name in names:
-        print(f"  doit {BUILD}{name}")
+    print("".join(f"  doit {BUILD}{name}\n" for name in names), end="")

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.events import (
-    Failed,
-    Finished,
-    LogKept,
-    Progressed,
-    Started,
-    Waiting,
-    Warned,
-    Watch,
-)
+from ovrecipe.build import events
 from ovrecipe.build.preflight import admit
 from ovrecipe.build.process import LOG_NAME, run_worker
 from ovrecipe.build.stages.stage import Job, StageContext
@@ -28,71 +19,100 @@ from ovrecipe.store.views import leads_to, remove_view, set_view
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from ovrecipe.build.context import BuildContext, RecipePlan
+    from ovrecipe.build.events import Watch
     from ovrecipe.build.stages.stage import Stage
     from ovrecipe.store.key import Key
-    from ovrecipe.types import Progress
+
+
+class Doable:
+    """What `Work` and `ViewWork` have in common: names, and an answer for doit."""
+
+    context: BuildContext
+    plan: RecipePlan
+    variant: str | None
+    wanted: tuple[str, ...]
+    kind: str
+
+    @property
+    def target(self) -> str:
+        """Whom the work is for: `smollm2-135m:int4`, or the recipe alone."""
+        return self.plan.recipe.name + (f":{self.variant}" if self.variant else "")
+
+    @property
+    def title(self) -> str:
+        """How the work is called on screen: `weights smollm2-135m:int4`."""
+        return f"{self.kind} {self.target}"
+
+    @property
+    def task_name(self) -> str:
+        """How doit calls it: `weights:smollm2-135m:int4`."""
+        return f"{self.kind}:{self.target}"
+
+    def __repr__(self) -> str:
+        """Return the title: doit prints it where a recipe and a project would fill the screen."""
+        return f"<{self.title}>"
+
+    def task_title(self, task: object) -> str:  # noqa: ARG002
+        """Return the title, as doit asks for it."""
+        return self.title
+
+    def is_done(self) -> bool:
+        """Return whether there is nothing to do; a few stats."""
+        raise NotImplementedError
+
+    def is_up_to_date(self) -> bool:
+        """Answer doit; what cannot be known is not up to date, and doing it says why."""
+        try:
+            return self.is_done()
+        except OvrecipeError:
+            return False
+
+    def works(self, stages: Iterator[Stage], variants: tuple[str, ...]) -> list[Work]:
+        """Return the work of these stages for these variants of the same recipe."""
+        return [
+            Work(self.context, self.plan, stage, variant, self.wanted)
+            for stage in stages
+            for variant in stage.variants(variants)
+        ]
 
 
 @dataclass(frozen=True, repr=False)
-class ViewWork:
+class ViewWork(Doable):
     """One variant of one recipe, under its name; `wanted` as in `Work`."""
 
     context: BuildContext
     plan: RecipePlan
     variant: str
     wanted: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """How the work is called on screen, as doit's task is: `build:smollm2-135m:int4`."""
-        return f"build {self.plan.recipe.name}:{self.variant}"
-
-    @property
-    def task_name(self) -> str:
-        """How doit calls it."""
-        return f"build:{self.plan.recipe.name}:{self.variant}"
-
-    def __repr__(self) -> str:
-        """Return the title: doit prints it where a recipe and a project would fill the screen."""
-        return f"<{self.title}>"
-
-    @property
-    def assembled(self) -> Work:
-        """The work whose artifact the view leads to."""
-        return next(work for work in self.needs() if work.stage.publishes)
+    kind = "build"
 
     def needs(self) -> list[Work]:
         """Return the work that comes first: the directory, and the gates that judge it.
 
         A gate's result may have outlived what it judged (removed by `verify --remove`).
         """
-        return [
-            Work(self.context, self.plan, stage, variant, self.wanted)
-            for stage in self.plan.stages
-            for variant in stage.variants([self.variant])
-            if stage.publishes or stage.is_gate
-        ]
+        stages = (stage for stage in self.plan.stages if stage.publishes or stage.is_gate)
+        return self.works(stages, (self.variant,))
 
-    def is_built(self) -> bool:
+    @property
+    def assembled(self) -> Work:
+        """The work whose artifact the view leads to."""
+        return next(work for work in self.needs() if work.stage.publishes)
+
+    def is_done(self) -> bool:
         """Return whether the view leads to what the recipe asks for, and that passed its gates."""
-        store = self.context.store
-        keys = {work.stage.name: work.key() for work in self.needs() if work.stage.is_gate}
-        if not all(key is not None and store.has(key) for key in keys.values()):
-            return False
+        artifact_dir = self._checked_dir()
         view = self.context.project.models_dir / self.plan.recipe.name / self.variant
-        artifact_dir = self.assembled.artifact_dir
         return artifact_dir is not None and leads_to(view, artifact_dir)
 
-    def is_up_to_date(self) -> bool:
-        """Answer doit; what cannot be known is not up to date, and building it says why."""
-        try:
-            return self.is_built()
-        except OvrecipeError:
-            return False
+    def _checked_dir(self) -> Path | None:
+        """Return what the view shall lead to; None unless every gate was passed."""
+        passed = all(work.is_done() for work in self.needs() if work.stage.is_gate)
+        key = self.assembled.key()
+        return self.context.store.artifact_dir(key) if passed and key is not None else None
 
     def do(self, watch: Watch) -> None:  # noqa: ARG002
         """Set the view.
@@ -101,9 +121,8 @@ class ViewWork:
             StageError: a gate was not passed.
             StoreError: something that is no view stands in its place.
         """
-        artifact_dir = self.assembled.artifact_dir
-        passed = all(work.is_done() for work in self.needs() if work.stage.is_gate)
-        if artifact_dir is None or not passed:
+        artifact_dir = self._checked_dir()
+        if artifact_dir is None:
             raise StageError(f"{self.title}: its gate was not passed, so it gets no name")
         models_dir = self.context.project.models_dir
         set_view(self.context.store, models_dir, self.plan.recipe.name, self.variant, artifact_dir)
@@ -115,7 +134,7 @@ class ViewWork:
 
 
 @dataclass(frozen=True, repr=False)
-class Work:
+class Work(Doable):
     """One stage of one recipe, to be done or found done.
 
     `wanted` are the variants of the recipe that this build was asked for, which are judged before
@@ -129,76 +148,40 @@ class Work:
     wanted: tuple[str, ...] = ()
 
     @property
-    def target(self) -> str:
-        """Whom the work is for: `smollm2-135m:int4`, or the recipe alone."""
-        return self.plan.recipe.name + (f":{self.variant}" if self.variant else "")
-
-    @property
-    def title(self) -> str:
-        """How the work is called on screen: `weights smollm2-135m:int4`."""
-        return f"{self.stage.name} {self.target}"
-
-    @property
-    def task_name(self) -> str:
-        """How doit calls it: `weights:smollm2-135m:int4`."""
-        return f"{self.stage.name}:{self.target}"
-
-    def __repr__(self) -> str:
-        """Return the title: doit prints it where a recipe and a project would fill the screen."""
-        return f"<{self.title}>"
+    def kind(self) -> str:  # type: ignore[override]
+        """The stage's name."""
+        return self.stage.name
 
     def needs(self) -> list[Work]:
         """Return the work whose artifacts are read."""
-        return [self._of(name) for name in self.stage.inputs(self.plan.recipe, self.variant)]
+        names = self.stage.inputs(self.plan.recipe, self.variant)
+        return self.works(map(self.plan.stage, names), (str(self.variant),))
 
     def companions(self) -> list[Work]:
         """Return all work of the recipe for the same variant, or for all that are wanted."""
         wanted = self.wanted or self.plan.recipe.default_variants()
-        variants = wanted if self.variant is None else (self.variant,)
-        return [
-            Work(self.context, self.plan, stage, variant, self.wanted)
-            for stage in self.plan.stages
-            for variant in stage.variants(variants)
-        ]
+        return self.works(iter(self.plan.stages), (self.variant,) if self.variant else wanted)
 
     def follows(self, other: Work) -> bool:
         """Return whether this is the other work, or needs it, however indirectly."""
         return self.title == other.title or any(work.follows(other) for work in self.needs())
 
-    def _of(self, stage_name: str) -> Work:
-        stage = self.plan.stage(stage_name)
-        variant = self.variant if stage.per_variant else None
-        return Work(self.context, self.plan, stage, variant, self.wanted)
-
     def key(self) -> Key | None:
         """Return the wanted key; None while the checkpoint is not pinned."""
         return self.plan.key(self.stage.name, self.variant)
 
-    @property
-    def artifact_dir(self) -> Path | None:
-        """The directory of the artifact, built or not; None while the checkpoint is not pinned."""
-        key = self.key()
-        return None if key is None else self.context.store.artifact_dir(key)
-
     def is_done(self) -> bool:
         """Return whether the wanted artifact is published and usable; a few stats."""
-        key = self.key()
-        if key is None or not self.context.store.has(key):
+        key, store = self.key(), self.context.store
+        if key is None or not store.has(key):
             return False
-        return self.stage.is_usable(self.context.store.artifact_dir(key))
-
-    def is_up_to_date(self) -> bool:
-        """Answer doit; what cannot be known is not up to date, and building it says why."""
-        try:
-            return self.is_done()
-        except OvrecipeError:
-            return False
+        return self.stage.is_usable(store.artifact_dir(key))
 
     def input_bytes(self) -> dict[str, int]:
         """Return the sizes of the inputs that are built, by stage name."""
         store = self.context.store
-        keys = {work.stage.name: work.key() for work in self.needs()}
-        return {name: store.size_bytes(key) for name, key in keys.items() if key and store.has(key)}
+        keys = [key for work in self.needs() if (key := work.key()) and store.has(key)]
+        return {key.stage: store.size_bytes(key) for key in keys}
 
     def do(self, watch: Watch) -> None:
         """Make the artifact unless it is there; wait while another build is making it.
@@ -214,7 +197,7 @@ class Work:
         store = self.context.store
 
         def waiting(text: str) -> None:
-            watch(Waiting(self.title, text))
+            watch(events.Waiting(self.title, text))
 
         with store.lock(key, waiting=waiting), self.context.at_work():
             if self.is_done():
@@ -235,7 +218,7 @@ class Work:
             "manifest": store.manifest(key).as_json(),
         }
         self.context.plugins.observers.tell(
-            "after_stage", arguments, report=lambda text: watch(Warned(self.title, text))
+            "after_stage", arguments, report=lambda text: watch(events.Warned(self.title, text))
         )
 
     def clean(self) -> None:
@@ -249,33 +232,32 @@ class Work:
 
 def _make(work: Work, key: Key, watch: Watch) -> None:
     context, store = work.context, work.context.store
-    memory_bytes = admit(work)
+    needed_bytes = admit(work)
 
     def waiting() -> None:
-        text = f"waiting for {amount(memory_bytes or 0)} of memory beside what is at work"
-        watch(Waiting(work.title, text))
+        text = f"waiting for {amount(needed_bytes)} of memory beside what is at work"
+        watch(events.Waiting(work.title, text))
 
     with (
-        context.memory.reserved(memory_bytes, cancelled=context.cancelled, waiting=waiting),
+        context.memory.reserved(needed_bytes, cancelled=context.cancelled, waiting=waiting),
         store.staging(key) as staging_dir,
         _failing_in(work, staging_dir, watch),
     ):
         started = time.monotonic()
-        watch(Started(work.title, work.stage.doing))
-        output_dir = staging_dir / "output"
-        output_dir.mkdir()
-        job = _job(work, output_dir)
+        watch(events.Started(work.title, work.stage.doing))
+        job = _job(work, staging_dir / "output")
+        job.output_dir.mkdir()
         done = _run(work, job, key, watch)
         store.publish(
             key,
-            output_dir,
-            tools=_tools(key),
-            facts={"made_for": work.target, **done.get("facts", {})},
+            job.output_dir,
+            tools=dict(_packages(key.document)),
+            facts={"made_for": work.target, **done["facts"]},
             peak_memory_bytes=done.get("peak_memory_bytes"),
             seconds=time.monotonic() - started,
             known_digests=_known_digests(work, job),
         )
-    watch(Finished(work.title, store.manifest(key)))
+    watch(events.Finished(work.title, store.manifest(key)))
 
 
 @contextmanager
@@ -289,7 +271,7 @@ def _failing_in(work: Work, staging_dir: Path, watch: Watch) -> Iterator[None]:
         with disk_errors(work.context.store.root):
             yield
     except BaseException as error:
-        watch(Failed(work.title))
+        watch(events.Failed(work.title))
         if isinstance(error, Exception) and not staging_dir.is_dir():
             raise StoreError(
                 f"{work.title}: {staging_dir}, in which it worked, was removed meanwhile",
@@ -322,51 +304,36 @@ def _job(work: Work, output_dir: Path) -> Job:
 
 
 def _run(work: Work, job: Job, key: Key, watch: Watch) -> Mapping[str, Any]:
-    env = work.context.project.env
+    context, staging_dir = work.context, job.output_dir.parent
+    env = context.project.env
     if not work.stage.own_process:
-        progress = progress_of(work.title, watch)
-        own = StageContext(plugins=work.context.plugins, progress=progress, env=env)
+
+        def progress(
+            message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+        ) -> None:
+            watch(events.Progressed(work.title, message, done, total, unit))
+
+        own = StageContext(plugins=context.plugins, progress=progress, env=env)
         return {"facts": work.stage.run(job, own)}
-    staging_dir = job.output_dir.parent
     try:
-        return run_worker(
-            work.stage, job, work.title, watch, env=env, cancelled=work.context.cancelled
-        )
+        return run_worker(work.stage, job, work.title, watch, env=env, cancelled=context.cancelled)
     except BaseException:
         log_path = staging_dir / LOG_NAME
         if log_path.exists() and log_path.stat().st_size:
-            watch(LogKept(work.title, work.context.store.keep_log(log_path, key)))
+            watch(events.LogKept(work.title, context.store.keep_log(log_path, key)))
         raise
     finally:
         shutil.rmtree(staging_dir / "tmp", ignore_errors=True)
 
 
-def progress_of(title: str, watch: Watch) -> Progress:
-    """Return where a stage says how far it is, for the watch to be told."""
-
-    def progress(
-        message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
-    ) -> None:
-        watch(Progressed(title, message, done, total, unit))
-
-    return progress
-
-
-def _tools(key: Key) -> dict[str, str]:
-    """Return the versions in the key, flat, for whoever reads the manifest."""
-    found: dict[str, str] = {}
-    _collect_packages(key.document, found)
-    return found
-
-
-def _collect_packages(value: Any, found: dict[str, str]) -> None:
+def _packages(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the versions in a key's document, for whoever reads the manifest."""
     if isinstance(value, Mapping):
-        found.update(value.get("packages") or {})
-        for inner in value.values():
-            _collect_packages(inner, found)
-    elif isinstance(value, list | tuple):
+        yield from (value.get("packages") or {}).items()
+        value = list(value.values())
+    if isinstance(value, list | tuple):
         for inner in value:
-            _collect_packages(inner, found)
+            yield from _packages(inner)
 
 
 def _known_digests(work: Work, job: Job) -> dict[str, tuple[int, str]]:

@@ -17,6 +17,7 @@ CGROUP_DIR = Path("/sys/fs/cgroup")
 VMSTAT_PATH = Path("/proc/vmstat")
 #: The share of the available memory that stages at work at the same time may plan with.
 SHARE = 0.8
+#: How often memory and a wish to cancel are looked at, in seconds.
 TICK = 0.1
 
 
@@ -34,26 +35,27 @@ def container_available_bytes(cgroup_dir: Path) -> int | None:
 
     None outside of a container and in one without a limit.
     """
-    limit, used = (_read(cgroup_dir / name).strip() for name in ("memory.max", "memory.current"))
-    if not (limit.isdigit() and used.isdigit()):
+    limit, used = _numbers(cgroup_dir / "memory.max"), _numbers(cgroup_dir / "memory.current")
+    if not (limit and used):
         return None
-    cached = re.findall(
-        r"^(?:in)?active_file (\d+)$", _read(cgroup_dir / "memory.stat"), re.MULTILINE
-    )
-    return max(0, int(limit) - int(used) + sum(map(int, cached)))
+    stat = _numbers(cgroup_dir / "memory.stat")
+    cached = stat.get("active_file", 0) + stat.get("inactive_file", 0)
+    return max(0, limit[""] - used[""] + cached)
 
 
 def oom_kills(vmstat_path: Path = VMSTAT_PATH) -> int:
     """Return how many processes the kernel killed for want of memory; 0 where nobody counts."""
-    counted = re.search(r"^oom_kill (\d+)$", _read(vmstat_path), re.MULTILINE)
-    return int(counted.group(1)) if counted else 0
+    return _numbers(vmstat_path).get("oom_kill", 0)
 
 
-def _read(path: Path) -> str:
+def _numbers(path: Path) -> dict[str, int]:
+    """Return the numbers of a file of the kernel's by name; a single number has none."""
     try:
-        return path.read_text(encoding="ascii")
+        text = path.read_text(encoding="ascii")
     except OSError:
-        return ""
+        return {}
+    found = re.findall(r"^(?:(\w+) )?(\d+)$", text, re.MULTILINE)
+    return {name: int(number) for name, number in found}
 
 
 class MemoryBudget:
@@ -70,24 +72,17 @@ class MemoryBudget:
 
     @contextmanager
     def reserved(
-        self,
-        size_bytes: int | None,
-        *,
-        cancelled: Callable[[], bool],
-        waiting: Callable[[], None] | None = None,
+        self, size_bytes: int, *, cancelled: Callable[[], bool], waiting: Callable[[], None]
     ) -> Iterator[None]:
-        """Hold a part of the memory; None is a light stage, a number the estimate of a heavy one.
+        """Hold a part of the memory, after `waiting` was called if there is no room yet.
 
-        `waiting` is called once, when there is no room yet.
+        A light stage, of 0 bytes, never waits.
 
         Raises:
             KeyboardInterrupt: the build was cancelled while waiting.
         """
-        if size_bytes is None:
-            yield
-            return
         with self._changed:
-            if waiting is not None and not self._fits(size_bytes):
+            if not self._fits(size_bytes):
                 waiting()
             while not self._fits(size_bytes):
                 if cancelled():
@@ -102,7 +97,7 @@ class MemoryBudget:
                 self._changed.notify_all()
 
     def _fits(self, size_bytes: int) -> bool:
-        if not self._reserved:
+        taken = sum(self._reserved)
+        if not taken:
             self._budget = SHARE * self._available()
-            return True
-        return sum(self._reserved) + size_bytes <= self._budget
+        return not taken or not size_bytes or taken + size_bytes <= self._budget

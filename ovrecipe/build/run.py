@@ -117,10 +117,9 @@ def _run_doit(
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
-    from ovrecipe.build.dodo import DOIT_CONFIG, Failures, recipe_tasks, stage_groups
+    from ovrecipe.build.dodo import DOIT_CONFIG, Failures, recipe_tasks
 
     def task_recipes() -> Iterator[dict[str, Any]]:
-        yield from stage_groups(context.stages)
         for name, variants in wanted.items():
             yield from recipe_tasks(context, context.plan(name), watch, wanted=variants)
 

@@ -33,7 +33,7 @@ def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, 
                 rows[work.title] = {} if work.is_done() else _reason(work)
         view = ViewWork(context, plan, target.variant)
         no_view = {"reason": "no view leads to a checked artifact of this recipe"}
-        rows[view.title] = {} if view.is_built() else no_view
+        rows[view.title] = {} if view.is_done() else no_view
     return [
         {"stage": title, "up_to_date": not row, "differences": [], **row}
         for title, row in rows.items()
@@ -71,8 +71,8 @@ def _related(work: Work) -> set[str]:
     """
     store, plan = work.context.store, work.plan
     damaged: list[ArtifactCorrupt] = []
-    manifests = [manifest for _, _, manifest in store.artifacts(damaged.append)]
-    inputs = {manifest.sha256: set(manifest.inputs) for manifest in manifests}
+    artifacts = store.artifacts(damaged.append)
+    inputs = {sha256: set(manifest.inputs) for _, sha256, manifest in artifacts}
     models_dir = work.context.project.models_dir
     views = [view_target(models_dir, plan.recipe.name, variant) for variant in plan.recipe.variants]
     waiting = [target.name for target in views if target is not None]

@@ -39,9 +39,8 @@ class Events:
     ) -> None:
         """Report progress; this is what stages and providers are given."""
         # Libraries count in numpy's integers, which JSON does not take.
-        numbers = {"done": done, "total": total}
-        plain = {name: None if value is None else float(value) for name, value in numbers.items()}
-        self.send("progress", message=message, unit=unit, **plain)
+        done, total = (None if number is None else float(number) for number in (done, total))
+        self.send("progress", message=message, done=done, total=total, unit=unit)
 
 
 def claim_stdout() -> Events:
@@ -54,17 +53,13 @@ def claim_stdout() -> Events:
 def end_with_parent() -> None:
     """End this process, and what it started, when the parent's end of stdin closes."""
 
-    def watch() -> None:
+    def wait() -> None:
         os.read(0, 1)
-        _end_group()
+        if hasattr(os, "killpg"):
+            os.killpg(os.getpgrp(), 9)
+        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
-
-
-def _end_group() -> None:
-    if hasattr(os, "killpg"):
-        os.killpg(os.getpgrp(), 9)
-    os._exit(1)
+    threading.Thread(target=wait, daemon=True, name="end-with-parent").start()
 
 
 def peak_memory_bytes() -> int:
@@ -85,10 +80,7 @@ def peak_memory_bytes() -> int:
 
 
 def run(module: str, job_path: Path, events: Events) -> int:
-    """Run the job of the stage in a module and return the exit code.
-
-    A known error travels as an event.
-    """
+    """Run the job of the stage in a module, tell how it ended, and return the exit code."""
     from ovrecipe.build.stages.stage import Job, Stage, StageContext
     from ovrecipe.hooks.manager import load_plugins
 
@@ -98,19 +90,16 @@ def run(module: str, job_path: Path, events: Events) -> int:
         plugins = load_plugins(env=os.environ, options=job.plugin_options)
         facts = stage.run(job, StageContext(plugins=plugins, progress=events, env=os.environ))
     except OvrecipeError as error:
-        _log(error)
+        # What a gate found is kept for `ovrecipe why`; where a plugin's code raised, for its
+        # author: the message names only the plugin.
+        if isinstance(error, GateError):
+            print(error, file=sys.stderr)
+        if isinstance(error, PluginError) and error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
         events.send("error", kind=type(error).__name__, message=error.message, remedy=error.remedy)
         return error.exit_code
     events.send("done", facts=facts, peak_memory_bytes=peak_memory_bytes())
     return 0
-
-
-def _log(error: OvrecipeError) -> None:
-    """Write what a gate found to the log; and where a plugin's code raised, for its author."""
-    if isinstance(error, GateError):
-        print(error, file=sys.stderr)
-    if isinstance(error, PluginError) and error.__cause__ is not None:
-        traceback.print_exception(error.__cause__)
 
 
 def main() -> None:

@@ -7,12 +7,20 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer  # noqa: TC002 - typer reads the annotations
 
-from ovrecipe.cli import generation_options as options
-from ovrecipe.cli.run_command import frontend_of, opened
+from ovrecipe.cli.generation_options import (
+    TARGET,
+    Options,
+    console_of,
+    default_target,
+    frontend_of,
+    opened,
+    stdin,
+    with_options,
+)
 from ovrecipe.cli.session import session_of
 from ovrecipe.errors import OvrecipeError, PromptRefused
 
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
 
 HELP = """\
+/help        show this
 /reset       forget what was said
 /stats       show figures after each answer, or stop showing them
 /save FILE   write the conversation as JSON
@@ -84,11 +93,13 @@ class ChatLoop:
         self._frontend = frontend
         self._console = console
         self._interactive = interactive
-        self._commands: Mapping[str, Callable[[str], None]] = {
-            "help": lambda _: self._say(HELP),
-            "reset": lambda _: self._reset(),
-            "stats": lambda _: self._toggle_stats(),
-            "save": self._save,
+        self._over = False
+        #: The commands that stand alone; /save has a word behind it.
+        self._commands: Mapping[str, Callable[[], None]] = {
+            "help": self._help,
+            "reset": self._reset,
+            "stats": self._toggle_stats,
+            "exit": self._exit,
         }
 
     def run(self, lines: Iterator[str | None]) -> None:
@@ -96,25 +107,28 @@ class ChatLoop:
         for line in lines:
             if line is None:
                 self._say("\n(Ctrl-D leaves)")
-            elif line.strip() == "/exit":
-                return
             elif line.strip():
                 self._turn_or_say_why_not(line)
+            if self._over:
+                return
 
     def _turn_or_say_why_not(self, line: str) -> None:
+        command = line.strip()
         try:
-            self._turn(line)
+            if command.startswith("//"):
+                self._answer(command[1:])
+            elif command.startswith("/"):
+                self._obey(command[1:])
+            else:
+                self._answer(line)
         except OvrecipeError as error:
             if not self._interactive:
                 raise
             self._say(str(error))
 
-    def _turn(self, line: str) -> None:
-        if line.startswith("/") and not line.startswith("//"):
-            self._obey(line[1:])
-            return
+    def _answer(self, prompt: str) -> None:
         try:
-            stream = self._chat.stream(line.removeprefix("/"))
+            stream = self._chat.stream(prompt)
             with stream as answer, self._frontend.blamed():
                 self._frontend.provider.show(answer, self._console)
         except KeyboardInterrupt:
@@ -124,10 +138,20 @@ class ChatLoop:
 
     def _obey(self, line: str) -> None:
         name, _, argument = line.partition(" ")
-        if name not in self._commands:
+        if name == "save":
+            self._save(argument.strip())
+        elif name not in self._commands:
             self._say(f"there is no /{name}; /help lists what there is, //{name} says it")
-            return
-        self._commands[name](argument.strip())
+        elif argument:
+            self._say(f"/{name} stands alone; //{line} says it")
+        else:
+            self._commands[name]()
+
+    def _help(self) -> None:
+        self._say(HELP)
+
+    def _exit(self) -> None:
+        self._over = True
 
     def _reset(self) -> None:
         self._chat.reset()
@@ -154,49 +178,29 @@ class ChatLoop:
         print(text, file=self._console.err, flush=True)
 
 
+@with_options
 def command(
-    ctx: typer.Context,
-    target: options.Target,
-    *,
-    device: options.DeviceName = "CPU",
-    system: options.System = None,
-    greedy: options.Greedy = False,
-    seed: options.Seed = None,
-    max_new_tokens: options.MaxNewTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    more: options.More = None,
-    frontend: options.FrontendName = "console",
-    stats: options.Stats = False,
+    ctx: typer.Context, target: Annotated[str | None, TARGET] = None, *, options: Options
 ) -> None:
     """Talk with a model that remembers what was said.
 
     Ctrl-C stops an answer, Ctrl-D leaves; /help lists what else can be typed. From a pipe each
-    line is one instruction.
+    line is one prompt. Without NAME it is the model that is configured.
 
     Example: ovrecipe chat smollm2-135m:int4
     """
-    from ovrecipe.hooks.roles import ChatFrontend, Console
+    from ovrecipe.hooks.roles import ChatFrontend
 
     session = session_of(ctx)
-    generation = options.generation_of(
-        more,
-        greedy=greedy,
-        rng_seed=seed,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-    )
-    shown_by = frontend_of(session, target, frontend)
-    console = Console(out=sys.stdout, err=sys.stderr, stats=stats)
-    runner = opened(session, target, device=device, warm_up=True)
-    with closing(runner.chat(system, **generation)) as chat:
+    console = console_of(options)
+    target = target or default_target(session)
+    shown_by = frontend_of(session, target, options.frontend)
+    runner = opened(session, target, options, warm_up=True)
+    with closing(runner.chat(options.system, **options.generation)) as chat:
         if isinstance(shown_by.provider, ChatFrontend):
             with shown_by.blamed():
                 shown_by.provider.chat(chat, console)
             return
-        interactive = sys.stdin.isatty()
-        loop = ChatLoop(chat, shown_by, console, interactive=interactive)
-        loop.run(lines_of(sys.stdin))
+        lines = stdin()
+        loop = ChatLoop(chat, shown_by, console, interactive=lines.isatty())
+        loop.run(lines_of(lines))

@@ -126,7 +126,7 @@ def validate(
 
 
 def _errors(session: Session, target: str) -> list[OvrecipeError]:
-    from ovrecipe.build.preflight import recipe_errors
+    from ovrecipe.build.judge import recipe_errors
 
     try:
         return list(recipe_errors(_load(session, target), session.plugins))

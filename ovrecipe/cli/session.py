@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.context import BuildContext, RecipePlan
     from ovrecipe.build.run import Target
+    from ovrecipe.cli.config import Defaults
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.recipe.schema import Recipe
 
@@ -42,6 +43,13 @@ class Session:
         from ovrecipe.hooks.manager import load_plugins
 
         return load_plugins(env=self.env, options=self.plugin_options)
+
+    @cached_property
+    def defaults(self) -> Defaults:
+        """What counts where the command line names no model and no device."""
+        from ovrecipe.cli.config import read_defaults
+
+        return read_defaults(self.env, self.project.root)
 
     def recipe(self, name: str) -> Recipe:
         """Return the validated recipe of that name."""

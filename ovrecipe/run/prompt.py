@@ -91,9 +91,10 @@ class ChatTemplate:
         self.settings = settings or PromptSettings()
         self._special_tokens = dict(special_tokens or {})
         self._template = _compiled(text, clock)
-        self._cut_at = _cut_at(self.settings.control_tokens)
-        longest_first = sorted(self._cut_at, key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, longest_first)))
+        # A single character has no place to be cut.
+        known = {token for token in self.settings.control_tokens if len(token) > 1}
+        self._known = sorted(known, key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, self._known)))
 
     def render(self, messages: Sequence[Message]) -> str:
         """Return the prompt for `messages`, up to where the assistant's answer begins.
@@ -123,7 +124,7 @@ class ChatTemplate:
             PromptRefused: the template does, or it joins text of messages to other tokens.
         """
         text = self.render(messages)
-        if not self._cut_at or not any(self._control.search(each["content"]) for each in messages):
+        if not self._known or not any(self._control.search(each["content"]) for each in messages):
             return Rendered(text)
         mark = secrets.token_hex(8)
         marked = self.render([self._marked(message, mark) for message in messages])
@@ -133,7 +134,7 @@ class ChatTemplate:
             tokens = list(self._control.finditer(candidate))
             if [token[0] for token in tokens] == [token for token, _ in found]:
                 of_messages = [token for token, (_, of) in zip(tokens, found, strict=True) if of]
-                cuts = (token.start() + self._cut_at[token[0]] for token in of_messages)
+                cuts = (cut for token in of_messages for cut in self._cuts(candidate, token))
                 return Rendered(candidate, tuple(cuts))
         raise PromptRefused(
             "the chat template makes another special token of one that is in a message",
@@ -144,15 +145,19 @@ class ChatTemplate:
         content = self._control.sub(lambda token: token[0] + mark, message["content"])
         return {**message, "content": content}
 
-
-def _cut_at(control_tokens: Sequence[str]) -> dict[str, int]:
-    """Return where to cut each token so that neither part is one; single characters have no cut."""
-    known = set(control_tokens)
-    cuts = {
-        token: [n for n in range(1, len(token)) if not known & {token[:n], token[n:]}]
-        for token in control_tokens
-    }
-    return {token: places[0] for token, places in cuts.items() if places}
+    def _cuts(self, text: str, token: re.Match[str]) -> Sequence[int]:
+        """Return where to cut so that nothing that begins in `token` is a control token."""
+        ends = sorted(
+            (start + len(known), start)
+            for start in range(*token.span())
+            for known in self._known
+            if text.startswith(known, start)
+        )
+        cuts: list[int] = []
+        for end, start in ends:
+            if not cuts or not start < cuts[-1] < end:
+                cuts.append(end - 1)
+        return cuts
 
 
 def read_template(model_dir: Path, *, clock: Clock = local_now) -> ChatTemplate:

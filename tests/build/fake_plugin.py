@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ class MadeSource:
         return {"text": request.location}
 
     def fetch(self, request: Any, pin: Any, checkpoint_dir: Path, progress: Any) -> None:
-        progress("writing", done=1, total=2)
+        progress("writing", done=1, total=2, unit="B")
         (checkpoint_dir / "config.json").write_text(json.dumps({"text": pin["text"]}))
 
 
@@ -74,6 +75,21 @@ def raise_a_bug() -> None:
 def print_a_lot() -> None:
     print("noise on standard output")
     os.write(1, b"noise below python\n")
+
+
+def end_itself() -> None:
+    """As a person or a supervisor does who ends one process of a build."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fail_as_a_writer() -> None:
+    """OpenVINO's writer says no more of a full disk, and removes what it had half written."""
+    raise RuntimeError("basic_ios::clear: iostream error")
+
+
+def remove_the_store() -> None:
+    """As `rm -rf store` in another terminal."""
+    shutil.rmtree(Path(os.environ["TMPDIR"]).parents[1])
 
 
 class FakeExporter:
@@ -134,6 +150,21 @@ class PickyCompressor(FakeCompressor):
         return {**super().compress(job), "max_size_mb": job.options.max_size_mb}
 
 
+class RefusingCompressor(FakeCompressor):
+    """Knows beforehand that it will fail."""
+
+    def problems(self, compression: Any, precision: str, shapes: Any) -> list[str]:
+        return [f"{precision} is beyond me"]
+
+
+class MeddlingCompressor(FakeCompressor):
+    """Writes a file that is the tokenizer's."""
+
+    def compress(self, job: Any) -> dict[str, Any]:
+        (job.output_dir / "tokenizer.json").write_text("{}")
+        return super().compress(job)
+
+
 class OddCompressor(FakeCompressor):
     """Answers with the wrong type."""
 
@@ -144,6 +175,16 @@ class OddCompressor(FakeCompressor):
 def write_a_megabyte() -> None:
     """Fill what a small disk has; the working folder of the process is not the store's."""
     (Path(os.environ["TMPDIR"]) / "large").write_bytes(bytes(1_000_000))
+
+
+def write_with_openvino() -> None:
+    """Save a model of a megabyte, as exporters and compressors do."""
+    import numpy as np
+    import openvino as ov
+
+    constant = ov.op.Constant(np.random.default_rng(0).random((512, 512), np.float32))
+    model = ov.Model([ov.opset13.result(constant)], [])
+    ov.save_model(model, Path(os.environ["TMPDIR"]) / "model.xml", compress_to_fp16=False)
 
 
 def say_half_a_line() -> None:
@@ -169,8 +210,21 @@ EXPORTERS: dict[str, Callable[[], None]] = {
     "bug": raise_a_bug,
     "noisy": print_a_lot,
     "large": write_a_megabyte,
+    "ended": end_itself,
+    "writer": fail_as_a_writer,
+    "openvino": write_with_openvino,
+    "removes": remove_the_store,
     "half-line": say_half_a_line,
     "child": leave_a_child_behind,
+}
+
+
+COMPRESSORS = {
+    "fake": FakeCompressor,
+    "meddling": MeddlingCompressor,
+    "odd": OddCompressor,
+    "picky": PickyCompressor,
+    "refusing": RefusingCompressor,
 }
 
 
@@ -186,5 +240,4 @@ def get_exporter(name: str) -> Any:
 
 @hookimpl
 def get_compressor(name: str) -> Any:
-    made = {"fake": FakeCompressor, "odd": OddCompressor, "picky": PickyCompressor}.get(name)
-    return None if made is None else made()
+    return COMPRESSORS[name]() if name in COMPRESSORS else None

@@ -62,13 +62,13 @@ def do_up_to(context: BuildContext, name: str, *stages: str, variant: str | None
 
 
 def publish_fakes(project: Project, name: str, variant: str) -> None:
-    """Publish empty artifacts under the keys of a variant's directory and gate, and its view."""
+    """Publish empty artifacts under the keys of a variant's directory and gates, and its view."""
     context = context_of(project)
-    plan = context.plan(name)
-    for stage in ("assemble", "check"):
-        key = plan.key(stage, variant)
+    view = ViewWork(context, context.plan(name), variant)
+    for work in view.needs():
+        key = work.key()
         assert key is not None
         with context.store.staging(key) as staging_dir:
-            (staging_dir / "openvino_model.bin").write_text(stage)
+            (staging_dir / "openvino_model.bin").write_text(key.stage)
             context.store.publish(key, staging_dir)
-    ViewWork(context, plan, variant).do(Lines(io.StringIO()))
+    view.do(Lines(io.StringIO()))

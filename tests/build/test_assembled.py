@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 import yaml
-from ovrecipe.run.chat_template import Message
 
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
 from ovrecipe.build.execute import Work
 from ovrecipe.build.stages import stage_named
 from ovrecipe.build.stages.stage import Job, StageContext
+from ovrecipe.errors import PromptRefused
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project
-from ovrecipe.run.prompt import prompt_template
+from ovrecipe.run.prompt import Message, PromptSettings, read_settings, read_template
 from ovrecipe.testing import plugins_with
 from tests.build.making import fake_recipe, write_recipe
 
@@ -118,8 +118,15 @@ def test_one_chat_template_stands_in_the_directory(
     assert info is not None
     found = {each.tag: each.get("value") for each in info}
     assert found == {"eos_token_id": "2", "chat_template": template}
-    special = {"bos_token": "<s>", "eos_token": "</s>"}
-    assert read_json(output_dir / "tokenizer_config.json") == special
+    assert read_json(output_dir / "tokenizer_config.json") == {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "ovrecipe": {
+            "add_special_tokens": False,
+            "system": "",
+            "control_tokens": ["</s>", "<s>"],
+        },
+    }
 
 
 @pytest.mark.parametrize(
@@ -136,6 +143,70 @@ def test_a_chat_template_is_written_as_it_is(
     """It is Jinja2 already, the recipe's or the checkpoint's."""
     output_dir = assembled(project, inputs, prompt=prompt)
     assert (output_dir / "chat_template.jinja").read_text() == expected
+
+
+def test_what_run_needs_beside_the_template_is_there(
+    project: Project, inputs: dict[str, Path]
+) -> None:
+    """So that nothing of the recipe has to be read again."""
+    added = [
+        {"id": 0, "content": "<|user|>", "special": False},
+        {"id": 1, "content": "<|end|>", "special": True},
+        {"id": 2, "content": "    ", "special": False},
+        {"id": 3, "content": "<table>", "special": False},
+        {"id": 4, "content": "user", "special": False},
+    ]
+    write_json(inputs["tokenizer"] / "tokenizer.json", {"added_tokens": added})
+    prompt = {
+        "chat_template": "<|user|>    {{ messages[0].content }}{{ messages[1].content }}",
+        "system": "Be brief.",
+        "add_special_tokens": True,
+    }
+    output_dir = assembled(project, inputs, prompt=prompt)
+    assert read_settings(output_dir) == PromptSettings(
+        add_special_tokens=True,
+        system="Be brief.",
+        control_tokens=("</s>", "<s>", "<|end|>", "<|user|>"),
+    )
+
+
+def test_a_recipe_may_let_special_tokens_in_messages_count(
+    project: Project, inputs: dict[str, Path]
+) -> None:
+    """For those who write them on purpose."""
+    prompt = {"template": "{instruction}", "special_tokens_in_text": True}
+    found = read_settings(assembled(project, inputs, prompt=prompt))
+    assert found is not None
+    assert found.control_tokens == ()
+
+
+def test_a_recipes_system_text_stands_in_the_models_template(
+    project: Project, inputs: dict[str, Path]
+) -> None:
+    """Other programs do not know the recipe; what a message says goes before it."""
+    prompt = {"chat_template": "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"}
+    output_dir = assembled(project, inputs, prompt={**prompt, "system": 'Say "yes".'})
+    template = read_template(output_dir)
+    asked = said("user: hi")
+    assert template.render(asked) == 'system: Say "yes".\nuser: hi\n'
+    assert template.render([*said("system: no"), *asked]) == "system: no\nuser: hi\n"
+    assert template.render([{"role": "system", "content": ""}, *asked]) == "user: hi\n"
+
+
+def test_a_system_text_that_the_models_template_drops_is_refused(
+    project: Project, inputs: dict[str, Path]
+) -> None:
+    """At the build, not with every question."""
+    prompt = {"chat_template": "{{ messages[-1].content }}", "system": "Be brief."}
+    with pytest.raises(PromptRefused, match="no place for a system text"):
+        assembled(project, inputs, prompt=prompt)
+
+
+def test_a_model_without_a_template_is_refused(project: Project, inputs: dict[str, Path]) -> None:
+    """Nobody knows how to ask it."""
+    write_json(inputs["tokenizer"] / "tokenizer_config.json", {})
+    with pytest.raises(PromptRefused, match="neither the recipe nor the model"):
+        assembled(project, inputs, prompt={"template": None})
 
 
 def test_large_files_are_links(project: Project, inputs: dict[str, Path]) -> None:
@@ -156,13 +227,18 @@ def said(*turns: str) -> list[Message]:
 
 
 @pytest.fixture
-def smollm2_dir(smollm2_project: Project, tmp_path: Path) -> tuple[Project, Path]:
+def smollm2_dir(smollm2_project: Project, tmp_path: Path) -> Path:
     """SmolLM2 under a template of our own, assembled over the store in which it is built."""
+    return smollm2_as(smollm2_project, tmp_path, {"template": TEMPLATE, "system": RECIPES_SYSTEM})
+
+
+def smollm2_as(smollm2_project: Project, tmp_path: Path, prompt: dict[str, str]) -> Path:
+    """Return the directory of SmolLM2 with another prompt section."""
     (tmp_path / "recipes").mkdir()
     path = tmp_path / "recipes" / f"{SMOLLM2}.yaml"
     shutil.copy(smollm2_project.recipes_dir / path.name, path)
     document = yaml.safe_load(path.read_text())
-    document["prompt"] = {"template": TEMPLATE, "system": RECIPES_SYSTEM}
+    document["prompt"] = prompt
     document["generation"] = {"temperature": 0.9, "stop_strings": ["b", "a"]}
     path.write_text(yaml.safe_dump(document))
     project = find_project(tmp_path, smollm2_project.env)
@@ -172,37 +248,57 @@ def smollm2_dir(smollm2_project: Project, tmp_path: Path) -> tuple[Project, Path
     work.do(Lines(io.StringIO()))
     key = work.key()
     assert key is not None
-    return project, context.store.artifact_dir(key)
+    return context.store.artifact_dir(key)
+
+
+TURNS = (
+    said("user: {system}"),
+    said("user: one", "assistant: 1 {instruction}", "user: two\n"),
+    said("user: one", "assistant: 1", "user: two", "assistant: 2", "user: three"),
+)
 
 
 @pytest.mark.model
-def test_genai_writes_the_prompt_that_run_writes(smollm2_dir: tuple[Project, Path]) -> None:
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"template": TEMPLATE, "system": RECIPES_SYSTEM},
+        {"chat_template": "model", "system": RECIPES_SYSTEM},
+        {"chat_template": "model"},
+    ],
+)
+def test_genai_writes_the_prompt_that_run_writes(
+    smollm2_project: Project, tmp_path: Path, prompt: dict[str, str]
+) -> None:
     """Its own engine for templates, on the directory as `LLMPipeline` opens it."""
     import openvino_genai
 
-    project, model_dir = smollm2_dir
+    model_dir = smollm2_as(smollm2_project, tmp_path, prompt)
     tokenizer = openvino_genai.Tokenizer(model_dir)
-    recipe = load_recipe(project, SMOLLM2)
-    template = prompt_template(recipe, model_dir, clock=pytest.fail)
-    own = said(f"system: {RECIPES_SYSTEM}")
-    told = said("system: {instruction} \\n")
-    for turns in (
-        said("user: {system}"),
-        said("user: one", "assistant: 1 {instruction}", "user: two\n"),
-        said("user: one", "assistant: 1", "user: two", "assistant: 2", "user: three"),
-    ):
-        for messages, known in ((turns, own + turns), (told + turns, told + turns)):
+    template = read_template(model_dir, clock=pytest.fail)
+    for turns in TURNS:
+        for messages in (turns, said("system: {instruction} \\n") + turns):
             asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
-            assert asked == template.render(known)
+            assert asked == template.render(messages)
 
 
 @pytest.mark.model
-def test_genai_reads_the_parameters_that_run_uses(smollm2_dir: tuple[Project, Path]) -> None:
+def test_transformers_reads_the_directory_and_writes_the_same_prompt(smollm2_dir: Path) -> None:
+    """Our section in its settings does not disturb it."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(smollm2_dir)
+    messages = said("user: one", "assistant: 1", "user: two")
+    asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert asked == read_template(smollm2_dir).render(messages)
+
+
+@pytest.mark.model
+def test_genai_reads_the_parameters_that_run_uses(smollm2_dir: Path) -> None:
     """The names and forms in the file are GenAI's."""
     import openvino_genai
 
-    _, model_dir = smollm2_dir
-    config = openvino_genai.GenerationConfig(model_dir / "generation_config.json")
+    config = openvino_genai.GenerationConfig(smollm2_dir / "generation_config.json")
     assert config.do_sample
     assert config.temperature == pytest.approx(0.9)
     assert config.stop_strings == {"a", "b"}

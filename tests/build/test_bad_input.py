@@ -6,14 +6,23 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ovrecipe.errors import DiskFull
 from ovrecipe.recipe.project import Project
-from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes, write_recipe
+from tests.build.making import (
+    FAKE_PLUGIN,
+    context_of,
+    do_up_to,
+    fake_recipe,
+    publish_fakes,
+    write_recipe,
+)
 from tests.conftest import CommandLine
 from tests.sources.requests import checkpoint_files
 
@@ -246,6 +255,16 @@ def test_a_full_disk_is_told_and_publishes_nothing(
     assert done.code == STORE
     assert "the disk is full" in done.said
     assert not list((small_disk / "store").glob("base/*"))
+
+
+def test_a_full_disk_is_told_when_openvinos_writer_meets_it(
+    project: Project, small_disk: Path
+) -> None:
+    """It says no more than "iostream error", in which nobody reads that."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "openvino"}))
+    small = replace(project, store_dir=small_disk / "store")
+    with pytest.raises(DiskFull, match=r"base m: .*iostream error\nthe disk is full"):
+        do_up_to(context_of(small), "m", "source", "base")
 
 
 def test_a_variant_that_is_not_built_says_how_to_build_it(

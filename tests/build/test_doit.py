@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ovrecipe.recipe.project import Project
-from tests.build.making import fake_recipe, write_recipe
-from tests.conftest import REPOSITORY
+from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
+from tests.build.test_stages_run import store_leftovers, wait_for_pids
+from tests.conftest import REPOSITORY, CommandLine
 
 DODO = REPOSITORY / "dodo.py"
 OVRECIPE = "from ovrecipe.cli.main import application; application()(['{}'], standalone_mode=False)"
@@ -25,12 +28,14 @@ HEAVY = {
 }
 
 
-def python(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in the project's folder, with its store."""
-    (project.root / "dodo.py").write_text(DODO.read_text())
+def python(
+    project: Project, *words: str, dodo: str = "", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python in the project's folder or one below it, with its store."""
+    (project.root / "dodo.py").write_text(dodo or DODO.read_text())
     return subprocess.run(
         [sys.executable, *words],
-        cwd=project.root,
+        cwd=cwd or project.root,
         env={**os.environ, "OVRECIPE_STORE": str(project.store_dir)},
         capture_output=True,
         text=True,
@@ -38,9 +43,21 @@ def python(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def doit(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run doit in the project's folder."""
-    return python(project, "-m", "doit", *words)
+#: A project's dodo.py that loads the fake plugin, as `-p` does for `ovrecipe build`.
+DODO_WITH_PLUGIN = f"""
+from pathlib import Path
+from ovrecipe.build.dodo import DOIT_CONFIG, all_tasks
+
+def task_recipes():
+    yield from all_tasks(Path(__file__).parent, plugin_options=({FAKE_PLUGIN!r},))
+"""
+
+
+def doit(
+    project: Project, *words: str, dodo: str = "", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run doit in the project's folder, or in one below it."""
+    return python(project, "-m", "doit", *words, dodo=dodo, cwd=cwd)
 
 
 def heavy_imports(project: Project, script: str) -> set[str]:
@@ -102,6 +119,111 @@ def test_an_unknown_plugin_provider_is_an_error_of_its_task(project: Project) ->
     assert done.returncode != 0
     assert "made" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("build:smoll", "no recipe 'smoll' in recipes/\n  perhaps you meant smol"),
+        ("build:smol:int5", "recipe 'smol' has no variant 'int5'\n  perhaps you meant smol:int4"),
+        ("build:smol:", "it is written NAME:VARIANT"),
+    ],
+)
+def test_a_name_that_nothing_has_is_told_with_the_closest(
+    project: Project, task: str, said: str
+) -> None:
+    """Doit itself would only say that it is not a task."""
+    write_recipe(project, "smol", fake_recipe())
+    done = doit(project, task)
+    assert done.returncode != 0
+    assert said in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_all_that_is_asked_for_is_judged_before_the_first_long_stage(project: Project) -> None:
+    """After an hour's export of one variant is too late to refuse another."""
+    variants = {"int4-b": {"compressor": "refusing"}, "int8": {"compressor": "refusing"}}
+    write_recipe(project, "m", fake_recipe(variants=variants))
+    for words in (("build:m",), ("build:m:*",), ("build:m:int4", "build:m:int8", "build:m:int4-b")):
+        done = doit(project, *words, dodo=DODO_WITH_PLUGIN)
+        assert done.returncode == 1
+        assert (
+            "variants.int4-b: int4 is beyond me\nvariants.int8: int8 is beyond me\n"
+            "  change the recipe, then build again\n"
+        ) in done.stdout
+        assert not (project.store_dir / "base").exists()
+    done = doit(project, "weights:m:int4", dodo=DODO_WITH_PLUGIN)
+    assert "beyond me" in done.stdout
+
+
+def test_a_variant_that_was_not_asked_for_is_not_judged(project: Project) -> None:
+    """One that cannot be built is in nobody's way."""
+    variants = {"int8": {"compressor": "refusing"}}
+    write_recipe(project, "m", fake_recipe(variants=variants))
+    done = doit(project, "--continue", "build:m:int4", dodo=DODO_WITH_PLUGIN)
+    assert "beyond me" not in done.stdout
+    assert (project.store_dir / "weights").exists()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("jobs", [(), ("-n", "2")], ids=["alone", "in threads"])
+def test_a_stopped_run_leaves_nothing_and_says_so(
+    project: Project, tmp_path: Path, jobs: tuple[str, ...], ending: signal.Signals
+) -> None:
+    """Doit's door is as clean as ours: no process, no folder, no traceback, one line."""
+    (project.root / "dodo.py").write_text(DODO_WITH_PLUGIN)
+    write_recipe(project, "m", fake_recipe(model={"exporter": "hangs"}))
+    pids_path = tmp_path / "pids"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "doit", *jobs, "base:m"],
+        cwd=project.root,
+        env={**os.environ, "FAKE_PIDS": str(pids_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_pids(pids_path)
+    process.send_signal(ending)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out.endswith("stopped; finished stages are kept, build again to go on\n")
+    assert "Traceback" not in out + err
+    assert store_leftovers(project) == []
+
+
+def test_a_subfolder_of_a_project_finds_it(ovrecipe: CommandLine, project: Project) -> None:
+    """Doit looks upwards when it is told to; ovrecipe does it by itself."""
+    write_recipe(project, "m", fake_recipe())
+    below = project.root / "notes" / "today"
+    below.mkdir(parents=True)
+    assert "build:m:int4 " in doit(project, "list", "-k", cwd=below).stdout
+    done = ovrecipe("build", "m:int4", cwd=below)
+    assert "exporter 'fine'" in done.said
+
+
+def test_a_dodo_without_a_project_says_what_to_do(project: Project) -> None:
+    """Its folder was moved away from the recipes, or copied without them."""
+    project.recipes_dir.rmdir()
+    done = doit(project, "list")
+    assert done.returncode == 3
+    assert done.stderr.startswith("ERROR: no recipes folder in ")
+    assert "ovrecipe init" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_clean_of_a_recipe_takes_all_its_names(project: Project) -> None:
+    """Also those of optional variants, which `build:NAME` does not build."""
+    variants = {"int4-other": {"optional": True}}
+    write_recipe(project, "m", fake_recipe(variants=variants))
+    for variant in ("int4", "int4-other"):
+        view = project.models_dir / "m" / variant
+        view.parent.mkdir(parents=True, exist_ok=True)
+        view.symlink_to(project.root)
+    done = doit(project, "clean", "build:m", dodo=DODO_WITH_PLUGIN)
+    assert done.returncode == 0
+    assert "\nremoved models/m/int4\n" in done.stdout
+    assert "\nremoved models/m/int4-other\n" in done.stdout
+    assert not (project.models_dir / "m").exists()
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,15 @@ class Log:
 
 def manifest() -> Manifest:
     return Manifest(
-        "base", "0" * 64, {}, {}, "2026", seconds=12.24, peak_memory_bytes=1_380_000_000
+        stage="base",
+        sha256="0" * 64,
+        key={},
+        files={},
+        created="2026",
+        tools={},
+        facts={},
+        seconds=12.24,
+        peak_memory_bytes=1_380_000_000,
     )
 
 

@@ -10,8 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.build.events import Lines
-from ovrecipe.errors import CheckpointNotFound, PluginError, StageError, StageKilled
+from ovrecipe.build.events import (
+    Event,
+    Failed,
+    Finished,
+    Lines,
+    LogKept,
+    MemorySeen,
+    Progressed,
+    Started,
+)
+from ovrecipe.errors import (
+    CheckpointNotFound,
+    DiskFull,
+    PluginError,
+    StageError,
+    StageKilled,
+    StoreError,
+)
 from ovrecipe.recipe.project import Project
 from tests.build.making import context_of, do_up_to, fake_recipe, work_on, write_recipe
 
@@ -39,13 +55,66 @@ def test_a_second_run_does_nothing(
 
 
 def test_a_killed_process_is_told_from_a_failed_one(project: Project) -> None:
-    """Signal 9 is what the kernel sends when memory ends; the message says so."""
+    """Who killed it is not known, only how; what is known of its memory is said."""
     write_recipe(project, "m", fake_recipe(model={"exporter": "killed"}))
     context = context_of(project)
-    with pytest.raises(StageKilled, match="base m: its process was killed, probably"):
+    killed = r"base m: its process was killed from outside \(signal 9\).*; the largest .* [1-9]"
+    with pytest.raises(StageKilled, match=killed):
         do_up_to(context, "m", "source", "base")
     assert not work_on(context, "m", "base").is_done()
     assert store_leftovers(project) == []
+
+
+def test_a_process_that_somebody_ended_is_no_crash(project: Project) -> None:
+    """A supervisor's or a person's SIGTERM is no defect of a library."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "ended"}))
+    with pytest.raises(StageKilled, match=r"killed from outside \(signal 15\)") as caught:
+        do_up_to(context_of(project), "m", "source", "base")
+    assert caught.value.remedy == "build again: finished stages are kept"
+
+
+def test_a_store_that_is_removed_beside_a_build_is_named(project: Project) -> None:
+    """Whatever the stage stumbled over then, this is what happened."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "removes"}))
+    with pytest.raises(StoreError, match=r"base m: .*/\.stage-base-.* was removed meanwhile"):
+        do_up_to(context_of(project), "m", "source", "base")
+
+
+def test_a_full_disk_is_told_from_what_a_writer_says_of_it(project: Project) -> None:
+    """It has removed its half-written file, so the disk has room again when it is looked at."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "writer"}))
+    with pytest.raises(DiskFull, match=r"(?s)base m: .*iostream error\nthe disk is full \(the lea"):
+        do_up_to(context_of(project), "m", "source", "base")
+
+
+def test_a_compressor_that_writes_the_tokenizers_file_is_blamed(project: Project) -> None:
+    """Else the directory could not be assembled, and nobody would be named."""
+    write_recipe(project, "m", fake_recipe(variants={"int4": {"compressor": "meddling"}}))
+    with pytest.raises(PluginError, match=r"the compressor 'meddling' wrote tokenizer\.json, "):
+        do_up_to(context_of(project), "m", "source", "base", "weights", variant="int4")
+
+
+def test_progress_comes_with_its_numbers_and_their_unit(project: Project) -> None:
+    """Bytes are shown as such, and give a speed."""
+    write_recipe(project, "m", fake_recipe())
+    told: list[Event] = []
+    work_on(context_of(project), "m", "source").do(told.append)
+    assert Progressed("source m", "writing", 1.0, 2.0, "B") in told
+    kinds = [type(event) for event in told]
+    assert (kinds[0], kinds[-1]) == (Started, Finished)
+    assert MemorySeen in kinds
+
+
+def test_a_failure_is_told_after_its_log(project: Project) -> None:
+    """Whoever draws a line for the stage takes it away."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "silent"}))
+    context = context_of(project)
+    do_up_to(context, "m", "source")
+    told: list[Event] = []
+    with pytest.raises(StageError, match="exit code 3"):
+        work_on(context, "m", "base").do(told.append)
+    [log] = (project.store_dir / "logs").iterdir()
+    assert told[-2:] == [LogKept("base m", log), Failed("base m")]
 
 
 def test_a_silent_end_shows_the_log_and_keeps_it(project: Project) -> None:

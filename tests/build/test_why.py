@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from ovrecipe.recipe.project import Project
-from tests.build.making import FAKE_PLUGIN, context_of, do_up_to, fake_recipe, write_recipe
+from tests.build.making import (
+    FAKE_PLUGIN,
+    context_of,
+    do_up_to,
+    fake_recipe,
+    publish_fakes,
+    write_recipe,
+)
 from tests.conftest import CommandLine
 from tests.store.test_verify import break_the_manifest
 
@@ -22,7 +29,36 @@ def test_a_changed_group_size_is_named_with_both_values(
     assert "base m: up to date" in lines
     assert "weights m:int4: not built with these settings" in lines
     assert "  passes[0].group_size: 64 -> 128" in lines
-    assert "assemble m:int4: nothing of its kind was ever built" in lines
+    assert "assemble m:int4: never built" in lines
+
+
+def test_another_models_artifacts_are_no_neighbours(
+    ovrecipe: CommandLine, project: Project
+) -> None:
+    """A list of what two models differ in helps nobody who has never built the one."""
+    write_recipe(project, "other", fake_recipe(model={"id": "made:other"}))
+    do_up_to(context_of(project), "other", "source", "base", "weights", variant="int4")
+    write_recipe(project, "m", fake_recipe())
+    done = ovrecipe("-p", FAKE_PLUGIN, "why", "m:int4", cwd=project.root)
+    lines = done.out.splitlines()
+    assert {"source m: never built", "base m: never built", "weights m:int4: never built"} <= {
+        *lines
+    }
+    assert "other" not in done.stdout.decode()
+
+
+def test_what_the_recipe_was_built_as_is_a_neighbour_whatever_its_model(
+    ovrecipe: CommandLine, project: Project
+) -> None:
+    """A branch that moved, or another model under an old name, is named as what changed."""
+    write_recipe(project, "m", fake_recipe())
+    publish_fakes(project, "m", "int4")
+    write_recipe(project, "m", fake_recipe(model={"id": "made:other"}))
+    done = ovrecipe("-p", FAKE_PLUGIN, "why", "m:int4", cwd=project.root)
+    lines = done.out.splitlines()
+    assert "assemble m:int4: not built with these settings" in lines
+    assert "  model.id: made:checkpoint -> made:other" in lines
+    assert "conformance m: not built with these settings" in lines
 
 
 def test_a_provider_of_a_plugin_is_named_with_its_version(project: Project) -> None:
@@ -46,5 +82,5 @@ def test_a_damaged_artifact_blocks_no_answer(ovrecipe: CommandLine, project: Pro
     break_the_manifest(context.store.artifact_dir(key))
     done = ovrecipe("-p", FAKE_PLUGIN, "why", "m:int4", cwd=project.root)
     assert done.code == 0
-    said = "weights m:int4: nothing of its kind was ever built (not compared: 1 damaged artifact"
+    said = "weights m:int4: never built (not compared: 1 damaged artifact"
     assert said in done.out

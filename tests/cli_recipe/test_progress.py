@@ -69,9 +69,19 @@ def downloading(terminal: Terminal, seconds: int) -> None:
 
 def manifest(**changes: object) -> Manifest:
     """Return what an artifact of 135 MB says about itself."""
-    files = {"openvino_model.bin": FileEntry(135_230_000, "0" * 64)}
-    fields = {"seconds": 11.3, "peak_memory_bytes": 600_000_000, **changes}
-    return Manifest("weights", "0" * 64, {}, files, "2026", **fields)  # type: ignore[arg-type]
+    files = {"openvino_model.bin": FileEntry(size_bytes=135_230_000, sha256="0" * 64)}
+    document = {
+        "stage": "weights",
+        "sha256": "0" * 64,
+        "key": {},
+        "files": files,
+        "created": "2026",
+        "tools": {},
+        "facts": {},
+        "seconds": 11.3,
+        "peak_memory_bytes": 600_000_000,
+    }
+    return Manifest.model_validate({**document, **changes})
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -51,7 +51,7 @@ def built(project: Path, name: str, **variants: int) -> BuildContext:
                 context.store.publish(key, staging_dir, facts={"made_for": made_for})
         assembled = plan.key("assemble", variant)
         assert assembled is not None
-        set_view(models_dir, name, variant, context.store.artifact_dir(assembled))
+        set_view(context.store, models_dir, name, variant, context.store.artifact_dir(assembled))
     return context
 
 
@@ -158,7 +158,7 @@ def test_what_a_view_of_another_project_needs_stays(
     context = built(project, "one", a=64)
     key = context.plan("one").key("assemble", "a")
     assert key is not None
-    set_view(tmp_path / "elsewhere", "mine", "a", context.store.artifact_dir(key))
+    set_view(context.store, tmp_path / "elsewhere", "mine", "a", context.store.artifact_dir(key))
     before = stored(project)
     assert ovrecipe_("rm", "one").code == 0
     assert view_target(context.project.models_dir, "one", "a") is None

@@ -33,7 +33,7 @@ def job(project: Project, variant: str, base_dir: Path | None = None, **options:
         recipe=plan.recipe,
         variant=variant,
         options=DivergenceOptions(**options),
-        render=lambda instruction: rendered(plan.recipe, dirs["assemble"], instruction),
+        render=lambda prompt: rendered(dirs["assemble"], prompt),
         progress=lambda message, done=None, total=None: None,
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 from types import SimpleNamespace
 
 import pytest
 
-from ovrecipe.cli.chat_command import ChatLoop, lines_of
+from ovrecipe.cli.chat_command import HELP, ChatLoop, lines_of
 from ovrecipe.errors import PromptRefused, RunError
 from ovrecipe.hooks.roles import Console
 from ovrecipe.testing import FakePipeline, plugins_with
@@ -69,6 +70,34 @@ def test_a_slash_can_be_said_twice():
         said = Conversation(model).say("//etc/fstab is what?", "/etc/fstab")
     assert pipeline.prompts == ["Q: /etc/fstab is what?\nA:"]
     assert "there is no /etc/fstab" in said.err
+
+
+def test_a_command_with_a_word_too_many_is_not_obeyed():
+    """`/reset the counter` is a question about a counter; nothing is forgotten for it."""
+    with runner(FakePipeline(pieces=["yes"])) as model:
+        said = Conversation(model).say("one", "/reset x", "/exit now", "/stats  on", "two")
+    assert len(said.chat.history) == 4
+    assert "/reset stands alone; //reset x says it" in said.err
+    assert "/exit stands alone; //exit now says it" in said.err
+    assert "tokens/s" not in said.err
+
+
+def test_spaces_around_a_command_do_not_make_it_a_question():
+    """A line that was pasted brings them."""
+    pipeline = FakePipeline()
+    with runner(pipeline) as model:
+        said = Conversation(model).say("one", "  /reset ", " /exit", "two")
+    assert said.chat.history == ()
+    assert len(pipeline.prompts) == 1
+
+
+def test_help_lists_what_there_is():
+    """Every command, and none that is not obeyed."""
+    with runner() as model:
+        said = Conversation(model).say("/help")
+    assert HELP in said.err
+    listed = {line.split()[0][1:] for line in HELP.splitlines() if re.match(r"/\w", line)}
+    assert listed == {*said.loop._commands, "save"}
 
 
 def test_save_writes_the_conversation(tmp_path):

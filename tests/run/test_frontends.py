@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -70,6 +71,34 @@ def test_figures_are_one_line_on_the_other_stream(frontend):
         "[stop after 3 tokens, first token 20 ms, then 7.0 ms per token, 142.0 tokens/s, "
         "prompt 5 tokens, on FAKE]\n"
     )
+
+
+class CutGeneration(FakeGeneration):
+    """An answer that reached its limit, sampled."""
+
+    @property
+    def result(self):
+        return replace(super().result, finish_reason="length", seed=17)
+
+
+def test_an_answer_that_was_cut_says_so():
+    """On the other stream: it is no part of the answer."""
+    said = shown(ConsoleFrontend(), CutGeneration())
+    assert said.out == shown(ConsoleFrontend()).out
+    assert said.err == "[cut after 3 tokens; --max-new-tokens N for more]\n"
+    assert shown(ConsoleFrontend()).err == ""
+
+
+@pytest.mark.parametrize("frontend", [ConsoleFrontend(), QuietFrontend(), JsonlFrontend()])
+def test_the_seed_is_one_of_the_figures(frontend):
+    """With it a sampled answer can be had again."""
+    assert ", seed 17, on FAKE]" in shown(frontend, CutGeneration(), stats=True).err
+
+
+def test_jsonl_has_seed_and_reason():
+    """Programs need both, cut or not."""
+    result = json.loads(shown(JsonlFrontend(), CutGeneration()).out.splitlines()[-1])
+    assert (result["seed"], result["finish_reason"]) == (17, "length")
 
 
 def test_a_terminal_that_cannot_say_a_letter_gets_a_question_mark():

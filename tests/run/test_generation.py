@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -254,3 +256,19 @@ def test_many_short_pieces_come_whole_and_in_order():
         segments = list(model.stream("hi"))
     assert "".join(segments) == "".join(pieces)
     assert len(segments) < len(pieces)
+
+
+def test_a_program_that_leaves_its_answer_ends():
+    """Nobody reads any more; a hundred seconds of text are not waited for."""
+    code = (
+        "import time\n"
+        "from ovrecipe.testing import FakePipeline, fake_chat\n"
+        "class Slow:\n"
+        "    def acquire(self): time.sleep(0.01)\n"
+        "answer = fake_chat(FakePipeline(['a'] * 10_000, gate=Slow())).stream('hi')\n"
+        "waiting = answer._task.segments.get()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -6,7 +6,8 @@ import pytest
 
 from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.recipe.schema import Generation
-from ovrecipe.run.parameters import DEFAULT_MAX_NEW_TOKENS, apply, merged
+from ovrecipe.run.genai import check_parameters
+from ovrecipe.run.parameters import DEFAULT_MAX_NEW_TOKENS, SEEDS, apply, merged, seeded
 
 
 @pytest.fixture
@@ -85,15 +86,71 @@ def test_every_parameter_of_a_recipe_is_known_to_genai(config):
 @pytest.mark.parametrize("name", ["temperature", "top_p", "top_k", "min_p"])
 def test_a_sampling_parameter_means_sampling(name):
     """GenAI ignores it otherwise, without a word."""
-    assert merged({}, {name: 0.5})["do_sample"] is True
-    assert merged({name: 0.5}, {})["do_sample"] is True
+    assert merged({name: 0.5})["do_sample"] is True
 
 
 def test_a_seed_alone_does_not_switch_sampling_on():
     """`--seed` on a greedy recipe changes nothing, as one expects."""
-    assert merged({}, {"rng_seed": 1}) == {"rng_seed": 1}
+    assert merged({"rng_seed": 1}) == {"rng_seed": 1}
 
 
 def test_none_is_not_given():
     """Options of a command line that were left out."""
-    assert merged({"max_new_tokens": 3}, {"max_new_tokens": None}) == {"max_new_tokens": 3}
+    assert merged({"max_new_tokens": None, "top_k": None}) == {}
+
+
+@pytest.mark.parametrize("call", [{"greedy": True}, {"temperature": 0}, {"temperature": 0.0}])
+def test_temperature_zero_means_greedy(call):
+    """As everywhere else; GenAI refuses it."""
+    assert merged({**call, "max_new_tokens": 3}) == {"do_sample": False, "max_new_tokens": 3}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"temperature": 0, "top_p": 0.5}, "top_p: means nothing without sampling"),
+        ({"temperature": 0, "do_sample": True}, "cannot be true together with temperature 0"),
+        ({"greedy": True, "do_sample": True}, "cannot be true together with greedy"),
+    ],
+)
+def test_greedy_and_sampling_contradict_each_other(call, message):
+    """One of the two wishes would be dropped without a word."""
+    with pytest.raises(GenerationParameterRefused, match=message):
+        merged(call)
+
+
+def test_stop_texts_come_on_top_of_those_that_always_stop():
+    """One text is one text, not its letters."""
+    assert merged({}, stop=["###"]) == {"stop_strings": {"###"}}
+    assert merged({"stop_strings": "end"}, stop=["###"]) == {"stop_strings": {"###", "end"}}
+    assert merged({"stop_strings": ["a", "b"]}) == {"stop_strings": {"a", "b"}}
+
+
+def test_sampling_without_a_seed_draws_one():
+    """GenAI's own is the same each time."""
+    drawn = [seeded({"do_sample": True}, {})[1] for _ in range(5)]
+    assert len(set(drawn)) > 1
+    assert all(0 <= seed < SEEDS for seed in drawn)
+    parameters, seed = seeded({}, {"do_sample": True})
+    assert parameters == {"rng_seed": seed}
+
+
+def test_a_seed_that_is_given_is_kept():
+    """The call's before the artifact's; 0 is one too."""
+    assert seeded({"rng_seed": 0}, {"do_sample": True, "rng_seed": 4}) == ({"rng_seed": 0}, 0)
+    assert seeded({}, {"do_sample": True, "rng_seed": 4}) == ({"rng_seed": 4}, 4)
+
+
+def test_what_does_not_sample_has_no_seed():
+    """It would promise that another one gives another answer."""
+    assert seeded({"do_sample": False}, {"do_sample": True}) == ({"do_sample": False}, None)
+    assert seeded({}, {}) == ({}, None)
+
+
+def test_parameters_are_judged_without_a_model(tmp_path):
+    """By GenAI, on top of what the artifact carries; 4 s of loading come after it."""
+    pytest.importorskip("openvino_genai")
+    check_parameters({"min_new_tokens": 9}, tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"max_new_tokens": 5}')
+    with pytest.raises(GenerationParameterRefused, match=r"^min_new_tokens=9: .*max_new_tokens"):
+        check_parameters({"min_new_tokens": 9}, tmp_path)

@@ -10,35 +10,35 @@ from ovrecipe.testing import FakePipeline
 from tests.run.fakes import recipe, runner
 
 
-def test_parameters_of_the_call_stand_on_top_of_variant_and_recipe():
-    """The nearest wish wins."""
+def test_parameters_of_the_call_go_on_top_of_the_artifacts():
+    """GenAI has read the artifact's own, so only what differs is passed, and what always stops."""
     pipeline = FakePipeline()
-    chosen = recipe(
-        generation={"max_new_tokens": 10, "temperature": 0.5, "top_k": 0},
-        variants={"int4": {"generation": {"temperature": 0.6, "top_p": 0.9}}},
-        prompt={"template": "{instruction}", "stop": ["###"]},
-    )
-    with runner(pipeline, recipe=chosen) as model:
-        model.generate("hi", top_p=0.8, stop_strings=["!"])
+    own = {"temperature": 0.6, "top_k": 0, "stop_strings": ["###"]}
+    with runner(pipeline, parameters=own) as model:
+        model.generate("hi", top_p=0.8, stop_strings=["!"], rng_seed=3)
     assert pipeline.configs == [
-        {
-            "max_new_tokens": 10,
-            "temperature": 0.6,
-            "top_k": 0,
-            "top_p": 0.8,
-            "do_sample": True,
-            "stop_strings": {"###", "!"},
-        }
+        {"top_p": 0.8, "do_sample": True, "stop_strings": {"###", "!"}, "rng_seed": 3}
     ]
 
 
-def test_greedy_leaves_the_recipes_sampling_out():
+def test_greedy_switches_the_artifacts_sampling_off():
     """A recipe that samples can still be asked for its likeliest answer."""
     pipeline = FakePipeline()
-    chosen = recipe(generation={"do_sample": True, "temperature": 0.5, "max_new_tokens": 9})
-    with runner(pipeline, recipe=chosen) as model:
-        model.generate("hi", greedy=True)
-    assert pipeline.configs == [{"do_sample": False, "max_new_tokens": 9}]
+    with runner(pipeline, parameters={"do_sample": True, "temperature": 0.5}) as model:
+        result = model.generate("hi", greedy=True)
+    assert pipeline.configs == [{"do_sample": False}]
+    assert result.seed is None
+
+
+def test_each_sampled_answer_has_a_seed_of_its_own():
+    """Shown with the result, so that the answer can be had again."""
+    pipeline = FakePipeline()
+    with runner(pipeline, parameters={"do_sample": True}) as model:
+        chat = model.chat()
+        seeds = [chat.generate("hi").seed, chat.generate("hi").seed]
+        assert model.generate("hi", rng_seed=seeds[0]).seed == seeds[0]
+    assert seeds[0] != seeds[1]
+    assert [config["rng_seed"] for config in pipeline.configs] == [*seeds, seeds[0]]
 
 
 @pytest.mark.parametrize(

@@ -27,44 +27,49 @@ if TYPE_CHECKING:
     from ovrecipe.build.stages.stage import Job, Prospect, StageContext
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor, WeightShape
-    from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.recipe.schema import Recipe, Variant
     from ovrecipe.types import Json
 
 #: What makes tokens of a data set's texts.
 TOKENIZING = ("openvino-genai", "openvino-tokenizers")
 KV_CACHE_PRECISION = "KV_CACHE_PRECISION"
-#: Names that belong to the tokenizer's files, to what is written anew in the assembled directory
-#: and to the store; weights under such a name would stand in the way of the real file.
+#: Names of the tokenizer's files, of what `assemble` writes anew and of the store: weights under
+#: such a name would stand in the way of the real file.
 RESERVED = re.compile(
     r"(openvino_)?(de)?tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\..*"
     r"|merges\.txt|.*\.tiktoken|spiece\.model|chat_template\..*|" + re.escape(MANIFEST)
 )
-#: A compressor that says nothing of what it needs is expected to need a quarter more than its
-#: precision's bits.
+#: A compressor that does not say what it needs is expected to need so much more than its bits.
 MARGIN = 1.25
 
 
 def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:
     """The base IR; and what calibration text needs to become tokens."""
-    passes = compression_passes(recipe, str(variant))
-    reads_text = any(compression.dataset is not None for compression in passes)
-    return ("base", "source", "tokenizer") if reads_text else ("base",)
+    spec = recipe.variants[str(variant)]
+    return ("base", "source", "tokenizer") if reads_text(spec) else ("base",)
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     """The passes, and what their data sets say."""
+    spec = plan.recipe.variants[str(variant)]
+    passes = compression_passes(spec)
     return {
-        "precision": plan.recipe.variants[str(variant)].precision,
+        "precision": spec.precision,
         "passes": [
-            _pass_fields(plan, compression, _place(plan, str(variant), number))
-            for number, compression in enumerate(compression_passes(plan.recipe, str(variant)))
+            _pass_fields(plan, each, _place(plan, str(variant), number))
+            for number, each in enumerate(passes)
         ],
     }
 
 
-def compression_passes(recipe: Recipe, variant: str) -> tuple[CompressionPass, ...]:
+def compression_passes(spec: Variant) -> tuple[CompressionPass, ...]:
     """Return the passes of a variant; fp16 is a pass of its own kind."""
-    return recipe.variants[variant].compression_passes() or (CompressionPass(compressor="fp16"),)
+    return spec.compression_passes() or (CompressionPass(compressor="fp16"),)
+
+
+def reads_text(spec: Variant) -> bool:
+    """Return whether a pass calibrates on text, and so needs the tokenizer."""
+    return any(each.dataset is not None for each in compression_passes(spec))
 
 
 def _place(plan: RecipePlan, variant: str, number: int) -> str:
@@ -75,19 +80,17 @@ def _place(plan: RecipePlan, variant: str, number: int) -> str:
     return f"{shown.as_posix()}: variants.{variant}{index}"
 
 
-def _pass_fields(plan: RecipePlan, compression: CompressionPass, where: str) -> Json:
-    compressor = plan.compressor(compression.compressor)
-    fields = compression.model_dump(
-        mode="json", by_alias=True, exclude_none=True, exclude={"options"}
-    )
+def _pass_fields(plan: RecipePlan, each: CompressionPass, where: str) -> Json:
+    compressor = plan.compressor(each.compressor)
+    fields = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"options"})
     fields["compressor"] = compressor.key_fields()
-    options = validated(compressor.provider, compression.options, where=f"{where}.options")
+    options = validated(compressor.provider, each.options, where=f"{where}.options")
     if options is not None:
         fields["options"] = options.model_dump(mode="json")
-    path = compression.dataset_path(plan.recipe.base_dir)
+    path = each.dataset_path(plan.recipe.base_dir)
     if path is not None:
         fields["dataset"] = {
-            "sha256": _dataset_digest(plan, path, f"{where}.dataset: {compression.dataset}"),
+            "sha256": _dataset_digest(plan, path, f"{where}.dataset: {each.dataset}"),
             "packages": plan.package_versions(TOKENIZING),
         }
     return dict(fields)
@@ -106,43 +109,39 @@ def _dataset_digest(plan: RecipePlan, path: Path, where: str) -> str:
 
 def problems(prospect: Prospect) -> list[str]:
     """Ask the compressor of each pass what would fail for certain."""
-    recipe, variant = prospect.plan.recipe, str(prospect.variant)
-    precision = recipe.variants[variant].precision
+    spec = prospect.plan.recipe.variants[str(prospect.variant)]
     found: list[str] = []
-    for compression in compression_passes(recipe, variant):
+    for compression in compression_passes(spec):
         compressor = prospect.plan.compressor(compression.compressor)
         with compressor.blamed():
-            found += compressor.provider.problems(compression, precision, prospect.matrices)
-    return [f"variants.{variant}: {problem}" for problem in found]
+            found += compressor.provider.problems(compression, spec.precision, prospect.matrices)
+    return [f"variants.{prospect.variant}: {problem}" for problem in found]
 
 
 def estimate(prospect: Prospect) -> Estimate | None:
     """Ask the compressor of each pass; their results lie beside each other until the last ends."""
     if not prospect.tensors:
         return None
-    recipe, variant = prospect.plan.recipe, str(prospect.variant)
-    precision = recipe.variants[variant].precision
-    estimates = []
-    for compression in compression_passes(recipe, variant):
+    spec = prospect.plan.recipe.variants[str(prospect.variant)]
+    disk_bytes = memory_bytes = 0
+    for compression in compression_passes(spec):
         compressor = prospect.plan.compressor(compression.compressor)
-        said = estimate_of(compressor, compression, precision, prospect.tensors)
-        estimates.append(said or default_estimate(compression, precision, prospect.tensors))
-    return Estimate(
-        disk_bytes=sum(each_pass.disk_bytes for each_pass in estimates),
-        memory_bytes=max(each_pass.memory_bytes for each_pass in estimates),
-    )
+        needed = estimate_of(
+            compressor, compression, spec.precision, prospect.tensors
+        ) or default_estimate(compression, spec.precision, prospect.tensors)
+        disk_bytes += needed.disk_bytes
+        memory_bytes = max(memory_bytes, needed.memory_bytes)
+    return Estimate(disk_bytes, memory_bytes)
 
 
 def default_estimate(
     compression: CompressionPass, precision: str, tensors: Sequence[WeightShape]
 ) -> Estimate:
-    """Return a generous guess for a compressor that does not say what it needs."""
-    bits = re.search(r"\d+", precision)
-    assert bits is not None, "every precision names its bits"
-    elements = sum(math.prod(tensor.shape) for tensor in tensors)
-    size_bytes = int(MARGIN * elements * int(bits.group()) / 8)
+    """Return a generous guess from the bits that the precision's name has."""
+    bits = int("".join(re.findall(r"\d+", precision)[:1]))
+    size_bytes = int(MARGIN * bits / 8 * sum(math.prod(tensor.shape) for tensor in tensors))
     data_bytes = 0 if compression.dataset is None else native_bytes(tensors)
-    return Estimate(disk_bytes=size_bytes, memory_bytes=OTHER_BYTES + size_bytes + data_bytes)
+    return Estimate(size_bytes, OTHER_BYTES + size_bytes + data_bytes)
 
 
 def run(job: Job, bench: StageContext) -> dict[str, Json]:
@@ -152,7 +151,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
         PluginError: a compressor wrote a file under a name that is not its own.
     """
     spec = job.recipe.variants[str(job.variant)]
-    passes = compression_passes(job.recipe, str(job.variant))
+    passes = compression_passes(spec)
     names = {each.compressor for each in passes}
     provided = [bench.plugins.provider("compressor", each, job.recipe) for each in names]
     keep_torch_out(sys.modules, [each.provider for each in provided])
@@ -183,9 +182,20 @@ def free_kv_cache_precision(xml_path: Path) -> None:
         return
     tree = ET.parse(xml_path)  # noqa: S314 - written by OpenVINO a moment ago
     for options in tree.getroot().iterfind("rt_info/runtime_options"):
-        for option in options.findall(KV_CACHE_PRECISION):
-            options.remove(option)
+        for each in options.findall(KV_CACHE_PRECISION):
+            options.remove(each)
     tree.write(xml_path, encoding="utf-8", xml_declaration=True)
+
+
+def _refuse_reserved_names(output_dir: Path, compressor: str) -> None:
+    for path in sorted(output_dir.iterdir()):
+        if RESERVED.fullmatch(path.name):
+            raise PluginError(
+                f"the compressor {compressor!r} wrote {path.name}, which is no file of its own: "
+                "it belongs to the tokenizer, the prompt or the store",
+                remedy="it may write openvino_model.xml and .bin, and files under other names; "
+                "tell its maintainers",
+            )
 
 
 def _copy_configs(base_ir_dir: Path, output_dir: Path) -> None:
@@ -223,17 +233,6 @@ def _cache_dir(job: Job, compressor: Provided[Compressor]) -> Path:
     # An artifact's folder is called like its key, and so is the folder of its caches.
     caches_dir = Store(job.store_dir).cache_dir(job.inputs["base"].name)
     return caches_dir / f"{compressor.name}-{state.short}"
-
-
-def _refuse_reserved_names(output_dir: Path, compressor: str) -> None:
-    for path in sorted(output_dir.iterdir()):
-        if RESERVED.fullmatch(path.name):
-            raise PluginError(
-                f"the compressor {compressor!r} wrote {path.name}, and that file is not its own: "
-                "it belongs to the tokenizer, the prompt or the store",
-                remedy="a compressor writes openvino_model.xml, openvino_model.bin and files under "
-                "names of its own; tell its maintainers",
-            )
 
 
 STAGE = Stage(

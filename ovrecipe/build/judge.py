@@ -1,0 +1,155 @@
+"""What is wrong with a recipe that reads well: providers, options, templates, data sets."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ovrecipe.errors import OvrecipeError, RecipeError, RecipeInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.provided import Provided
+    from ovrecipe.hooks.roles import Compressor
+    from ovrecipe.recipe.compression import CompressionPass
+    from ovrecipe.recipe.schema import Recipe
+
+
+class Use(NamedTuple):
+    """A provider that the recipe asks for; `where` is the key that names it.
+
+    `judged` is the compressor's pass, the precision and the place of the pass in the recipe.
+    """
+
+    role: Any
+    name: str
+    where: str
+    options: Mapping[str, Any] | None = None
+    judged: tuple[CompressionPass, str, tuple[str | int, ...]] | None = None
+
+
+def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
+    """Yield what a build or a run of the recipe would stumble over, each thing once."""
+    from ovrecipe.hooks.sections import validate_sections
+    from ovrecipe.recipe.load import check_requirements
+
+    checks: list[Callable[[], object]] = [
+        partial(check_requirements, recipe),
+        partial(validate_sections, recipe, plugins),
+        partial(_check_template, recipe),
+    ]
+    checks += [partial(_check_use, recipe, plugins, use) for use in uses(recipe)]
+    told: set[str] = set()
+    for check in checks:
+        try:
+            check()
+        except OvrecipeError as error:
+            named = _named(error, recipe)
+            if str(named) not in told:
+                told.add(str(named))
+                yield named
+    yield from _missing_datasets(recipe)
+
+
+def require_sound(recipe: Recipe, plugins: Plugins) -> None:
+    """Raise the first of `recipe_errors`; the others are its notes.
+
+    Raises:
+        OvrecipeError: the recipe cannot be built or run as it stands.
+    """
+    errors = list(recipe_errors(recipe, plugins))
+    if not errors:
+        return
+    for more in errors[1:]:
+        errors[0].add_note(str(more))
+    raise errors[0]
+
+
+def _named(error: OvrecipeError, recipe: Recipe) -> OvrecipeError:
+    """Return the error with the recipe's name: a provider unknown says only what it looked for."""
+    if isinstance(error, RecipeError):
+        return error
+    return type(error)(f"recipe '{recipe.name}': {error.message}", remedy=error.remedy)
+
+
+def uses(recipe: Recipe) -> Iterator[Use]:
+    """Yield every provider that a recipe names."""
+    from ovrecipe.recipe.schema import split_model_id
+
+    yield Use("source", split_model_id(recipe.model.id)[0], "model.id")
+    yield Use("exporter", recipe.model.exporter, "model.exporter")
+    yield Use("tokenizer_converter", recipe.tokenizer.converter, "tokenizer.converter")
+    for name, variant in recipe.variants.items():
+        for number, each in enumerate(variant.compression_passes()):
+            loc = ("variants", name, *(("passes", number) if variant.passes else ()))
+            judged = (each, variant.precision, loc)
+            where = f"variants.{name}.options"
+            yield Use("compressor", each.compressor, where, each.options, judged)
+    for judge in recipe.check.evaluators:
+        yield Use("evaluator", judge.name, f"check.evaluators.{judge.name}", judge.options)
+    for spec in recipe.output.filters:
+        yield Use("output_filter", spec.name, f"output.filters.{spec.name}", spec.options)
+
+
+def _check_use(recipe: Recipe, plugins: Plugins, use: Use) -> None:
+    """Raise unless a plugin provides it and takes its options."""
+    from ovrecipe.hooks.options import validated
+
+    provided = plugins.provider(use.role, use.name, recipe)
+    if use.judged is not None:
+        _check_knobs(recipe, provided, *use.judged)
+    if use.options is not None:
+        validated(provided.provider, use.options, where=f"{recipe.path.name}: {use.where}")
+
+
+def _check_knobs(
+    recipe: Recipe,
+    provided: Provided[Compressor],
+    compression: CompressionPass,
+    precision: str,
+    loc: tuple[str | int, ...],
+) -> None:
+    """Raise with all that the compressor objects to in the knobs of a pass, if it judges them."""
+    from ovrecipe.recipe.problems import Problem, place_in_recipe
+
+    judge = getattr(provided.provider, "objections", None)
+    if judge is None:
+        return
+    with provided.blamed():
+        objections = list(judge(compression, precision))
+    locs = [(*loc, *each.keys) for each in objections]
+    problems = [
+        Problem(place_in_recipe(recipe, where), where, each.reason)
+        for where, each in zip(locs, objections, strict=True)
+    ]
+    if problems:
+        raise RecipeInvalid("\n".join(str(each) for each in sorted(problems)))
+
+
+def _check_template(recipe: Recipe) -> None:
+    """Raise unless the recipe's own chat template is Jinja."""
+    text = recipe.prompt.chat_template
+    if text in {None, "model"}:
+        return
+    from ovrecipe.errors import PromptRefused
+    from ovrecipe.run.prompt import ChatTemplate
+
+    try:
+        ChatTemplate(str(text))
+    except PromptRefused as error:
+        raise RecipeInvalid(
+            f"recipe '{recipe.name}': prompt.chat_template: {error.message}", remedy=error.remedy
+        ) from error
+
+
+def _missing_datasets(recipe: Recipe) -> Iterator[OvrecipeError]:
+    for name, variant in recipe.variants.items():
+        for each in variant.compression_passes():
+            path = each.dataset_path(recipe.base_dir)
+            if path is not None and not path.is_file():
+                yield RecipeInvalid(
+                    f"recipe '{recipe.name}': variants.{name}.dataset: no file {each.dataset}",
+                    remedy="a path starts at the recipe's folder; 'generated' needs no file",
+                )
