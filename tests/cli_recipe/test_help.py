@@ -13,10 +13,9 @@ from ovrecipe.cli.main import COMMANDS, application
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from .conftest import Outcome
+    from tests.conftest import CommandLine
 
 #: Commands that can be asked for one JSON document, and those for which it would say nothing.
 WITH_JSON = {"list", "show", "validate", "build", "why", "sizes", "run", "devices", "verify", "rm",
@@ -32,9 +31,7 @@ def positionals(name: str) -> list[typer.core.TyperArgument]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_explains_every_argument(
-    project: Path, ovrecipe: Callable[..., Outcome], name: str
-) -> None:
+def test_the_help_explains_every_argument(project: Path, ovrecipe: CommandLine, name: str) -> None:
     """Typer below 0.26 drops their help with click 8.5, and a command forgets it easily."""
     shown = " ".join(re.sub("[│╭╮╰╯─]", " ", ovrecipe(name, "--help").out).split())
     for argument in positionals(name):
@@ -43,9 +40,7 @@ def test_the_help_explains_every_argument(
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_has_an_example(
-    project: Path, ovrecipe: Callable[..., Outcome], name: str
-) -> None:
+def test_the_help_has_an_example(project: Path, ovrecipe: CommandLine, name: str) -> None:
     """A sentence of what, then something to type."""
     done = ovrecipe(name, "--help")
     assert done.code == 0
@@ -54,13 +49,13 @@ def test_the_help_has_an_example(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_programs_want_to_read_comes_as_json(
-    project: Path, ovrecipe: Callable[..., Outcome], name: str
+    project: Path, ovrecipe: CommandLine, name: str
 ) -> None:
     """The others make files or talk."""
     assert ("--json" in ovrecipe(name, "--help").out) == (name in WITH_JSON)
 
 
-def test_the_help_names_every_exit_code(project: Path, ovrecipe: Callable[..., Outcome]) -> None:
+def test_the_help_names_every_exit_code(project: Path, ovrecipe: CommandLine) -> None:
     """Scripts branch on them."""
     kinds = [each for each in vars(errors).values() if isinstance(each, type)]
     codes = {each.exit_code for each in kinds if issubclass(each, errors.OvrecipeError)}
@@ -71,7 +66,7 @@ def test_the_help_names_every_exit_code(project: Path, ovrecipe: Callable[..., O
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_authors_of_plugins_get_the_traceback(
     project: Path,
-    ovrecipe: Callable[..., Outcome],
+    ovrecipe: CommandLine,
     monkeypatch: pytest.MonkeyPatch,
     how: str,
 ) -> None:
@@ -86,9 +81,7 @@ def test_authors_of_plugins_get_the_traceback(
     assert "\novrecipe: no recipe 'nobody' in recipes/" in done.err
 
 
-def test_a_misspelt_plugin_cannot_be_skipped(
-    project: Path, ovrecipe: Callable[..., Outcome]
-) -> None:
+def test_a_misspelt_plugin_cannot_be_skipped(project: Path, ovrecipe: CommandLine) -> None:
     """Nothing would be skipped, and nobody would notice."""
     done = ovrecipe("-p", "no:nosuchplugin", "list")
     assert done.code == 4
@@ -98,7 +91,7 @@ def test_a_misspelt_plugin_cannot_be_skipped(
 
 
 def test_looking_at_help_imports_no_command_twice_and_no_model(
-    project: Path, ovrecipe: Callable[..., Outcome]
+    project: Path, ovrecipe: CommandLine
 ) -> None:
     """Each name leads to a function of the package."""
     group = application()

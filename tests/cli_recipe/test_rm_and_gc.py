@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.build.context import BuildContext
-
-    from .conftest import Outcome
+    from tests.conftest import CommandLine, Outcome
 
 Call = Any
 
 
 @pytest.fixture
-def ovrecipe_(project: Path, ovrecipe: Callable[..., Outcome]) -> Callable[..., Outcome]:
+def ovrecipe_(project: Path, ovrecipe: CommandLine) -> Callable[..., Outcome]:
     """Call the command with the plugin that makes fakes."""
     return partial(ovrecipe, "-p", FAKE_PLUGIN)
 

@@ -131,7 +131,7 @@ def test_loading_is_visible_and_nothing_can_be_sent_meanwhile(at_the_screen):
     may_load = threading.Event()
 
     def loaded() -> FakePipeline:
-        assert may_load.wait(20)
+        may_load.wait()
         return FakePipeline()
 
     async def steps(user):
@@ -310,7 +310,7 @@ def test_ctrl_c_while_loading_says_how_to_leave(at_the_screen):
     may_load = threading.Event()
 
     def loaded() -> FakePipeline:
-        assert may_load.wait(20)
+        may_load.wait()
         return FakePipeline()
 
     async def steps(user):
