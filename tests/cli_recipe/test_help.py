@@ -74,7 +74,8 @@ def test_authors_of_plugins_get_the_traceback(
     assert "Traceback" not in ovrecipe("show", "nobody").err
     if how == "environment":
         monkeypatch.setenv("OVRECIPE_TRACEBACK", "1")
-    done = ovrecipe(*(["--traceback"] if how == "option" else []), "show", "nobody")
+    words = ["--traceback"] if how == "option" else []
+    done = ovrecipe(*words, "show", "nobody", may_trace=True)
     assert done.code == 3
     assert done.err.startswith("Traceback (most recent call last)")
     assert "in recipe_path" in done.err
