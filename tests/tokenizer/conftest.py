@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.builtin.gguf import distribution_file
-from ovrecipe.builtin.gguf import write_checkpoint
+from ovrecipe.builtin.gguf import distribution_file, write_checkpoint
 from ovrecipe.builtin.tokenizer import OpenvinoTokenizerConverter
 from ovrecipe.recipe.schema import Model
 from tests.sources.requests import silent

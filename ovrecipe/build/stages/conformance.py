@@ -33,7 +33,7 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
         GateError: they differ; the message shows the first difference.
     """
     from ovrecipe.build.stages.check import probe_prompt
-    from ovrecipe.conformance.compare import compare_tokenizers, require_conformance
+    from ovrecipe.conformance.compare import check_conformance, compare_tokenizers
 
     tokenizer_dir = job.inputs["tokenizer"]
     bench.progress("comparing tokenizers")
@@ -43,7 +43,7 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
         prompts=[probe_prompt(job.recipe, tokenizer_dir)],
         trust_remote_code=job.recipe.model.trust_remote_code,
     )
-    require_conformance(report)
+    check_conformance(report)
     return report.facts()
 
 
