@@ -21,7 +21,7 @@ def command(
     import json
 
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.build.why import reasons
+    from ovrecipe.build.run import reasons
     from ovrecipe.cli.session import targets_of
 
     session = session_of(ctx)
