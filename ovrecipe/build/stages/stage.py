@@ -33,7 +33,7 @@ class Job(BaseModel):
     `store_dir` the store's folder.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     recipe: Recipe
     variant: str | None
