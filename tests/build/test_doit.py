@@ -124,8 +124,8 @@ def test_an_unknown_plugin_provider_is_an_error_of_its_task(project: Project) ->
 @pytest.mark.parametrize(
     ("task", "said"),
     [
-        ("build:smoll", "no recipe 'smoll' in recipes/\n  perhaps you meant smol"),
-        ("build:smol:int5", "recipe 'smol' has no variant 'int5'\n  perhaps you meant smol:int4"),
+        ("build:smoll", "no recipe 'smoll' in recipes/; perhaps you meant 'smol'"),
+        ("build:smol:int5", "recipe 'smol' has no variant 'int5'; perhaps you meant 'smol:int4'"),
         ("build:smol:", "it is written NAME:VARIANT"),
     ],
 )

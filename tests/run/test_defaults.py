@@ -143,7 +143,7 @@ def test_a_question_alone_goes_to_the_default_model(phi):
     told = ovrecipe(phi, "run", QUESTION, env=env)
     assert f"the model is phi:int4 (OVRECIPE_MODEL)\novrecipe: asked: {QUESTION}\n" in told.err
     assert "the model cannot be loaded on CPU" in told.err
-    assert told.code == 1
+    assert told.code == 11
     piped = ovrecipe(phi, "run", stdin=QUESTION.encode(), env=env)
     assert "the model is phi:int4 (OVRECIPE_MODEL)" in piped.err
     assert "cannot be loaded" in piped.err
