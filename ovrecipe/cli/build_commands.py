@@ -123,7 +123,7 @@ def why(ctx: typer.Context, target: TargetArgument, *, as_json: AsJson = False) 
 
     Example: after a change of group_size, 'ovrecipe why phi-2:int4' shows the old and new value.
     """
-    from ovrecipe.build.why import reasons
+    from ovrecipe.build.run import reasons
 
     context = session_of(ctx).build_context()
     rows = reasons(context, targets_of(context, [target]))
