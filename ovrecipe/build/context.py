@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
 
@@ -58,7 +58,7 @@ class BuildContext:
     @cached_property
     def plugins(self) -> Plugins:
         """Built-in and installed plugins, and those of `-p`."""
-        from ovrecipe.hooks.manager import load_plugins
+        from ovrecipe.hooks.plugins import load_plugins
 
         return load_plugins(env=self.project.env, options=self.plugin_options)
 

@@ -158,7 +158,7 @@ class Work:
             "artifact_dir": store.artifact_dir(key),
             "manifest": asdict(store.manifest(key)),
         }
-        self.context.plugins.observers.tell(
+        self.context.plugins.tell(
             "after_stage", arguments, report=lambda text: observer.warned(self.title, text)
         )
 

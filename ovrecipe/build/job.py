@@ -13,18 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, MutableMapping
     from types import ModuleType
 
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
+    from ovrecipe.hooks.provided import Provided
     from ovrecipe.types import Json, Progress
 
 
-def keep_torch_out(modules: MutableMapping[str, ModuleType], providers: Iterable[object]) -> None:
+def keep_torch_out(
+    modules: MutableMapping[str, ModuleType], providers: Iterable[Provided[object]]
+) -> None:
     """Make torch impossible to import in this process when no provider at work needs it.
 
     transformers and NNCF import it whenever they can. Without it a tokenizer takes 2.7 s and
     0.2 GB instead of 6.6 s and 0.95 GB, and importing NNCF 1.0 s and 0.1 GB instead of 3.2 s and
     0.6 GB (SmolLM2; transformers 5.5, NNCF 3.4, torch 2.15).
     """
-    if not any(getattr(each, "needs_torch", True) for each in providers):
+    if not any(provided.traits.needs_torch for provided in providers):
         modules.setdefault("torch", None)  # type: ignore[arg-type]
 
 

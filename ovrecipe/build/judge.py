@@ -9,29 +9,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ovrecipe.errors import OvrecipeError, RecipeError, RecipeInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
+    from ovrecipe.recipe.compression import CompressionPass
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.recipe.yaml_reader import Loc
 
 
 class Use(NamedTuple):
-    """A provider that the recipe asks for; `where` is the key that names it."""
+    """A provider that the recipe asks for; `loc` is where it says so, options below it."""
 
     role: Any
     name: str
-    where: str
+    loc: Loc
     options: Mapping[str, Any] | None = None
+    compression: CompressionPass | None = None
 
 
 def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
     """Yield what a build or a run of the recipe would stumble over, each thing once."""
-    from ovrecipe.hooks.sections import validate_sections
     from ovrecipe.recipe.load import check_requirements
 
     checks: list[Callable[[], object]] = [
         partial(check_requirements, recipe),
-        partial(validate_sections, recipe, plugins),
+        partial(plugins.sections, recipe),
         partial(_check_template, recipe),
     ]
     checks += [partial(_check_use, recipe, plugins, use) for use in uses(recipe)]
@@ -72,25 +74,48 @@ def uses(recipe: Recipe) -> Iterator[Use]:
     """Yield every provider that a recipe names."""
     from ovrecipe.recipe.schema import split_model_id
 
-    yield Use("source", split_model_id(recipe.model.id)[0], "model.id")
-    yield Use("exporter", recipe.model.exporter, "model.exporter")
-    yield Use("tokenizer_converter", recipe.tokenizer.converter, "tokenizer.converter")
+    yield Use("source", split_model_id(recipe.model.id)[0], ("model", "id"))
+    exporter, converter = recipe.model.exporter, recipe.tokenizer.converter
+    yield Use("exporter", exporter.name, ("model", "exporter"), exporter.options)
+    yield Use("tokenizer_converter", converter.name, ("tokenizer", "converter"), converter.options)
     for name, variant in recipe.variants.items():
-        for each in variant.compression_passes():
-            yield Use("compressor", each.compressor, f"variants.{name}.options", each.options)
-    for judge in recipe.check.evaluators:
-        yield Use("evaluator", judge.name, f"check.evaluators.{judge.name}", judge.options)
-    for spec in recipe.output.filters:
-        yield Use("output_filter", spec.name, f"output.filters.{spec.name}", spec.options)
+        for number, each in enumerate(variant.compression_passes()):
+            inner = ("passes", number) if variant.passes else ()
+            loc = ("variants", name, *inner)
+            yield Use("compressor", each.compressor, loc, each.options, each)
+    for number, spec in enumerate(recipe.check.evaluators):
+        yield Use("evaluator", spec.name, ("check", "evaluators", number), spec.options)
+    for number, spec in enumerate(recipe.output.filters):
+        yield Use("output_filter", spec.name, ("output", "filters", number), spec.options)
 
 
 def _check_use(recipe: Recipe, plugins: Plugins, use: Use) -> None:
-    """Raise unless a plugin provides it and takes its options."""
-    from ovrecipe.hooks.options import validated
-
-    provider = plugins.provider(use.role, use.name, recipe).provider
+    """Raise unless a plugin provides it and takes its options and knobs."""
+    provided = plugins.provider(use.role, use.name, recipe)
     if use.options is not None:
-        validated(provider, use.options, where=f"{recipe.path.name}: {use.where}")
+        provided.options(use.options, loc=(*use.loc, "options"), recipe=recipe)
+    if use.compression is not None and (knobs := provided.traits.knobs) is not None:
+        _refuse_unused(recipe, use, use.compression, knobs)
+
+
+def _refuse_unused(
+    recipe: Recipe, use: Use, compression: CompressionPass, knobs: Iterable[str]
+) -> None:
+    """Raise when a recipe gives a knob that the compressor would ignore."""
+    from ovrecipe.recipe.problems import dotted, place_in_recipe
+
+    unused = [
+        name
+        for name in compression.model_fields_set - {"compressor", "options", *knobs}
+        if getattr(compression, name) is not None
+    ]
+    lines = []
+    for name in sorted(unused):
+        loc = (*use.loc, name)
+        where = f"{place_in_recipe(recipe, loc)}: {dotted(loc)}"
+        lines.append(f"{where}: 'compressor: {use.name}' does not use it; remove it")
+    if lines:
+        raise RecipeInvalid("\n".join(lines))
 
 
 def _check_template(recipe: Recipe) -> None:

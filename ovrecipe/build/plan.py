@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.stages.stage import Stage
     from ovrecipe.hooks import roles
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
@@ -43,12 +43,12 @@ class RecipePlan:
     @cached_property
     def exporter(self) -> Provided[roles.Exporter]:
         """Who makes the base IR."""
-        return self.plugins.provider("exporter", self.recipe.model.exporter, self.recipe)
+        return self.plugins.provider("exporter", self.recipe.model.exporter.name, self.recipe)
 
     @cached_property
     def converter(self) -> Provided[roles.TokenizerConverter]:
         """Who converts the tokenizer."""
-        name = self.recipe.tokenizer.converter
+        name = self.recipe.tokenizer.converter.name
         return self.plugins.provider("tokenizer_converter", name, self.recipe)
 
     def compressor(self, name: str) -> Provided[roles.Compressor]:
@@ -66,9 +66,8 @@ class RecipePlan:
     def request(self) -> SourceRequest:
         """Return what the source is asked for."""
         return SourceRequest(
-            model=self.recipe.model,
+            recipe=self.recipe,
             location=split_model_id(self.recipe.model.id)[1],
-            base_dir=self.recipe.base_dir,
             env=self.project.env,
             digests=self.digests,
         )
@@ -81,7 +80,7 @@ class RecipePlan:
         return found
 
     def _known_pin(self) -> Mapping[str, Json] | None:
-        if self.source.provider.needs_pin:
+        if self.source.traits.needs_pin:
             return self.pins.get(self.recipe.model.id, self.recipe.model.revision)
         return self._asked_pin()
 
@@ -107,7 +106,7 @@ class RecipePlan:
         elif self.is_pinned:
             return
         pin = self._asked_pin()
-        if self.source.provider.needs_pin:
+        if self.source.traits.needs_pin:
             self.pins.record(self.recipe.model.id, self.recipe.model.revision, pin)
         self.__dict__["pin"] = pin
 

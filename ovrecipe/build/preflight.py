@@ -181,7 +181,7 @@ def _problems(
     shapes: Sequence[WeightShape],
 ) -> list[str]:
     with compressor.blamed():
-        return list(compressor.provider.problems(compression, precision, shapes))
+        return list(compressor.optional("problems", compression, precision, shapes) or ())
 
 
 def check_disk(needed: Estimate, store_dir: Path) -> None:

@@ -127,6 +127,14 @@ def _kill_tree(pid: int) -> None:
                 each.kill()
 
 
+class RemoteTraceback(Exception):  # noqa: N818 - it is where an error arose, not one
+    """Where the error arose in the worker; the cause of ours, for `--traceback`."""
+
+    def __str__(self) -> str:
+        """Return it below the line that the traceback of this process begins with."""
+        return "\n" + "".join(self.args)
+
+
 class _Watch:
     """Listens to a worker's events and samples its memory until it ends."""
 
@@ -222,7 +230,9 @@ def _outcome(
         return last
     if last is not None and last["event"] == "error":
         kind: type[OvrecipeError] = getattr(errors, last["kind"], StageError)
-        return kind(f"{title}: {last['message']}", remedy=last["remedy"])
+        error = kind(f"{title}: {last['message']}", remedy=last["remedy"])
+        error.__cause__ = RemoteTraceback(last["details"])
+        return error
     peak = f"{peak_bytes / 1e9:.2f} GB"
     if code == -KILLED:
         return StageKilled(

@@ -87,7 +87,7 @@ def run(job_path: Path, events: Events) -> int:
     """Run the job and return the exit code; a known error travels as an event."""
     from ovrecipe.build.job import Bench, read_job
     from ovrecipe.build.stages import stage_named
-    from ovrecipe.hooks.manager import load_plugins
+    from ovrecipe.hooks.plugins import load_plugins
 
     job = read_job(job_path)
     try:
@@ -96,7 +96,13 @@ def run(job_path: Path, events: Events) -> int:
         facts = stage_named(job.stage).run(job, bench)
     except OvrecipeError as error:
         _log_cause(error)
-        events.send("error", kind=type(error).__name__, message=error.message, remedy=error.remedy)
+        events.send(
+            "error",
+            kind=type(error).__name__,
+            message=error.message,
+            remedy=error.remedy,
+            details="".join(traceback.format_exception(error)),
+        )
         return error.exit_code
     events.send("done", facts=facts, peak_memory_bytes=peak_memory_bytes())
     return 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ovrecipe.hooks.roles import SourceRequest
-    from ovrecipe.types import Json, Progress
+    from ovrecipe.types import Json
 
 
 #: How to install distributions whose dependencies would do harm or take an hour.
@@ -37,13 +37,7 @@ class DistributionSource:
         check_magic(path)
         return {"sha256": request.digests.sha256(path)}
 
-    def fetch(
-        self,
-        request: SourceRequest,
-        pin: Mapping[str, Json],
-        checkpoint_dir: Path,
-        progress: Progress,
-    ) -> None:
+    def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Convert the file.
 
         Raises:
@@ -52,7 +46,7 @@ class DistributionSource:
         from ovrecipe.builtin.gguf import write_checkpoint
 
         path = distribution_file(request.location)
-        write_checkpoint(path, checkpoint_dir, progress)
+        write_checkpoint(path, checkpoint_dir, request.progress)
         require_unchanged(path, pin["sha256"], request.digests)
 
 

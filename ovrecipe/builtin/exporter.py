@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ovrecipe.hooks.roles import ExportJob
     from ovrecipe.recipe.schema import Model
-    from ovrecipe.types import Progress
 
 TASK = "text-generation-with-past"
 IR_NAME = "openvino_model"
@@ -38,27 +38,25 @@ class OptimumExporter:
     packages = ("optimum-intel", "optimum", "openvino", "transformers", "torch")
     version = 1
 
-    def export(
-        self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress
-    ) -> None:
+    def export(self, job: ExportJob) -> None:
         """Write the IR, config.json and generation_config.json.
 
         Raises:
             StageError: optimum-intel cannot export the checkpoint; the message says why.
         """
-        config = read_config(checkpoint_dir)
+        config, model = read_config(job.checkpoint_dir), job.model
         _refuse_quantized(config)
-        progress("importing torch, transformers and optimum-intel")
+        job.progress("importing torch, transformers and optimum-intel")
         with foreign_errors("importing the exporter", remedy="pip install 'ovrecipe[build]'"):
             from optimum.exporters.openvino import convert, model_configs  # noqa: F401
         name = f"{config.get('model_type', 'unknown')} checkpoint"
-        progress(f"loading the {name}")
+        job.progress(f"loading the {name}")
         with foreign_errors(f"loading the {name}", remedy=_loading_remedy(config, model)):
-            torch_model = _loaded(checkpoint_dir, config, model)
-        progress("tracing and converting")
+            torch_model = _loaded(job.checkpoint_dir, config, model)
+        job.progress("tracing and converting")
         with foreign_errors(f"exporting the {name}"):
-            _export(torch_model, output_dir, model)
-        _check_result(output_dir)
+            _export(torch_model, job.output_dir, model)
+        _check_result(job.output_dir)
 
 
 def read_config(checkpoint_dir: Path) -> dict[str, Any]:

@@ -15,8 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ovrecipe.hooks.roles import OutputFilter
-
 Marker = Annotated[str, Field(min_length=1)]
 
 
@@ -87,11 +85,16 @@ class Scanner:
         return end
 
 
-class MarkerStripper:
-    """Removes the markers and nothing else; what their removal joins is not looked at again."""
+class StripMarkers:
+    """`strip_markers: {markers: ["<|im_end|>"]}` removes exactly these texts.
 
-    def __init__(self, markers: Sequence[str]) -> None:
-        self._scanner = Scanner(markers)
+    What their removal joins is not looked at again.
+    """
+
+    options_model = MarkerOptions
+
+    def __init__(self, options: MarkerOptions) -> None:
+        self._scanner = Scanner(options.markers)
 
     def feed(self, text: str) -> str:
         """Return what is no marker and cannot become one."""
@@ -110,11 +113,16 @@ class MarkerStripper:
         return "".join(shown)
 
 
-class Stopper:
-    """Ends the text at the first marker."""
+class StopAt:
+    """`stop_at: {markers: ["### End"]}` drops the first of these texts and all behind it.
 
-    def __init__(self, markers: Sequence[str]) -> None:
-        self._scanner = Scanner(markers)
+    It hides; the model goes on. The recipe's `prompt.stop` ends the generation itself.
+    """
+
+    options_model = MarkerOptions
+
+    def __init__(self, options: MarkerOptions) -> None:
+        self._scanner = Scanner(options.markers)
         self._stopped = False
 
     def feed(self, text: str) -> str:
@@ -133,8 +141,13 @@ class Stopper:
         return text
 
 
-class ReasoningHider:
-    """Hides what stands between two markers, and the white space behind the second."""
+class HideReasoning:
+    """`hide_reasoning` drops `<think>...</think>` and the white space behind it.
+
+    Without an end, all behind the start is dropped.
+    """
+
+    options_model = ReasoningOptions
 
     def __init__(self, options: ReasoningOptions) -> None:
         self._start, self._end = Scanner([options.start]), Scanner([options.end])
@@ -171,39 +184,3 @@ class ReasoningHider:
             text = text.lstrip()
             self._after_the_end = not text
         return text
-
-
-class StripMarkers:
-    """`strip_markers: {markers: ["<|im_end|>"]}` removes exactly these texts."""
-
-    options_model: type[BaseModel] | None = MarkerOptions
-
-    def create(self, options: BaseModel | None) -> OutputFilter:
-        """Return a filter for one generation."""
-        assert isinstance(options, MarkerOptions), "validated before"
-        return MarkerStripper(options.markers)
-
-
-class StopAt:
-    """`stop_at: {markers: ["### End"]}` drops the first of these texts and all behind it.
-
-    It hides; the model goes on. The recipe's `prompt.stop` ends the generation itself.
-    """
-
-    options_model: type[BaseModel] | None = MarkerOptions
-
-    def create(self, options: BaseModel | None) -> OutputFilter:
-        """Return a filter for one generation."""
-        assert isinstance(options, MarkerOptions), "validated before"
-        return Stopper(options.markers)
-
-
-class HideReasoning:
-    """`hide_reasoning` drops `<think>...</think>`; without an end, all behind the start."""
-
-    options_model: type[BaseModel] | None = ReasoningOptions
-
-    def create(self, options: BaseModel | None) -> OutputFilter:
-        """Return a filter for one generation."""
-        assert isinstance(options, ReasoningOptions), "validated before"
-        return ReasoningHider(options)

@@ -8,13 +8,12 @@ from ovrecipe.builtin.ir import read_ir, save_ir, weight_facts
 from ovrecipe.errors import foreign_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy import ndarray
 
-    from ovrecipe.hooks.roles import CompressionJob, WeightShape
-    from ovrecipe.recipe.compression import CompressionPass
+    from ovrecipe.hooks.roles import CompressionJob
     from ovrecipe.types import Json
 
 
@@ -35,16 +34,7 @@ class Fp16Compressor:
     packages = ("openvino",)
     version = 1
     needs_torch = False
-    options_model = None
-
-    def problems(
-        self,
-        compression: CompressionPass,  # noqa: ARG002
-        precision: str,  # noqa: ARG002
-        shapes: Sequence[WeightShape],  # noqa: ARG002
-    ) -> Sequence[str]:
-        """Return nothing: every float can be converted."""
-        return ()
+    knobs: tuple[str, ...] = ()
 
     def compress(self, job: CompressionJob) -> dict[str, Json]:
         """Write the IR in f16; facts say how many weights were clipped to f16's range."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.errors import OvrecipeError
     from ovrecipe.hooks.roles import FileDigests, SourceRequest
-    from ovrecipe.types import Json, Progress
+    from ovrecipe.types import Json
 
 
 def user_path(request: SourceRequest) -> Path:
@@ -29,7 +29,7 @@ def user_path(request: SourceRequest) -> Path:
         home = request.env.get("HOME") or request.env.get("USERPROFILE")
         if home:
             return Path(home, location[2:])
-    return request.base_dir / location
+    return request.recipe_dir / location
 
 
 #: ERROR_PRIVILEGE_NOT_HELD of Windows.
@@ -121,20 +121,14 @@ class LocalSource:
         names = _wanted(request, source_dir)
         return {"files": {each: request.digests.sha256(source_dir / each) for each in names}}
 
-    def fetch(
-        self,
-        request: SourceRequest,
-        pin: Mapping[str, Json],
-        checkpoint_dir: Path,
-        progress: Progress,
-    ) -> None:
+    def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Link the files; the directory stays as it is.
 
         Raises:
             SourceError: the files are damaged or unsafe, or were changed since they were pinned.
         """
         source_dir = _directory(request)
-        progress(f"linking {source_dir.name}")
+        request.progress(f"linking {source_dir.name}")
         names = _wanted(request, source_dir)
         link_files(names, source_dir, checkpoint_dir)
         check_contents(str(source_dir), checkpoint_dir, request.model)

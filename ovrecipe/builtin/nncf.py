@@ -90,7 +90,6 @@ class NncfCompressor:
     packages = ("nncf", "openvino")
     version = 1
     needs_torch = False
-    options_model = None
 
     def problems(
         self, compression: CompressionPass, precision: str, shapes: Sequence[WeightShape]

@@ -6,11 +6,14 @@ import errno
 import os
 import sys
 from difflib import get_close_matches
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
+from traceback import print_exception
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from click.exceptions import Abort, ClickException, Exit
 from click.utils import PacifyFlushWrapper
 from typer.core import TyperCommand, TyperGroup
 
@@ -21,7 +24,8 @@ from ovrecipe.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ovrecipe.hooks.loading import PluginSource
+    from ovrecipe.hooks.plugins import Plugins
+    from ovrecipe.hooks.provided import Provided
 
 
 INTERRUPTED = 130
@@ -67,23 +71,21 @@ PANEL = "Commands of plugins"
 
 
 def announced(env: Mapping[str, str], options: Sequence[str]) -> dict[str, TyperCommand]:
-    """Return the commands of plugins that are not skipped, by name; reads metadata only."""
-    from ovrecipe.hooks.manager import load_plugins
+    """Return the commands of plugins that are not skipped, by name.
 
-    skips = [each for each in options if each.startswith("no:")]
-    found = load_plugins(env=env, options=skips).commands
-    names = sorted({each.name for each in found})
-    return {
-        name: PluginCommand(name, [each for each in found if each.name == name]) for name in names
-    }
+    Installed plugins are not imported, their metadata is read; those of `-p` are.
+    """
+    from ovrecipe.hooks.plugins import Plugins, select
+
+    plugins = Plugins(select(env, options))
+    return {name: PluginCommand(name, plugins) for name in sorted({*plugins.names("command")})}
 
 
 def missing(name: str, env: Mapping[str, str]) -> str | None:
     """Return how to install a command that no plugin here brings, if that is known."""
-    from ovrecipe.hooks.first_party import install_hint
-    from ovrecipe.hooks.manager import load_plugins
+    from ovrecipe.hooks.plugins import load_plugins
 
-    return install_hint("command", name, load_plugins(env=env).installed)
+    return load_plugins(env=env).install_hint("command", name)
 
 
 class PluginCommand(TyperCommand):
@@ -92,28 +94,29 @@ class PluginCommand(TyperCommand):
     `ovrecipe --help` says who brings it; the command's own help would need an import.
     """
 
-    def __init__(self, name: str, sources: Sequence[PluginSource]) -> None:
-        self._sources = sources
-        super().__init__(name, short_help=self._origin(), rich_help_panel=PANEL)
-
-    def _origin(self) -> str:
-        return " and ".join(f"{each.distribution} {each.version}" for each in self._sources)
+    def __init__(self, name: str, plugins: Plugins) -> None:
+        self._plugins = plugins
+        claims = plugins.claims("command", name)
+        origin = " and ".join(claim.where for claim in claims)
+        super().__init__(name, short_help=origin, rich_help_panel=PANEL)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Import the command and go on as that command."""
+        provided = self._plugins.command(str(self.name))
         single = typer.Typer(add_completion=False)
-        single.command(self.name)(self._callback())
+        single.command(self.name)(blamed_callback(provided))
         return typer.main.get_command(single).make_context(*args, **kwargs)
 
-    def _callback(self) -> Any:
-        from ovrecipe.hooks.loading import load_object
 
-        if len(self._sources) > 1:
-            raise PluginError(
-                f"the command {self.name!r} is claimed by {self._origin()}",
-                remedy=f"skip one with -p no:{self._sources[-1].distribution}, or uninstall it",
-            )
-        return load_object(self._sources[0], f"command {self.name!r}")
+def blamed_callback(provided: Provided[Any]) -> Any:
+    """Return a command of a plugin so that what it raises by mistake names the plugin."""
+
+    @wraps(provided.provider)
+    def command(*args: Any, **kwargs: Any) -> Any:
+        with provided.blamed(ClickException, Exit, Abort, SystemExit):
+            return provided.provider(*args, **kwargs)
+
+    return command
 
 
 #: Commands in the order in which a user meets them; each is a module of this package whose
@@ -154,6 +157,15 @@ class LazyCommands(TyperGroup):
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command that is called; authors of plugins ask for the traceback of an error."""
+        try:
+            return super().invoke(ctx)
+        except OvrecipeError as error:
+            if ctx.params.get("traceback"):
+                print_exception(error)
+            raise
+
 
 def _of_plugins(ctx: typer.Context) -> dict[str, Any]:
     """Return the commands of plugins; looked for once a call, for all metadata is read."""
@@ -179,6 +191,10 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+TRACEBACK = "OVRECIPE_TRACEBACK"
+TracebackOption = Annotated[
+    bool, typer.Option("--traceback", envvar=TRACEBACK, help="Show where an error arose.")
+]
 VersionOption = Annotated[
     bool,
     typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
@@ -189,12 +205,15 @@ def root(
     ctx: typer.Context,
     project: ProjectOption = None,
     plugin: PluginOption = None,
+    traceback: TracebackOption = False,
     version: VersionOption = False,  # noqa: ARG001 - typer calls back and ends the program
 ) -> None:
     """Turn a language model into a checked, fast OpenVINO model, and run it."""
     env = dict(os.environ)
     if project is not None:
         env["OVRECIPE_PROJECT"] = str(project)
+    if traceback:
+        env[TRACEBACK] = "1"
     for each in plugin or ():
         _require_file(each)
     ctx.obj = Session(env=env, cwd=Path.cwd(), plugin_options=tuple(plugin or ()))

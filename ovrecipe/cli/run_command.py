@@ -66,6 +66,10 @@ def command(
         top_p=top_p,
         top_k=top_k,
     )
+    if as_json and frontend != "console":
+        raise typer.BadParameter(
+            "stands beside --frontend; keep one of the two", param_hint="--json"
+        )
     shown_by = None if as_json else frontend_of(session, target, frontend)
     with opened(session, target, device=device) as runner:
         answer = runner.stream(asked, system=system, **generation)

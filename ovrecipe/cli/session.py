@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import typer
 
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.schema import Recipe
 
 
@@ -36,9 +36,15 @@ class Session:
     @cached_property
     def plugins(self) -> Plugins:
         """Built-in and installed plugins, and those of `-p`."""
-        from ovrecipe.hooks.manager import load_plugins
+        from ovrecipe.hooks.plugins import load_plugins
 
         return load_plugins(env=self.env, options=self.plugin_options)
+
+    def recipe_names(self) -> list[str]:
+        """Return the names of the project's recipes."""
+        from ovrecipe.recipe.project import recipe_names
+
+        return recipe_names(self.project)
 
     def recipe(self, name: str) -> Recipe:
         """Return the validated recipe of that name."""

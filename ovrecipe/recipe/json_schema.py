@@ -37,10 +37,12 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         ),
         "trust_remote_code": "run Python code that the checkpoint brings",
         "allow_pickle": "accept weights in pickle files, which can run code when they are read",
-        "exporter": "who turns the checkpoint into OpenVINO's IR",
+        "exporter": (
+            "who turns the checkpoint into OpenVINO's IR: a name, or `{name: {option: value}}`"
+        ),
     },
     "Tokenizer": {
-        "converter": "who converts the tokenizer",
+        "converter": "who converts the tokenizer: a name, or `{name: {option: value}}`",
     },
     "Prompt": {
         "template": "the text around `{instruction}`, and around `{system}` if `system` is given",
@@ -129,15 +131,11 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     "Check": {
         "evaluators": "who judges, in order: a name, or `{name: {option: value}}`",
     },
-    "EvaluatorSpec": {
-        "name": "the evaluator",
-        "options": "its options",
-    },
     "Output": {
         "filters": "filters that the text passes, in order: a name, or `{name: {option: value}}`",
     },
-    "FilterSpec": {
-        "name": "the filter",
+    "ProviderSpec": {
+        "name": "who does it",
         "options": "its options",
     },
 }
@@ -161,8 +159,12 @@ def recipe_json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     definitions["Model"]["required"] = []
     _let_the_name_say_the_precision(schema, definitions["Variant"])
-    _let_an_entry_be_a_name(definitions["Output"]["properties"]["filters"], "FilterSpec")
-    _let_an_entry_be_a_name(definitions["Check"]["properties"]["evaluators"], "EvaluatorSpec")
+    definitions["Output"]["properties"]["filters"]["items"] = {"anyOf": _ways_to_name()}
+    definitions["Check"]["properties"]["evaluators"]["items"] = {"anyOf": _ways_to_name()}
+    exporter = {"anyOf": _ways_to_name(), "default": "optimum"}
+    definitions["Model"]["properties"]["exporter"] = exporter
+    converter = {"anyOf": _ways_to_name(), "default": "openvino"}
+    definitions["Tokenizer"]["properties"]["converter"] = converter
     _describe({**definitions, "Recipe": schema})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
@@ -181,16 +183,12 @@ def _let_the_name_say_the_precision(schema: dict[str, Any], variant: dict[str, A
     variants["additionalProperties"] = {"anyOf": [{"$ref": "#/$defs/Variant"}, {"type": "null"}]}
 
 
-def _let_an_entry_be_a_name(entries: dict[str, Any], definition: str) -> None:
+def _ways_to_name() -> list[dict[str, Any]]:
+    """Return how a provider may be named: by its name, or with options in two ways."""
     one_pair = {"minProperties": 1, "maxProperties": 1, "not": {"required": ["name"]}}
     with_options = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
-    entries["items"] = {
-        "anyOf": [
-            {"type": "string", "minLength": 1},
-            {"$ref": f"#/$defs/{definition}"},
-            {**with_options, **one_pair},
-        ]
-    }
+    name = {"type": "string", "minLength": 1}
+    return [name, {"$ref": "#/$defs/ProviderSpec"}, {**with_options, **one_pair}]
 
 
 def _describe(sections: dict[str, Any]) -> None:

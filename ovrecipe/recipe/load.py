@@ -95,14 +95,21 @@ def unmet_ovrecipe(document: object) -> str | None:
 _KNOBS = tuple(CompressionPass.model_fields)
 
 
+#: Keys that name a provider with its options, which another one does not inherit.
+_PROVIDERS: tuple[Loc, ...] = (("model", "exporter"), ("tokenizer", "converter"))
+
+
 def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
     """Return `base` with `over` on top; every value keeps the place where it was written.
 
     Mappings are merged key by key, everything else is replaced, and a null takes an inherited
     key back.
     """
-    if not (isinstance(base.content, dict) and isinstance(over.content, dict)):
+    both = isinstance(base.content, dict) and isinstance(over.content, dict)
+    if not both or loc in _PROVIDERS:
         return over
+    assert isinstance(base.content, dict)
+    assert isinstance(over.content, dict)
     gone = _replaced(over.content, loc)
     entries = {key: entry for key, entry in base.content.items() if key not in gone}
     for key, entry in over.content.items():

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic_core.core_schema import ErrorType
 
 from ovrecipe.recipe.compression import PRECISIONS
 from ovrecipe.recipe.schema import Recipe
@@ -40,6 +41,41 @@ class Problem:
         return f"{self.place}: {key}{self.reason}"
 
 
+def place_in_recipe(recipe: Recipe, loc: Loc) -> Place:
+    """Return where the key at `loc` stands; the top of the file where nothing is written.
+
+    `options` of a filter or evaluator are found where they stand right under its name, too.
+    """
+    tree = recipe.tree or Node({}, Place(recipe.path.name, 1, 1))
+    return place_of(tree, _as_written(tree, loc), of_key=True)
+
+
+def option_problems(
+    error: ValidationError, *, model: type[BaseModel], tree: Node | None, loc: Loc
+) -> list[Problem]:
+    """Return what a plugin's class `model` found wrong with what a recipe says at `loc`."""
+    tree = tree or Node({}, Place("options", 1, 1))
+    return problems_of(error, tree, model=model, loc=_as_written(tree, loc))
+
+
+def _as_written(tree: Node, loc: Loc) -> Loc:
+    """Return `loc` with the name in the place of `options` where an entry is `{name: {...}}`."""
+    written: Loc = ()
+    above: Node | None = tree
+    for step in loc:
+        content = above.content if above is not None else None
+        keys = list(content) if isinstance(content, dict) else []
+        short = step == "options" and len(keys) == 1 and keys[0] not in ("name", "options")
+        key = keys[0] if short else step
+        written = (*written, key)
+        above = None
+        if isinstance(content, dict) and key in content:
+            above = content[str(key)].node
+        elif isinstance(content, tuple) and isinstance(key, int) and key < len(content):
+            above = content[key]
+    return written
+
+
 def dotted(loc: Loc) -> str:
     """Return `variants.int4.passes[0].ratio`."""
     text = ""
@@ -48,17 +84,21 @@ def dotted(loc: Loc) -> str:
     return text
 
 
-def problems_of(error: ValidationError, tree: Node) -> list[Problem]:
-    """Return every error of a validated tree; keys that no file wrote are left out."""
+def problems_of(
+    error: ValidationError, tree: Node, *, model: type[BaseModel] = Recipe, loc: Loc = ()
+) -> list[Problem]:
+    """Return every error of a `model` that was validated from what stands at `loc` of a tree."""
     found: list[Problem] = []
     for details in error.errors(include_url=False):
-        found.extend(_problems(details, tree))
+        found.extend(_problems(details, tree, model, loc))
     return found
 
 
-def _problems(details: ErrorDetails, tree: Node) -> list[Problem]:
+def _problems(
+    details: ErrorDetails, tree: Node, model: type[BaseModel], above: Loc
+) -> list[Problem]:
     cause = details.get("ctx", {}).get("error")
-    loc = details["loc"]
+    loc = (*above, *details["loc"])
     if isinstance(cause, Refused):
         return [_at(tree, (*loc, *each.keys), each.reason) for each in cause.objections]
     if loc and loc[-1] == "[key]":
@@ -66,18 +106,18 @@ def _problems(details: ErrorDetails, tree: Node) -> list[Problem]:
         return [Problem(place_of(tree, loc[:-1], of_key=True), loc[:-1], reason)]
     of_key = details["type"] in ("extra_forbidden", "missing")
     if details["type"] == "missing":
-        return [Problem(place_of(tree, loc[:-1], of_key=True), loc, _reason(details))]
-    return [Problem(place_of(tree, loc, of_key=of_key), loc, _reason(details))]
+        return [Problem(place_of(tree, loc[:-1], of_key=True), loc, _reason(details, model))]
+    return [Problem(place_of(tree, loc, of_key=of_key), loc, _reason(details, model))]
 
 
 def _at(tree: Node, loc: Loc, reason: str) -> Problem:
     return Problem(place_of(tree, loc, of_key=True), loc, reason)
 
 
-def _reason(details: ErrorDetails) -> str:
+def _reason(details: ErrorDetails, model: type[BaseModel]) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown_key(details["loc"])
+        return _unknown_key(details["loc"], model)
     if kind == "missing":
         return _MISSING.get(details["loc"][-1], "is missing")
     if kind == "value_error":
@@ -86,7 +126,9 @@ def _reason(details: ErrorDetails) -> str:
         return _not_among(context["expected"], value)
     if kind in _WORDS:
         return _WORDS[kind](value, context)
-    return f"{details['msg']}, got {_described(value)}"
+    # A kind that a plugin's own validator made up says it all.
+    known = kind in get_args(ErrorType)
+    return f"{details['msg']}, got {_described(value)}" if known else details["msg"]
 
 
 def _must_be(what: str) -> Callable[[Any, Mapping[str, Any]], str]:
@@ -168,14 +210,14 @@ def _not_among(expected: str, value: Any) -> str:
     return f"must be one of {', '.join(options)}, got {_described(value)}{meant}"
 
 
-def _unknown_key(loc: Loc) -> str:
+def _unknown_key(loc: Loc, model: type[BaseModel]) -> str:
     key = str(loc[-1])
-    keys = _keys_at(Recipe, loc[:-1])
+    keys = _keys_at(model, loc[:-1])
     if close := get_close_matches(key, keys, n=1):
         return f"unknown key; perhaps you meant '{close[0]}'"
-    if homes := _HOMES.get(key):
+    if model is Recipe and (homes := _HOMES.get(key)):
         return f"unknown key; it belongs under {' or '.join(homes)}"
-    return f"unknown key; known are {', '.join(keys)}"
+    return f"unknown key; {'known are ' + ', '.join(keys) if keys else 'there are none'}"
 
 
 #: Where keys live that are often written one level off.

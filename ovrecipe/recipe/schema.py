@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ovrecipe.recipe.compression import PRECISIONS, Variant
 from ovrecipe.recipe.generation import Generation
@@ -21,6 +29,9 @@ from ovrecipe.recipe.sections import (
     name_objection,
     refuse,
 )
+
+if TYPE_CHECKING:
+    from ovrecipe.recipe.yaml_reader import Node
 
 _PATH_START = re.compile(r"^(\.{1,2}[/\\]|[/\\]|~|[A-Za-z]:[/\\])|^\.{1,2}$")
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):(.+)$", re.DOTALL)
@@ -52,6 +63,31 @@ FileName = Annotated[Name, AfterValidator(_file_name)]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 
+def _with_options(entry: Any) -> Any:
+    """Return a name, or `{name: {option: value}}`, as `{name: ..., options: ...}`."""
+    if isinstance(entry, str):
+        return {"name": entry}
+    if isinstance(entry, Mapping) and len(entry) == 1 and "name" not in entry:
+        [(name, options)] = entry.items()
+        return {"name": name, "options": options if options is not None else {}}
+    return entry
+
+
+class ProviderSpec(Section):
+    """A provider and its options: a name, or `{name: {option: value}}`."""
+
+    name: NonEmpty
+    options: FrozenMapping[str, Any] = Field(default_factory=FrozenDict)
+
+    @model_serializer
+    def _shortest(self) -> Any:
+        return {self.name: dict(self.options)} if self.options else self.name
+
+
+#: A provider that a key names.
+NamedProvider = Annotated[ProviderSpec, BeforeValidator(_with_options)]
+
+
 class Model(Section):
     """The checkpoint, and who reads it."""
 
@@ -59,13 +95,13 @@ class Model(Section):
     revision: NonEmpty | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
-    exporter: NonEmpty = "optimum"
+    exporter: NamedProvider = ProviderSpec(name="optimum")
 
 
 class Tokenizer(Section):
     """Who converts the checkpoint's tokenizer."""
 
-    converter: NonEmpty = "openvino"
+    converter: NamedProvider = ProviderSpec(name="openvino")
 
 
 class Prompt(Section):
@@ -98,56 +134,16 @@ def _prompt_objections(prompt: Prompt) -> Iterator[Objection]:
         yield Objection(("template",), "has {system}, but 'system' is not given")
 
 
-class FilterSpec(Section):
-    """One output filter and its options."""
-
-    name: NonEmpty
-    options: FrozenMapping[str, Any] = Field(default_factory=FrozenDict)
-
-
 class Output(Section):
     """What happens to the text between the model and the user."""
 
-    filters: Listed[FilterSpec] = ()
-
-    @field_validator("filters", mode="before")
-    @classmethod
-    def _name_or_name_with_options(cls, value: Any) -> Any:
-        """Accept `name` and `{name: {option: value}}` as one entry each."""
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple(_with_options(each) for each in value)
-
-
-class EvaluatorSpec(Section):
-    """One evaluator and its options."""
-
-    name: NonEmpty
-    options: FrozenMapping[str, Any] = Field(default_factory=FrozenDict)
+    filters: Listed[NamedProvider] = ()
 
 
 class Check(Section):
     """What a built variant must pass besides ovrecipe's own gates."""
 
-    evaluators: Listed[EvaluatorSpec] = ()
-
-    @field_validator("evaluators", mode="before")
-    @classmethod
-    def _name_or_name_with_options(cls, value: Any) -> Any:
-        """Accept `name` and `{name: {option: value}}` as one entry each."""
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple(_with_options(each) for each in value)
-
-
-def _with_options(entry: Any) -> Any:
-    """Return an entry of a list of names as `{name: ..., options: ...}`."""
-    if isinstance(entry, str):
-        return {"name": entry}
-    if isinstance(entry, Mapping) and len(entry) == 1 and "name" not in entry:
-        [(name, options)] = entry.items()
-        return {"name": name, "options": options if options is not None else {}}
-    return entry
+    evaluators: Listed[NamedProvider] = ()
 
 
 class Requires(Section):
@@ -207,6 +203,15 @@ class Recipe(Section):
         if not isinstance(value, Mapping):
             return value
         return {name: _with_precision(str(name), each) for name, each in value.items()}
+
+    @property
+    def tree(self) -> Node | None:
+        """What the file says, with the place of each value; None for a recipe of no file."""
+        from ovrecipe.recipe.load import load_tree
+
+        if not self.path.is_file():
+            return None
+        return load_tree(self.path, shown_from=self.path.parent.parent).tree
 
     @property
     def base_dir(self) -> Path:

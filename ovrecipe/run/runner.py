@@ -38,11 +38,11 @@ class Runner:
         filters: Sequence[ChosenFilter] = (),
         context_length: int | None = None,
         variants: Variants | None = None,
-        observe: Callable[[GenerationResult], None] | None = None,
+        observe: Callable[[Generation], None] | None = None,
     ) -> None:
         """Wrap a pipeline; `variants` is how another one of the recipe is loaded.
 
-        `observe` is told every result; it must not raise.
+        `observe` is told every generation that has a result; it must not raise.
         """
         self.recipe = recipe
         self.variant = variant
@@ -104,15 +104,22 @@ class Runner:
         self._jobs.require_open()
         config = self._pipeline.configure(self._parameters(generation))
         job = Job(self._tokens(messages, config), config)
-        chain = FilterChain([each.create() for each in self._filters])
 
         def ended(result: GenerationResult | None) -> None:
             if on_end is not None:
                 on_end(result)
             if self._observe is not None and result is not None:
-                self._observe(result)
+                self._observe(started)
 
-        started = Generation(job, chain=chain, device=self.device, on_end=ended)
+        started = Generation(
+            job,
+            chain=FilterChain(self._filters),
+            device=self.device,
+            messages=messages,
+            recipe=self.recipe,
+            variant=self.variant,
+            on_end=ended,
+        )
         self._jobs.submit(job)
         return started
 

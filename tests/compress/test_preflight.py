@@ -20,8 +20,8 @@ from ovrecipe.build.preflight import (
 )
 from ovrecipe.build.shapes import tensors, weight_shapes
 from ovrecipe.errors import CheckpointIncomplete, PreflightError
-from ovrecipe.hooks.manager import load_plugins
-from ovrecipe.hooks.probing import sample_recipe
+from ovrecipe.hooks.listing import sample_recipe
+from ovrecipe.hooks.plugins import load_plugins
 from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.recipe.compression import CompressionPass, Variant
 

@@ -33,6 +33,7 @@ def job(project: Project, variant: str, base_dir: Path | None = None, **options:
         recipe=plan.recipe,
         variant=variant,
         options=DivergenceOptions(**options),
+        ask=lambda question: "",
         render=lambda instruction: rendered(plan.recipe, dirs["assemble"], instruction),
         progress=lambda message, done=None, total=None: None,
     )

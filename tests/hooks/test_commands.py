@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.hooks.installed import Site, compressor_code
+from ovrecipe.hooks.plugins import installed_entry_points
+from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +26,8 @@ def command(ctx: typer.Context, word: str, loud: bool = False):
     print(word.upper() if loud else word, session_of(ctx).project.root.name)
 """
 #: Plugins that this environment has anyway.
-INSTALLED = {each.dist.name for each in entry_points(group="ovrecipe") if each.dist is not None}
-SAY = "[ovrecipe.commands]\nsay = MODULE:command"
+INSTALLED = {point.dist.name for point in installed_entry_points() if point.dist is not None}
+SAY = "[ovrecipe.command]\nsay = MODULE:command"
 
 
 def ovrecipe(
@@ -58,14 +59,14 @@ def test_a_slow_or_broken_plugin_is_not_touched_by_other_commands(
     site: Site, tmp_path: Path, command: list[str], code: str
 ) -> None:
     (tmp_path / "recipes").mkdir()
-    site.install("bad", code, entry_points="[ovrecipe]\nbad = MODULE\n" + SAY)
+    site.install("bad", code, points="[ovrecipe]\nbad = MODULE\n" + SAY)
     done = ovrecipe(site, *command)
     assert done.returncode == 0, done.stderr
     assert site.imported == []
 
 
 def test_help_names_the_commands_of_plugins_and_who_brings_them(site: Site) -> None:
-    site.install("talk", COMMAND, version="0.3", entry_points=SAY)
+    site.install("talk", COMMAND, version="0.3", points=SAY)
     done = ovrecipe(site, "--help")
     assert "Commands of plugins" in done.stdout
     assert "ovrecipe-talk 0.3" in done.stdout
@@ -73,34 +74,88 @@ def test_help_names_the_commands_of_plugins_and_who_brings_them(site: Site) -> N
 
 def test_a_command_of_a_plugin_runs_with_the_session(site: Site, tmp_path: Path) -> None:
     (tmp_path / "recipes").mkdir()
-    site.install("talk", COMMAND, entry_points=SAY)
+    site.install("talk", COMMAND, points=SAY)
     done = ovrecipe(site, "say", "hello", "--loud")
     assert (done.stdout, done.returncode) == (f"HELLO {tmp_path.name}\n", 0), done.stderr
     assert "Say a word." in ovrecipe(site, "say", "-h").stdout
 
 
 def test_a_command_that_does_not_load_says_whose_it_is(site: Site) -> None:
-    site.install("talk", "import no_such_module_at_all", entry_points=SAY)
+    site.install("talk", "import no_such_module_at_all", points=SAY)
     done = ovrecipe(site, "say", "x")
     assert done.returncode == 4
-    assert "command 'say' of ovrecipe-talk 1.0 failed to load: ModuleNotFound" in done.stderr
+    assert "plugin 'say' (ovrecipe-talk 1.0) failed to load: ModuleNotFound" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_command_that_two_plugins_claim_runs_neither(site: Site) -> None:
     for name in ("one", "two"):
-        site.install(name, COMMAND, entry_points=SAY)
+        site.install(name, COMMAND, points=SAY)
     done = ovrecipe(site, "say", "x")
     assert done.returncode == 4
-    assert "claimed by ovrecipe-one 1.0 and ovrecipe-two 1.0" in done.stderr
+    assert "the command 'say' is claimed by plugin 'say' (ovrecipe-one 1.0) and" in done.stderr
+    assert "-p no:ovrecipe-two" in done.stderr
     assert site.imported == []
+
+
+def test_a_command_of_a_file_runs_too(site: Site, tmp_path: Path) -> None:
+    """An author tries it before it is a distribution."""
+    (tmp_path / "recipes").mkdir()
+    path = tmp_path / "talk.py"
+    path.write_text(
+        COMMAND + "from ovrecipe import hookimpl\n@hookimpl\n"
+        "def providers(): return {'command': {'say': command}}\n"
+    )
+    done = ovrecipe(site, "-p", str(path), "say", "hello")
+    assert done.stdout == f"hello {tmp_path.name}\n", done.stderr
+    assert "Say a word." in ovrecipe(site, "-p", str(path), "say", "-h").stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "told"),
+    [
+        ("raise KeyError('deep')", 4, "'say' of plugin 'say' (ovrecipe-talk 1.0) raised KeyError"),
+        ("raise typer.Exit(3)", 3, ""),
+        ("raise SystemExit(5)", 5, ""),
+        ("raise typer.BadParameter('no such word')", 2, "no such word"),
+    ],
+)
+def test_what_a_command_raises_by_mistake_is_blamed_on_its_plugin(
+    site: Site, body: str, code: int, told: str
+) -> None:
+    """Its own ways to end are its own; a traceback would look like ours."""
+    site.install("talk", f"import typer\ndef command():\n    {body}\n", points=SAY)
+    done = ovrecipe(site, "say")
+    assert (done.returncode, told in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_an_author_is_shown_the_traceback(site: Site, how: str) -> None:
+    """Which line of the plugin it was, and still whose plugin it is."""
+    site.install("talk", "def command():\n    raise KeyError('deep')\n", points=SAY)
+    options = ["--traceback"] if how == "option" else []
+    env = {"OVRECIPE_TRACEBACK": "1"} if how == "variable" else {}
+    done = ovrecipe(site, *options, "say", env=env)
+    assert done.returncode == 4
+    assert "KeyError: 'deep'" in done.stderr
+    assert ", line 3, in command" in done.stderr
+    assert done.stderr.rstrip().endswith("tell its maintainers, or use another")
+
+
+def test_what_plugins_print_at_import_does_not_spoil_json(site: Site) -> None:
+    """A program reads it."""
+    site.install("loud", "print('hello')" + COMPRESSOR)
+    done = ovrecipe(site, "plugins", "--json")
+    assert json.loads(done.stdout)["plugins"]
+    assert "hello" in done.stderr
 
 
 def test_a_skipped_plugin_has_no_command(site: Site) -> None:
     site.install(
         "talk",
         COMMAND,
-        entry_points=SAY.replace("say", "list-words") + "\n[ovrecipe]\ntalk = MODULE",
+        points=SAY.replace("say", "list-words") + "\n[ovrecipe]\ntalk = MODULE",
     )
     done = ovrecipe(site, "-p", "no:talk", "list-words")
     assert done.returncode == 2
@@ -119,65 +174,90 @@ def test_a_first_party_command_that_is_missing_says_how_to_install_it(site: Site
 
 
 def test_the_list_says_what_each_plugin_is_and_what_is_wrong(site: Site) -> None:
-    site.install("awq", compressor_code("awq"), version="0.2")
+    watch = "from ovrecipe import hookimpl\n@hookimpl\ndef after_stage(stage): ...\n"
+    points = "[ovrecipe]\nwatch = MODULE\n[ovrecipe.compressor]\nawq = MODULE:Compressor\n"
+    site.install("awq", COMPRESSOR + watch, version="0.2", points=points)
     site.install("bad", "import nothing_like_that")
-    site.install("off", compressor_code("off"))
-    site.install("talk", COMMAND, entry_points=SAY)
+    site.install("off")
+    site.install("talk", COMMAND, points=SAY)
     facts = facts_of(site, env={"OVRECIPE_DISABLED_PLUGINS": "off"})
-    assert set(facts) == {"builtin", "awq", "bad", "off", "say"}
-    assert facts["awq"]["providers"] == {"compressor": ["awq"]}
-    assert facts["awq"]["hooks"] == ["provider_names", "get_compressor"]
-    assert facts["awq"]["distribution"] == "ovrecipe-awq"
-    assert facts["awq"]["version"] == "0.2"
-    assert facts["awq"]["import_ms"] >= 0
-    assert facts["bad"]["status"] == "failed"
-    assert facts["bad"]["reason"].startswith("ModuleNotFoundError")
-    assert facts["off"]["status"] == "skipped"
-    assert facts["say"]["commands"] == ["say"]
+    assert set(facts) == {
+        "builtin",
+        "ovrecipe-awq",
+        "ovrecipe-bad",
+        "ovrecipe-off",
+        "ovrecipe-talk",
+    }
+    awq = facts["ovrecipe-awq"]
+    assert awq["providers"] == {"compressor": ["awq"]}
+    assert awq["hooks"] == ["after_stage"]
+    assert (awq["distribution"], awq["version"]) == ("ovrecipe-awq", "0.2")
+    assert awq["import_ms"] >= 0
+    assert facts["ovrecipe-bad"]["status"] == "failed"
+    assert facts["ovrecipe-bad"]["reason"].startswith("ModuleNotFoundError")
+    assert "import nothing_like_that" in facts["ovrecipe-bad"]["details"]
+    assert facts["ovrecipe-off"]["status"] == "skipped"
+    assert facts["ovrecipe-talk"]["providers"] == {"command": ["say"]}
 
 
 def test_the_table_tells_the_same(site: Site) -> None:
-    site.install("awq", compressor_code("awq"), version="0.2")
+    site.install("awq", version="0.2")
     site.install("bad", "import nothing_like_that")
-    done = ovrecipe(site, "plugins")
+    site.install("off")
+    done = ovrecipe(site, "-p", "no:off", "plugins")
     assert done.returncode == 0
-    assert "ovrecipe-awq 0.2" in done.stdout
     assert "plugin 'bad' (ovrecipe-bad 1.0) failed to load: ModuleNotFoundError" in done.stdout
-    assert "-p no:bad" in done.stdout
+    assert "-p no:ovrecipe-bad" in done.stdout
+    assert "ovrecipe-off is skipped: skipped by" in done.stdout
+    assert re.search(r"ovrecipe-awq +0\.2 +loaded in \d+ ms +compressor: awq", done.stdout)
 
 
-def test_the_list_can_be_narrowed_to_a_hook(site: Site) -> None:
-    site.install("awq", compressor_code("awq"))
-    assert set(facts_of(site, "--hook", "compressor")) == {"builtin", "awq"}
-    assert set(facts_of(site, "--hook", "get_source")) == {"builtin"}
-    done = ovrecipe(site, "plugins", "--hook", "get_sorce")
+def test_the_list_can_be_narrowed_to_a_role_or_hook(site: Site) -> None:
+    site.install("awq")
+    site.install_hooks("more", compressor_code("more"))
+    site.install("talk", COMMAND, points=SAY)
+    found = facts_of(site, "--hook", "compressor")
+    assert set(found) == {"builtin", "ovrecipe-awq", "ovrecipe-more"}
+    assert set(facts_of(site, "--hook", "providers")) == {"ovrecipe-more"}
+    done = ovrecipe(site, "plugins", "--hook", "compresor")
     assert done.returncode == 2
-    assert "perhaps you meant 'get_source'" in " ".join(done.stderr.replace("│", " ").split())
+    assert "perhaps you meant 'compressor'" in " ".join(done.stderr.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "trouble"),
+    ("name", "code", "points", "trouble"),
     [
-        ("bad", "raise ValueError('x')", "ValueError: x"),
-        ("odd", compressor_code("odd").replace("version = 3", ""), "has no attribute 'version'"),
-        ("fp16", compressor_code("fp16"), "claims the compressor 'fp16'"),
+        ("bad", "raise ValueError('x')", None, "ValueError: x"),
+        ("odd", COMPRESSOR.replace("version = 3", "version = 'x'"), None, "version: Input should"),
+        ("fp16", COMPRESSOR, None, "the compressor 'fp16' is built in; rename it"),
+        ("run", COMMAND, "[ovrecipe.command]\nrun = MODULE:command", "'run' is built in"),
+        (
+            "typo",
+            COMPRESSOR,
+            "[ovrecipe.compresor]\ntypo = MODULE:Compressor",
+            "a group that there is not; perhaps you meant 'ovrecipe.compressor'",
+        ),
+        ("word", "command = 5", "[ovrecipe.command]\nsay = MODULE:command", "5 cannot be called"),
     ],
 )
 def test_check_ends_with_4_when_a_plugin_is_wrong(
-    site: Site, name: str, code: str, trouble: str
+    site: Site, name: str, code: str, points: str | None, trouble: str
 ) -> None:
-    site.install(name, code)
+    site.install(name, code, points=points)
     done = ovrecipe(site, "plugins", "--check")
     assert done.returncode == 4
     assert trouble in done.stdout
+    assert f"ovrecipe-{name}" in done.stdout
 
 
-def test_check_finds_names_that_two_plugins_list(site: Site) -> None:
-    site.install("one", compressor_code("same"))
-    site.install("same", compressor_code("same"))
+def test_check_finds_names_that_two_plugins_have(site: Site) -> None:
+    points = "[ovrecipe.compressor]\nsame = MODULE:Compressor"
+    site.install("one", points=points)
+    site.install_hooks("two", compressor_code("same"))
     done = ovrecipe(site, "plugins", "--check")
     assert done.returncode == 4
-    assert "the compressor 'same' is also of plugin 'one' (ovrecipe-one 1.0)" in done.stdout
+    assert "the compressor 'same' is also of ovrecipe-one 1.0" in done.stdout
+    assert "the compressor 'same' is also of ovrecipe-two 1.0" in done.stdout
 
 
 def test_check_is_content_with_what_is_built_in(site: Site) -> None:

@@ -27,8 +27,8 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
     "prompt": [schema.Prompt],
     "variants": [compression.Variant, compression.IgnoredScope],
     "generation": [Generation],
-    "check": [schema.Check, schema.EvaluatorSpec],
-    "output": [schema.Output, schema.FilterSpec],
+    "check": [schema.Check, schema.ProviderSpec],
+    "output": [schema.Output, schema.ProviderSpec],
 }
 
 

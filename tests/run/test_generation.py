@@ -18,11 +18,7 @@ LIMIT_SECONDS = 0.3
 class BreaksAtTheThird:
     """An output filter with a defect."""
 
-    options_model = None
     fed = 0
-
-    def create(self, options):
-        return self
 
     def feed(self, text):
         self.fed += 1
@@ -36,11 +32,6 @@ class BreaksAtTheThird:
 
 class Hides:
     """An output filter that shows nothing."""
-
-    options_model = None
-
-    def create(self, options):
-        return self
 
     def feed(self, text):
         return ""
@@ -87,7 +78,7 @@ def test_text_is_given_out_before_the_answer_is_whole():
 def test_tokens_are_counted_while_the_answer_comes():
     """A live figure has to be true too, so hidden text counts and nothing is estimated."""
     pipeline = gated(pieces=("abc", "de"))
-    hidden = [plugin_filter(Hides())]
+    hidden = [plugin_filter(Hides)]
     with runner(pipeline, filters=hidden) as model:
         answer = model.stream("hi")
         assert answer.tokens_so_far() in (0, None)
@@ -216,7 +207,7 @@ def test_an_answer_cancelled_while_it_waits_is_never_generated():
 def test_a_broken_filter_ends_the_answer_and_is_named():
     """Text that a filter should have changed must not be shown."""
     pipeline = gated(pieces=["a"] * 50)
-    chosen = [plugin_filter(BreaksAtTheThird())]
+    chosen = [plugin_filter(BreaksAtTheThird)]
     with runner(pipeline, filters=chosen) as model:
         answer = iter(model.stream("hi"))
         for _ in range(2):

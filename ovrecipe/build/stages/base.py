@@ -5,26 +5,49 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.hooks.provided import key_options
+from ovrecipe.hooks.roles import ExportJob
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
+    from ovrecipe.hooks.provided import Provided
+    from ovrecipe.hooks.roles import Exporter
+    from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
     """The checkpoint and the exporter."""
-    return {"exporter": plan.exporter.key_fields()}
+    options = key_options(exporter_options(plan.exporter, plan.recipe))
+    return {"exporter": plan.exporter.key_fields(), **({"options": options} if options else {})}
+
+
+def exporter_options(exporter: Provided[Exporter], recipe: Recipe) -> BaseModel | None:
+    """Return the options of `model.exporter`, validated."""
+    loc = ("model", "exporter", "options")
+    return exporter.options(recipe.model.exporter.options, loc=loc, recipe=recipe)
 
 
 def run(job: Job, bench: Bench) -> dict[str, Json]:
     """Export the checkpoint."""
-    model = job.recipe.model
-    exporter = bench.plugins.provider("exporter", model.exporter, job.recipe)
+    exporter = bench.plugins.provider("exporter", job.recipe.model.exporter.name, job.recipe)
+    options = exporter_options(exporter, job.recipe)
     with exporter.blamed():
         exporter.provider.export(
-            job.checkpoint_dir, job.output_dir, model=model, progress=bench.progress
+            ExportJob(
+                checkpoint_dir=job.checkpoint_dir,
+                output_dir=job.output_dir,
+                recipe=job.recipe,
+                options=options,
+                progress=bench.progress,
+            )
         )
+    exporter.require_files(
+        job.output_dir, "openvino_model.xml", "openvino_model.bin", "config.json"
+    )
     return {}
 
 

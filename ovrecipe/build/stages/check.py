@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.stages.stage import Stage
 from ovrecipe.errors import GateError
+from ovrecipe.hooks.provided import key_options
+from ovrecipe.hooks.roles import EvaluationJob
 from ovrecipe.run.prompt import prompt_template
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pydantic import BaseModel
 
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
-    from ovrecipe.hooks.roles import Evaluator
-    from ovrecipe.recipe.schema import EvaluatorSpec, Recipe
+    from ovrecipe.recipe.schema import ProviderSpec, Recipe
     from ovrecipe.run.chat_template import Message
+    from ovrecipe.run.runner import Runner
     from ovrecipe.types import Json
 
 
@@ -49,23 +53,19 @@ def rendered(recipe: Recipe, model_dir: Path, instruction: str) -> str:
 def evaluator_fields(plan: RecipePlan) -> dict[str, Json]:
     """Return what the key of `check` says about the recipe's evaluators; nothing without any."""
     specs = plan.recipe.check.evaluators
-    return {"evaluators": [_fields(plan, each) for each in specs]} if specs else {}
+    found = [_fields(plan, spec, number) for number, spec in enumerate(specs)]
+    return {"evaluators": found} if found else {}
 
 
-def _fields(plan: RecipePlan, spec: EvaluatorSpec) -> Json:
-    provided = plan.evaluator(spec.name)
-    options = _options(provided.provider, spec, plan.recipe)
-    return {
-        "evaluator": provided.key_fields(),
-        "options": options.model_dump(mode="json") if options is not None else {},
-    }
+def _fields(plan: RecipePlan, spec: ProviderSpec, number: int) -> Json:
+    evaluator = plan.evaluator(spec.name)
+    options = evaluator.options(spec.options, loc=_loc(number), recipe=plan.recipe)
+    return {"evaluator": evaluator.key_fields(), "options": key_options(options)}
 
 
-def _options(evaluator: Evaluator, spec: EvaluatorSpec, recipe: Recipe) -> BaseModel | None:
-    from ovrecipe.hooks.options import validated
-
-    where = f"{recipe.path.name}: check.evaluators.{spec.name}"
-    return validated(evaluator, spec.options, where=where)
+def _loc(number: int) -> tuple[str | int, ...]:
+    """Return where the options of an evaluator are written."""
+    return ("check", "evaluators", number, "options")
 
 
 def evaluate(job: Job, bench: Bench) -> list[Json]:
@@ -74,34 +74,68 @@ def evaluate(job: Job, bench: Bench) -> list[Json]:
     Raises:
         GateError: an evaluator refuses the model; the message names it.
     """
-    return [_evaluated(job, bench, each) for each in job.recipe.check.evaluators]
+    specs = job.recipe.check.evaluators
+    return [_evaluated(job, bench, spec, number) for number, spec in enumerate(specs)]
 
 
-def _evaluated(job: Job, bench: Bench, spec: EvaluatorSpec) -> dict[str, Any]:
+def _evaluated(job: Job, bench: Bench, spec: ProviderSpec, number: int) -> dict[str, Any]:
     provided = bench.plugins.provider("evaluator", spec.name, job.recipe)
-    options = _options(provided.provider, spec, job.recipe)
+    options = provided.options(spec.options, loc=_loc(number), recipe=job.recipe)
     bench.progress(f"evaluating: {spec.name}")
     try:
-        with provided.blamed():
-            facts = dict(provided.provider.evaluate(_evaluation_job(job, bench, options)))
+        with provided.blamed(), _asking(job) as ask:
+            work = _evaluation_job(job, bench, options, ask)
+            facts = provided.facts(provided.provider.evaluate(work))
     except GateError as error:
         message = f"evaluator {spec.name!r}: {error.message}"
         raise GateError(message, remedy=error.remedy) from error
     return {"evaluator": spec.name, "facts": facts}
 
 
-def _evaluation_job(job: Job, bench: Bench, options: BaseModel | None) -> Any:
-    from ovrecipe.hooks.roles import EvaluationJob
-
+def _evaluation_job(
+    job: Job, bench: Bench, options: BaseModel | None, ask: Callable[..., str]
+) -> EvaluationJob:
     model_dir = job.inputs["assemble"]
     return EvaluationJob(
         model_dir=model_dir,
         base_dir=job.inputs["base"],
         recipe=job.recipe,
         variant=str(job.variant),
-        options=options,
+        ask=ask,
         render=lambda instruction: rendered(job.recipe, model_dir, instruction),
+        options=options,
         progress=bench.progress,
+    )
+
+
+@contextmanager
+def _asking(job: Job) -> Iterator[Callable[..., str]]:
+    """Give what answers a question as `ovrecipe run` does; the model is opened by the first one."""
+    opened: list[Runner] = []
+
+    def ask(question: str, **generation: Any) -> str:
+        if not opened:
+            opened.append(_runner(job))
+        greedy = {} if generation.get("do_sample") else {"greedy": True}
+        return opened[0].generate(question, **{**greedy, **generation}).text
+
+    try:
+        yield ask
+    finally:
+        for runner in opened:
+            runner.close()
+
+
+def _runner(job: Job) -> Runner:
+    from ovrecipe.run.genai import open_pipeline
+    from ovrecipe.run.runner import Runner
+
+    model_dir = job.inputs["assemble"]
+    return Runner(
+        open_pipeline(model_dir, "CPU", properties={}, announce=print),
+        recipe=job.recipe,
+        variant=str(job.variant),
+        template=prompt_template(job.recipe, model_dir, clock=lambda: PROBE_TIME),
     )
 
 

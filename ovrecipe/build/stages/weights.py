@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from ovrecipe.build.job import keep_torch_out
 from ovrecipe.build.stages.stage import Stage
 from ovrecipe.errors import RecipeInvalid
-from ovrecipe.hooks.options import validated
+from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import CompressionJob
 from ovrecipe.recipe.compression import CompressionPass, Variant
+from ovrecipe.recipe.problems import dotted, place_in_recipe
 from ovrecipe.store.key import Key
 from ovrecipe.store.store import Store
 
@@ -44,7 +45,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     return {
         "precision": spec.precision,
         "passes": [
-            _pass_fields(plan, each, _place(plan, str(variant), number))
+            _pass_fields(plan, each, _loc(plan.recipe, str(variant), number))
             for number, each in enumerate(passes)
         ],
     }
@@ -60,36 +61,35 @@ def reads_text(spec: Variant) -> bool:
     return any(each.dataset is not None for each in compression_passes(spec))
 
 
-def _place(plan: RecipePlan, variant: str, number: int) -> str:
-    """Return where a pass is written: `recipes/m.yaml: variants.int4.passes[1]`."""
-    path, root = plan.recipe.path, plan.project.root
-    shown = path.relative_to(root) if path.is_relative_to(root) else path
-    index = f".passes[{number}]" if plan.recipe.variants[variant].passes else ""
-    return f"{shown.as_posix()}: variants.{variant}{index}"
+def _loc(recipe: Recipe, variant: str, number: int) -> tuple[str | int, ...]:
+    """Return where a pass is written."""
+    inner = ("passes", number) if recipe.variants[variant].passes else ()
+    return ("variants", variant, *inner)
 
 
-def _pass_fields(plan: RecipePlan, each: CompressionPass, where: str) -> Json:
+def _pass_fields(plan: RecipePlan, each: CompressionPass, loc: tuple[str | int, ...]) -> Json:
     compressor = plan.compressor(each.compressor)
     fields = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"options"})
     fields["compressor"] = compressor.key_fields()
-    options = validated(compressor.provider, each.options, where=f"{where}.options")
-    if options is not None:
-        fields["options"] = options.model_dump(mode="json")
+    given = compressor.options(each.options, loc=(*loc, "options"), recipe=plan.recipe)
+    if options := key_options(given):
+        fields["options"] = options
     path = each.dataset_path(plan.recipe.base_dir)
     if path is not None:
         fields["dataset"] = {
-            "sha256": _dataset_digest(plan, path, f"{where}.dataset: {each.dataset}"),
+            "sha256": _dataset_digest(plan, path, (*loc, "dataset"), str(each.dataset)),
             "packages": plan.package_versions(TOKENIZING),
         }
     return dict(fields)
 
 
-def _dataset_digest(plan: RecipePlan, path: Path, where: str) -> str:
+def _dataset_digest(plan: RecipePlan, path: Path, loc: tuple[str | int, ...], written: str) -> str:
     try:
         return plan.digests.sha256(path)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         reason = "no such file" if missing else f"cannot be read: {error.strerror}"
+        where = f"{place_in_recipe(plan.recipe, loc)}: {dotted(loc)}: {written}"
         raise RecipeInvalid(
             f"{where}: {reason}", remedy="paths are relative to the recipe"
         ) from error
@@ -101,14 +101,15 @@ def run(job: Job, bench: Bench) -> dict[str, Json]:
     passes = compression_passes(spec)
     names = {each.compressor for each in passes}
     provided = [bench.plugins.provider("compressor", each, job.recipe) for each in names]
-    keep_torch_out(sys.modules, [each.provider for each in provided])
+    keep_torch_out(sys.modules, provided)
     input_dir = job.inputs["base"]
     facts: list[Json] = []
     for number, each in enumerate(passes, start=1):
         last = number == len(passes)
         output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
         output_dir.mkdir(exist_ok=True)
-        facts.append(_compress(job, bench, each, input_dir, output_dir))
+        loc = _loc(job.recipe, str(job.variant), number - 1)
+        facts.append(_compress(job, bench, each, loc, input_dir, output_dir))
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
@@ -141,7 +142,12 @@ def _copy_configs(base_dir: Path, output_dir: Path) -> None:
 
 
 def _compress(
-    job: Job, bench: Bench, each: CompressionPass, input_dir: Path, output_dir: Path
+    job: Job,
+    bench: Bench,
+    each: CompressionPass,
+    loc: tuple[str | int, ...],
+    input_dir: Path,
+    output_dir: Path,
 ) -> dict[str, Json]:
     compressor = bench.plugins.provider("compressor", each.compressor, job.recipe)
     work = CompressionJob(
@@ -153,13 +159,15 @@ def _compress(
         dataset_path=each.dataset_path(job.recipe.base_dir),
         compression=each,
         precision=job.recipe.variants[str(job.variant)].precision,
-        model=job.recipe.model,
+        recipe=job.recipe,
+        options=compressor.options(each.options, loc=(*loc, "options"), recipe=job.recipe),
         progress=bench.progress,
         cache_dir=_cache_dir(job.inputs["base"], compressor),
-        options=validated(compressor.provider, each.options, where="options"),
     )
     with compressor.blamed():
-        return dict(compressor.provider.compress(work))
+        facts = compressor.facts(compressor.provider.compress(work))
+    compressor.require_files(output_dir, "openvino_model.xml", "openvino_model.bin")
+    return facts
 
 
 def _cache_dir(base_dir: Path, compressor: Provided[Compressor]) -> Path:

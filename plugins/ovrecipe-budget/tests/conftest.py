@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ovrecipe_budget.options import Options
 
 from ovrecipe.hooks.roles import CompressionJob
 from ovrecipe.testing import compression_job
@@ -70,6 +71,7 @@ def job_of(base_dir: Path, tmp_path: Path) -> Callable[..., CompressionJob]:
         output_dir = tmp_path / name
         output_dir.mkdir()
         given = {"cache_dir": tmp_path / "cache", "compressor": "budget", "options": options}
+        given["options_model"] = Options
         return compression_job(base_dir, output_dir, **{**given, **fields})
 
     return make
