@@ -230,7 +230,7 @@ class Work(Doable):
             "artifact_dir": store.artifact_dir(key),
             "manifest": store.manifest(key).as_json(),
         }
-        self.context.plugins.observers.tell(
+        self.context.plugins.tell(
             "after_stage", arguments, report=lambda text: watch(events.Warned(self.title, text))
         )
 

@@ -19,10 +19,10 @@ from ovrecipe.run.runner import Runner
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import GenerationResult
+    from ovrecipe.run.generation import Generation
 
 
 def load(
@@ -94,21 +94,20 @@ def load(
         filters=filters,
         context_length=artifact.context_length(),
         variants=Variants(lambda: _sizes_bytes(project, recipe), sibling),
-        observe=_observe(plugins, recipe, artifact.variant, announce),
+        observe=_observe(plugins, announce),
     )
     if warm_up:
         runner.warm_up()
     return runner
 
 
-def _observe(
-    plugins: Plugins, recipe: Recipe, variant: str, announce: Callable[[str], None]
-) -> Callable[[GenerationResult], None]:
-    """Return what tells plugins of a result."""
+def _observe(plugins: Plugins, announce: Callable[[str], None]) -> Callable[[Generation], None]:
+    """Return what tells plugins of a generation that ended."""
 
-    def observe(result: GenerationResult) -> None:
-        arguments = {"recipe": recipe, "variant": variant, "result": result}
-        plugins.observers.tell("after_generation", arguments, report=announce)
+    def observe(generation: Generation) -> None:
+        names = ("recipe", "variant", "question", "messages", "result")
+        arguments = {name: getattr(generation, name) for name in names}
+        plugins.tell("after_generation", arguments, report=announce)
 
     return observe
 
@@ -148,7 +147,7 @@ def _project_here() -> Project:
 
 
 def _installed_plugins(project: Project) -> Plugins:
-    from ovrecipe.hooks.manager import load_plugins
+    from ovrecipe.hooks.plugins import load_plugins
 
     return load_plugins(env=project.env)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import GenerationParameterRefused
+from ovrecipe.hooks.listing import sample_recipe
 from ovrecipe.hooks.roles import Console
-from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.artifact import Variants
 from ovrecipe.run.pipeline import Finished, OnText, Tokens
 from ovrecipe.run.prompt import ChatTemplate, plain_to_jinja
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ovrecipe.hooks.roles import Frontend
+    from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.chat import Chat
 
 
@@ -108,6 +108,9 @@ class FakeGeneration:
 
     segments: Sequence[str] = ("The ", "answer", ".")
     fail: BaseException | None = None
+    question: str = "What is it?"
+    recipe: Recipe = field(default_factory=sample_recipe)
+    variant: str = "int4"
     cancelled: bool = False
     given: list[str] = field(default_factory=list)
 
@@ -181,22 +184,11 @@ def _runner(
 ) -> Runner:
     return Runner(
         pipeline,
-        recipe=_recipe("fp16", *makers),
+        recipe=sample_recipe(variants=("fp16", *makers)),
         variant=variant,
         template=ChatTemplate(plain_to_jinja("User: {instruction}\n")),
         variants=Variants(
             lambda: dict.fromkeys(makers, SIZE_BYTES),
             lambda name: _runner(makers[name](), name, makers),
         ),
-    )
-
-
-def _recipe(*variants: str) -> Recipe:
-    return Recipe.model_validate(
-        {
-            "name": "sample",
-            "path": Path("sample.yaml"),
-            "model": {"id": "example/model"},
-            "variants": {each: {} for each in variants},
-        }
     )

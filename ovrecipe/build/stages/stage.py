@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Estimate
     from ovrecipe.types import Json, Progress
@@ -130,22 +130,14 @@ def always(*names: str) -> Callable[[Recipe, str | None], tuple[str, ...]]:
     return inputs
 
 
-def estimate_of(provided: Provided[Any], *arguments: object) -> Estimate | None:
-    """Return what a provider says that its work takes; None when it says nothing."""
-    ask = getattr(provided.provider, "estimate", None)
-    if ask is None:
-        return None
-    with provided.blamed():
-        found: Estimate | None = ask(*arguments)
-        return found
-
-
-def keep_torch_out(modules: MutableMapping[str, ModuleType], providers: Iterable[object]) -> None:
+def keep_torch_out(
+    modules: MutableMapping[str, ModuleType], providers: Iterable[Provided[object]]
+) -> None:
     """Make torch impossible to import in this process when no provider at work needs it.
 
     transformers and NNCF import it whenever they can. Without it a tokenizer takes 2.7 s and
     0.2 GB instead of 6.6 s and 0.95 GB, and importing NNCF 1.0 s and 0.1 GB instead of 3.2 s and
     0.6 GB (SmolLM2; transformers 5.5, NNCF 3.4, torch 2.15).
     """
-    if not any(getattr(provider, "needs_torch", True) for provider in providers):
+    if not any(provided.traits.needs_torch for provided in providers):
         modules.setdefault("torch", None)  # type: ignore[arg-type]

@@ -37,6 +37,7 @@ class BudgetCompressor:
     packages = ("nncf", "openvino")
     version = 1
     options_model = Options
+    knobs: tuple[str, ...] = ()
 
     def problems(
         self, compression: CompressionPass, precision: str, shapes: Sequence[WeightShape]
@@ -69,7 +70,8 @@ class BudgetCompressor:
                 f"'compressor: {NAME}' chooses for all layers at once and reads the base IR",
                 remedy="make it the only pass of the variant",
             )
-        options = _options(job.compression)
+        options = job.options
+        assert isinstance(options, Options), "validated before"
         measurement, reused = measurement_of(job.base_dir, job.cache_dir, job.progress)
         chosen, size_bytes = _write_within(job, options, measurement)
         return {
