@@ -127,7 +127,7 @@ def _kill_tree(pid: int) -> None:
                 each.kill()
 
 
-class RemoteTraceback(Exception):  # noqa: N818 - it is where an error arose, not one
+class RemoteTraceback(Exception):
     """Where the error arose in the worker; the cause of ours, for `--traceback`."""
 
     def __str__(self) -> str:

@@ -75,9 +75,9 @@ def announced(env: Mapping[str, str], options: Sequence[str]) -> dict[str, Typer
 
     Installed plugins are not imported, their metadata is read; those of `-p` are.
     """
-    from ovrecipe.hooks.plugins import Plugins, select
+    from ovrecipe.hooks.plugins import Plugins
 
-    plugins = Plugins(select(env, options))
+    plugins = Plugins(env=env, options=options)
     return {name: PluginCommand(name, plugins) for name in sorted({*plugins.names("command")})}
 
 

@@ -9,21 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import OvrecipeError
-from ovrecipe.hooks.plugins import (
-    BUILTIN,
-    PluginSource,
-    are_one,
-    group_problem,
-    hook_names,
-    spoken,
-)
+from ovrecipe.hooks.loading import PluginSource
+from ovrecipe.hooks.plugins import BUILTIN, are_one, group_problem, hook_names, spoken
 from ovrecipe.hooks.roles import ROLES
 from ovrecipe.hooks.specs import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from ovrecipe.hooks.plugins import Loaded, Plugins
+    from ovrecipe.hooks.loading import Loaded
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
 

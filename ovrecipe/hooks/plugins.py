@@ -10,31 +10,30 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache, cached_property, partial
 from importlib import import_module
-from importlib.metadata import (
-    Distribution,
-    EntryPoint,
-    PackageNotFoundError,
-    distribution,
-    entry_points,
-)
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pluggy
 
 from ovrecipe.errors import PluginError, ProviderClaimedTwice, ProviderUnknown, RecipeInvalid
 from ovrecipe.hooks import specs
+from ovrecipe.hooks.loading import (
+    Loaded,
+    PluginSource,
+    at_import,
+    installed_entry_points,
+    load_one,
+    named_source,
+    package_version,
+)
 from ovrecipe.hooks.roles import ROLES, Role
 from ovrecipe.hooks.specs import PROJECT
-from ovrecipe.version import __version__
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.recipe.schema import Recipe
 
-Origin: TypeAlias = Literal["built-in", "entry point", "file", "module", "object"]
 #: Returns the entry points of all our groups, misspelt ones included.
 EntryPointFinder: TypeAlias = Callable[[], Iterable[EntryPoint]]
 
@@ -51,10 +49,6 @@ DISABLED = "OVRECIPE_DISABLED_PLUGINS"
 ONLY = "OVRECIPE_LOAD_PLUGINS"
 #: Whose PROVIDERS are built in; named, not imported, to keep the layers.
 BUILTIN = "ovrecipe.builtin"
-#: After so long an import it is said what one is waiting for.
-SLOW_SECONDS = 1.0
-#: What only `ovrecipe[build]` brings.
-BUILD_MODULES = ("nncf", "optimum", "torch", "transformers", "huggingface_hub")
 #: Our own distributions by what they provide, for whoever names it and lacks it.
 FIRST_PARTY: Mapping[tuple[str, str], str] = {
     ("compressor", "budget"): "ovrecipe-budget",
@@ -66,278 +60,19 @@ FIRST_PARTY: Mapping[tuple[str, str], str] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class PluginSource:
-    """Where a plugin comes from; known without importing it.
-
-    `group` is `ovrecipe` for what has hooks and `ovrecipe.ROLE` for one provider; `dist` is None
-    for what is built in, and for what `-p` names.
-    """
-
-    name: str
-    origin: Origin
-    location: str
-    load: Callable[[], object]
-    group: str = PROJECT
-    dist: Distribution | None = None
-
-    def __str__(self) -> str:
-        """Return `plugin 'awq' (ovrecipe-awq 0.2)`, as every message names it."""
-        return f"plugin {self.name!r} ({self.where})"
-
-    @property
-    def where(self) -> str:
-        """The distribution with its version, or the file or module."""
-        return f"{self.distribution} {self.version}" if self.distribution else self.location
-
-    @property
-    def role(self) -> str:
-        """The role of the group, also one that there is not; nothing for what has hooks."""
-        return self.group.partition(".")[2]
-
-    @property
-    def is_builtin(self) -> bool:
-        """Whether it comes with ovrecipe itself."""
-        return self.origin == "built-in"
-
-    @cached_property
-    def distribution(self) -> str | None:
-        """What pip would install."""
-        return PROJECT if self.is_builtin else None if self.dist is None else self.dist.name
-
-    @cached_property
-    def version(self) -> str | None:
-        """The version of the distribution."""
-        return __version__ if self.is_builtin else None if self.dist is None else self.dist.version
-
-    @cached_property
-    def release(self) -> str | None:
-        """What stands for the plugin's code in a cache key; None for what is built in.
-
-        Code that may change under one version has the digest of its files: files and modules of
-        `-p`, and distributions that were installed with `pip install -e` (PEP 610).
-        """
-        if self.is_builtin:
-            return None
-        installed = self.dist.read_text("direct_url.json") if self.dist is not None else None
-        editable = re.search(r'"editable": *true', installed or "") is not None
-        return self.version if self.dist is not None and not editable else self._digest()
-
-    def _digest(self) -> str:
-        """Return the digest of the file, or of all Python files of the package."""
-        import hashlib
-        from importlib.util import find_spec
-
-        place: str | None = self.location
-        if self.origin != "file":
-            root = self.location.partition(":")[0].partition(".")[0]
-            spec = find_spec(root) if self.origin != "object" else None
-            place = [*(spec.submodule_search_locations or ()), spec.origin][0] if spec else None
-        if place is None:
-            return "unknown"
-        path = Path(place)
-        path = path.parent if path.name == "__init__.py" else path
-        digest = hashlib.sha256()
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-            digest.update(f"{file.relative_to(path.parent).as_posix()}\0{content}\n".encode())
-        return "sha256:" + digest.hexdigest()
-
-
-def installed_entry_points() -> Iterable[EntryPoint]:
-    """Return our entry points of every installed distribution; reads metadata of all of them."""
-    found = entry_points()
-    ours = [group for group in found.groups if group.partition(".")[0] == PROJECT]
-    return [point for group in ours for point in found.select(group=group)]
-
-
-def named_source(option: str) -> PluginSource:
-    """Return the plugin that `-p` names: a Python file, or a module to import."""
-    if option.endswith(".py") or "/" in option or "\\" in option:
-        path = Path(option).absolute()
-        name = path.parent.name if path.name == "__init__.py" else path.stem
-        return PluginSource(name, "file", str(path), lambda: _import_file(path))
-    return PluginSource(option, "module", option, lambda: import_module(option))
-
-
-def object_source(plugin: object) -> PluginSource:
-    """Return a plugin that is imported already, as tests have it."""
-    name = getattr(plugin, "__name__", type(plugin).__name__)
-    return PluginSource(name, "object", name, lambda: plugin)
-
-
-def _import_file(path: Path) -> object:
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    name = f"ovrecipe_plugin_{path.stem}"
-    spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"not a Python file: {path}")
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What the user asked for; names are those of distributions or of their entry points.
-
-    `only` is empty when every installed plugin may be loaded; `named` are the files and modules of
-    `-p`. What is built in, or named, is never skipped.
-    """
-
-    disabled: frozenset[str] = frozenset()
-    only: frozenset[str] = frozenset()
-    named: tuple[str, ...] = ()
-
-    def reason_against(self, names: Iterable[str]) -> str | None:
-        """Return why a distribution is skipped, which has these names, or None when it is not."""
-        known = {*map(canonical, names)}
-        if self.disabled & {"*", "all"}:
-            return f"{DISABLED} disables every plugin"
-        if known & self.disabled:
-            return f"skipped by {DISABLED} or -p no:{min(known & self.disabled)}"
-        return f"not among those of {ONLY}" if self.only and not known & self.only else None
-
-
-def select(env: Mapping[str, str], options: Sequence[str]) -> Selection:
-    """Return the selection of an environment and of the values of `-p`.
-
-    Raises:
-        PluginError: `-p no:builtin`, for nothing works without what is built in.
-    """
-    skipped = [option.removeprefix("no:") for option in options if option.startswith("no:")]
-    disabled = frozenset(map(canonical, [*env.get(DISABLED, "").split(","), *skipped])) - {""}
-    if "builtin" in disabled:
-        remedy = f"{DISABLED}=all skips all else"
-        raise PluginError("what is built in cannot be skipped", remedy=remedy)
-    named = tuple(dict.fromkeys(option for option in options if not option.startswith("no:")))
-    only = frozenset(map(canonical, env.get(ONLY, "").split(","))) - {""}
-    return Selection(disabled, only, named)
-
-
-def canonical(name: str) -> str:
-    """Return a name as PEP 503 compares it: `Ovrecipe_AWQ` is `ovrecipe-awq`."""
-    return re.sub(r"[-_.]+", "-", name.strip()).lower()
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What came of importing a plugin: its object, or the reason why there is none.
-
-    `providers` is what a plugin with hooks provides; `raised` is what it raised, if it did.
-    """
-
-    source: PluginSource
-    seconds: float = 0.0
-    value: Any = None
-    providers: Mapping[Any, Mapping[str, object]] = field(default_factory=dict)
-    failure: str | None = None
-    raised: BaseException | None = None
-
-    @property
-    def remedy(self) -> str:
-        """What to do about a failure."""
-        missing = isinstance(self.raised, ModuleNotFoundError) and self.raised.name
-        first = "update ovrecipe or the plugin" if self.source.dist else "correct the file"
-        if missing and missing.partition(".")[0] in BUILD_MODULES:
-            first = "install ovrecipe[build]"
-        return f"{first}, or {_skip(self.source)}"
-
-    def require(self) -> Any:
-        """Return the object.
-
-        Raises:
-            PluginError: there is none.
-        """
-        if self.failure is None:
-            return self.value
-        message = f"{self.source} failed to load: {self.failure}"
-        raise PluginError(message, remedy=self.remedy) from self.raised
-
-
-def _skip(source: PluginSource) -> str:
-    """Return how to do without a plugin; by its distribution, a name that no other one has."""
-    return f"skip it with -p no:{source.distribution}" if source.dist else "leave -p out"
-
-
-@contextmanager
-def at_import(source: PluginSource, slow_seconds: float = SLOW_SECONDS) -> Iterator[None]:
-    """Send what a plugin prints to stderr, and say after a second what one is waiting for."""
-    words = f"ovrecipe: importing {source} ..."
-    notice = threading.Timer(slow_seconds, print, [words], {"file": sys.stderr, "flush": True})
-    notice.daemon = True
-    notice.start()
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        notice.cancel()
-
-
-def load_one(
-    source: PluginSource,
-    *,
-    clock: Callable[[], float] = time.perf_counter,
-    slow_seconds: float = SLOW_SECONDS,
-) -> Loaded:
-    """Import one plugin; what it raises becomes its `failure`.
-
-    SystemExit counts as a failure, for a plugin has no say in whether we run; Ctrl-C passes.
-    """
-    if problem := requirement_problem(source):
-        return Loaded(source, failure=problem)
-    start = clock()
-    try:
-        with at_import(source, slow_seconds):
-            value = source.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - any error of theirs is listed
-        return Loaded(source, clock() - start, failure=one_line(error), raised=error)
-    return Loaded(source, clock() - start, value)
-
-
-def requirement_problem(source: PluginSource) -> str | None:
-    """Return why a distribution's `Requires-Dist` does not fit this ovrecipe, or None.
-
-    pip does not stop an ovrecipe from being downgraded under its plugins.
-    """
-    requires = (source.dist.requires if source.dist else None) or ()
-    for line in (line for line in requires if line.lower().startswith(PROJECT)):
-        from packaging.requirements import InvalidRequirement, Requirement
-
-        with suppress(InvalidRequirement):  # pip took it, so it is pip's to judge
-            wanted = Requirement(line)
-            applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-            fits = wanted.specifier.contains(__version__, prereleases=True)
-            if wanted.name.lower() == PROJECT and applies and not fits:
-                return f"needs {PROJECT}{wanted.specifier}, and this is {PROJECT} {__version__}"
-    return None
-
-
-def package_version(name: str) -> str | None:
-    """Return the version of a distribution, or None when it is not installed.
-
-    `Distribution.version` parses the whole file as an e-mail, README included: 1 to 2 ms for each
-    distribution, on every build.
-    """
-    try:
-        found = distribution(name)
-    except PackageNotFoundError:
-        return None
-    line = re.search(r"^Version: *(\S+)", found.read_text("METADATA") or "", re.MULTILINE)
-    return found.version if line is None else line.group(1)
-
-
 def hook_names() -> list[str]:
     """Return the hooks in the order of `ovrecipe.hooks.specs`."""
     return [name for name, value in vars(specs).items() if hasattr(value, f"{PROJECT}_spec")]
+
+
+def spoken(role: str) -> str:
+    """Return a role as a sentence has it."""
+    return role.replace("_", " ")
+
+
+def canonical(names: Iterable[str | None]) -> set[str]:
+    """Return names as PEP 503 compares them: `Ovrecipe_AWQ` is `ovrecipe-awq`."""
+    return {re.sub(r"[-_.]+", "-", name.strip()).lower() for name in names if name}
 
 
 class Plugins:
@@ -345,13 +80,25 @@ class Plugins:
 
     def __init__(
         self,
-        selection: Selection,
         *,
+        env: Mapping[str, str],
+        options: Sequence[str] = (),
         find: EntryPointFinder = installed_entry_points,
         named: Sequence[PluginSource] = (),
     ) -> None:
-        self.selection = selection
-        self.named = (*map(named_source, selection.named), *named)
+        """Note what an environment and the values of `-p` select; imports nothing.
+
+        Raises:
+            PluginError: `-p no:builtin`, for nothing works without what is built in.
+        """
+        skipped = [option.removeprefix("no:") for option in options if option.startswith("no:")]
+        self.disabled = canonical([*env.get(DISABLED, "").split(","), *skipped])
+        self.only = canonical(env.get(ONLY, "").split(","))
+        if "builtin" in self.disabled:
+            remedy = f"{DISABLED}=all skips all else"
+            raise PluginError("what is built in cannot be skipped", remedy=remedy)
+        paths = dict.fromkeys(option for option in options if not option.startswith("no:"))
+        self.named = (*map(named_source, paths), *named)
         self.package_version = cache(package_version)
         self._find = find
         self._loaded: dict[PluginSource, Loaded] = {}
@@ -388,15 +135,23 @@ class Plugins:
 
         Files are absolute, for that process may start in another folder.
         """
-        skipped = (f"no:{name}" for name in sorted(self.selection.disabled))
+        skipped = (f"no:{name}" for name in sorted(self.disabled))
         return (*(source.location for source in self.named), *skipped)
 
     def reason_against(self, source: PluginSource) -> str | None:
-        """Return why an installed plugin is skipped, with all else of its distribution."""
-        if not (self.selection.disabled or self.selection.only):
+        """Return why an installed plugin is skipped, with all else of its distribution, or None.
+
+        What is disabled, or to be loaded only, is named by distribution or by any entry point.
+        """
+        if not (self.disabled or self.only):
             return None
-        own = [other.name for other in self.installed if other.dist is source.dist]
-        return self.selection.reason_against([source.distribution or "", *own])
+        if self.disabled & {"*", "all"}:
+            return f"{DISABLED} disables every plugin"
+        own = (other.name for other in self.installed if other.dist is source.dist)
+        names = canonical([source.distribution, *own])
+        if names & self.disabled:
+            return f"skipped by {DISABLED} or -p no:{min(names & self.disabled)}"
+        return f"not among those of {ONLY}" if self.only and not names & self.only else None
 
     def enabled(self, role: str) -> list[PluginSource]:
         """Return what distributions announce for a role, or with hooks for "", but the skipped."""
@@ -500,13 +255,11 @@ class Plugins:
         found += self._made_up(self.named, role, name)
         if found:
             return found
-        wanted = {canonical(name), *map(canonical, required)}
-        turns: dict[bool, list[PluginSource]] = {True: [], False: []}
-        for source in self.enabled(""):
-            turns[not wanted.isdisjoint({source.name, canonical(source.distribution or "")})] += [
-                source
-            ]
-        return self._made_up(turns[True], role, name) or self._made_up(turns[False], role, name)
+        wanted = canonical([name, *required])
+        rest = self.enabled("")
+        first = [other for other in rest if canonical([other.name, other.distribution]) & wanted]
+        others = [other for other in rest if other not in first]
+        return self._made_up(first, role, name) or self._made_up(others, role, name)
 
     def _made_up(self, sources: Iterable[PluginSource], role: str, name: str) -> list[PluginSource]:
         """Return what the `providers` of plugins have under a name."""
@@ -514,9 +267,9 @@ class Plugins:
         for source in sources:
             with suppress(KeyError):
                 thing = self.loaded(source).providers[role][name]
-                load = EntryPoint(name, thing, role).load if isinstance(thing, str) else None
-                group = f"{PROJECT}.{role}"
-                found.append(replace(source, group=group, load=load or (lambda thing=thing: thing)))
+                point = EntryPoint(name, str(thing), role)
+                load = point.load if isinstance(thing, str) else partial(_itself, thing)
+                found.append(replace(source, group=f"{PROJECT}.{role}", load=load))
         return found
 
     def made(
@@ -605,7 +358,7 @@ class Plugins:
         if len(claims) > 1:
             raise ProviderClaimedTwice(
                 f"the {spoken(role)} {name!r} is claimed by {' and '.join(map(str, claims))}",
-                remedy=f"{_skip(claims[-1])}, or uninstall it",
+                remedy=f"{claims[-1].how_to_skip}, or uninstall it",
             )
         return claims[0] if claims else None
 
@@ -651,6 +404,10 @@ class Plugins:
         )
 
 
+def _itself(thing: object) -> object:
+    return thing
+
+
 def are_one(source: PluginSource, other: PluginSource) -> bool:
     """Return whether two are of one distribution, of one plugin of `-p`, or both built in."""
     same = source.dist is other.dist
@@ -663,11 +420,6 @@ def group_problem(source: PluginSource) -> str | None:
         return None
     close = perhaps(source.group, (f"{PROJECT}.{role}" for role in ROLES))
     return f"is announced in {source.group!r}, a group that there is not{close}"
-
-
-def spoken(role: str) -> str:
-    """Return a role as a sentence has it."""
-    return role.replace("_", " ")
 
 
 def refuse_what_is_never_called(manager: pluggy.PluginManager, plugin: object) -> None:
@@ -707,7 +459,7 @@ def load_plugins(
     Raises:
         PluginError: an option makes no sense, or what `-p` names does not load.
     """
-    plugins = Plugins(select(env, options), find=find)
+    plugins = Plugins(env=env, options=options, find=find)
     for source in plugins.named:
         plugins.loaded(source).require()
     return plugins

@@ -21,7 +21,7 @@ from ovrecipe.wording import one_line
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.hooks.plugins import PluginSource
+    from ovrecipe.hooks.loading import PluginSource
     from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.recipe.yaml_reader import Loc
@@ -162,9 +162,10 @@ class Provided(Generic[P_co]):
         Our own errors, those of kinds `passing`, defects of built-in providers, and a stream that
         is full or whose reader left pass.
         """
+        ours: tuple[type[BaseException], ...] = (OvrecipeError, BrokenPipeError, *passing)
         try:
             yield
-        except (OvrecipeError, BrokenPipeError, *passing):
+        except ours:
             raise
         except (Exception, SystemExit) as error:
             is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC

@@ -252,14 +252,14 @@ FilterMaker: TypeAlias = Callable[..., "OutputFilter | Iterable[str]"]
 
 
 class ShownGeneration(Protocol):
-    """A running generation, as a frontend sees it (`ovrecipe.Generation`).
+    """A running generation, as a frontend sees it (`ovrecipe.Generation`)."""
 
-    It knows the `question` that it answers, and the `recipe` and `variant` that answer.
-    """
-
-    question: str
     recipe: Recipe
     variant: str
+
+    @property
+    def question(self) -> str:
+        """What is answered."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield the filtered text as it comes; errors of the model are raised here."""

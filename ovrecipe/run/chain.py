@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,10 +21,12 @@ def filter_stream(
     maker: FilterMaker, options: BaseModel | None, pieces: Iterable[str]
 ) -> Iterable[str]:
     """Return what a fresh filter, a class or a generator function, makes of pieces of text."""
+    make: Any = maker
     if not inspect.isclass(maker):
-        return maker(pieces, options)
-    takes_options = maker.__init__ is not object.__init__
-    return fed(maker(options) if takes_options else maker(), pieces)
+        shown: Iterable[str] = make(pieces, options)
+        return shown
+    takes_options = make.__init__ is not object.__init__
+    return fed(make(options) if takes_options else make(), pieces)
 
 
 def fed(output_filter: OutputFilter, pieces: Iterable[str]) -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import PluginError
 from ovrecipe.hooks.listing import plugin_facts, probe, sample_recipe
-from ovrecipe.hooks.plugins import Plugins, Selection, installed_entry_points, object_source
+from ovrecipe.hooks.loading import installed_entry_points, object_source
+from ovrecipe.hooks.plugins import Plugins
 from ovrecipe.hooks.provided import provider_problems, validated
 from ovrecipe.hooks.roles import CompressionJob
 from ovrecipe.hooks.specs import hookimpl
@@ -108,7 +109,7 @@ def assert_plugin_conforms(
         points = installed_entry_points()
         return [point for point in points if point.dist and point.dist.name in distributions]
 
-    tried = Plugins(Selection(), find=find, named=_sources(objects, providers))
+    tried = Plugins(env={}, find=find, named=_sources(objects, providers))
     found = plugin_facts(tried)[1:]
     probe(tried, found, sample_recipe(sections))
     problems = [f"{lost.source}: {lost.failure}" for facts in found for lost in facts.failed]
@@ -123,7 +124,7 @@ def plugins_with(*plugins: object, **providers: Mapping[str, object]) -> Plugins
 
     `plugins` are modules or objects with hooks, `role={name: object}` gives providers alone.
     """
-    return Plugins(Selection(), find=list, named=_sources(plugins, providers))
+    return Plugins(env={}, find=list, named=_sources(plugins, providers))
 
 
 class _Given:

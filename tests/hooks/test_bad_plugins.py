@@ -17,7 +17,7 @@ import pytest
 
 from ovrecipe.cli.chat_command import ChatLoop
 from ovrecipe.errors import PluginError, ProviderUnknown
-from ovrecipe.hooks.plugins import Plugins, Selection
+from ovrecipe.hooks.plugins import Plugins
 from ovrecipe.hooks.roles import Console
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.testing import FakePipeline
@@ -59,7 +59,7 @@ BLOCKS = "import time; time.sleep(10)\n"
 
 
 def plugins_of(site: Site) -> Plugins:
-    return Plugins(Selection(), find=site.find)
+    return Plugins(env={}, find=site.find)
 
 
 @pytest.mark.parametrize("code", [BROKEN_CLASS, BROKEN_FUNCTION])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ovrecipe.hooks.plugins import installed_entry_points
+from ovrecipe.hooks.loading import installed_entry_points
 from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
 if TYPE_CHECKING:

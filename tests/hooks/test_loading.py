@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.errors import PluginError
-from ovrecipe.hooks.plugins import (
-    Loaded,
-    Plugins,
-    Selection,
-    load_one,
-    load_plugins,
-    named_source,
-)
+from ovrecipe.hooks.loading import Loaded, load_one, named_source
+from ovrecipe.hooks.plugins import Plugins, load_plugins
 from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
 if TYPE_CHECKING:
@@ -287,7 +281,7 @@ def test_an_editable_installation_counts_by_its_code(site: Site) -> None:
     site.install("edited", version="2.0", editable=True)
 
     def releases() -> list[str | None]:
-        return [source.release for source in Plugins(Selection(), find=site.find).installed]
+        return [source.release for source in Plugins(env={}, find=site.find).installed]
 
     edited, released = releases()
     assert str(edited).startswith("sha256:")

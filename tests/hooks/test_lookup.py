@@ -11,7 +11,8 @@ import pytest
 from ovrecipe import __version__
 from ovrecipe.errors import PluginError, ProviderClaimedTwice, ProviderUnknown
 from ovrecipe.hooks.listing import sample_recipe
-from ovrecipe.hooks.plugins import FIRST_PARTY, load_plugins, package_version
+from ovrecipe.hooks.loading import package_version
+from ovrecipe.hooks.plugins import FIRST_PARTY, load_plugins
 from ovrecipe.hooks.roles import ROLES
 from ovrecipe.testing import plugins_with
 from tests.hooks.installed import COMPRESSOR, Site, compressor_code

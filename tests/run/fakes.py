@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ovrecipe.hooks.plugins import object_source, package_version
+from ovrecipe.hooks.loading import object_source, package_version
 from ovrecipe.hooks.provided import Provided
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.chain import ChosenFilter
