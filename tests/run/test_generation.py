@@ -251,3 +251,14 @@ def test_many_short_pieces_come_whole_and_in_order():
         segments = list(model.stream("hi"))
     assert "".join(segments) == "".join(pieces)
     assert len(segments) < len(pieces)
+
+
+def test_a_generation_knows_what_was_asked_and_what_answers():
+    """Frontends show it; they see nothing else of the conversation."""
+    with runner(FakePipeline(["a"])) as model:
+        chat = model.chat()
+        chat.generate("first")
+        answer = chat.stream("second")
+        list(answer)
+    assert (answer.question, answer.recipe.name, answer.variant) == ("second", "fake", "int4")
+    assert [message["content"] for message in answer.messages] == ["first", "a", "second"]
