@@ -59,7 +59,7 @@ def test_a_recipe_finds_the_filter_by_name(ovrecipe_plugins, ovrecipe_recipe) ->
         ({"patterns": {"x": "a\\"}}, r"cannot be matched"),
         ({"patterns": {"x": ""}}, r"matches empty text"),
         ({"patterns": {"x": 5}}, r"patterns\.x: must be text, got 5"),
-        ({"patterns": {"no name": "a"}}, r"must be letters, digits"),
+        ({"patterns": {"no name": "a"}}, r"is letters, digits"),
         ({"patterns": {"email": "a"}}, r"'email' is built in"),
         (
             {"known": ["mail"]},
