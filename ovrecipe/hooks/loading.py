@@ -198,6 +198,9 @@ class Loaded:
 @contextmanager
 def at_import(source: PluginSource, slow_seconds: float = SLOW_SECONDS) -> Iterator[None]:
     """Send what a plugin prints to stderr, and say after a second what one is waiting for."""
+    if source.is_builtin:
+        yield
+        return
     words = f"ovrecipe: importing {source} ..."
     notice = threading.Timer(slow_seconds, print, [words], {"file": sys.stderr, "flush": True})
     notice.daemon = True

@@ -114,13 +114,13 @@ class Plugins:
     @cached_property
     def installed(self) -> tuple[PluginSource, ...]:
         """All that distributions announce, sorted by name; what is skipped or misspelt too."""
-        found = [
+        points = sorted(self._find(), key=lambda point: (point.name, point.group, point.value))
+        return tuple(
             PluginSource(
                 point.name, "entry point", point.value, point.load, point.group, point.dist
             )
-            for point in self._find()
-        ]
-        return tuple(sorted(found, key=lambda source: (source.name, str(source), source.group)))
+            for point in points
+        )
 
     @cached_property
     def manager(self) -> pluggy.PluginManager:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, StrictBool, StrictInt, ValidationError
+from pydantic import BaseModel, StrictBool, StrictInt, ValidationError, field_validator
 
 from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid
 from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS
+from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.sections import Loc, Section
-from ovrecipe.wording import one_line
+from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,15 @@ class Traits(BaseModel):
     #: Whether a filter is for the eyes only: the history, and so the next prompt, then has the
     #: text as it would be without this filter.
     display_only: StrictBool = False
+
+    @field_validator("knobs")
+    @classmethod
+    def _knobs_are_some(cls, knobs: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in knobs or ():
+            if name not in CompressionPass.model_fields:
+                close = perhaps(name, CompressionPass.model_fields)
+                raise ValueError(f"a pass has no knob {name!r}{close}")
+        return knobs
 
     @classmethod
     def of(cls, provider: object) -> Traits:

@@ -198,6 +198,7 @@ def test_a_plugin_with_hooks_that_fails_does_not_break_the_lookup_of_others(
         ("version = '1'", "version: Input should be a valid integer"),
         ("options_model = dict", "options_model: Input should be a subclass of BaseModel"),
         ("knobs = 'mode'", "knobs: Input should be a valid tuple"),
+        ("knobs = ['goup_size']", "no knob 'goup_size'; perhaps you meant 'group_size'"),
         ("needs_torch = 0", "needs_torch: Input should be a valid boolean"),
         ("compress = None", "has no method 'compress'"),
         ("compress = 7", "compress is 7, which cannot be called"),
