@@ -92,6 +92,7 @@ def test_a_directory_that_genai_does_not_open_is_refused(
     write_recipe(project, "m", fake_recipe())
     model_dir = tmp_path / "assembled"
     model_dir.mkdir()
+    (model_dir / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
     for name, text in files.items():
         (model_dir / name).write_text(text)
     job = Job(
