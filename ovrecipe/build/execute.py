@@ -172,10 +172,10 @@ class Work(Doable):
 
     def is_done(self) -> bool:
         """Return whether the wanted artifact is published and usable; a few stats."""
-        key, store = self.key(), self.context.store
+        key, store, is_usable = self.key(), self.context.store, self.stage.is_usable
         if key is None or not store.has(key):
             return False
-        return self.stage.is_usable(store.artifact_dir(key))
+        return is_usable is None or is_usable(store.artifact_dir(key))
 
     def tensors(self) -> list[WeightShape]:
         """Return the float tensors of the checkpoint; none while it is not here, or unknown."""

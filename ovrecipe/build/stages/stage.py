@@ -63,11 +63,6 @@ class StageContext:
     env: Mapping[str, str]
 
 
-def always_usable(artifact_dir: Path) -> bool:  # noqa: ARG001
-    """Return True: a published artifact is whole, and nothing changes it."""
-    return True
-
-
 @dataclass(frozen=True)
 class Stage:
     """One step of the route; everything that is special about it stands here.
@@ -88,7 +83,7 @@ class Stage:
     - `is_gate`: a variant gets its view only when this passed.
     - `is_intermediate`: `ovrecipe gc --intermediates` removes it.
     - `links`: the inputs whose files are linked into it, so that they are not hashed again.
-    - `is_usable`: whether a published artifact can still be used.
+    - `is_usable`: whether a published artifact can still be used; None where it always can.
 
     What is known before it runs:
 
@@ -111,7 +106,7 @@ class Stage:
     is_gate: bool = False
     is_intermediate: bool = False
     links: tuple[str, ...] = ()
-    is_usable: Callable[[Path], bool] = always_usable
+    is_usable: Callable[[Path], bool] | None = None
     is_judged: bool = False
     problems: Callable[[Work], Sequence[str]] | None = None
     estimate: Callable[[Work], Estimate | None] | None = None
