@@ -106,7 +106,7 @@ class CommandLine:
     """The command `ovrecipe`: called in this process, or as a process of its own.
 
     Either way in the folder `cwd`, with more environment and bytes on standard input; no
-    traceback is ever fine.
+    traceback is ever fine unless it was asked for.
     """
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
@@ -136,7 +136,7 @@ class CommandLine:
                 code = int(left.code or 0)
             finally:
                 signal.signal(signal.SIGTERM, on_sigterm)
-        return _without_traceback(Outcome(code, *capsys.readouterr()))
+        return _checked(Outcome(code, *capsys.readouterr()), words)
 
     def process(
         self,
@@ -144,23 +144,24 @@ class CommandLine:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         stdin: bytes = b"",
+        redirection: str = "",
     ) -> Outcome:
-        """Run a command as a user does."""
+        """Run a command as a user does; `redirection` is a shell's, as `>&-`."""
+        call = [sys.executable, "-m", "ovrecipe", *words]
         done = subprocess.run(
-            [sys.executable, "-m", "ovrecipe", *words],
+            ["sh", "-c", f'"$@" {redirection}', "sh", *call] if redirection else call,
             cwd=cwd,
             env={**os.environ, **(env or {})},
             input=stdin,
             capture_output=True,
             check=False,
         )
-        return _without_traceback(
-            Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
-        )
+        return _checked(Outcome(done.returncode, done.stdout.decode(), done.stderr.decode()), words)
 
 
-def _without_traceback(outcome: Outcome) -> Outcome:
-    assert "Traceback" not in outcome.err, outcome.err
+def _checked(outcome: Outcome, words: tuple[str | bytes, ...]) -> Outcome:
+    asked = "--traceback" in words or "OVRECIPE_TRACEBACK" in os.environ
+    assert asked or "Traceback" not in outcome.err, outcome.err
     return outcome
 
 
