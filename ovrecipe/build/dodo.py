@@ -79,25 +79,33 @@ class WorkAction(BaseAction):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Refusal:
-    """The work of a recipe that cannot be read or is not there: to say why, when asked for."""
+    """The work of what cannot be built, a broken recipe or one that is not there: to say why."""
 
-    title: str
-    error: OvrecipeError
+    context: BuildContext
+    target: str
 
-    def do(self, watch: Watch) -> None:  # noqa: ARG002
-        """Raise what reading raised."""
-        raise self.error
+    @property
+    def title(self) -> str:
+        """How the work is called on screen."""
+        return f"read {self.target}"
 
+    def do(self, watch: Watch | None = None) -> None:  # noqa: ARG002
+        """Read the recipe and look for the variant.
 
-def refusing_task(task_name: str, error: OvrecipeError) -> dict[str, Any]:
-    """Return a task that says what is wrong when it is asked for."""
-    refusal = Refusal(f"read {task_name.removeprefix(BUILD)}", error)
-    return {
-        "basename": task_name,
-        "doc": f"cannot be built: {str(error).splitlines()[0]}",
-        "actions": [WorkAction(refusal, Lines(sys.stderr))],
-        "uptodate": [False],
-    }
+        Raises:
+            OvrecipeError: what is wrong, with the closest name.
+        """
+        name, variant = split_target(self.target)
+        check_variant(self.context.plan(name).recipe, str(variant))
+
+    def to_task(self, watch: Watch) -> dict[str, Any]:
+        """Return the task that says it when it is asked for, and shortly in a list."""
+        task = {"basename": f"{BUILD}{self.target}", "uptodate": [False]}
+        try:
+            self.do()
+        except OvrecipeError as error:
+            task["doc"] = f"cannot be built: {str(error).splitlines()[0]}"
+        return {**task, "actions": [WorkAction(self, watch)]}
 
 
 def recipe_tasks(
@@ -168,8 +176,7 @@ class DoorReporter(ConsoleReporter):  # type: ignore[misc]
         """Let a SIGTERM end the build as Ctrl-C does."""
         super().initialize(tasks, selected_tasks)
         actions = [action for task in tasks.values() for action in task.actions]
-        works = [action.work for action in actions if isinstance(action, WorkAction)]
-        self.contexts = {work.context for work in works if not isinstance(work, Refusal)}
+        self.contexts = {each.work.context for each in actions if isinstance(each, WorkAction)}
         signal.signal(signal.SIGTERM, _interrupt)
 
     def complete_run(self) -> None:
@@ -220,30 +227,25 @@ def all_tasks(
         project = find_project(root, dict(os.environ))
     except ProjectError as error:
         raise InvalidDodoFile(str(error)) from error
-    context = BuildContext(project, plugin_options=plugin_options)
+    context, watch = BuildContext(project, plugin_options=plugin_options), Lines(sys.stderr)
     asked = [word for word in (words or sys.argv[1:]) if word.startswith(BUILD)]
     names = recipe_names(project)
-    yield {
-        "basename": "help",
-        "doc": "say what can be built",
-        "actions": [(_say_what_can_be_built, [names])],
-    }
+    help_action = (_say_what_can_be_built, [names])
+    yield {"basename": "help", "doc": "say what can be built", "actions": [help_action]}
     for stage in context.stages:
         yield {"basename": stage.name, "name": None, "doc": stage.doc}
-    known: set[str] = set()
+    known = set()
     for name in names:
         try:
             plan = context.plan(name)
-        except OvrecipeError as error:
-            known.add(f"{BUILD}{name}")
-            yield refusing_task(f"{BUILD}{name}", error)
-            continue
-        known |= {f"{BUILD}{name}", *(f"{BUILD}{name}:{each}" for each in plan.recipe.variants)}
-        wanted = _wanted(plan, asked)
-        yield from recipe_tasks(context, plan, Lines(sys.stderr), wanted=wanted)
+            tasks = [*recipe_tasks(context, plan, watch, wanted=_wanted(plan, asked))]
+        except OvrecipeError:
+            tasks = [Refusal(context, name).to_task(watch)]
+        known |= {task["basename"] for task in tasks}
+        yield from tasks
     for word in dict.fromkeys(asked):
         if word not in known and "*" not in word:
-            yield refusing_task(word, _unknown(context, word.removeprefix(BUILD)))
+            yield Refusal(context, word.removeprefix(BUILD)).to_task(watch)
 
 
 def _wanted(plan: RecipePlan, asked: Sequence[str]) -> tuple[str, ...]:
@@ -257,16 +259,6 @@ def _wanted(plan: RecipePlan, asked: Sequence[str]) -> tuple[str, ...]:
         for variant, names in tasks.items()
         if any(fnmatch(name, word) for name in names for word in asked)
     )
-
-
-def _unknown(context: BuildContext, target: str) -> OvrecipeError:
-    """Return why there is no such recipe or variant, with the closest one."""
-    try:
-        name, variant = split_target(target)
-        check_variant(context.plan(name).recipe, str(variant))
-    except OvrecipeError as error:
-        return error
-    return ProjectError(f"{target} cannot be built")
 
 
 def _say_what_can_be_built(names: Sequence[str]) -> None:

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build import events
-from ovrecipe.build.preflight import admit
+from ovrecipe.build import events, preflight
 from ovrecipe.build.process import LOG_NAME, run_worker
-from ovrecipe.build.stages.stage import Job, StageContext
+from ovrecipe.build.stages.stage import CHECKPOINT, Job, StageContext
 from ovrecipe.errors import OvrecipeError, StageError, StoreError
 from ovrecipe.store.disk import disk_errors
 from ovrecipe.store.views import leads_to, remove_view, set_view
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext, RecipePlan
     from ovrecipe.build.events import Watch
     from ovrecipe.build.stages.stage import Stage
+    from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.store.key import Key
 
 
@@ -177,6 +177,19 @@ class Work(Doable):
             return False
         return self.stage.is_usable(store.artifact_dir(key))
 
+    def tensors(self) -> list[WeightShape]:
+        """Return the float tensors of the checkpoint; none while it is not here, or unknown."""
+        return preflight.tensors(self._checkpoint_dir())
+
+    def matrices(self) -> list[WeightShape]:
+        """Return those of the tensors that are weights, as (..., out, in) channels."""
+        return preflight.matrices(self._checkpoint_dir())
+
+    def _checkpoint_dir(self) -> Path:
+        key = self.plan.key(self.plan.stages[0].name)
+        assert key is not None, "asked for once the source is pinned"
+        return self.context.store.artifact_dir(key) / CHECKPOINT
+
     def input_bytes(self) -> dict[str, int]:
         """Return the sizes of the inputs that are built, by stage name."""
         store = self.context.store
@@ -232,7 +245,7 @@ class Work(Doable):
 
 def _make(work: Work, key: Key, watch: Watch) -> None:
     context, store = work.context, work.context.store
-    needed_bytes = admit(work)
+    needed_bytes = preflight.admit(work)
 
     def waiting() -> None:
         text = f"waiting for {amount(needed_bytes)} of memory beside what is at work"

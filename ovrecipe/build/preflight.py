@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.memory import memory_available_bytes
-from ovrecipe.build.stages.stage import CHECKPOINT, Prospect
 from ovrecipe.errors import CheckpointIncomplete, PreflightError
 from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.json_files import read_object
@@ -56,12 +55,16 @@ def tensors(checkpoint_dir: Path) -> list[WeightShape]:
     return [found[name] for name in sorted(found)]
 
 
-def matrices(checkpoint_dir: Path, shapes: Sequence[WeightShape]) -> list[WeightShape]:
-    """Return those of a checkpoint's tensors that are weights, as (..., out, in) channels."""
+def matrices(checkpoint_dir: Path) -> list[WeightShape]:
+    """Return those of a checkpoint's tensors that are weights, as (..., out, in) channels.
+
+    Raises:
+        CheckpointIncomplete: as `tensors`, or config.json is damaged.
+    """
     config = read_object(checkpoint_dir / "config.json", shown=WHERE, error=CheckpointIncomplete)
     layers = CONV1D_LAYERS if config.get("model_type") in CONV1D_ARCHITECTURES else ()
     found = []
-    for weight in shapes:
+    for weight in tensors(checkpoint_dir):
         if weight.name.endswith(layers) and len(weight.shape) > 1:
             *rest, into, out = weight.shape
             found.append(WeightShape(weight.name, (*rest, out, into), weight.dtype))
@@ -80,38 +83,24 @@ def admit(work: Work) -> int:
         PreflightError: with the numbers; memory and disk are not judged when the build is forced.
         CheckpointIncomplete: a safetensors file is missing, cut off or not in the format.
     """
-    stage, shapes, weights = work.stage, *_shapes(work)
-
-    def prospect(other: Work) -> Prospect:
-        return Prospect(other.plan, other.variant, shapes, weights, other.input_bytes())
-
+    stage = work.stage
     if stage.is_judged:
-        remaining = [other for other in work.companions() if not other.is_done()]
         problems: list[str] = []
         needed: dict[str, Estimate] = {}
-        for other in remaining:
+        for other in work.companions():
+            if other.is_done():
+                continue
             if other.stage.problems:
-                problems += other.stage.problems(prospect(other))
+                problems += other.stage.problems(other)
             if other.stage.is_judged and other.stage.estimate and other.follows(work):
-                estimate = other.stage.estimate(prospect(other))
+                estimate = other.stage.estimate(other)
                 needed |= {} if estimate is None else {other.title: estimate}
         check_problems(problems)
         if not work.context.force:
             check_disk(needed, work.context.store.root)
             check_memory(needed)
-    own = stage.estimate(prospect(work)) if stage.estimate else None
+    own = stage.estimate(work) if stage.estimate else None
     return 0 if own is None else own.memory_bytes
-
-
-def _shapes(work: Work) -> tuple[list[WeightShape], list[WeightShape]]:
-    """Return all tensors and the matrices of the checkpoint, for stages that are judged."""
-    source = work.plan.key(work.plan.stages[0].name)
-    assert source is not None, "work is admitted once its source is pinned"
-    checkpoint_dir = work.context.store.artifact_dir(source) / CHECKPOINT
-    if not (work.stage.is_judged and checkpoint_dir.is_dir()):
-        return [], []
-    shapes = tensors(checkpoint_dir)
-    return shapes, matrices(checkpoint_dir, shapes)
 
 
 def check_problems(problems: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.events import Event, Watch
-    from ovrecipe.build.run import BuildReport, Target
+    from ovrecipe.build.run import Target
 
 WEIGHTS = "openvino_model.bin"
 
@@ -79,7 +79,12 @@ def build(
         raise
     rows = size_rows(context, report.targets)
     if as_json:
-        print_json({"variants": rows, **_report(report)})
+        figures = ("size_bytes", "seconds", "peak_memory_bytes")
+        ran = [
+            {"stage": title, **{name: getattr(manifest, name) for name in figures}}
+            for title, manifest in report.ran
+        ]
+        print_json({"variants": rows, "ran": ran, "errors": list(map(str, report.errors))})
     else:
         if not report.ran and not report.errors:
             typer.echo("Nothing to do: everything is built and checked.")
@@ -113,25 +118,12 @@ def watching(*, quiet: bool) -> AbstractContextManager[Watch]:
     return Live(Console(stderr=True))
 
 
-def _report(report: BuildReport) -> dict[str, Any]:
-    ran = [
-        {
-            "stage": title,
-            "size_bytes": manifest.size_bytes,
-            "seconds": manifest.seconds,
-            "peak_memory_bytes": manifest.peak_memory_bytes,
-        }
-        for title, manifest in report.ran
-    ]
-    return {"ran": ran, "errors": [str(error) for error in report.errors]}
-
-
 def why(ctx: typer.Context, target: TargetArgument, *, as_json: AsJson = False) -> None:
     """Say which stages would run, and which field of the key differs from what is stored.
 
     Example: after a change of group_size, 'ovrecipe why phi-2:int4' shows the old and new value.
     """
-    from ovrecipe.build.why import reasons
+    from ovrecipe.build.run import reasons
 
     context = session_of(ctx).build_context()
     rows = reasons(context, targets_of(context, [target]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,28 +27,24 @@ def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the recipes whose names start like that; nothing where there is no project."""
     from ovrecipe.recipe.project import recipe_names
 
-    try:
-        names = recipe_names(_project_of(ctx))
-    except OvrecipeError:
-        return []
-    return [name for name in names if name.startswith(incomplete)]
+    with suppress(OvrecipeError):
+        return [name for name in recipe_names(_project_of(ctx)) if name.startswith(incomplete)]
+    return []
 
 
 def complete_target(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return names of recipes, with their variants once a single recipe is left."""
-    name, colon, _ = incomplete.partition(":")
-    names = [name] if colon else complete_name(ctx, incomplete)
-    variants = _targets(ctx, names[0]) if len(names) == 1 else []
-    return variants if colon else [*names, *variants]
-
-
-def _targets(ctx: typer.Context, name: str) -> list[str]:
     from ovrecipe.recipe.load import load_recipe
 
-    try:
-        return [f"{name}:{variant}" for variant in load_recipe(_project_of(ctx), name).variants]
-    except OvrecipeError:
-        return []
+    name, colon, _ = incomplete.partition(":")
+    found = [] if colon else complete_name(ctx, incomplete)
+    if colon or len(found) == 1:
+        name = name if colon else found[0]
+        with suppress(OvrecipeError):
+            found += [
+                f"{name}:{variant}" for variant in load_recipe(_project_of(ctx), name).variants
+            ]
+    return found
 
 
 def _project_of(ctx: typer.Context) -> Project:

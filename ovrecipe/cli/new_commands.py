@@ -68,7 +68,10 @@ def get(
     session = session_of(ctx)
     name = name or draft_name(model_id)
     if name in recipe_names(session.project):
-        _refuse_another_model(session, name, model_id)
+        recipe = session.recipe(name)
+        if recipe.model.id != _seen_from_recipe(model_id, session):
+            there = f"{recipe.path} is there, for {recipe.model.id}"
+            raise ProjectError(there, remedy="choose another --name, or remove that recipe")
         typer.echo(f"taking the recipe {name} as it is", err=True)
     else:
         _new_recipe(session, model_id, name)
@@ -76,16 +79,7 @@ def get(
     _call(ctx, "build", target)
     if not no_run:
         typer.echo(f'$ ovrecipe run {target} "{question}"', err=True)
-        _call(ctx, "run", target, question)
-
-
-def _refuse_another_model(session: Session, name: str, model_id: str) -> None:
-    recipe = session.recipe(name)
-    if recipe.model.id != _seen_from_recipe(model_id, session):
-        raise ProjectError(
-            f"{recipe.path} is there, for {recipe.model.id}",
-            remedy="choose another --name, or remove that recipe",
-        )
+        _call(ctx, "run", target, "--", question)
 
 
 def _call(ctx: typer.Context, name: str, *words: str) -> None:
@@ -143,8 +137,7 @@ def _seen_from_recipe(model_id: str, session: Session) -> str:
     if scheme not in ("local", "gguf") or location != model_id or not location.startswith("."):
         return model_id
     path = os.path.relpath(session.cwd / location, session.project.recipes_dir)
-    path = path.replace(os.sep, "/")
-    return path if path.startswith("..") else f"./{path}"
+    return ("" if path.startswith("..") else "./") + path.replace(os.sep, "/")
 
 
 def _free_path(recipes_dir: Path, name: str, *, force: bool) -> Path:

@@ -42,7 +42,7 @@ def command(
 
     wanted = None if hook is None else _hook_named(hook)
     plugins = session_of(ctx).plugins
-    facts = plugin_facts(plugins, builtin_commands=[*COMMANDS])
+    facts = plugin_facts(plugins, builtin_commands=tuple(COMMANDS))
     if check:
         probe(plugins, facts)
     shown = [each for each in facts if wanted is None or wanted in each.hooks]

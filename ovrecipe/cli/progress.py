@@ -8,26 +8,14 @@ from typing import TYPE_CHECKING, Self
 from rich.live import Live as Screen
 from rich.text import Text
 
-from ovrecipe.build.events import (
-    AtWork,
-    Failed,
-    Finished,
-    LogKept,
-    Planned,
-    Started,
-    Waiting,
-    Warned,
-    follow,
-    summary_of,
-)
+from ovrecipe.build import events
+from ovrecipe.build.events import AtWork, follow, summary_of
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console, ConsoleOptions
-
-    from ovrecipe.build.events import Event
 
 #: Columns in the order in which they stand, and the width that each keeps while figures change.
 COLUMNS = {"doing": 0, "percent": 4, "bar": 0, "speed": 10, "left": 9, "elapsed": 4, "peak": 12}
@@ -64,22 +52,22 @@ class Live:
         """Leave only the still lines."""
         self._screen.stop()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         """Take in what happened; called from any thread."""
         match event:
-            case Planned(titles):
+            case events.Planned(titles):
                 self._planned = titles
-            case Started(title):
+            case events.Started(title):
                 self._begun.add(title)
-            case Waiting(title, text):
+            case events.Waiting(title, text):
                 self._leave("…", "yellow", title, text)
-            case Warned(title, text):
+            case events.Warned(title, text):
                 self._leave("!", "yellow", title, text)
-            case LogKept(title, log_path):
+            case events.LogKept(title, log_path):
                 self._leave("✗", "red", title, f"log: {log_path}")
-            case Failed(title) if title in self._at_work:
+            case events.Failed(title) if title in self._at_work:
                 self._leave("✗", "red", title, "")
-            case Finished(title, manifest):
+            case events.Finished(title, manifest):
                 self._leave("✓", "green", title, summary_of(manifest))
         follow(self._at_work, event, self._clock())
 

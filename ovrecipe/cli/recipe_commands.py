@@ -13,7 +13,7 @@ from ovrecipe.cli.completion import TargetArgument, complete_target
 from ovrecipe.cli.output import AsJson, print_json
 from ovrecipe.cli.session import session_of, state_of
 from ovrecipe.errors import OvrecipeError, ProjectError, RecipeError
-from ovrecipe.recipe.project import check_variant, recipe_names, split_target
+from ovrecipe.recipe.project import SUFFIXES, check_variant, recipe_names, split_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -126,21 +126,19 @@ def validate(
 
 
 def _errors(session: Session, target: str) -> list[OvrecipeError]:
+    """Return what is wrong with a recipe, named or in a file."""
     from ovrecipe.build.judge import recipe_errors
+    from ovrecipe.recipe.load import load_recipe_file
 
     try:
-        return list(recipe_errors(_load(session, target), session.plugins))
+        recipe = (
+            load_recipe_file(session.cwd / target, shown_from=session.cwd)
+            if target.endswith(SUFFIXES)
+            else session.recipe(target)
+        )
+        return list(recipe_errors(recipe, session.plugins))
     except RecipeError as error:
         return [error]
-
-
-def _load(session: Session, target: str) -> Recipe:
-    from ovrecipe.recipe.load import load_recipe_file
-    from ovrecipe.recipe.project import SUFFIXES
-
-    if target.endswith(SUFFIXES):
-        return load_recipe_file(session.cwd / target, shown_from=session.cwd)
-    return session.recipe(target)
 
 
 #: A line of an error as all of them are written: `recipes/x.yaml:6:10: variants.int4.awq: reason`.

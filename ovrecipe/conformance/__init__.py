@@ -1,3 +1,1 @@
-"""Measuring: gates that an artifact must pass, and figures about it."""
-
-from __future__ import annotations
+"""The tokenizer gate: the converted pair against the checkpoint's own tokenizer."""

@@ -13,8 +13,7 @@ makes one for what is unfinished. No reader sees either: a streamer waits for th
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.conformance.corpus import (
@@ -27,13 +26,13 @@ from ovrecipe.conformance.corpus import (
 )
 from ovrecipe.conformance.reference import reference_of, tokenizer_settings
 from ovrecipe.errors import GateError
+from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ovrecipe.conformance.reference import Reference
-
 
 #: Added tokens tried in the middle of texts; a model can have a thousand reserved ones.
 MAX_ADDED_TOKENS = 200
@@ -52,7 +51,9 @@ class Difference:
 
     def describe(self) -> str:
         """Return the case in four readable lines, cut around the first difference."""
-        place = _first_difference(self.expected, self.got)
+        pairs = enumerate(zip(self.expected, self.got, strict=False))
+        shorter = min(len(self.expected), len(self.got))
+        place = next((n for n, (left, right) in pairs if left != right), shorter)
         return (
             f"{self.check}\n"
             f"  text:     {_shown(self.text, 0)}\n"
@@ -83,14 +84,9 @@ class ConformanceReport:
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers, for the manifest."""
-        return {
-            "cases": self.cases,
-            "failures": self.failures,
-            "texts": self.texts,
-            "lossless_texts": self.lossless_texts,
-            "tokens": self.tokens,
-            "added_tokens_left_out": self.added_tokens_left_out,
-        }
+        numbers = asdict(self)
+        del numbers["first"]
+        return numbers
 
 
 def compare_tokenizers(
@@ -101,34 +97,39 @@ def compare_tokenizers(
     trust_remote_code: bool,
 ) -> ConformanceReport:
     """Compare a converted pair with its checkpoint over the corpus and the recipe's prompts."""
-    trial = _Trial.of(checkpoint_dir, tokenizer_dir, prompts, trust_remote_code=trust_remote_code)
+    trial = _Trial(
+        reference=reference_of(checkpoint_dir, tokenizer_dir, trust_remote_code=trust_remote_code),
+        pair=_opened(tokenizer_dir),
+        settings=tokenizer_settings(checkpoint_dir) or tokenizer_settings(tokenizer_dir),
+        model=_model_facts(checkpoint_dir),
+        prompts=tuple(prompts),
+    )
     outcomes = list(trial.outcomes())
-    differences = [each for each in outcomes if each is not None]
+    differences = [outcome for outcome in outcomes if outcome is not None]
     return ConformanceReport(
         cases=len(outcomes),
         failures=len(differences),
         first=differences[0] if differences else None,
         texts=len(trial.texts),
-        lossless_texts=len(list(lossless_texts(trial.settings, trial.plain_texts))),
+        lossless_texts=len(list(lossless_texts(trial.settings, PLAIN_TEXTS))),
         tokens=trial.reference.vocab_size,
         added_tokens_left_out=max(0, len(trial.added_texts) - MAX_ADDED_TOKENS),
     )
 
 
-def require_conformance(report: ConformanceReport) -> None:
+def check_conformance(report: ConformanceReport) -> None:
     """Let a report pass, or refuse the artifact.
 
     Raises:
         GateError: the pair is wrong; the message shows the first difference.
     """
-    if report.first is None:
-        return
-    raise GateError(
-        f"tokenizer: {report.failures} of {report.cases} comparisons failed; the first:\n"
-        f"{report.first.describe()}",
-        remedy="the model would read and write wrong text: use a checkpoint with its original "
-        "tokenizer files, or another tokenizer.converter",
-    )
+    if report.first is not None:
+        raise GateError(
+            f"tokenizer: {report.failures} of {report.cases} comparisons failed; the first:\n"
+            f"{report.first.describe()}",
+            remedy="the model would read and write wrong text: use a checkpoint with its original "
+            "tokenizer files, or another tokenizer.converter",
+        )
 
 
 @dataclass(frozen=True)
@@ -141,22 +142,6 @@ class _Trial:
     model: dict[str, Any]
     prompts: tuple[str, ...]
 
-    @classmethod
-    def of(
-        cls, checkpoint_dir: Path, tokenizer_dir: Path, prompts: Sequence[str], **trust: bool
-    ) -> _Trial:
-        return cls(
-            reference=reference_of(checkpoint_dir, tokenizer_dir, **trust),
-            pair=_opened(tokenizer_dir),
-            settings=tokenizer_settings(checkpoint_dir) or tokenizer_settings(tokenizer_dir),
-            model=_model_facts(checkpoint_dir),
-            prompts=tuple(prompts),
-        )
-
-    @property
-    def plain_texts(self) -> tuple[str, ...]:
-        return PLAIN_TEXTS
-
     @property
     def added_texts(self) -> list[str]:
         return [text for number, text in self.reference.added_tokens.items() if self._fits(number)]
@@ -168,22 +153,23 @@ class _Trial:
 
     def outcomes(self) -> Iterator[Difference | None]:
         """Yield one outcome per comparison, what explains most first."""
-        yield from self._rewritten()
+        for part, before, after in self.reference.rewritten_parts():
+            check = f"the converter read tokenizer.json as another tokenizer: its {part}"
+            yield Difference(check, "", before, after)
         yield from self._soundness()
         yield self._ends_with_its_beginning()
         for text in self.texts:
             for special in (False, True):
                 yield from self._text(text, add_special_tokens=special)
-        yield from self._prefixes()
+        for text in (*EMOJI, *SCRIPTS[:4]):
+            # What a stream sees: ids that stop inside a character.
+            ids = self.reference.encode(text, add_special_tokens=False)
+            for end in range(1, len(ids)):
+                yield self._prefix(text, ids[:end])
         yield from self._single_tokens()
 
-    def _rewritten(self) -> Iterator[Difference]:
-        for part, before, after in self.reference.rewritten_parts():
-            check = f"the converter read tokenizer.json as another tokenizer: its {part}"
-            yield Difference(check, "", before, after)
-
     def _soundness(self) -> Iterator[Difference | None]:
-        for text, expected in lossless_texts(self.settings, self.plain_texts):
+        for text, expected in lossless_texts(self.settings, PLAIN_TEXTS):
             ids = self.reference.encode(text, add_special_tokens=False)
             got = self.reference.decode(ids, skip_special_tokens=False)
             check = "the checkpoint's tokenizer does not give back the text it was given"
@@ -204,36 +190,21 @@ class _Trial:
         return Difference(check, self.reference.added_tokens.get(own, ""), sorted(ends), [own])
 
     def _text(self, text: str, *, add_special_tokens: bool) -> Iterator[Difference | None]:
-        expected = self.reference.encode(text, add_special_tokens=add_special_tokens)
-        beyond = [number for number in expected if not self._fits(number)]
+        ids = self.reference.encode(text, add_special_tokens=add_special_tokens)
+        beyond = [number for number in ids if not self._fits(number)]
         if beyond:
             size = self.model["vocab_size"]
             yield Difference(f"ids beyond the model's vocabulary of {size}", text, [], beyond)
         got = self._encoded(text, add_special_tokens=add_special_tokens)
-        where = f"token ids, add_special_tokens={add_special_tokens}"
-        yield _compared(where, text, expected, got)
+        yield _compared(f"token ids, add_special_tokens={add_special_tokens}", text, ids, got)
         for skip in (True, False):
-            yield self._decoded(text, expected, skip_special_tokens=skip)
-
-    def _decoded(
-        self, text: str, ids: list[int], *, skip_special_tokens: bool
-    ) -> Difference | None:
-        expected = self.reference.decode(ids, skip_special_tokens=skip_special_tokens)
-        got = self._text_of(ids, skip_special_tokens=skip_special_tokens)
-        return _compared(
-            f"decoded text, skip_special_tokens={skip_special_tokens}", text, expected, got
-        )
-
-    def _prefixes(self) -> Iterator[Difference | None]:
-        """Decode what a stream sees: ids that stop inside a character."""
-        for text in (*EMOJI, *SCRIPTS[:4]):
-            ids = self.reference.encode(text, add_special_tokens=False)
-            for end in range(1, len(ids)):
-                yield self._prefix(text, ids[:end])
+            expected = self.reference.decode(ids, skip_special_tokens=skip)
+            decoded = self._decoded(ids, skip_special_tokens=skip)
+            yield _compared(f"decoded text, skip_special_tokens={skip}", text, expected, decoded)
 
     def _prefix(self, text: str, ids: list[int]) -> Difference | None:
         expected = self.reference.decode(ids, skip_special_tokens=True)
-        got = self._text_of(ids, skip_special_tokens=True)
+        got = self._decoded(ids, skip_special_tokens=True)
         finished, unfinished, _ = expected.partition(REPLACEMENT)
         falls_back = (self.settings.get("model") or {}).get("byte_fallback", False)
         if falls_back and unfinished and got.startswith(finished) and got.endswith(REPLACEMENT):
@@ -260,7 +231,7 @@ class _Trial:
             return _complaint(exc)
         return [int(number) for number in inputs.input_ids.data[0]]
 
-    def _text_of(self, ids: list[int], *, skip_special_tokens: bool) -> str:
+    def _decoded(self, ids: list[int], *, skip_special_tokens: bool) -> str:
         """Return the pair's text, or OpenVINO's complaint, which equals no text."""
         if not ids:
             return ""  # GenAI refuses to decode nothing, and never has to
@@ -291,7 +262,7 @@ def _opened(tokenizer_dir: Path) -> Any:
 
 def _complaint(error: RuntimeError) -> str:
     """Return what OpenVINO says went wrong; its first lines name only its own source file."""
-    lines = [each for each in str(error).splitlines() if each.strip()]
+    lines = [line for line in str(error).splitlines() if line.strip()]
     return f"OpenVINO failed: {lines[-1] if lines else error!r}"
 
 
@@ -303,27 +274,18 @@ def _compared(
 
 def _model_facts(checkpoint_dir: Path) -> dict[str, Any]:
     """Return vocab_size, bos and the set of eos ids that config and generation_config say."""
-    config = _json(checkpoint_dir / "config.json")
-    config = {**config, **(config.get("text_config") or {})}
-    generation = _json(checkpoint_dir / "generation_config.json")
+    config, generation = (
+        read_object(checkpoint_dir / name, shown=name, error=GateError)
+        for name in ("config.json", "generation_config.json")
+    )
+    config |= config.get("text_config") or {}
     ends = [config.get("eos_token_id"), generation.get("eos_token_id")]
-    flat = [n for each in ends for n in (each if isinstance(each, list) else [each])]
+    flat = [id_ for end in ends for id_ in (end if isinstance(end, list) else [end])]
     return {
         "vocab_size": config.get("vocab_size"),
         "bos": generation.get("bos_token_id", config.get("bos_token_id")),
-        "eos": {int(each) for each in flat if each is not None},
+        "eos": {int(id_) for id_ in flat if id_ is not None},
     }
-
-
-def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return found
-
-
-def _first_difference(expected: list[int] | str, got: list[int] | str) -> int:
-    pairs = zip(expected, got, strict=False)
-    shorter = min(len(expected), len(got))
-    return next((n for n, (left, right) in enumerate(pairs) if left != right), shorter)
 
 
 def _shown(value: list[int] | str, place: int) -> str:

@@ -1,4 +1,4 @@
-"""Which texts a tokenizer must give back unchanged: a check that needs no second opinion.
+"""The texts that tokenizers are tried with, and which of them must come back unchanged.
 
 Byte-level and byte-fallback vocabularies can spell every text, so whatever the right tokenizer
 is, decoding its ids gives the text back. A tokenizer that was put together wrongly (a byte-level
@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-
 # ruff: noqa: RUF001 - letters that look like others are what this is about
-
 
 WHITE_SPACE = (
     "", " ", "  ", "   ", " " * 17, "\n", "\n\n", "\n\n\n", "\r\n", "\t", "\t\t", " \n \n",
@@ -68,7 +66,7 @@ PLAIN_TEXTS: tuple[str, ...] = (
     *WORDS,
     *CODE,
     *SCRIPTS,
-    *(unicodedata.normalize("NFD", each) for each in SCRIPTS),
+    *(unicodedata.normalize("NFD", text) for text in SCRIPTS),
     *EMOJI,
     *CONTROLS,
 )

@@ -9,36 +9,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ovrecipe.errors import GateError
+from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-
 #: What turns text into ids and ids into text, apart from added tokens.
 KEPT_PARTS = ("normalizer", "pre_tokenizer", "model", "decoder")
-
-
-class Reference(Protocol):
-    """A tokenizer that is right by definition."""
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Return the ids of a text."""
-
-    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
-        """Return the text of ids."""
-
-    def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
-        """Yield (part, before, after) where the converter made another tokenizer of it."""
-
-    @property
-    def added_tokens(self) -> dict[int, str]:
-        """The texts that are one token wherever they stand."""
-
-    @property
-    def vocab_size(self) -> int:
-        """How many ids there are."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +39,7 @@ class FileReference:
 
     def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
         """Yield (part, before, after) for what should have stayed as the checkpoint has it."""
-        before, after = (json.loads(each.to_str()) for each in (self.original, self.completed))
+        before, after = json.loads(self.original.to_str()), json.loads(self.completed.to_str())
         for part in KEPT_PARTS:
             if before[part] != after[part]:
                 yield part, json.dumps(before[part]), json.dumps(after[part])
@@ -87,12 +68,8 @@ class TransformersReference:
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """Return the text of ids."""
-        text = self.tokenizer.decode(
-            list(ids),
-            skip_special_tokens=skip_special_tokens,
-            clean_up_tokenization_spaces=False,
-        )
-        return str(text)
+        flags = {"skip_special_tokens": skip_special_tokens, "clean_up_tokenization_spaces": False}
+        return str(self.tokenizer.decode(list(ids), **flags))
 
     def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
         """Yield nothing: there is no file that could have been rewritten."""
@@ -110,6 +87,10 @@ class TransformersReference:
         return len(self.tokenizer)
 
 
+#: A tokenizer that is right by definition.
+Reference: TypeAlias = FileReference | TransformersReference
+
+
 def reference_of(
     checkpoint_dir: Path, tokenizer_dir: Path, *, trust_remote_code: bool
 ) -> Reference:
@@ -118,22 +99,20 @@ def reference_of(
     `tokenizer_dir` has the file with the added tokens and the post-processor that
     tokenizer_config.json asks for; whether all else is as it was, `rewritten_parts` says.
     """
-    path = checkpoint_dir / "tokenizer.json"
+    path, completed = checkpoint_dir / "tokenizer.json", tokenizer_dir / "tokenizer.json"
     if path.is_file():
         from tokenizers import Tokenizer
 
-        completed = tokenizer_dir / "tokenizer.json"
         original = _unpadded(Tokenizer.from_file(str(path)))
         if not completed.is_file():
             return FileReference(original, original)
         return FileReference(original, _unpadded(Tokenizer.from_file(str(completed))))
     from transformers import AutoTokenizer
 
-    return TransformersReference(
-        AutoTokenizer.from_pretrained(
-            checkpoint_dir, trust_remote_code=trust_remote_code, local_files_only=True
-        )
+    tokenizer = AutoTokenizer.from_pretrained(
+        checkpoint_dir, trust_remote_code=trust_remote_code, local_files_only=True
     )
+    return TransformersReference(tokenizer)
 
 
 def _unpadded(tokenizer: Any) -> Any:
@@ -144,9 +123,9 @@ def _unpadded(tokenizer: Any) -> Any:
 
 
 def tokenizer_settings(tokenizer_dir: Path) -> dict[str, Any]:
-    """Return tokenizer.json as data, or nothing when there is none."""
-    path = tokenizer_dir / "tokenizer.json"
-    if not path.is_file():
-        return {}
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return found
+    """Return tokenizer.json as data, or nothing when there is none.
+
+    Raises:
+        GateError: it is no JSON object.
+    """
+    return read_object(tokenizer_dir / "tokenizer.json", shown="tokenizer.json", error=GateError)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic import BaseModel, ValidationError
-    from pydantic_core import ErrorDetails
 
 
 @dataclass(frozen=True, order=True)
@@ -85,7 +84,7 @@ def _as_written(tree: Node, loc: Loc) -> Loc:
     return written
 
 
-def _found(details: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[Loc, str, bool]]:
+def _found(details: Mapping[str, Any], model: type[BaseModel]) -> Iterator[tuple[Loc, str, bool]]:
     """Yield (keys, reason, whether the key's place is meant) of one error of pydantic's."""
     kind, loc, cause = details["type"], details["loc"], details.get("ctx", {}).get("error")
     if isinstance(cause, Refused):
@@ -133,7 +132,7 @@ _HOMES = {
 }
 
 
-def _reason(details: ErrorDetails, model: type[BaseModel]) -> str:
+def _reason(details: Mapping[str, Any], model: type[BaseModel]) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown_key(details["loc"], model)

@@ -76,8 +76,8 @@ def load(
     if artifact.is_stale(recipe):
         found = f"{name}:{artifact.variant}"
         announce(f"{found} was built from other settings; see 'ovrecipe why {found}'")
-    template = read_template(artifact.model_dir)
     filters = chosen_filters(recipe, plugins)
+    template = read_template(artifact.model_dir)
     if generation:
         check_parameters(merged(generation), artifact.model_dir)
     runner = Runner(

@@ -12,7 +12,7 @@ import pytest
 
 from ovrecipe.recipe.project import Project
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
-from tests.build.test_stages_run import store_leftovers, wait_for_pids
+from tests.build.test_stages_run import store_leftovers
 from tests.conftest import REPOSITORY, CommandLine
 
 DODO = REPOSITORY / "dodo.py"
@@ -124,8 +124,8 @@ def test_an_unknown_plugin_provider_is_an_error_of_its_task(project: Project) ->
 @pytest.mark.parametrize(
     ("task", "said"),
     [
-        ("build:smoll", "no recipe 'smoll' in recipes/\n  perhaps you meant smol"),
-        ("build:smol:int5", "recipe 'smol' has no variant 'int5'\n  perhaps you meant smol:int4"),
+        ("build:smoll", "no recipe 'smoll' in recipes/; perhaps you meant 'smol'"),
+        ("build:smol:int5", "recipe 'smol' has no variant 'int5'; perhaps you meant 'smol:int4'"),
         ("build:smol:", "it is written NAME:VARIANT"),
     ],
 )
@@ -168,23 +168,24 @@ def test_a_variant_that_was_not_asked_for_is_not_judged(project: Project) -> Non
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("jobs", [(), ("-n", "2")], ids=["alone", "in threads"])
 def test_a_stopped_run_leaves_nothing_and_says_so(
-    project: Project, tmp_path: Path, jobs: tuple[str, ...], ending: signal.Signals
+    project: Project, pipe: Path, jobs: tuple[str, ...], ending: signal.Signals
 ) -> None:
     """Doit's door is as clean as ours: no process, no folder, no traceback, one line."""
     (project.root / "dodo.py").write_text(DODO_WITH_PLUGIN)
     write_recipe(project, "m", fake_recipe(model={"exporter": "hangs"}))
-    pids_path = tmp_path / "pids"
     process = subprocess.Popen(
         [sys.executable, "-m", "doit", *jobs, "base:m"],
         cwd=project.root,
-        env={**os.environ, "FAKE_PIDS": str(pids_path)},
+        env={**os.environ, "OVRECIPE_STORE": str(project.store_dir)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for_pids(pids_path)
-    process.send_signal(ending)
-    out, err = process.communicate(timeout=60)
+    with pipe.open() as hanging:
+        assert hanging.readline() == "begun\n"
+        process.send_signal(ending)
+        out, err = process.communicate()
+        assert hanging.read() == "", "the pipe ends when the last process has ended"
     assert process.returncode == 130
     assert out.endswith("stopped; finished stages are kept, build again to go on\n")
     assert "Traceback" not in out + err

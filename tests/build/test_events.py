@@ -132,6 +132,7 @@ def test_a_stage_that_ended_has_no_heartbeat(ending: StageEvent) -> None:
     log = Log()
     log.lines(Started(BASE, "exporting"))
     log.lines(ending)
+    assert [timer.cancelled for timer in log.timers.waiting] == [True]
     said = log.said()
     log.timers.pass_to(200)
     assert log.said() == said

@@ -79,6 +79,8 @@ def test_a_light_stage_at_work_leaves_all_memory_to_the_first_heavy_one() -> Non
     budget = MemoryBudget(available=lambda: 10 * GB)
     with budget.reserved(0, cancelled=never, waiting=unexpected):
         assert starts_now(budget, 50 * GB)
+        with budget.reserved(4 * GB, cancelled=never, waiting=unexpected):
+            assert starts_now(budget, 3 * GB)
 
 
 def test_a_container_without_a_limit_is_the_machine(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ import pytest
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.dodo import recipe_tasks
 from ovrecipe.build.events import Event, Planned
-from ovrecipe.build.run import BuildReport, Target, try_to_build
+from ovrecipe.build.run import BuildReport, Target, reasons, try_to_build
 from ovrecipe.build.stages import assemble, base, intermediate_stages, source, weights
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
-from ovrecipe.build.why import reasons
 from ovrecipe.errors import GateError
 from ovrecipe.recipe.project import Project, find_project
 from ovrecipe.store.disk import link_file

@@ -44,7 +44,7 @@ def test_another_models_artifacts_are_no_neighbours(
     assert {"source m: never built", "base m: never built", "weights m:int4: never built"} <= {
         *lines
     }
-    assert "other" not in done.stdout.decode()
+    assert "other" not in done.out
 
 
 def test_what_the_recipe_was_built_as_is_a_neighbour_whatever_its_model(

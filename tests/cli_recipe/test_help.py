@@ -10,6 +10,7 @@ import typer
 
 from ovrecipe import errors
 from ovrecipe.cli.main import COMMANDS, application
+from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,8 @@ def test_authors_of_plugins_get_the_traceback(
     assert "Traceback" not in ovrecipe("show", "nobody").err
     if how == "environment":
         monkeypatch.setenv("OVRECIPE_TRACEBACK", "1")
-    done = ovrecipe(*(["--traceback"] if how == "option" else []), "show", "nobody")
+    words = ["--traceback"] if how == "option" else []
+    done = ovrecipe(*words, "show", "nobody", may_trace=True)
     assert done.code == 3
     assert done.err.startswith("Traceback (most recent call last)")
     assert "in recipe_path" in done.err
@@ -96,3 +98,22 @@ def test_looking_at_help_imports_no_command_twice_and_no_model(
     group = application()
     with typer.Context(group) as ctx:
         assert all(group.get_command(ctx, name).name == name for name in COMMANDS)
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    """A command that it does not name is found by nobody."""
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    table = text.split("## Commands\n")[1].split("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    named = re.findall(r"`(?:ovrecipe )?([a-z-]+)[^`]*`", " ".join(rows))
+    assert sorted(named) == sorted(COMMANDS)
+    assert {*re.findall(r"`ovrecipe ([a-z][a-z-]*)", text)} <= {*COMMANDS, "web"}
+
+
+def test_the_manual_lists_every_exit_code() -> None:
+    """With what each means."""
+    page = (REPOSITORY / "docs" / "running.md").read_text("utf-8")
+    listed = re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)
+    kinds = [each for each in vars(errors).values() if isinstance(each, type)]
+    codes = {each.exit_code for each in kinds if issubclass(each, errors.OvrecipeError)}
+    assert sorted(map(int, listed)) == sorted(codes | {0, 2, 130, 141})

@@ -14,7 +14,6 @@ import pytest
 
 from ovrecipe.build.preflight import check_disk, check_memory, matrices, tensors
 from ovrecipe.build.stages import base, weights
-from ovrecipe.build.stages.stage import Prospect
 from ovrecipe.errors import CheckpointIncomplete, PreflightError
 from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.hooks.probing import sample_recipe
@@ -23,7 +22,7 @@ from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.schema import Recipe
 
 if TYPE_CHECKING:
-    from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.execute import Work
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -48,22 +47,17 @@ def checkpoint(folder: Path, shapes: Shapes, model_type: str = "llama", **how: i
     return folder
 
 
-def weight_shapes(folder: Path) -> list[WeightShape]:
-    """Return the weights of a checkpoint."""
-    return matrices(folder, tensors(folder))
-
-
 def test_matrices_come_with_out_and_in_channels(tmp_path: Path) -> None:
     """Vectors are no weights of a layer."""
     folder = checkpoint(tmp_path, {"b.weight": (4, 8), "a.bias": (4,)})
-    assert weight_shapes(folder) == [WeightShape("b.weight", (4, 8), "bf16")]
+    assert matrices(folder) == [WeightShape("b.weight", (4, 8), "bf16")]
     assert len(tensors(folder)) == 2
 
 
 def test_conv1d_layers_of_gpt2_are_turned(tmp_path: Path) -> None:
     """They store (in, out); a group size must divide the former."""
     folder = checkpoint(tmp_path, {"h.0.attn.c_attn.weight": (8, 24)}, "gpt2")
-    assert weight_shapes(folder)[0].shape == (24, 8)
+    assert matrices(folder)[0].shape == (24, 8)
 
 
 def test_all_shards_are_read(tmp_path: Path) -> None:
@@ -72,17 +66,17 @@ def test_all_shards_are_read(tmp_path: Path) -> None:
     write_file(tmp_path / "2.safetensors", {"b.weight": (2, 2)})
     index = {"weight_map": {"a.weight": "1.safetensors", "b.weight": "2.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    assert [each.name for each in weight_shapes(tmp_path)] == ["a.weight", "b.weight"]
+    assert [each.name for each in matrices(tmp_path)] == ["a.weight", "b.weight"]
     (tmp_path / "2.safetensors").unlink()
     with pytest.raises(CheckpointIncomplete, match=r"checkpoint: 2\.safetensors is missing"):
-        weight_shapes(tmp_path)
+        matrices(tmp_path)
 
 
 def test_a_file_that_was_cut_off_is_found_from_its_header(tmp_path: Path) -> None:
     """Else the export finds out after minutes, or reads zeros."""
     folder = checkpoint(tmp_path, {"a.weight": (4, 8)}, cut=1)
     with pytest.raises(CheckpointIncomplete, match=r"has \d+ bytes and its header promises"):
-        weight_shapes(folder)
+        matrices(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"\1\2", b"\xff" * 40, struct.pack("<Q", 2) + b"[]"])
@@ -90,13 +84,13 @@ def test_what_is_no_safetensors_file_is_refused(content: bytes, tmp_path: Path) 
     """A pointer file of git-lfs, or an error page saved as a model."""
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(CheckpointIncomplete, match=r"model\.safetensors"):
-        weight_shapes(tmp_path)
+        matrices(tmp_path)
 
 
 def test_a_checkpoint_without_safetensors_has_unknown_shapes(tmp_path: Path) -> None:
     """Nothing is refused on a guess."""
-    assert weight_shapes(tmp_path) == []
-    unknown = prospect_of({"int8": {}}, "int8", [])
+    assert matrices(tmp_path) == []
+    unknown = work_on({"int8": {}}, "int8", [])
     assert base.estimate(unknown) is None
     assert weights.estimate(unknown) is None
 
@@ -112,10 +106,10 @@ class Compressor:
         return [f"{precision} of {len(shapes)} weights"]
 
 
-def prospect_of(
+def work_on(
     variants: dict[str, Any], variant: str, shapes: list[WeightShape], said: Estimate | None = None
-) -> Prospect:
-    """Return what is known of a variant of a recipe with these shapes."""
+) -> Work:
+    """Return the work on a variant of a recipe whose checkpoint has these shapes."""
     document = {"name": "m", "path": Path("m.yaml"), "model": {"id": "x"}, "variants": variants}
     provided = SimpleNamespace(provider=Compressor(said), blamed=nullcontext)
     plan = SimpleNamespace(
@@ -123,7 +117,8 @@ def prospect_of(
         exporter=SimpleNamespace(provider=object(), blamed=nullcontext),
         compressor=lambda name: provided,
     )
-    return Prospect(cast("RecipePlan", plan), variant, shapes, shapes, {})
+    known = {"tensors": lambda: shapes, "matrices": lambda: shapes}
+    return cast("Work", SimpleNamespace(plan=plan, variant=variant, **known))
 
 
 SHAPES = [WeightShape("a.weight", (1000, 1000), "bf16")]
@@ -133,15 +128,15 @@ def test_what_a_compressor_objects_to_is_said_with_the_variant() -> None:
     """One line for each pass, so that one run of the command is one list to mend."""
     variants = {"int4": {"passes": [{"mode": "int4_sym"}, {"mode": "int8_asym"}]}}
     line = "variants.int4: int4 of 1 weights"
-    assert weights.problems(prospect_of(variants, "int4", SHAPES)) == [line, line]
+    assert weights.problems(work_on(variants, "int4", SHAPES)) == [line, line]
 
 
 def test_a_compressor_is_asked_what_it_needs() -> None:
     """Nobody else knows; of several passes the results lie beside each other."""
     said = Estimate(disk_bytes=3, memory_bytes=5)
     variants = {"int4": {"passes": [{"mode": "int4_sym"}, {"mode": "int8_asym"}]}, "int8": {}}
-    assert weights.estimate(prospect_of(variants, "int8", SHAPES, said)) == said
-    assert weights.estimate(prospect_of(variants, "int4", SHAPES, said)) == Estimate(6, 5)
+    assert weights.estimate(work_on(variants, "int8", SHAPES, said)) == said
+    assert weights.estimate(work_on(variants, "int4", SHAPES, said)) == Estimate(6, 5)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +144,10 @@ def test_a_compressor_is_asked_what_it_needs() -> None:
 )
 def test_without_an_answer_the_bits_of_the_precision_are_taken(variant: str, bits: int) -> None:
     """A plugin that says nothing is judged all the same, with room to spare."""
-    found = weights.estimate(prospect_of({variant: {}}, variant, SHAPES))
+    found = weights.estimate(work_on({variant: {}}, variant, SHAPES))
     size_bytes = int(1.25 * bits / 8 * 10**6)
     assert found == Estimate(disk_bytes=size_bytes, memory_bytes=size_bytes + 10**9)
-    export = base.estimate(prospect_of({variant: {}}, variant, SHAPES))
+    export = base.estimate(work_on({variant: {}}, variant, SHAPES))
     assert export == Estimate(disk_bytes=2 * 10**6, memory_bytes=2 * 10**6 + 10**9)
 
 

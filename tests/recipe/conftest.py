@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ovrecipe.build.judge import recipe_errors
 
+from ovrecipe.build.judge import recipe_errors
 from ovrecipe.errors import RecipeError
 from ovrecipe.hooks.manager import load_plugins
 from ovrecipe.recipe.load import load_recipe

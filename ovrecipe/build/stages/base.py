@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.build.stages.stage import Job, Prospect, StageContext
+    from ovrecipe.build.execute import Work
+    from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.types import Json
 
@@ -37,14 +38,12 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
     return {}
 
 
-def estimate(prospect: Prospect) -> Estimate | None:
+def estimate(work: Work) -> Estimate | None:
     """Ask the exporter; of one that does not say, expect that it loads the whole checkpoint."""
-    if not prospect.tensors:
-        return None
-    size_bytes = native_bytes(prospect.tensors)
-    return estimate_of(prospect.plan.exporter, prospect.tensors) or Estimate(
-        disk_bytes=size_bytes, memory_bytes=size_bytes + OTHER_BYTES
-    )
+    tensors = work.tensors()
+    size_bytes = native_bytes(tensors)
+    default = Estimate(disk_bytes=size_bytes, memory_bytes=size_bytes + OTHER_BYTES)
+    return (estimate_of(work.plan.exporter, tensors) or default) if tensors else None
 
 
 def native_bytes(tensors: Sequence[WeightShape]) -> int:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.build.stages.stage import Job, Prospect, StageContext
+    from ovrecipe.build.execute import Work
+    from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.hooks.roles import Evaluator
     from ovrecipe.recipe.schema import EvaluatorSpec, Recipe
     from ovrecipe.types import Json
@@ -189,11 +190,10 @@ def _answer(pipeline: Any, tokens: Any, **generation: Any) -> Any:
         raise GateError(f"the model does not generate: {exc}") from exc
 
 
-def estimate(prospect: Prospect) -> Estimate | None:
+def estimate(work: Work) -> Estimate:
     """The larger of the models that are opened; never two at a time."""
-    sizes = [prospect.input_bytes[name] for name in MODELS if name in prospect.input_bytes]
-    memory_bytes = OPENING_BYTES + OPENING_FACTOR * max(sizes, default=0)
-    return Estimate(disk_bytes=0, memory_bytes=int(memory_bytes))
+    largest = max((size for name, size in work.input_bytes().items() if name in MODELS), default=0)
+    return Estimate(disk_bytes=0, memory_bytes=int(OPENING_BYTES + OPENING_FACTOR * largest))
 
 
 STAGE = Stage(

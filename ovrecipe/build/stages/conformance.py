@@ -48,7 +48,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
     Raises:
         GateError: they differ; the message shows the first difference.
     """
-    from ovrecipe.conformance.compare import compare_tokenizers, require_conformance
+    from ovrecipe.conformance.compare import check_conformance, compare_tokenizers
 
     tokenizer_dir = job.inputs["tokenizer"]
     bench.progress("comparing tokenizers")
@@ -58,7 +58,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
         prompts=[_probe(job.recipe.prompt, tokenizer_dir)],
         trust_remote_code=job.recipe.model.trust_remote_code,
     )
-    require_conformance(report)
+    check_conformance(report)
     return report.facts()
 
 

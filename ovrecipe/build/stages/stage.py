@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.execute import Work
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Estimate, WeightShape
+    from ovrecipe.hooks.roles import Estimate
     from ovrecipe.types import Json, Progress
 
 #: The folder of a source artifact that holds the checkpoint's files.
@@ -32,7 +33,7 @@ class Job(BaseModel):
     `store_dir` the store's folder.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     recipe: Recipe
     variant: str | None
@@ -60,22 +61,6 @@ class StageContext:
     plugins: Plugins
     progress: Progress
     env: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Prospect:
-    """What is known of a stage's work before it starts.
-
-    `tensors` are all float tensors of the checkpoint, `matrices` those of them that are weights
-    as (..., out_channels, in_channels); both are empty when the shapes are unknown. `input_bytes`
-    has the sizes of the inputs that are built, by stage name.
-    """
-
-    plan: RecipePlan
-    variant: str | None
-    tensors: Sequence[WeightShape]
-    matrices: Sequence[WeightShape]
-    input_bytes: Mapping[str, int]
 
 
 def always_usable(artifact_dir: Path) -> bool:  # noqa: ARG001
@@ -128,8 +113,8 @@ class Stage:
     links: tuple[str, ...] = ()
     is_usable: Callable[[Path], bool] = always_usable
     is_judged: bool = False
-    problems: Callable[[Prospect], Sequence[str]] | None = None
-    estimate: Callable[[Prospect], Estimate | None] | None = None
+    problems: Callable[[Work], Sequence[str]] | None = None
+    estimate: Callable[[Work], Estimate | None] | None = None
 
     def variants(self, variants: Iterable[str]) -> tuple[str | None, ...]:
         """Return for which of the variants the stage runs: each of them, or once for all."""

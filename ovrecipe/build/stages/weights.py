@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.build.stages.stage import Job, Prospect, StageContext
+    from ovrecipe.build.execute import Work
+    from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor, WeightShape
     from ovrecipe.recipe.schema import Recipe, Variant
@@ -107,31 +108,28 @@ def _dataset_digest(plan: RecipePlan, path: Path, where: str) -> str:
         ) from error
 
 
-def problems(prospect: Prospect) -> list[str]:
+def problems(work: Work) -> list[str]:
     """Ask the compressor of each pass what would fail for certain."""
-    spec = prospect.plan.recipe.variants[str(prospect.variant)]
+    spec = work.plan.recipe.variants[str(work.variant)]
     found: list[str] = []
     for compression in compression_passes(spec):
-        compressor = prospect.plan.compressor(compression.compressor)
+        compressor = work.plan.compressor(compression.compressor)
         with compressor.blamed():
-            found += compressor.provider.problems(compression, spec.precision, prospect.matrices)
-    return [f"variants.{prospect.variant}: {problem}" for problem in found]
+            found += compressor.provider.problems(compression, spec.precision, work.matrices())
+    return [f"variants.{work.variant}: {problem}" for problem in found]
 
 
-def estimate(prospect: Prospect) -> Estimate | None:
+def estimate(work: Work) -> Estimate | None:
     """Ask the compressor of each pass; their results lie beside each other until the last ends."""
-    if not prospect.tensors:
-        return None
-    spec = prospect.plan.recipe.variants[str(prospect.variant)]
+    spec, tensors = work.plan.recipe.variants[str(work.variant)], work.tensors()
     disk_bytes = memory_bytes = 0
     for compression in compression_passes(spec):
-        compressor = prospect.plan.compressor(compression.compressor)
-        needed = estimate_of(
-            compressor, compression, spec.precision, prospect.tensors
-        ) or default_estimate(compression, spec.precision, prospect.tensors)
+        compressor = work.plan.compressor(compression.compressor)
+        said = estimate_of(compressor, compression, spec.precision, tensors)
+        needed = said or default_estimate(compression, spec.precision, tensors)
         disk_bytes += needed.disk_bytes
         memory_bytes = max(memory_bytes, needed.memory_bytes)
-    return Estimate(disk_bytes, memory_bytes)
+    return Estimate(disk_bytes, memory_bytes) if tensors else None
 
 
 def default_estimate(

@@ -43,8 +43,8 @@ class Memory(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     mode: Literal["Single instruction", "Chat"] = SINGLE
-    variant: str | None = None
-    device: str | None = None
+    variant: str = ""
+    device: str = ""
     single: tuple[Exchange, ...] = ()
     chat: tuple[Exchange, ...] = ()
     draft: str = ""

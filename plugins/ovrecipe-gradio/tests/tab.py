@@ -33,9 +33,15 @@ class Tab:
         self.until(lambda: self.state() == "idle" and self.one("#submit").is_enabled())
         return self
 
+    def resize(self, width, height):
+        """Take the size of another screen until the page is left."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+
     def leave(self):
         """Close the page, and forget what it left in the browser."""
         self.driver.get("about:blank")
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         if self.url is not None:
             kept = {"origin": self.url, "storageTypes": "local_storage"}
             self.driver.execute_cdp_cmd("Storage.clearDataForOrigin", kept)

@@ -487,6 +487,16 @@ def test_the_input_stays_in_view_below_a_long_conversation(site, tab):
     tab.until(follows)
 
 
+def test_a_phone_shows_all_of_an_answer(site, tab):
+    """Code that is too wide scrolls by itself; the page does not."""
+    tab.resize(390, 844)
+    tab.open(site(FakePipeline([SAID + "```\n" + "wide " * 100 + "\n```"])).url).ask("Write")
+    tab.until(lambda: tab.state() == "done")
+    assert tab.driver.execute_script("return document.documentElement.scrollWidth") == 390
+    assert tab.box(".asked")["right"] <= 390
+    assert tab.box("#instruction")["bottom"] <= 844
+
+
 def test_a_chosen_radio_looks_chosen_under_the_pointer(site, tab):
     """Gradio paints it like one that is not."""
     tab.open(site(FakePipeline(), int8=FakePipeline).url)
