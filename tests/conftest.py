@@ -146,10 +146,12 @@ class CommandLine:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         stdin: bytes = b"",
+        redirection: str = "",
     ) -> Outcome:
-        """Run a command as a user does."""
+        """Run a command as a user does; `redirection` is a shell's, as `>&-`."""
+        call = [sys.executable, "-m", "ovrecipe", *words]
         done = subprocess.run(
-            [sys.executable, "-m", "ovrecipe", *words],
+            ["sh", "-c", f'"$@" {redirection}', "sh", *call] if redirection else call,
             cwd=cwd,
             env={**os.environ, **(env or {})},
             input=stdin,
