@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ovrecipe.build.stages.assemble import plain_to_jinja
 from ovrecipe.hooks.provided import PackageVersions, Provided
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.chain import ChosenFilter
-from ovrecipe.run.prompt import ChatTemplate, PromptSettings, plain_to_jinja
+from ovrecipe.run.prompt import ChatTemplate, PromptSettings
 from ovrecipe.run.runner import Runner
 from ovrecipe.testing import FakePipeline
 

@@ -195,7 +195,7 @@ def test_a_blank_instruction_is_refused_with_what_to_do(site, tab):
     """The runner's own words, and nothing is generated."""
     pipeline = FakePipeline()
     tab.open(site(pipeline).url).ask("   ")
-    tab.until(lambda: tab.problem() == "the instruction is emptyask something")
+    tab.until(lambda: tab.problem() == "the prompt is emptyask something")
     assert pipeline.prompts == []
 
 
