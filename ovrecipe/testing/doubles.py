@@ -11,7 +11,7 @@ from ovrecipe.hooks.listing import sample_recipe
 from ovrecipe.hooks.roles import Console
 from ovrecipe.run.artifact import Variants
 from ovrecipe.run.pipeline import Finished, OnText, Tokens
-from ovrecipe.run.prompt import ChatTemplate, plain_to_jinja
+from ovrecipe.run.prompt import ChatTemplate
 from ovrecipe.run.runner import Runner
 from ovrecipe.types import GenerationResult, Metrics
 
@@ -160,6 +160,11 @@ def shown(
     return Shown(console.out.getvalue(), console.err.getvalue())
 
 
+#: `User: ...` and a new line for each prompt, an answer and a new line behind it.
+TEMPLATE = (
+    "{% for message in messages %}{% if message.role == 'user' %}User: {% endif %}"
+    "{{ message.content }}{{ '\n' }}{% endfor %}"
+)
 #: What a fake variant weighs.
 SIZE_BYTES = 86_000_000
 
@@ -186,7 +191,7 @@ def _runner(
         pipeline,
         recipe=sample_recipe(variants=("fp16", *makers)),
         variant=variant,
-        template=ChatTemplate(plain_to_jinja("User: {instruction}\n")),
+        template=ChatTemplate(TEMPLATE),
         variants=Variants(
             lambda: dict.fromkeys(makers, SIZE_BYTES),
             lambda name: _runner(makers[name](), name, makers),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ovrecipe.hooks.manager import load_plugins
+from ovrecipe.hooks.plugins import load_plugins
 
 from ovrecipe.build.judge import recipe_errors
 from ovrecipe.errors import RecipeError

@@ -34,7 +34,6 @@ def unbuilt(project):
         (["phi", "-"], b"caf\xe9", 11, "stdin is not UTF-8: byte 4 is 0xe9"),
         (["phi", "hi", "--frontend", "consol"], b"", 4, "perhaps you meant 'console'"),
         (["phi", "hi", "-g", "temperature"], b"", 2, "is not KEY=VALUE"),
-        (["phi", "hi", "--json", "--frontend", "quiet"], b"", 2, "stands beside --frontend"),
         (["phj", "hi"], b"", 3, "phi"),
     ],
 )
