@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ovrecipe.hooks.plugins import load_plugins
 
 from ovrecipe.build.judge import recipe_errors
 from ovrecipe.errors import RecipeError
+from ovrecipe.hooks.plugins import load_plugins
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project
 

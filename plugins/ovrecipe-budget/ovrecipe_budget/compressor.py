@@ -16,7 +16,8 @@ from ovrecipe_budget.options import MB, Options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ovrecipe.hooks.roles import CompressionJob, CompressionPass, Json, WeightShape
+    from ovrecipe.hooks.roles import CompressionJob, CompressionPass, WeightShape
+    from ovrecipe.types import Json
     from ovrecipe_budget.knapsack import Choice
     from ovrecipe_budget.measuring import Measured, Measurement
 
