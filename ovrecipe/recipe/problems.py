@@ -200,7 +200,7 @@ def _unknown_key(loc: Loc, model: type[BaseModel]) -> str:
         return f"unknown key{meant}"
     if model is Recipe and key in _HOMES:
         return f"unknown key; it belongs under {_HOMES[key]}"
-    return f"unknown key; known are {', '.join(known)}" if known else "unknown key"
+    return f"unknown key; known are {', '.join(known)}" if known else "unknown key; there are none"
 
 
 def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:

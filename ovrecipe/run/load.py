@@ -67,11 +67,6 @@ def load(
     def sizes_bytes() -> dict[str, int]:
         return {each.variant: each.weights_bytes for each in built_artifacts(project, recipe)}
 
-    def observe(generation: Generation) -> None:
-        names = ("recipe", "variant", "question", "messages", "result")
-        arguments = {name: getattr(generation, name) for name in names}
-        plugins.tell("after_generation", arguments, report=announce)
-
     def sibling(variant: str) -> Runner:
         return load(
             f"{name}:{variant}",
@@ -105,11 +100,22 @@ def load(
         filters=filters,
         context_length=artifact.context_length(),
         variants=Variants(sizes_bytes, sibling),
-        observe=observe,
+        observe=_observe(plugins, announce),
     )
     if warm_up:
         runner.warm_up()
     return runner
+
+
+def _observe(plugins: Plugins, report: Callable[[str], None]) -> Callable[[Generation], None]:
+    """Return what tells the observers of an answer what was asked, and what answered."""
+    names = ("recipe", "variant", "question", "messages", "result")
+
+    def tell(generation: Generation) -> None:
+        arguments = {name: getattr(generation, name) for name in names}
+        plugins.tell("after_generation", arguments, report=report)
+
+    return tell
 
 
 def _cache(artifact: Artifact, device: str) -> dict[str, str]:
