@@ -15,6 +15,7 @@ PUBLIC = (
     "ovrecipe.hooks",
     "ovrecipe.hooks.roles",
     "ovrecipe.errors",
+    "ovrecipe.types",
     "ovrecipe.testing",
 )
 FOLDER = Path(__file__).parents[1]
