@@ -6,13 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-#: Generous, for a busy machine; 0.6 s was measured.
-CLOSING_SECONDS = 10
+#: Only so that a test of a program that does not end does end; 0.6 s was measured.
+HANGS_SECONDS = 60
 
 
 @pytest.fixture
@@ -54,7 +53,5 @@ def test_the_real_model_answers_on_the_page_and_ctrl_c_ends_it(command, free_por
     caption, figures = tab.figures()
     assert "measured by GenAI" in caption
     assert float(figures["Tokens/s"]) > 0
-    began = time.monotonic()
     command.send_signal(signal.SIGINT)
-    assert command.wait(CLOSING_SECONDS) == 0
-    assert time.monotonic() - began < CLOSING_SECONDS
+    assert command.wait(HANGS_SECONDS) == 0
