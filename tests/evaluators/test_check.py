@@ -37,7 +37,7 @@ class Judge:
         assert job.ask("Hi", do_sample=True, rng_seed=1, max_new_tokens=2)
         if job.variant == "int8":
             raise GateError("elegance is 3, below 5", remedy="write better weights")
-        return {"elegance": 7} if job.variant == "int4" else None
+        return {"elegance": 7} if job.variant == "int4" else "elegant"
 
 @hookimpl
 def providers():
@@ -148,5 +148,5 @@ def test_a_model_that_fails_gets_no_name_and_the_message_names_the_evaluator(
 
 @pytest.mark.model
 def test_an_evaluator_that_answers_with_the_wrong_type_is_blamed(context: BuildContext) -> None:
-    with pytest.raises(PluginError, match=r"'judge' of plugin 'judge' .* raised TypeError"):
+    with pytest.raises(PluginError, match=r"'judge' of plugin 'judge' .* returned str"):
         judge(context, "fp16", "judge")
