@@ -203,14 +203,13 @@ def breaks(pieces, options):
 def test_a_filter_that_raises_is_named_on_the_page(site, tab):
     """A plugin's defect is the plugin's, and the page goes on."""
     fake = fake_chat().runner
-    template = type("Template", (), {"render": lambda self, messages: "prompt"})()
     plugins = plugins_with(output_filter={"breaks": breaks})
     broken = plugins.provider("output_filter", "breaks", fake.recipe)
     runner = ovrecipe.Runner(
         FakePipeline(),
         recipe=fake.recipe,
         variant="int4",
-        template=template,
+        template=fake._template,
         filters=[ChosenFilter(broken, None)],
     )
     tab.open(site(runner=runner).url).ask("Hello")
