@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.hooks.manager import load_plugins
+from ovrecipe.hooks.plugins import load_plugins
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import find_project, split_target
 from ovrecipe.recipe.schema import Output
@@ -111,10 +111,8 @@ def with_secrets(pieces: list[str]) -> list[str]:
 def through(filters: tuple[ChosenFilter, ...], pieces: list[str]) -> float:
     """Return how long the chain takes, with what it costs to make it."""
     start = time.perf_counter()
-    chain = FilterChain([each.create() for each in filters])
-    for piece in pieces:
-        chain.feed(piece)
-    chain.finish()
+    for _ in FilterChain(filters).over(pieces):
+        continue
     return time.perf_counter() - start
 
 

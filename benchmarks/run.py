@@ -23,8 +23,8 @@ from statistics import median
 from typing import Any
 
 from ovrecipe.builtin.frontends import ConsoleFrontend
-from ovrecipe.hooks.manager import load_plugins
-from ovrecipe.hooks.options import validated
+from ovrecipe.hooks.plugins import load_plugins
+from ovrecipe.hooks.provided import validated
 from ovrecipe.hooks.roles import Console
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import find_project, split_target
@@ -69,7 +69,7 @@ def opened(target: str) -> tuple[GenaiPipeline, Runner]:
     filters = []
     for name, options in FILTERS.items():
         provided = plugins.provider("output_filter", name, recipe)
-        filters.append(ChosenFilter(provided, validated(provided.provider, options, where=name)))
+        filters.append(ChosenFilter(provided, validated(provided.traits.options_model, options)))
     runner = Runner(
         pipeline,
         recipe=recipe,

@@ -18,7 +18,8 @@ from ovrecipe.version import __version__
 
 if TYPE_CHECKING:
     from ovrecipe.errors import OvrecipeError as OvrecipeError
-    from ovrecipe.hooks.markers import hookimpl as hookimpl
+    from ovrecipe.hooks.provided import section_of as section_of
+    from ovrecipe.hooks.specs import hookimpl as hookimpl
     from ovrecipe.recipe.project import Project as Project
     from ovrecipe.recipe.project import find_project as find_project
     from ovrecipe.run.chat import Chat as Chat
@@ -39,7 +40,8 @@ _HOMES = {
     "Chat": "ovrecipe.run.chat",
     "list_devices": "ovrecipe.run.genai",
     "OvrecipeError": "ovrecipe.errors",
-    "hookimpl": "ovrecipe.hooks.markers",
+    "hookimpl": "ovrecipe.hooks.specs",
+    "section_of": "ovrecipe.hooks.provided",
     "Project": "ovrecipe.recipe.project",
     "find_project": "ovrecipe.recipe.project",
 }
@@ -57,6 +59,7 @@ __all__ = [
     "hookimpl",
     "list_devices",
     "load",
+    "section_of",
 ]
 
 

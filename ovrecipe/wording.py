@@ -28,3 +28,8 @@ def amount(size_bytes: float) -> str:
 def counted(number: int, noun: str) -> str:
     """Return `1 artifact` or `3 artifacts`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def one_line(error: BaseException) -> str:
+    """Return `ImportError: no module named 'nncf'`, without line breaks."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")

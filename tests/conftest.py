@@ -81,11 +81,11 @@ def project(tmp_path: Path) -> Project:
 def smollm2_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real SmolLM2, as the source brings it."""
     from ovrecipe.builtin.gguf import DistributionSource
-    from tests.sources.requests import request, silent
+    from tests.sources.requests import request
 
     folder = tmp_path_factory.mktemp("smollm2-checkpoint")
     asked = request(folder, f"dist:{SMOLLM2}")
-    DistributionSource().fetch(asked, DistributionSource().pin(asked), folder, silent)
+    DistributionSource().fetch(asked, DistributionSource().pin(asked), folder)
     return folder
 
 
@@ -146,10 +146,12 @@ class CommandLine:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         stdin: bytes = b"",
+        redirection: str = "",
     ) -> Outcome:
-        """Run a command as a user does."""
+        """Run a command as a user does; `redirection` is a shell's, as `>&-`."""
+        call = [sys.executable, "-m", "ovrecipe", *words]
         done = subprocess.run(
-            [sys.executable, "-m", "ovrecipe", *words],
+            ["sh", "-c", f'"$@" {redirection}', "sh", *call] if redirection else call,
             cwd=cwd,
             env={**os.environ, **(env or {})},
             input=stdin,

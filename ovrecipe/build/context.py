@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.stages.stage import Stage
     from ovrecipe.hooks import roles
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
@@ -61,7 +61,7 @@ class BuildContext:
     @cached_property
     def plugins(self) -> Plugins:
         """Built-in and installed plugins, and those of `-p`."""
-        from ovrecipe.hooks.manager import load_plugins
+        from ovrecipe.hooks.plugins import load_plugins
 
         return load_plugins(env=self.project.env, options=self.plugin_options)
 
@@ -158,12 +158,12 @@ class RecipePlan:
     @cached_property
     def exporter(self) -> Provided[roles.Exporter]:
         """Who makes the base IR."""
-        return self.plugins.provider("exporter", self.recipe.model.exporter, self.recipe)
+        return self.plugins.provider("exporter", self.recipe.model.exporter.name, self.recipe)
 
     @cached_property
     def converter(self) -> Provided[roles.TokenizerConverter]:
         """Who converts the tokenizer."""
-        name = self.recipe.tokenizer.converter
+        name = self.recipe.tokenizer.converter.name
         return self.plugins.provider("tokenizer_converter", name, self.recipe)
 
     def compressor(self, name: str) -> Provided[roles.Compressor]:
@@ -181,9 +181,8 @@ class RecipePlan:
     def request(self) -> SourceRequest:
         """Return what the source is asked for."""
         return SourceRequest(
-            model=self.recipe.model,
+            recipe=self.recipe,
             location=split_model_id(self.recipe.model.id)[1],
-            base_dir=self.recipe.base_dir,
             env=self.project.env,
             digests=self.digests,
         )
@@ -198,7 +197,7 @@ class RecipePlan:
     def known_pin(self) -> Mapping[str, Json] | None:
         """Return what identifies the checkpoint's content; None when only a network knows."""
         if self._pin is None:
-            if self.source.provider.needs_pin:
+            if self.source.traits.needs_pin:
                 self._pin = self.pins.get(self.recipe.model.id, self.recipe.model.revision)
             else:
                 self._pin = self._asked_pin()
@@ -217,7 +216,7 @@ class RecipePlan:
         if not update and self.known_pin() is not None:
             return
         pin = self._asked_pin()
-        if self.source.provider.needs_pin:
+        if self.source.traits.needs_pin:
             self.pins.record(self.recipe.model.id, self.recipe.model.revision, pin)
         self._pin = pin
         self._keys.clear()

@@ -172,10 +172,10 @@ class Work(Doable):
 
     def is_done(self) -> bool:
         """Return whether the wanted artifact is published and usable; a few stats."""
-        key, store = self.key(), self.context.store
+        key, store, is_usable = self.key(), self.context.store, self.stage.is_usable
         if key is None or not store.has(key):
             return False
-        return self.stage.is_usable(store.artifact_dir(key))
+        return is_usable is None or is_usable(store.artifact_dir(key))
 
     def tensors(self) -> list[WeightShape]:
         """Return the float tensors of the checkpoint; none while it is not here, or unknown."""
@@ -230,7 +230,7 @@ class Work(Doable):
             "artifact_dir": store.artifact_dir(key),
             "manifest": store.manifest(key).as_json(),
         }
-        self.context.plugins.observers.tell(
+        self.context.plugins.tell(
             "after_stage", arguments, report=lambda text: watch(events.Warned(self.title, text))
         )
 

@@ -10,34 +10,34 @@ from ovrecipe.errors import OvrecipeError, RecipeError, RecipeInvalid
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor
     from ovrecipe.recipe.compression import CompressionPass
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.recipe.sections import Loc
 
 
 class Use(NamedTuple):
-    """A provider that the recipe asks for; `where` is the key that names it.
+    """A provider that the recipe asks for; `loc` is where it says so, options below it.
 
-    `judged` is the compressor's pass, the precision and the place of the pass in the recipe.
+    `judged` is the compressor's pass and the precision.
     """
 
     role: Any
     name: str
-    where: str
+    loc: Loc
     options: Mapping[str, Any] | None = None
-    judged: tuple[CompressionPass, str, tuple[str | int, ...]] | None = None
+    judged: tuple[CompressionPass, str] | None = None
 
 
 def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
     """Yield what a build or a run of the recipe would stumble over, each thing once."""
-    from ovrecipe.hooks.sections import validate_sections
     from ovrecipe.recipe.load import check_requirements
 
     checks: list[Callable[[], object]] = [
         partial(check_requirements, recipe),
-        partial(validate_sections, recipe, plugins),
+        partial(plugins.sections, recipe),
         partial(_check_template, recipe),
     ]
     checks += [partial(_check_use, recipe, plugins, use) for use in uses(recipe)]
@@ -78,54 +78,54 @@ def uses(recipe: Recipe) -> Iterator[Use]:
     """Yield every provider that a recipe names."""
     from ovrecipe.recipe.schema import split_model_id
 
-    yield Use("source", split_model_id(recipe.model.id)[0], "model.id")
-    yield Use("exporter", recipe.model.exporter, "model.exporter")
-    yield Use("tokenizer_converter", recipe.tokenizer.converter, "tokenizer.converter")
+    yield Use("source", split_model_id(recipe.model.id)[0], ("model", "id"))
+    exporter, converter = recipe.model.exporter, recipe.tokenizer.converter
+    yield Use("exporter", exporter.name, ("model", "exporter"), exporter.options)
+    yield Use("tokenizer_converter", converter.name, ("tokenizer", "converter"), converter.options)
     for name, variant in recipe.variants.items():
         for number, each in enumerate(variant.compression_passes()):
             loc = ("variants", name, *(("passes", number) if variant.passes else ()))
-            judged = (each, variant.precision, loc)
-            where = f"variants.{name}.options"
-            yield Use("compressor", each.compressor, where, each.options, judged)
-    for judge in recipe.check.evaluators:
-        yield Use("evaluator", judge.name, f"check.evaluators.{judge.name}", judge.options)
-    for spec in recipe.output.filters:
-        yield Use("output_filter", spec.name, f"output.filters.{spec.name}", spec.options)
+            judged = (each, variant.precision)
+            yield Use("compressor", each.compressor, loc, each.options, judged)
+    for number, spec in enumerate(recipe.check.evaluators):
+        yield Use("evaluator", spec.name, ("check", "evaluators", number), spec.options)
+    for number, spec in enumerate(recipe.output.filters):
+        yield Use("output_filter", spec.name, ("output", "filters", number), spec.options)
 
 
 def _check_use(recipe: Recipe, plugins: Plugins, use: Use) -> None:
-    """Raise unless a plugin provides it and takes its options."""
-    from ovrecipe.hooks.options import validated
-
+    """Raise unless a plugin provides it and takes its knobs and options."""
     provided = plugins.provider(use.role, use.name, recipe)
     if use.judged is not None:
-        _check_knobs(recipe, provided, *use.judged)
+        _check_knobs(recipe, provided, use.loc, *use.judged)
     if use.options is not None:
-        validated(provided.provider, use.options, where=f"{recipe.path.name}: {use.where}")
+        provided.options(use.options, loc=(*use.loc, "options"), recipe=recipe)
 
 
 def _check_knobs(
     recipe: Recipe,
     provided: Provided[Compressor],
+    loc: Loc,
     compression: CompressionPass,
     precision: str,
-    loc: tuple[str | int, ...],
 ) -> None:
-    """Raise with all that the compressor objects to in the knobs of a pass, if it judges them."""
+    """Raise with the knobs of a pass that the compressor would ignore, and what it objects to."""
     from ovrecipe.recipe.problems import Problem, place_in_recipe
 
-    judge = getattr(provided.provider, "objections", None)
-    if judge is None:
-        return
     with provided.blamed():
-        objections = list(judge(compression, precision))
-    locs = [(*loc, *each.keys) for each in objections]
+        objections = [*(provided.optional("objections", compression, precision) or ())]
+    reasons = [(each.keys, each.reason) for each in objections]
+    knobs = provided.traits.knobs
+    if knobs is not None:
+        unused = compression.model_fields_set - {"compressor", "options", *knobs}
+        ignored = f"'compressor: {provided.name}' does not use it; remove it"
+        reasons += [((name,), ignored) for name in unused if getattr(compression, name) is not None]
     problems = [
-        Problem(place_in_recipe(recipe, where), where, each.reason)
-        for where, each in zip(locs, objections, strict=True)
+        Problem(place_in_recipe(recipe, (*loc, *keys)), (*loc, *keys), reason)
+        for keys, reason in reasons
     ]
     if problems:
-        raise RecipeInvalid("\n".join(str(each) for each in sorted(problems)))
+        raise RecipeInvalid("\n".join(map(str, sorted(problems))))
 
 
 def _check_template(recipe: Recipe) -> None:

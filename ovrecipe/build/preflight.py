@@ -16,7 +16,7 @@ from ovrecipe.store.disk import free_bytes
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ovrecipe.build.execute import Work
@@ -80,7 +80,7 @@ def admit(work: Work) -> int:
     does not fit is known before hours of work and not after them.
 
     Raises:
-        PreflightError: with the numbers; memory and disk are not judged when the build is forced.
+        PreflightError: a line per problem; or disk or memory do not suffice, and nobody forces it.
         CheckpointIncomplete: a safetensors file is missing, cut off or not in the format.
     """
     stage = work.stage
@@ -95,22 +95,13 @@ def admit(work: Work) -> int:
             if other.stage.is_judged and other.stage.estimate and other.follows(work):
                 estimate = other.stage.estimate(other)
                 needed |= {} if estimate is None else {other.title: estimate}
-        check_problems(problems)
+        if problems:
+            raise PreflightError("\n".join(problems), remedy="change the recipe, then build again")
         if not work.context.force:
             check_disk(needed, work.context.store.root)
             check_memory(needed)
     own = stage.estimate(work) if stage.estimate else None
     return 0 if own is None else own.memory_bytes
-
-
-def check_problems(problems: Sequence[str]) -> None:
-    """Refuse work that would fail for certain.
-
-    Raises:
-        PreflightError: one line per problem; nothing overrides it.
-    """
-    if problems:
-        raise PreflightError("\n".join(problems), remedy="change the recipe, then build again")
 
 
 def check_disk(needed: Mapping[str, Estimate], store_dir: Path) -> None:

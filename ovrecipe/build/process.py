@@ -179,6 +179,14 @@ def _end_tree(pid: int) -> None:
                 process.kill()
 
 
+class RemoteTraceback(Exception):
+    """Where the error arose in the worker; the cause of ours, for `--traceback`."""
+
+    def __str__(self) -> str:
+        """Return it below the line that the traceback of this process begins with."""
+        return "\n" + "".join(self.args)
+
+
 def _look(process: subprocess.Popen[bytes], seen: Seen, staging_dir: Path) -> bool:
     """Note the process's size and the room on the disk; return whether it has grown."""
     import psutil
@@ -203,6 +211,7 @@ def failure(
     if "kind" in last:
         kind: type[OvrecipeError] = getattr(errors, last["kind"], StageError)
         found = kind(f"{title}: {last['message']}", remedy=last["remedy"])
+        found.__cause__ = RemoteTraceback(last["details"])
     elif -code in FROM_OUTSIDE:
         return _killed(title, -code, seen)
     else:

@@ -82,7 +82,7 @@ def peak_memory_bytes() -> int:
 def run(module: str, job_path: Path, events: Events) -> int:
     """Run the job of the stage in a module, tell how it ended, and return the exit code."""
     from ovrecipe.build.stages.stage import Job, Stage, StageContext
-    from ovrecipe.hooks.manager import load_plugins
+    from ovrecipe.hooks.plugins import load_plugins
 
     job = Job.model_validate_json(job_path.read_text(encoding="utf-8"))
     stage: Stage = import_module(module).STAGE
@@ -96,7 +96,13 @@ def run(module: str, job_path: Path, events: Events) -> int:
             print(error, file=sys.stderr)
         if isinstance(error, PluginError) and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
-        events.send("error", kind=type(error).__name__, message=error.message, remedy=error.remedy)
+        events.send(
+            "error",
+            kind=type(error).__name__,
+            message=error.message,
+            remedy=error.remedy,
+            details="".join(traceback.format_exception(error)),
+        )
         return error.exit_code
     events.send("done", facts=facts, peak_memory_bytes=peak_memory_bytes())
     return 0

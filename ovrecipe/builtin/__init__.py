@@ -1,1 +1,41 @@
-"""The parts of the route that are only reached through hooks: the default providers."""
+"""The default providers, written as those of any plugin; this table stands for their entry points.
+
+Nothing is imported here: a provider's module is imported when its name is asked for, and the
+libraries it needs when it works.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovrecipe.hooks.roles import Role
+
+#: Role, then name, then module and object.
+PROVIDERS: Mapping[Role, Mapping[str, str]] = {
+    "source": {
+        "hub": "ovrecipe.builtin.hub:HubSource",
+        "local": "ovrecipe.builtin.local:LocalSource",
+        "gguf": "ovrecipe.builtin.gguf:GgufSource",
+        "dist": "ovrecipe.builtin.gguf:DistributionSource",
+    },
+    "exporter": {"optimum": "ovrecipe.builtin.exporter:OptimumExporter"},
+    "tokenizer_converter": {"openvino": "ovrecipe.builtin.tokenizer:OpenvinoTokenizerConverter"},
+    "compressor": {
+        "nncf": "ovrecipe.builtin.nncf:NncfCompressor",
+        "fp16": "ovrecipe.builtin.fp16:Fp16Compressor",
+    },
+    "evaluator": {"divergence": "ovrecipe.builtin.divergence:DivergenceEvaluator"},
+    "output_filter": {
+        "strip_markers": "ovrecipe.builtin.filters:StripMarkers",
+        "stop_at": "ovrecipe.builtin.filters:StopAt",
+        "hide_reasoning": "ovrecipe.builtin.filters:HideReasoning",
+    },
+    "frontend": {
+        "console": "ovrecipe.builtin.frontends:ConsoleFrontend",
+        "jsonl": "ovrecipe.builtin.frontends:JsonlFrontend",
+        "quiet": "ovrecipe.builtin.frontends:QuietFrontend",
+    },
+}

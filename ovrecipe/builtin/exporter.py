@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import WeightShape
+    from ovrecipe.hooks.roles import ExportJob, WeightShape
     from ovrecipe.recipe.schema import Model
-    from ovrecipe.types import Progress
 
 TASK = "text-generation-with-past"
 #: Peak anonymous memory, measured with optimum-intel 2.2: 0.63 GB with SmolLM2-135M (f16), 0.59 GB
@@ -47,30 +46,29 @@ class OptimumExporter:
         """Return what an export takes: the checkpoint's weights stay mapped from its files."""
         return Estimate(base_bytes(tensors) + SMALL_FILES_BYTES, PEAK_BYTES)
 
-    def export(
-        self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress
-    ) -> None:
+    def export(self, job: ExportJob) -> None:
         """Write the IR, config.json and generation_config.json.
 
         Raises:
             StageError: optimum-intel cannot export the checkpoint; the message says why.
         """
         shown = "config.json of the checkpoint"
-        config = read_object(checkpoint_dir / "config.json", shown=shown, error=StageError)
+        config = read_object(job.checkpoint_dir / "config.json", shown=shown, error=StageError)
         if not config:
             raise StageError(f"{shown}: is missing or empty")
         _refuse_quantized(config)
-        progress("importing torch, transformers and optimum-intel")
+        job.progress("importing torch, transformers and optimum-intel")
         with foreign_errors("importing the exporter", remedy="pip install 'ovrecipe[build]'"):
             from optimum.exporters.openvino import convert, model_configs  # noqa: F401
         name = f"{config.get('model_type', 'unknown')} checkpoint"
-        progress(f"loading the {name}")
-        with foreign_errors(f"loading the {name}", remedy=_loading_remedy(config, model)):
-            torch_model = _loaded(checkpoint_dir, config, model)
-        progress("tracing and converting")
+        job.progress(f"loading the {name}")
+        with foreign_errors(f"loading the {name}", remedy=_loading_remedy(config, job.model)):
+            torch_model = _loaded(job.checkpoint_dir, config, job.model)
+        job.progress("tracing and converting")
         with foreign_errors(f"exporting the {name}"):
-            _export(torch_model, output_dir, model)
-        for path in (output_dir / IR_XML, (output_dir / IR_XML).with_suffix(".bin")):
+            _export(torch_model, job.output_dir, job.model)
+        written = job.output_dir / IR_XML
+        for path in (written, written.with_suffix(".bin")):
             if not path.exists() or path.stat().st_size == 0:
                 raise StageError(f"optimum-intel ended without an error and without {path.name}")
 

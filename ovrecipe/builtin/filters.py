@@ -8,34 +8,32 @@ that begin at one place the longest.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from ovrecipe.hooks.roles import OutputFilter
+    from collections.abc import Sequence
 
 Marker = Annotated[str, Field(min_length=1)]
 
 
-class MarkerOptions(BaseModel):
-    """Options of `strip_markers` and `stop_at`."""
-
+class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MarkerOptions(_Options):
+    """Options of `strip_markers` and `stop_at`."""
 
     markers: Annotated[tuple[Marker, ...], Field(min_length=1)]
 
 
-class ReasoningOptions(BaseModel):
+class ReasoningOptions(_Options):
     """Options of `hide_reasoning`.
 
     `begins_inside` is for models whose chat template writes the start marker into the prompt, so
     that the answer begins within the reasoning.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: Marker = "<think>"
     end: Marker = "</think>"
@@ -82,92 +80,37 @@ class Scanner:
         end = len(self._text)
         for start in range(max(self._at, end - len(self._markers[0]) + 1), end):
             rest = self._text[start:]
-            if any(len(mark) > len(rest) and mark.startswith(rest) for mark in self._markers):
+            if any(len(each) > len(rest) and each.startswith(rest) for each in self._markers):
                 return start
         return end
 
 
-class _Filter:
-    """Shows what a kind of filter makes of the text that is decided by now."""
+class StripMarkers:
+    """`strip_markers: {markers: ["<|im_end|>"]}` removes exactly these texts.
 
-    def __init__(self, markers: Sequence[str]) -> None:
-        self._scanner = Scanner(markers)
-
-    def feed(self, text: str) -> str:
-        """Take the next piece and return what can be shown by now."""
-        self._scanner.feed(text)
-        return "".join(self._shown(to_the_end=False))
-
-    def finish(self) -> str:
-        """Return what was held back because it looked like the beginning of a marker."""
-        return "".join(self._shown(to_the_end=True))
-
-    def _shown(self, *, to_the_end: bool) -> Iterator[str]:
-        raise NotImplementedError
-
-
-class MarkerStripper(_Filter):
-    """Removes the markers and nothing else; what their removal joins is not looked at again."""
-
-    def _shown(self, *, to_the_end: bool) -> Iterator[str]:
-        is_found = True
-        while is_found:
-            text, is_found = self._scanner.take(to_the_end=to_the_end)
-            yield text
-
-
-class Stopper(_Filter):
-    """Ends the text at the first marker."""
-
-    _has_stopped = False
-
-    def _shown(self, *, to_the_end: bool) -> Iterator[str]:
-        text, is_found = self._scanner.take(to_the_end=to_the_end)
-        if not self._has_stopped:
-            yield text
-        self._has_stopped |= is_found
-
-
-class ReasoningHider(_Filter):
-    """Hides what stands between two markers, and the white space behind the second.
-
-    Reasoning that never ends stays hidden.
+    What their removal joins is not looked at again.
     """
 
-    def __init__(self, options: ReasoningOptions) -> None:
-        self._is_hidden = options.begins_inside
-        self._scanner, self._other = Scanner([options.start]), Scanner([options.end])
-        if self._is_hidden:
-            self._scanner, self._other = self._other, self._scanner
-        self._is_after_the_end = False
+    options_model = MarkerOptions
 
-    def _shown(self, *, to_the_end: bool) -> Iterator[str]:
-        is_found = True
-        while is_found:
-            text, is_found = self._scanner.take(to_the_end=to_the_end)
-            if not self._is_hidden:
-                yield self._without_leading_space(text)
-            if is_found:
-                self._is_after_the_end = self._is_hidden
-                self._is_hidden = not self._is_hidden
-                self._other.feed(self._scanner.rest())
-                self._scanner, self._other = self._other, self._scanner
+    def __init__(self, options: MarkerOptions) -> None:
+        self._scanner = Scanner(options.markers)
 
-    def _without_leading_space(self, text: str) -> str:
-        if self._is_after_the_end:
-            text = text.lstrip()
-            self._is_after_the_end = not text
-        return text
+    def feed(self, text: str) -> str:
+        """Return what is no marker and cannot become one."""
+        self._scanner.feed(text)
+        return self._taken(to_the_end=False)
 
+    def finish(self) -> str:
+        """Return what looked like the beginning of a marker."""
+        return self._taken(to_the_end=True)
 
-class StripMarkers:
-    """`strip_markers: {markers: ["<|im_end|>"]}` removes exactly these texts."""
-
-    options_model: type[BaseModel] | None = MarkerOptions
-
-    def create(self, options: Any) -> OutputFilter:
-        """Return a filter for one generation."""
-        return MarkerStripper(options.markers)
+    def _taken(self, *, to_the_end: bool) -> str:
+        shown, found = [], True
+        while found:
+            text, found = self._scanner.take(to_the_end=to_the_end)
+            shown.append(text)
+        return "".join(shown)
 
 
 class StopAt:
@@ -176,18 +119,68 @@ class StopAt:
     It hides; the model goes on. The recipe's `prompt.stop` ends the generation itself.
     """
 
-    options_model: type[BaseModel] | None = MarkerOptions
+    options_model = MarkerOptions
 
-    def create(self, options: Any) -> OutputFilter:
-        """Return a filter for one generation."""
-        return Stopper(options.markers)
+    def __init__(self, options: MarkerOptions) -> None:
+        self._scanner = Scanner(options.markers)
+        self._stopped = False
+
+    def feed(self, text: str) -> str:
+        """Return what stands before the first marker."""
+        if self._stopped:
+            return ""
+        self._scanner.feed(text)
+        return self._taken(to_the_end=False)
+
+    def finish(self) -> str:
+        """Return what looked like the beginning of a marker, unless one had come."""
+        return "" if self._stopped else self._taken(to_the_end=True)
+
+    def _taken(self, *, to_the_end: bool) -> str:
+        text, self._stopped = self._scanner.take(to_the_end=to_the_end)
+        return text
 
 
 class HideReasoning:
-    """`hide_reasoning` drops `<think>...</think>`; without an end, all behind the start."""
+    """`hide_reasoning` drops `<think>...</think>` and the white space behind it.
 
-    options_model: type[BaseModel] | None = ReasoningOptions
+    Without an end, all behind the start is dropped.
+    """
 
-    def create(self, options: Any) -> OutputFilter:
-        """Return a filter for one generation."""
-        return ReasoningHider(options)
+    options_model = ReasoningOptions
+
+    def __init__(self, options: ReasoningOptions) -> None:
+        self._start, self._end = Scanner([options.start]), Scanner([options.end])
+        self._hidden = options.begins_inside
+        self._after_the_end = False
+
+    def feed(self, text: str) -> str:
+        """Return what is no reasoning."""
+        (self._end if self._hidden else self._start).feed(text)
+        return self._taken(to_the_end=False)
+
+    def finish(self) -> str:
+        """Return what looked like a start marker; reasoning that never ended stays hidden."""
+        return self._taken(to_the_end=True)
+
+    def _taken(self, *, to_the_end: bool) -> str:
+        shown, found = [], True
+        while found:
+            scanner = self._end if self._hidden else self._start
+            text, found = scanner.take(to_the_end=to_the_end)
+            if not self._hidden:
+                shown.append(self._without_leading_space(text))
+            if found:
+                self._switch(scanner)
+        return "".join(shown)
+
+    def _switch(self, scanner: Scanner) -> None:
+        self._after_the_end = self._hidden
+        self._hidden = not self._hidden
+        (self._end if self._hidden else self._start).feed(scanner.rest())
+
+    def _without_leading_space(self, text: str) -> str:
+        if self._after_the_end:
+            text = text.lstrip()
+            self._after_the_end = not text
+        return text

@@ -39,18 +39,8 @@ class Fp16Compressor:
     packages = ("openvino",)
     version = 1
     needs_torch = False
-    options_model = None
     #: An fp16 variant is not compressed.
-    knobs = ()
-
-    def problems(
-        self,
-        compression: CompressionPass,  # noqa: ARG002
-        precision: str,  # noqa: ARG002
-        shapes: Sequence[WeightShape],  # noqa: ARG002
-    ) -> Sequence[str]:
-        """Return nothing: every float can be converted."""
-        return ()
+    knobs: tuple[str, ...] = ()
 
     def estimate(
         self,

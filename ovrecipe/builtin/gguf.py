@@ -41,20 +41,14 @@ class GgufSource:
         check_magic(path)
         return {"sha256": request.digests.sha256(path)}
 
-    def fetch(
-        self,
-        request: SourceRequest,
-        pin: Mapping[str, Json],
-        checkpoint_dir: Path,
-        progress: Progress,
-    ) -> None:
+    def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Convert the file.
 
         Raises:
             SourceError: it cannot be converted, or was changed meanwhile.
         """
         path = self.path(request)
-        write_checkpoint(path, checkpoint_dir, progress)
+        write_checkpoint(path, checkpoint_dir, request.progress)
         check_unchanged(path, pin["sha256"], request.digests)
 
 

@@ -57,21 +57,15 @@ class HubSource:
             "commit": revision if COMMIT.fullmatch(revision) else client.commit(revision),
         }
 
-    def fetch(
-        self,
-        request: SourceRequest,
-        pin: Mapping[str, Json],
-        checkpoint_dir: Path,
-        progress: Progress,
-    ) -> None:
+    def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Download what the cache lacks, and link it.
 
         Raises:
             SourceError: the hub cannot be asked, or what it has is damaged or unsafe.
         """
         client, commit = _client(request), str(pin["commit"])
-        progress(f"asking the hub for {client.repo_id}")
-        snapshot_dir, names = client.snapshot(commit, request.model, progress)
+        request.progress(f"asking the hub for {client.repo_id}")
+        snapshot_dir, names = client.snapshot(commit, request.model, request.progress)
         link_files(names, snapshot_dir, checkpoint_dir)
         check_contents(f"{client.repo_id} at {commit[:12]}", checkpoint_dir, request.model)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ovrecipe.hooks.roles import FileDigests, SourceRequest
-    from ovrecipe.types import Json, Progress
+    from ovrecipe.types import Json
 
 #: ERROR_PRIVILEGE_NOT_HELD of Windows, which allows symbolic links only with Developer Mode or as
 #: administrator.
@@ -35,20 +35,14 @@ class LocalSource:
         names = _wanted(request, source_dir)
         return {"files": {name: request.digests.sha256(source_dir / name) for name in names}}
 
-    def fetch(
-        self,
-        request: SourceRequest,
-        pin: Mapping[str, Json],
-        checkpoint_dir: Path,
-        progress: Progress,
-    ) -> None:
+    def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Link the files; the directory stays as it is.
 
         Raises:
             SourceError: the files are damaged or unsafe, or were changed since they were pinned.
         """
         source_dir = _directory(request)
-        progress(f"linking {source_dir.name}")
+        request.progress(f"linking {source_dir.name}")
         names = _wanted(request, source_dir)
         link_files(names, source_dir, checkpoint_dir)
         check_contents(str(source_dir), checkpoint_dir, request.model)
@@ -69,7 +63,7 @@ def user_path(request: SourceRequest) -> Path:
         home = request.env.get("HOME") or request.env.get("USERPROFILE")
         if home:
             return Path(home, location[2:])
-    return request.base_dir / location
+    return request.recipe_dir / location
 
 
 def _directory(request: SourceRequest) -> Path:

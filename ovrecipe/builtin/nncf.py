@@ -51,7 +51,6 @@ class NncfCompressor:
     packages = ("nncf", "openvino")
     version = 1
     needs_torch = False
-    options_model = None
     knobs = KNOBS
 
     def objections(self, compression: CompressionPass, precision: str) -> Iterable[Objection]:

@@ -20,8 +20,7 @@ from ovrecipe.errors import StageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.recipe.schema import Model
-    from ovrecipe.types import Progress
+    from ovrecipe.hooks.roles import ConversionJob
 
 TOKENIZER_FILE = "openvino_tokenizer.xml"
 DETOKENIZER_FILE = "openvino_detokenizer.xml"
@@ -34,19 +33,18 @@ class OpenvinoTokenizerConverter:
     version = 1
     needs_torch = False
 
-    def convert(
-        self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress
-    ) -> None:
+    def convert(self, job: ConversionJob) -> None:
         """Write the pair and the tokenizer's own files.
 
         Raises:
             StageError: the tokenizer cannot be read, or has no OpenVINO form.
         """
-        progress("reading the tokenizer")
-        tokenizer = load_tokenizer(checkpoint_dir, trust_remote_code=model.trust_remote_code)
-        tokenizer.save_pretrained(output_dir)
-        progress("converting the tokenizer")
-        _save_converted(tokenizer, output_dir)
+        job.progress("reading the tokenizer")
+        trusted = job.model.trust_remote_code
+        tokenizer = load_tokenizer(job.checkpoint_dir, trust_remote_code=trusted)
+        tokenizer.save_pretrained(job.output_dir)
+        job.progress("converting the tokenizer")
+        _save_converted(tokenizer, job.output_dir)
 
 
 def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:

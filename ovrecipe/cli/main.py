@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from traceback import print_exception
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from click.exceptions import Abort, ClickException, Exit
 from click.utils import PacifyFlushWrapper
 from typer.core import TyperCommand, TyperGroup
 
@@ -21,9 +23,10 @@ from ovrecipe.version import __version__
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from ovrecipe.hooks.loading import PluginSource
+    from ovrecipe.hooks.plugins import Plugins
+    from ovrecipe.hooks.provided import Provided
 
 
 INTERRUPTED = 130
@@ -65,28 +68,38 @@ def _output_is_full() -> int:
     return DiskFull.exit_code
 
 
+PANEL = "Commands of plugins"
+
+
 class PluginCommand(TyperCommand):
     """Stands for a command of a plugin until it is called.
 
     `ovrecipe --help` says who brings it; the command's own help would need an import.
     """
 
-    def __init__(self, name: str, sources: Sequence[PluginSource]) -> None:
-        self._sources = sources
-        self._origin = " and ".join(f"{each.distribution} {each.version}" for each in sources)
-        super().__init__(name, short_help=self._origin, rich_help_panel="Commands of plugins")
+    def __init__(self, name: str, plugins: Plugins) -> None:
+        self._plugins = plugins
+        claims = plugins.claims("command", name)
+        origin = " and ".join(claim.where for claim in claims)
+        super().__init__(name, short_help=origin, rich_help_panel=PANEL)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Import the command and go on as that command."""
-        from ovrecipe.hooks.loading import load_object
+        provided = self._plugins.command(str(self.name))
+        single = typer.Typer(add_completion=False)
+        single.command(self.name)(blamed_callback(provided))
+        return typer.main.get_command(single).make_context(*args, **kwargs)
 
-        if len(self._sources) > 1:
-            raise PluginError(
-                f"the command {self.name!r} is claimed by {self._origin}",
-                remedy=f"skip one with -p no:{self._sources[-1].distribution}, or uninstall it",
-            )
-        callback: Any = load_object(self._sources[0], f"command {self.name!r}")
-        return _command(self.name, callback).make_context(*args, **kwargs)
+
+def blamed_callback(provided: Provided[Any]) -> Any:
+    """Return a command of a plugin so that what it raises by mistake names the plugin."""
+
+    @wraps(provided.provider)
+    def command(*args: Any, **kwargs: Any) -> Any:
+        with provided.blamed(ClickException, Exit, Abort, SystemExit):
+            return provided.provider(*args, **kwargs)
+
+    return command
 
 
 def _command(name: str | None, callback: Any) -> Any:
@@ -139,10 +152,9 @@ class LazyCommands(TyperGroup):
         """Return the command that is called, or fail with the closest name."""
         known = self.get_command(ctx, args[0]) or args[0].startswith("-")
         if not known and not ctx.resilient_parsing:
-            from ovrecipe.hooks.first_party import install_hint
-            from ovrecipe.hooks.manager import load_plugins
+            from ovrecipe.hooks.plugins import load_plugins
 
-            install = install_hint("command", args[0], load_plugins(env=os.environ).installed)
+            install = load_plugins(env=os.environ).install_hint("command", args[0])
             close = perhaps(args[0], self.list_commands(ctx))
             hint = f"; it comes with a plugin: {install}" if install else close
             ctx.fail(f"No such command {args[0]!r}{hint}")
@@ -162,13 +174,11 @@ def _of_plugins(ctx: typer.Context) -> dict[str, Any]:
     """Return the commands of plugins that are not skipped; metadata is read, once a call."""
     found: dict[str, Any] | None = ctx.meta.get(__name__)
     if found is None:
-        from ovrecipe.hooks.manager import load_plugins
+        from ovrecipe.hooks.plugins import Plugins
 
-        skips = [option for option in ctx.params.get("plugin") or () if option.startswith("no:")]
-        sources: dict[str, list[PluginSource]] = {}
-        for source in load_plugins(env=os.environ, options=skips).commands:
-            sources.setdefault(source.name, []).append(source)
-        found = {name: PluginCommand(name, sources[name]) for name in sorted(sources)}
+        plugins = Plugins(env=os.environ, options=ctx.params.get("plugin") or ())
+        names = sorted({*plugins.names("command")})
+        found = {name: PluginCommand(name, plugins) for name in names}
         ctx.meta[__name__] = found
     return found
 
@@ -225,13 +235,11 @@ def _check_plugin_option(option: str, env: Mapping[str, str]) -> None:
     skipped = option.removeprefix("no:")
     if skipped == option or skipped in ("builtin", "all", "*"):
         return
-    from ovrecipe.hooks.manager import load_plugins
-    from ovrecipe.hooks.selection import canonical
+    from ovrecipe.hooks.plugins import canonical, load_plugins
 
-    plugins = load_plugins(env=env)
-    sources = (*plugins.installed, *plugins.commands)
-    names = {name for each in sources for name in (each.name, each.distribution) if name}
-    if canonical(skipped) not in map(canonical, names):
+    sources = load_plugins(env=env).installed
+    names = {name for source in sources for name in (source.name, source.distribution) if name}
+    if not canonical([skipped]) & canonical(names):
         raise PluginError(
             f"-p {option}: no plugin is called {skipped!r}{perhaps(skipped, names)}",
             remedy="'ovrecipe plugins' lists them",

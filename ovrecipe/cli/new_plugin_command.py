@@ -11,7 +11,8 @@ import typer
 from ovrecipe.cli.plugin_scaffold import KINDS, scaffold
 from ovrecipe.errors import ProjectError
 
-NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+#: One letter would be a drive of Windows in `model.id`.
+NAME = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
 
 
 def command(
@@ -40,16 +41,24 @@ def command(
 
 
 def _check(name: str, role: str) -> None:
-    from difflib import get_close_matches
+    from ovrecipe.cli.main import COMMANDS
+    from ovrecipe.hooks.plugins import load_plugins
+    from ovrecipe.wording import perhaps
 
     if not NAME.fullmatch(name):
         raise typer.BadParameter(
-            f"{name!r}: use lower-case letters, digits and single hyphens", param_hint="NAME"
+            f"{name!r}: use lower-case letters, digits and single hyphens, two at least",
+            param_hint="NAME",
         )
     if role not in KINDS:
-        close = get_close_matches(role, KINDS, n=1)
-        hint = f"perhaps you meant {close[0]!r}" if close else f"one of {', '.join(KINDS)}"
-        raise typer.BadParameter(f"there is no role {role!r}; {hint}", param_hint="--role")
+        hint = perhaps(role, KINDS) or f"; one of {', '.join(KINDS)}"
+        raise typer.BadParameter(f"there is no role {role!r}{hint}", param_hint="--role")
+    builtin = COMMANDS if role == "command" else load_plugins(env={}).builtin.get(role, ())
+    if name in builtin:
+        raise typer.BadParameter(
+            f"the {role.replace('_', ' ')} {name!r} is built in; choose another name",
+            param_hint="NAME",
+        )
 
 
 def _write(target: Path, name: str, role: str) -> None:

@@ -31,8 +31,9 @@ def print_table(
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, heading in enumerate(headings):
-        right = figures and number > 0
-        table.add_column(heading, justify="right" if right else "left", no_wrap=figures)
+        first = number == 0
+        justify: Any = "right" if figures and not first else "left"
+        table.add_column(heading, justify=justify, no_wrap=figures and first)
     for row in rows:
         table.add_row(*map(escape, row))
     Console().print(table)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext, RecipePlan
     from ovrecipe.build.run import Target
     from ovrecipe.cli.config import Defaults
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.schema import Recipe
 
 #: "stale" was built from other settings than the recipe's of now.
@@ -40,7 +40,7 @@ class Session:
     @cached_property
     def plugins(self) -> Plugins:
         """Built-in and installed plugins, and those of `-p`."""
-        from ovrecipe.hooks.manager import load_plugins
+        from ovrecipe.hooks.plugins import load_plugins
 
         return load_plugins(env=self.env, options=self.plugin_options)
 
@@ -50,6 +50,12 @@ class Session:
         from ovrecipe.cli.config import read_defaults
 
         return read_defaults(self.env, self.project.root)
+
+    def recipe_names(self) -> list[str]:
+        """Return the names of the project's recipes."""
+        from ovrecipe.recipe.project import recipe_names
+
+        return recipe_names(self.project)
 
     def recipe(self, name: str) -> Recipe:
         """Return the validated recipe of that name."""

@@ -1,124 +1,129 @@
-"""Finding plugins without importing them, and importing one at a time."""
+"""Plugins one by one: where each comes from, and what importing it gives."""
 
 from __future__ import annotations
 
+import re
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import (
+    Distribution,
+    EntryPoint,
+    PackageNotFoundError,
+    distribution,
+    entry_points,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ovrecipe.errors import PluginError
-from ovrecipe.hooks.checks import HookError, read_hooks, requirement_problem
-from ovrecipe.hooks.markers import PROJECT
+from ovrecipe.hooks.specs import PROJECT
+from ovrecipe.version import __version__
+from ovrecipe.wording import one_line
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
-    from pluggy import HookImpl
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Origin: TypeAlias = Literal["built-in", "entry point", "file", "module", "object"]
-#: Returns the entry points of a group.
-EntryPointFinder: TypeAlias = Callable[[str], Iterable[EntryPoint]]
+
+#: After so long an import it is said what one is waiting for.
+SLOW_SECONDS = 1.0
+#: What only `ovrecipe[build]` brings.
+BUILD_MODULES = ("nncf", "optimum", "torch", "transformers", "huggingface_hub")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PluginSource:
     """Where a plugin comes from; known without importing it.
 
-    `distribution` and `version` are None for a file or module named with `-p`.
+    `group` is `ovrecipe` for what has hooks and `ovrecipe.ROLE` for one provider; `dist` is None
+    for what is built in, and for what `-p` names.
     """
 
     name: str
     origin: Origin
     location: str
-    distribution: str | None = None
-    version: str | None = None
-    requires: tuple[str, ...] = ()
-    load: Callable[[], object] = field(compare=False, default=object)
+    load: Callable[[], object]
+    group: str = PROJECT
+    dist: Distribution | None = None
 
     def __str__(self) -> str:
         """Return `plugin 'awq' (ovrecipe-awq 0.2)`, as every message names it."""
-        where = f"{self.distribution} {self.version}" if self.distribution else self.location
-        return f"plugin {self.name!r} ({where})"
+        return f"plugin {self.name!r} ({self.where})"
 
-    def content_digest(self) -> str:
-        """Return what stands for a version where there is none: the digest of the code.
+    @property
+    def where(self) -> str:
+        """The distribution with its version, or the file or module."""
+        return f"{self.distribution} {self.version}" if self.distribution else self.location
 
-        That is the file, or all Python files of a package by their names in it.
+    @property
+    def role(self) -> str:
+        """The role of the group, also one that there is not; nothing for what has hooks."""
+        return self.group.partition(".")[2]
+
+    @property
+    def how_to_skip(self) -> str:
+        """How to do without it; by its distribution, a name that no other one has."""
+        return f"skip it with -p no:{self.distribution}" if self.dist else "leave -p out"
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it comes with ovrecipe itself."""
+        return self.origin == "built-in"
+
+    @cached_property
+    def distribution(self) -> str | None:
+        """What pip would install."""
+        return PROJECT if self.is_builtin else None if self.dist is None else self.dist.name
+
+    @cached_property
+    def version(self) -> str | None:
+        """The version of the distribution."""
+        return __version__ if self.is_builtin else None if self.dist is None else self.dist.version
+
+    @cached_property
+    def release(self) -> str | None:
+        """What stands for the plugin's code in a cache key; None for what is built in.
+
+        Code that may change under one version has the digest of its files: files and modules of
+        `-p`, and distributions that were installed with `pip install -e` (PEP 610).
         """
+        if self.is_builtin:
+            return None
+        installed = self.dist.read_text("direct_url.json") if self.dist is not None else None
+        editable = re.search(r'"editable": *true', installed or "") is not None
+        return self.version if self.dist is not None and not editable else self._digest()
+
+    def _digest(self) -> str:
+        """Return the digest of the file, or of all Python files of the package."""
         import hashlib
-
-        path = self._code_path()
-        if path is None:
-            return "unknown"
-        digest = hashlib.sha256()
-        if path.is_file() and path.name != "__init__.py":
-            digest.update(path.read_bytes())
-        else:
-            folder = path.parent if path.name == "__init__.py" else path
-            for each in sorted(folder.rglob("*.py")):
-                content = hashlib.sha256(each.read_bytes()).hexdigest()
-                digest.update(f"{each.relative_to(folder).as_posix()}\0{content}\n".encode())
-        return "sha256:" + digest.hexdigest()
-
-    def _code_path(self) -> Path | None:
-        """Return the file, or the folder of a package that has no `__init__.py`."""
         from importlib.util import find_spec
 
-        if self.origin == "file":
-            return Path(self.location)
-        spec = find_spec(self.location) if self.origin == "module" else None
-        if spec is None:
-            return None
-        places = [each for each in (spec.origin, *(spec.submodule_search_locations or ())) if each]
-        return Path(places[0]) if places else None
+        place: str | None = self.location
+        if self.origin != "file":
+            root = self.location.partition(":")[0].partition(".")[0]
+            spec = find_spec(root) if self.origin != "object" else None
+            place = [*(spec.submodule_search_locations or ()), spec.origin][0] if spec else None
+        if place is None:
+            return "unknown"
+        path = Path(place)
+        path = path.parent if path.name == "__init__.py" else path
+        digest = hashlib.sha256()
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.relative_to(path.parent).as_posix()}\0{content}\n".encode())
+        return "sha256:" + digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class LoadedPlugin:
-    """What came of importing a plugin: its hooks, or the reason why it has none.
-
-    `remedy` says what to do about a failure; `details` is the traceback of what was raised.
-    """
-
-    source: PluginSource
-    seconds: float
-    hooks: Mapping[str, HookImpl] = field(default_factory=dict)
-    failure: str | None = None
-    remedy: str | None = None
-    details: str | None = None
-
-
-def builtin_source(version: str) -> PluginSource:
-    """Return the plugin that ovrecipe itself is; it is named, not imported, to keep the layers."""
-    entry = EntryPoint(name="builtin", value="ovrecipe.builtin.plugin", group=PROJECT)
-    return PluginSource("builtin", "built-in", entry.value, PROJECT, version, load=entry.load)
-
-
-def installed_entry_points(group: str) -> Iterable[EntryPoint]:
-    """Return the entry points of every installed distribution; reads metadata of all of them."""
-    return entry_points(group=group)
-
-
-def installed_sources(find: EntryPointFinder, group: str = PROJECT) -> list[PluginSource]:
-    """Return what distributions announce, sorted by name and distribution; imports nothing."""
-    found = [_entry_point_source(each) for each in find(group)]
-    return sorted(found, key=lambda source: (source.name, source.distribution or ""))
-
-
-def _entry_point_source(entry: EntryPoint) -> PluginSource:
-    dist = entry.dist
-    return PluginSource(
-        name=entry.name,
-        origin="entry point",
-        location=entry.value,
-        distribution=None if dist is None else dist.name,
-        version=None if dist is None else dist.version,
-        requires=() if dist is None else tuple(dist.requires or ()),
-        load=entry.load,
-    )
+def installed_entry_points() -> Iterable[EntryPoint]:
+    """Return our entry points of every installed distribution; reads metadata of all of them."""
+    found = entry_points()
+    ours = [group for group in found.groups if group.partition(".")[0] == PROJECT]
+    return [point for group in ours for point in found.select(group=group)]
 
 
 def named_source(option: str) -> PluginSource:
@@ -126,19 +131,17 @@ def named_source(option: str) -> PluginSource:
     if option.endswith(".py") or "/" in option or "\\" in option:
         path = Path(option).absolute()
         name = path.parent.name if path.name == "__init__.py" else path.stem
-        return PluginSource(name, "file", str(path), load=lambda: _import_file(path))
-    entry = EntryPoint(name=option, value=option, group=PROJECT)
-    return PluginSource(option, "module", option, load=entry.load)
+        return PluginSource(name, "file", str(path), lambda: _import_file(path))
+    return PluginSource(option, "module", option, lambda: import_module(option))
 
 
 def object_source(plugin: object) -> PluginSource:
     """Return a plugin that is imported already, as tests have it."""
     name = getattr(plugin, "__name__", type(plugin).__name__)
-    return PluginSource(name, "object", name, load=lambda: plugin)
+    return PluginSource(name, "object", name, lambda: plugin)
 
 
-def _import_file(path: Path) -> ModuleType:
-    import sys
+def _import_file(path: Path) -> object:
     from importlib.util import module_from_spec, spec_from_file_location
 
     if not path.is_file():
@@ -157,75 +160,106 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What came of importing a plugin: its object, or the reason why there is none.
+
+    `providers` is what a plugin with hooks provides; `raised` is what it raised, if it did.
+    """
+
+    source: PluginSource
+    seconds: float = 0.0
+    value: Any = None
+    providers: Mapping[Any, Mapping[str, object]] = field(default_factory=dict)
+    failure: str | None = None
+    raised: BaseException | None = None
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a failure."""
+        missing = isinstance(self.raised, ModuleNotFoundError) and self.raised.name
+        first = "update ovrecipe or the plugin" if self.source.dist else "correct the file"
+        if missing and missing.partition(".")[0] in BUILD_MODULES:
+            first = "install ovrecipe[build]"
+        return f"{first}, or {self.source.how_to_skip}"
+
+    def require(self) -> Any:
+        """Return the object.
+
+        Raises:
+            PluginError: there is none.
+        """
+        if self.failure is None:
+            return self.value
+        message = f"{self.source} failed to load: {self.failure}"
+        raise PluginError(message, remedy=self.remedy) from self.raised
+
+
+@contextmanager
+def at_import(source: PluginSource, slow_seconds: float = SLOW_SECONDS) -> Iterator[None]:
+    """Send what a plugin prints to stderr, and say after a second what one is waiting for."""
+    if source.is_builtin:
+        yield
+        return
+    words = f"ovrecipe: importing {source} ..."
+    notice = threading.Timer(slow_seconds, print, [words], {"file": sys.stderr, "flush": True})
+    notice.daemon = True
+    notice.start()
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        notice.cancel()
+
+
 def load_one(
-    source: PluginSource, *, ovrecipe_version: str, clock: Callable[[], float] = time.perf_counter
-) -> LoadedPlugin:
-    """Import one plugin and read its hooks; what it raises becomes its `failure`.
+    source: PluginSource,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    slow_seconds: float = SLOW_SECONDS,
+) -> Loaded:
+    """Import one plugin; what it raises becomes its `failure`.
 
     SystemExit counts as a failure, for a plugin has no say in whether we run; Ctrl-C passes.
     """
-    problem = requirement_problem(source.requires, ovrecipe_version)
-    if problem is not None:
-        return failed(source, 0.0, problem)
+    if problem := requirement_problem(source):
+        return Loaded(source, failure=problem)
     start = clock()
     try:
-        hooks = read_hooks(source.load())
-    except HookError as error:
-        return failed(source, clock() - start, str(error))
+        with at_import(source, slow_seconds):
+            value = source.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any error of theirs is listed
-        return failed(source, clock() - start, one_line(error), raised=error)
-    return LoadedPlugin(source, clock() - start, hooks=hooks)
+        return Loaded(source, clock() - start, failure=one_line(error), raised=error)
+    return Loaded(source, clock() - start, value)
 
 
-def load_object(source: PluginSource, what: str) -> object:
-    """Import what an entry point names.
+def requirement_problem(source: PluginSource) -> str | None:
+    """Return why a distribution's `Requires-Dist` does not fit this ovrecipe, or None.
 
-    Raises:
-        PluginError: it does not load.
+    pip does not stop an ovrecipe from being downgraded under its plugins.
     """
-    who = f"the {what} of {source.distribution} {source.version}"
+    requires = (source.dist.requires if source.dist else None) or ()
+    for line in (line for line in requires if line.lower().startswith(PROJECT)):
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        with suppress(InvalidRequirement):  # pip took it, so it is pip's to judge
+            wanted = Requirement(line)
+            applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
+            fits = wanted.specifier.contains(__version__, prereleases=True)
+            if wanted.name.lower() == PROJECT and applies and not fits:
+                return f"needs {PROJECT}{wanted.specifier}, and this is {PROJECT} {__version__}"
+    return None
+
+
+def package_version(name: str) -> str | None:
+    """Return the version of a distribution, or None when it is not installed.
+
+    `Distribution.version` parses the whole file as an e-mail, README included: 1 to 2 ms for each
+    distribution, on every build.
+    """
     try:
-        return source.load()
-    except (Exception, SystemExit) as error:
-        loaded = failed(source, 0.0, one_line(error), raised=error)
-        raise PluginError(
-            f"{who} failed to load: {loaded.failure}", remedy=loaded.remedy
-        ) from error
-
-
-def failed(
-    source: PluginSource, seconds: float, reason: str, *, raised: BaseException | None = None
-) -> LoadedPlugin:
-    """Return a plugin that cannot be used, why, and what to do."""
-    import traceback
-
-    skip = f"skip it with -p no:{source.name}" if source.distribution else "leave -p out"
-    first = _first_aid(source, raised)
-    details = None if raised is None else "".join(traceback.format_exception(raised))
-    return LoadedPlugin(
-        source, seconds, failure=reason, remedy=f"{first}, or {skip}", details=details
-    )
-
-
-def _first_aid(source: PluginSource, raised: BaseException | None) -> str:
-    if isinstance(raised, ModuleNotFoundError) and _is_of_build(raised.name or ""):
-        return "install ovrecipe[build]"
-    return "update ovrecipe or the plugin" if source.distribution else "correct the file"
-
-
-#: What only `ovrecipe[build]` brings.
-_BUILD_MODULES = ("nncf", "optimum", "torch", "transformers", "huggingface_hub")
-
-
-def _is_of_build(module: str) -> bool:
-    return module.partition(".")[0] in _BUILD_MODULES
-
-
-def one_line(error: BaseException) -> str:
-    """Return `ImportError: no module named 'nncf'`, without line breaks."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
-
-
-def call(impl: HookImpl, arguments: Mapping[str, Any]) -> Any:
-    """Call one implementation with the arguments that it asks for."""
-    return impl.function(*(arguments[name] for name in impl.argnames))
+        found = distribution(name)
+    except PackageNotFoundError:
+        return None
+    line = re.search(r"^Version: *(\S+)", found.read_text("METADATA") or "", re.MULTILINE)
+    return found.version if line is None else line.group(1)

@@ -1,60 +1,138 @@
-"""A provider together with who provided it: what a cache key and a manifest say about it."""
+"""A provider together with who provided it: traits, options, what a cache key says of it, blame."""
 
 from __future__ import annotations
 
-import re
+import errno
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ovrecipe.errors import OvrecipeError, PluginError
-from ovrecipe.hooks.loading import one_line
+from pydantic import BaseModel, StrictBool, StrictInt, ValidationError, field_validator
+
+from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid
+from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS
+from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.recipe.sections import Loc, Section
+from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
+    from ovrecipe.hooks.loading import PluginSource
+    from ovrecipe.hooks.roles import Role
+    from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
 
 P_co = TypeVar("P_co", covariant=True)
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Traits(BaseModel):
+    """What a provider may say of itself in attributes of these names; each may be left out."""
+
+    #: The class of the options that a recipe gives it; without one it takes none.
+    options_model: type[BaseModel] | None = None
+    #: Distributions whose versions are part of the cache key, because another version may write
+    #: other bytes. They need not be installed to ask for the key of what is built already.
+    packages: tuple[str, ...] = ()
+    #: Raised when the provider's own code would write other bytes.
+    version: StrictInt = 1
+    #: False for a tokenizer converter or compressor whose process shall not be able to import
+    #: torch: transformers and NNCF would, at the cost of seconds and half a gigabyte.
+    needs_torch: StrictBool = True
+    #: Whether a source's content is only known after asking somewhere else (a hub's branch): then
+    #: the answer of `pin` is recorded in `ovrecipe.lock`, and asked for again only by `--update`.
+    needs_pin: StrictBool = False
+    #: The fields of `CompressionPass` that a compressor uses, of which others are refused; or all.
+    knobs: tuple[str, ...] | None = None
+    #: Whether a filter is for the eyes only: the history, and so the next prompt, then has the
+    #: text as it would be without this filter.
+    display_only: StrictBool = False
+
+    @field_validator("knobs")
+    @classmethod
+    def _knobs_are_some(cls, knobs: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in knobs or ():
+            if name not in CompressionPass.model_fields:
+                close = perhaps(name, CompressionPass.model_fields)
+                raise ValueError(f"a pass has no knob {name!r}{close}")
+        return knobs
+
+    @classmethod
+    def of(cls, provider: object) -> Traits:
+        """Return the traits of a provider.
+
+        Raises:
+            ValidationError: an attribute has a wrong value.
+        """
+        names = [name for name in cls.model_fields if hasattr(provider, name)]
+        return cls.model_validate({name: getattr(provider, name) for name in names})
+
+
+def provider_problems(role: Role, provider: Any) -> list[str]:
+    """Return what keeps `provider` from being used for `role`; empty when all is well."""
+    is_class = inspect.isclass(provider)
+    if role == "recipe_section":
+        fits = is_class and issubclass(provider, BaseModel)
+        return [] if fits else [f"{provider!r} is no pydantic class"]
+    if role == "command":
+        return [] if callable(provider) else [f"{provider!r} cannot be called"]
+    try:
+        Traits.of(provider)
+        found: list[str | None] = []
+    except ValidationError as error:
+        found = [f"{details['loc'][0]}: {details['msg']}" for details in error.errors()]
+    if role == "output_filter" and not is_class:
+        found.append(_call_problem("it", provider, "pieces", "options"))
+    else:
+        found += _method_problems(role, provider)
+    if is_class and provider.__init__ is not object.__init__:
+        found.append(_call_problem(provider.__name__, provider, "options"))
+    return [problem for problem in found if problem is not None]
+
+
+def _method_problems(role: Role, provider: Any) -> Iterator[str | None]:
+    for name, method in vars(PROTOCOLS[role]).items():
+        if inspect.isfunction(method) and not name.startswith("_"):
+            own = getattr(provider, name, None)
+            arguments = list(inspect.signature(method).parameters)
+            if own is not None:
+                wanted = arguments if inspect.isclass(provider) else arguments[1:]
+                yield _call_problem(name, own, *wanted)
+            elif name not in OPTIONAL_METHODS:
+                yield f"has no method {name!r}"
+
+
+def _call_problem(name: str, function: object, *arguments: str) -> str | None:
+    if not callable(function):
+        return f"{name} is {function!r}, which cannot be called"
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        return f"{name}() is called with ({', '.join(arguments)}), and: {error}"
+    except ValueError:
+        pass  # a callable written in C does not tell its signature
+    return None
 
 
 @dataclass(frozen=True)
 class Provided(Generic[P_co]):
-    """A provider and its origin.
-
-    `distribution` is what pip would install; for a file named with `-p` it is None and
-    `version` is the digest of the file. `release` is None for built-in providers. `sections`
-    are the plugin's own sections of the recipe, validated.
-    """
+    """A provider under its name, and its origin; `sections` are the plugin's own of the recipe."""
 
     provider: P_co
     name: str
-    plugin: str
-    distribution: str | None
-    version: str
-    release: str | None
+    source: PluginSource
     sections: Mapping[str, dict[str, Json]]
     package_version: Callable[[str], str | None]
 
-    @contextmanager
-    def blamed(self) -> Iterator[None]:
-        """Turn what a plugin's provider raises by mistake into an error that names the plugin.
-
-        Our own errors, a reader who left the pipe, and defects of built-in providers pass.
-        """
-        try:
-            yield
-        except (OvrecipeError, BrokenPipeError):
-            raise
-        except Exception as error:
-            if self.release is None:
-                raise
-            who = f"{self.distribution} {self.version}" if self.distribution else "a file"
-            raise PluginError(
-                f"{self.name!r} of plugin {self.plugin!r} ({who}) raised {one_line(error)}",
-                remedy="the plugin has a defect; tell its maintainers, or use another",
-            ) from error
+    @cached_property
+    def traits(self) -> Traits:
+        """What the provider says of itself."""
+        return Traits.of(self.provider)
 
     def key_fields(self) -> dict[str, Json]:
         """Return what a cache key says about the provider.
@@ -62,36 +140,116 @@ class Provided(Generic[P_co]):
         The version of ovrecipe itself is left out: a release would rebuild every artifact. The
         `version` number of a built-in provider says when its output changes.
         """
-        packages: tuple[str, ...] = tuple(getattr(self.provider, "packages", ()))
         return {
             "provider": self.name,
-            "distribution": self.distribution,
-            "version": self.release,
-            "provider_version": getattr(self.provider, "version", None),
+            "distribution": self.source.distribution,
+            "version": self.source.release,
+            "provider_version": self.traits.version,
             "sections": dict(self.sections),
-            "packages": {name: self.package_version(name) for name in sorted(packages)},
+            "packages": {name: self.package_version(name) for name in sorted(self.traits.packages)},
         }
 
+    def options(self, given: Mapping[str, Any], *, loc: Loc, recipe: Recipe) -> BaseModel | None:
+        """Return the options that a recipe gives at `loc` as the provider's own class.
 
-class PackageVersions:
-    """Versions of installed distributions, each looked up once."""
+        Raises:
+            RecipeInvalid: one is unknown or has a wrong value; a line each, with its place.
+        """
+        return validated(self.traits.options_model, given, loc=loc, recipe=recipe)
 
-    def __init__(self) -> None:
-        self._known: dict[str, str | None] = {}
+    def blame(self, what: str) -> PluginError:
+        """Return the error that says what the provider did wrong."""
+        return PluginError(
+            f"{self.name!r} of {self.source} {what}",
+            remedy="the plugin has a defect; tell its maintainers, or use another",
+        )
 
-    def __call__(self, name: str) -> str | None:
-        """Return the version, or None when the distribution is not installed."""
-        if name not in self._known:
-            self._known[name] = _installed_version(name)
-        return self._known[name]
+    @contextmanager
+    def blamed(self, *passing: type[BaseException]) -> Iterator[None]:
+        """Turn what a plugin's provider raises by mistake into an error that names the plugin.
+
+        Our own errors, those of kinds `passing`, defects of built-in providers, and a stream that
+        is full or whose reader left pass.
+        """
+        ours: tuple[type[BaseException], ...] = (OvrecipeError, BrokenPipeError, *passing)
+        try:
+            yield
+        except ours:
+            raise
+        except (Exception, SystemExit) as error:
+            is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            if self.source.is_builtin or is_full:
+                raise
+            raise self.blame(f"raised {one_line(error)}") from error
+
+    def optional(self, method: str, *arguments: Any) -> Any:
+        """Call one of `roles.OPTIONAL_METHODS`; None when the provider does not have it."""
+        own = getattr(self.provider, method, None)
+        with self.blamed():
+            return None if own is None else own(*arguments)
+
+    def facts(self, answer: object) -> dict[str, Json]:
+        """Return what a provider answered, as JSON has it; None is no facts.
+
+        Raises:
+            PluginError: it is something else than a mapping of JSON values.
+        """
+        if not isinstance(answer, Mapping | None):
+            raise self.blame(f"returned {type(answer).__name__}; it returns facts by name, or None")
+        try:
+            facts: dict[str, Json] = json.loads(json.dumps(dict(answer or {}), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise self.blame(f"returned facts that are no JSON: {error}") from error
+        return facts
+
+    def require_files(self, folder: Path, *names: str) -> None:
+        """Refuse a result without the files that it consists of.
+
+        Raises:
+            PluginError: the provider did not write one of them.
+        """
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing:
+            raise self.blame(f"wrote no {' and no '.join(missing)}")
 
 
-def _installed_version(name: str) -> str | None:
+def validated(
+    model: type[Model] | None,
+    given: Mapping[str, Any],
+    *,
+    loc: Loc = ("options",),
+    recipe: Recipe | None = None,
+) -> Model | None:
+    """Return what a recipe gives to a plugin at `loc` as the plugin's own class.
+
+    Raises:
+        RecipeInvalid: it does not fit; every problem on a line of its own, with its place.
+    """
+    taken: type[BaseModel] = model or Section  # which has no keys
     try:
-        found = distribution(name)
-    except PackageNotFoundError:
-        return None
-    # `found.version` parses the whole file as an e-mail, README included: 1 to 2 ms for each
-    # distribution, on every build.
-    line = re.search(r"^Version: *(\S+)", found.read_text("METADATA") or "", re.MULTILINE)
-    return found.version if line is None else line.group(1)
+        found = taken.model_validate_json(json.dumps(given))
+    except ValidationError as error:
+        from ovrecipe.recipe.problems import option_problems
+
+        tree = None if recipe is None else recipe.tree
+        problems = option_problems(error, model=taken, tree=tree, loc=loc)
+        raise RecipeInvalid("\n".join(map(str, sorted(set(problems))))) from error
+    return cast("Model", found) if model else None
+
+
+def key_options(options: BaseModel | None) -> dict[str, Json]:
+    """Return what a cache key says of validated options: those that differ from their defaults."""
+    return {} if options is None else options.model_dump(mode="json", exclude_defaults=True)
+
+
+def section_of(recipe: Recipe, name: str, model: type[Model]) -> Model:
+    """Return a plugin's section `plugins: NAME:` of a recipe; all defaults where it has none.
+
+    Raises:
+        RecipeInvalid: the section does not fit `model`; every problem on a line of its own.
+    """
+    given = recipe.plugins.get(name)
+    given = {} if given is None else given
+    section = validated(model, given, loc=("plugins", name), recipe=recipe)
+    assert section is not None, "there is a model"
+    return section

@@ -1,22 +1,29 @@
-"""What a provider of each role looks like; protocols, so nothing needs to be inherited.
+"""What a provider of each role looks like: jobs and protocols; nothing needs to be inherited.
 
-Attributes that every build provider has:
-
-- `packages`: distributions whose versions are part of the cache key, because another version
-  may write other bytes. They need not be installed to ask for the key of what is built already.
-- `version`: a number that the provider raises when its own code would write other bytes.
-
-A tokenizer converter or compressor may have `needs_torch = False`: then its process cannot import
-torch, which transformers and NNCF would do otherwise at the cost of seconds and half a gigabyte.
+An entry point, or the hook `providers`, names an instance, or a class or function that is called
+for one: without arguments, or with `recipe=` if it has an argument of that name. An output filter
+is the class or generator function itself (`OutputFilter`), a command a typer callback, a recipe
+section a pydantic class. The methods of `OPTIONAL_METHODS` may be left out, and so may all
+attributes (`ovrecipe.hooks.provided.Traits`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, TypeAlias, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    TextIO,
+    TypeAlias,
+    get_args,
+    runtime_checkable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -33,16 +40,16 @@ Role: TypeAlias = Literal[
     "evaluator",
     "output_filter",
     "frontend",
+    "command",
+    "recipe_section",
 ]
-ROLES: tuple[Role, ...] = (
-    "source",
-    "exporter",
-    "tokenizer_converter",
-    "compressor",
-    "evaluator",
-    "output_filter",
-    "frontend",
-)
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+def silent(
+    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
+) -> None:
+    """Be a `Progress` that nobody watches."""
 
 
 class FileDigests(Protocol):
@@ -52,29 +59,39 @@ class FileDigests(Protocol):
         """Return the hex digest of a file; hashes it only when its stat changed."""
 
 
-@dataclass(frozen=True)
-class SourceRequest:
+@dataclass(frozen=True, kw_only=True)
+class ProviderJob:
+    """What every job has: the recipe, the options that it gives, validated, and who is watching."""
+
+    recipe: Recipe
+    options: BaseModel | None = None
+    progress: Progress = silent
+
+    @property
+    def model(self) -> Model:
+        """The recipe's `model:`."""
+        return self.recipe.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRequest(ProviderJob):
     """What a source is asked for.
 
-    `base_dir` is the recipe's folder, from which relative paths start; `location` is `model.id`
-    without its scheme; `env` is the process's environment.
+    `location` is `model.id` without its scheme; `env` is the process's environment.
     """
 
-    model: Model
     location: str
-    base_dir: Path
     env: Mapping[str, str]
     digests: FileDigests
+
+    @property
+    def recipe_dir(self) -> Path:
+        """The recipe's folder, from which relative paths start."""
+        return self.recipe.path.parent
 
 
 class Source(Protocol):
     """Brings a checkpoint: a directory with config.json, safetensors and tokenizer files."""
-
-    packages: Sequence[str]
-    version: int
-    #: Whether the content is only known after asking somewhere else (a hub's branch): then the
-    #: answer of `pin` is recorded in `ovrecipe.lock` and asked for again only by `--update`.
-    needs_pin: bool
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return what identifies the content, asking the network if need be.
@@ -86,13 +103,7 @@ class Source(Protocol):
             SourceError: the checkpoint does not exist, is unsafe or may not be read.
         """
 
-    def fetch(
-        self,
-        request: SourceRequest,
-        pin: Mapping[str, Json],
-        checkpoint_dir: Path,
-        progress: Progress,
-    ) -> None:
+    def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Fill the empty `checkpoint_dir`; link what is on this disk already.
 
         Raises:
@@ -100,28 +111,16 @@ class Source(Protocol):
         """
 
 
-class Exporter(Protocol):
-    """Turns a checkpoint into the base IR, in the checkpoint's own dtype."""
+@dataclass(frozen=True, kw_only=True)
+class ExportJob(ProviderJob):
+    """What an exporter works on: it reads `checkpoint_dir` and fills `output_dir`."""
 
-    packages: Sequence[str]
-    version: int
-
-    def export(
-        self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress
-    ) -> None:
-        """Write `openvino_model.xml` and `.bin` (stateful) and the `config.json`."""
+    checkpoint_dir: Path
+    output_dir: Path
 
 
-class TokenizerConverter(Protocol):
-    """Turns a checkpoint's tokenizer into an OpenVINO tokenizer and detokenizer."""
-
-    packages: Sequence[str]
-    version: int
-
-    def convert(
-        self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress
-    ) -> None:
-        """Write `openvino_tokenizer.*`, `openvino_detokenizer.*` and the tokenizer's own files."""
+class ConversionJob(ExportJob):
+    """What a tokenizer converter works on: it reads `checkpoint_dir` and fills `output_dir`."""
 
 
 @dataclass(frozen=True)
@@ -141,15 +140,31 @@ class Estimate:
     memory_bytes: int
 
 
-@dataclass(frozen=True)
-class CompressionJob:
+class Exporter(Protocol):
+    """Turns a checkpoint into the base IR, in the checkpoint's own dtype."""
+
+    def export(self, job: ExportJob) -> None:
+        """Write `openvino_model.xml` and `.bin` (stateful) and the `config.json`."""
+
+    def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
+        """Return what the export takes; without this method a default is assumed."""
+
+
+class TokenizerConverter(Protocol):
+    """Turns a checkpoint's tokenizer into an OpenVINO tokenizer and detokenizer."""
+
+    def convert(self, job: ConversionJob) -> None:
+        """Write `openvino_tokenizer.*`, `openvino_detokenizer.*` and the tokenizer's own files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressionJob(ProviderJob):
     """What a compressor works on.
 
     `input_dir` holds the IR to read (the base, or what the pass before wrote); `base_dir` the
     base IR; `output_dir` is empty and on the same file system; `tokenizer_dir` and
     `checkpoint_dir` are given when the pass names a data set; `dataset_path` is the user's data
-    set, resolved, and None for text that the model generates itself; `options` are those of the
-    pass, validated.
+    set, resolved, and None for text that the model generates itself.
 
     `cache_dir`, not made yet, is for what a compressor learns of the base and wants to know again
     in its next job, whatever the options. Each base and each state of the provider (what a cache
@@ -160,65 +175,56 @@ class CompressionJob:
     input_dir: Path
     base_dir: Path
     output_dir: Path
-    tokenizer_dir: Path | None
-    checkpoint_dir: Path | None
-    dataset_path: Path | None
     compression: CompressionPass
     precision: str
-    model: Model
-    progress: Progress
+    tokenizer_dir: Path | None = None
+    checkpoint_dir: Path | None = None
+    dataset_path: Path | None = None
     cache_dir: Path | None = None
-    options: BaseModel | None = None
 
 
 class Compressor(Protocol):
     """Compresses the weights of an IR."""
 
-    packages: Sequence[str]
-    version: int
-    #: The pydantic class of `options:` in a pass, or None when the compressor has none.
-    options_model: type[BaseModel] | None
+    def compress(self, job: CompressionJob) -> Mapping[str, Json] | None:
+        """Write `openvino_model.xml` and `.bin` into `job.output_dir`; return facts to show."""
 
     def problems(
         self, compression: CompressionPass, precision: str, shapes: Sequence[WeightShape]
     ) -> Sequence[str]:
         """Return what would fail, known from the shapes alone; empty when all is well.
 
-        With no shapes at all (the checkpoint is not here yet) only the knobs are judged.
+        With no shapes at all (the checkpoint is not here yet) only the knobs are judged. Names of
+        `shapes` are the checkpoint's, not those of the IR's operations.
         """
 
-    def compress(self, job: CompressionJob) -> dict[str, Json]:
-        """Write `openvino_model.xml` and `.bin` into `job.output_dir`; return facts to show."""
+    def estimate(
+        self, compression: CompressionPass, precision: str, tensors: Sequence[WeightShape]
+    ) -> Estimate:
+        """Return what the pass takes; without this method a default is assumed."""
 
 
-@dataclass(frozen=True)
-class EvaluationJob:
+@dataclass(frozen=True, kw_only=True)
+class EvaluationJob(ProviderJob):
     """What an evaluator judges.
 
     `model_dir` is the assembled directory, which LLMPipeline opens; `base_dir` holds the IR in
-    the checkpoint's own dtype that it was compressed from. `options` are validated. `render`
-    returns the recipe's prompt around an instruction; its tokens are made with
-    `recipe.prompt.add_special_tokens`.
+    the checkpoint's own dtype that it was compressed from. `ask(question, **generation)` returns
+    the variant's answer to the recipe's prompt, greedily unless `do_sample=True`; `render` returns
+    the prompt itself, whose tokens are made with `recipe.prompt.add_special_tokens`.
     """
 
     model_dir: Path
     base_dir: Path
-    recipe: Recipe
     variant: str
-    options: BaseModel | None
+    ask: Callable[..., str]
     render: Callable[[str], str]
-    progress: Progress
 
 
 class Evaluator(Protocol):
     """Judges a variant that is built, before it gets its name."""
 
-    packages: Sequence[str]
-    version: int
-    #: The pydantic class of the options in `check.evaluators`, or None when there are none.
-    options_model: type[BaseModel] | None
-
-    def evaluate(self, job: EvaluationJob) -> dict[str, Json]:
+    def evaluate(self, job: EvaluationJob) -> Mapping[str, Json] | None:
         """Return facts, which the manifest keeps.
 
         Raises:
@@ -227,7 +233,12 @@ class Evaluator(Protocol):
 
 
 class OutputFilter(Protocol):
-    """One generation's filter. However the text is cut, the joined output is the same."""
+    """One generation's filter. However the text is cut, the joined output is the same.
+
+    As a class it is made with the validated options (None without `options_model`) for each
+    generation. A generator function `name(pieces, options)` does the same: it is given an iterable
+    of the pieces as they come, and yields what can be shown.
+    """
 
     def feed(self, text: str) -> str:
         """Take the next piece and return what can be shown by now."""
@@ -236,17 +247,19 @@ class OutputFilter(Protocol):
         """Return what was held back."""
 
 
-class FilterProvider(Protocol):
-    """Makes a filter for each generation."""
-
-    options_model: type[BaseModel] | None
-
-    def create(self, options: BaseModel | None) -> OutputFilter:
-        """Return a fresh filter with validated options."""
+#: What an entry point of the role `output_filter` names.
+FilterMaker: TypeAlias = Callable[..., "OutputFilter | Iterable[str]"]
 
 
 class ShownGeneration(Protocol):
-    """A running generation, as a frontend sees it (`ovrecipe.run.Generation`)."""
+    """A running generation, as a frontend sees it (`ovrecipe.Generation`)."""
+
+    recipe: Recipe
+    variant: str
+
+    @property
+    def question(self) -> str:
+        """What is answered."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield the filtered text as it comes; errors of the model are raised here."""
@@ -282,7 +295,20 @@ class ChatFrontend(Protocol):
     def chat(self, conversation: Any, console: Console) -> None:
         """Run until the user leaves; `conversation` is an `ovrecipe.Chat`.
 
-        It has the command line's parameters already (`conversation.stream(instruction)`), and
+        It has the command line's parameters already (`conversation.stream(question)`), and
         `variants()` and `switch(variant)` for another one of the recipe. The model is closed
         behind it.
         """
+
+
+#: Methods of the protocols above that a provider may leave out.
+OPTIONAL_METHODS = ("problems", "estimate")
+PROTOCOLS: Mapping[Role, type] = {
+    "source": Source,
+    "exporter": Exporter,
+    "tokenizer_converter": TokenizerConverter,
+    "compressor": Compressor,
+    "evaluator": Evaluator,
+    "output_filter": OutputFilter,
+    "frontend": Frontend,
+}

@@ -1,96 +1,46 @@
-"""The hooks, in the order in which a recipe meets them.
+"""The hooks: what pluggy calls in a plugin, in the order in which a recipe meets them.
 
-A hook chooses, an object works: each `get_*` hook is asked once per build or once per run with
-the name that the recipe (or the command line) gave, and answers with a provider object, or with
-None when the name is not one of the plugin's own. The protocols of the objects are in
-`ovrecipe.hooks.roles`. Hooks are implemented in a module or on an object that is registered
-through the entry-point group `ovrecipe`; a plugin implements those that it needs.
+Who provides a name is mostly no hook, but an entry point of the group of its role
+(`ovrecipe.output_filter`: name = object), so that names are known without an import. Hooks are
+implemented in a module or on an object: one that `-p` names, or an entry point of the group
+`ovrecipe`. Those are imported when a hook is told, or when a name is still unknown. pluggy calls
+them, the one registered last first: registered are the plugins of `-p` as they are given, then the
+installed ones by their names; `tryfirst` and `trylast` mean what they mean to pluggy.
 
-Names are owned: the built-in ones by ovrecipe, and an entry point's own name by its plugin, so
-that a lookup imports no more plugins than it must. For every other name all plugins are asked,
-and two that answer are an error that names both distributions. Arguments may be left out of an
-implementation, but must not have defaults (pluggy would then pass nothing).
-
-Observers are told what happened, when it is done. Many may watch, whatever they raise is reported
-and changes nothing, and they are called one at a time. A distribution announces a module with
-observer hooks in the group `ovrecipe.observers` (too), so that others need not be imported to
-find out; a plugin of `-p` is asked anyway.
-
-Commands are no hook: a distribution announces them as entry points of the group
-`ovrecipe.commands`, whose name is the command and whose object is a typer callback.
+Arguments may be left out of an implementation, but must not have defaults (pluggy would then pass
+nothing). Observers (`after_...`) are told what happened, when it is done, one at a time: whatever
+one of them raises is reported with its name and changes nothing, also not for the next one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ovrecipe.hooks.markers import hookspec
+import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pydantic import BaseModel
-
-    from ovrecipe.hooks.roles import (
-        Compressor,
-        Evaluator,
-        Exporter,
-        FilterProvider,
-        Frontend,
-        Role,
-        Source,
-        TokenizerConverter,
-    )
+    from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import GenerationResult, Json
+    from ovrecipe.types import Json
+
+#: Marker, project and entry-point group; the group of a role is `ovrecipe.ROLE`.
+PROJECT = "ovrecipe"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec
-def provider_names(role: Role) -> Sequence[str]:  # type: ignore[empty-body]
-    """Name what the plugin provides for a role.
+def providers() -> Mapping[Role, Mapping[str, object]]:  # type: ignore[empty-body]
+    """Return what the plugin provides: for each role objects by name, as an entry point has them.
 
-    Asked once, when the plugin is loaded: for `ovrecipe plugins`, for "perhaps you meant", and
-    to refuse a plugin that claims a built-in name. List every fixed name here; a name made up of
-    parts (`awq-g64`) may be answered without being listed. None means no names.
+    An object may be written `"module:object"`, which is imported when it is asked for. For plugins
+    of one file, and for packages that make names up at run time; asked once, after the import.
+    A name that is built in is refused, with the whole plugin.
     """
-
-
-@hookspec(firstresult=True)
-def get_recipe_section(name: str) -> type[BaseModel] | None:
-    """Return the pydantic class of `plugins: NAME:` in a recipe, if the plugin owns NAME.
-
-    The section is validated before a build or run starts. It is part of the cache key of each
-    stage for which this plugin is the provider. `ovrecipe.hooks.section_of` reads it.
-    """
-
-
-@hookspec(firstresult=True)
-def get_source(name: str, recipe: Recipe) -> Source | None:
-    """Return who brings the checkpoint; `name` is the scheme of `model.id`.
-
-    Schemes of the built-in plugin: `hub`, `local`, `gguf` and `dist`.
-    """
-
-
-@hookspec(firstresult=True)
-def get_exporter(name: str, recipe: Recipe) -> Exporter | None:
-    """Return who turns the checkpoint into the base IR; `name` is `model.exporter`."""
-
-
-@hookspec(firstresult=True)
-def get_tokenizer_converter(name: str, recipe: Recipe) -> TokenizerConverter | None:
-    """Return who converts the tokenizer; `name` is `tokenizer.converter`."""
-
-
-@hookspec(firstresult=True)
-def get_compressor(name: str, recipe: Recipe) -> Compressor | None:
-    """Return who compresses the weights; `name` is the `compressor` of a pass."""
-
-
-@hookspec(firstresult=True)
-def get_evaluator(name: str, recipe: Recipe) -> Evaluator | None:
-    """Return who judges a built variant; `name` stands in `check.evaluators`."""
 
 
 @hookspec
@@ -109,19 +59,17 @@ def after_stage(
     """
 
 
-@hookspec(firstresult=True)
-def get_output_filter(name: str, recipe: Recipe) -> FilterProvider | None:
-    """Return who filters the shown text; `name` stands in `output.filters`."""
-
-
-@hookspec(firstresult=True)
-def get_frontend(name: str, recipe: Recipe) -> Frontend | None:
-    """Return who shows the answer; `name` is the command line's `--frontend`."""
-
-
 @hookspec
-def after_generation(recipe: Recipe, variant: str, result: GenerationResult) -> None:
+def after_generation(
+    recipe: Recipe,
+    variant: str,
+    question: str,
+    messages: Sequence[Mapping[str, str]],
+    result: Any,
+) -> None:
     """Watch a generation that ended, cancelled ones included and failed ones not.
 
-    Called where the answer is read, after its last text and before the loop over it ends.
+    `messages` (each with `role` and `content`) are the conversation that was answered, and
+    `question` is the last of them; `result` is an `ovrecipe.GenerationResult`. Called where the
+    answer is read, after its last text and before the loop over it ends.
     """

@@ -128,6 +128,10 @@ def _read(path: Path, shown: str) -> bytes:
         raise RecipeSyntaxError(f"{shown}: cannot be read: {error.strerror}") from error
 
 
+#: Keys that name a provider with its options, which another one does not inherit.
+_PROVIDERS: tuple[Loc, ...] = (("model", "exporter"), ("tokenizer", "converter"))
+
+
 def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
     """Return `base` with `over` on top; every value keeps the place where it was written.
 
@@ -135,6 +139,8 @@ def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
     key back.
     """
     if not (isinstance(base.content, dict) and isinstance(over.content, dict)):
+        return over
+    if loc in _PROVIDERS:
         return over
     gone = _replaced(over.content, loc)
     entries = {key: value for key, value in base.content.items() if key not in gone}

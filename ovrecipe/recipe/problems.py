@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
+from pydantic_core.core_schema import ErrorType
+
 from ovrecipe.recipe.compression import PRECISIONS
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe
 from ovrecipe.recipe.sections import LETTERS, Loc, Refused, dotted
@@ -152,7 +154,9 @@ def _reason(details: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"must be {words} {int(bound) if bound == int(bound) else bound}, got {value}"
     if kind in _EMPTY and context.get("min_length") == 1:
         return _EMPTY[kind]
-    return f"{details['msg']}, got {_described(value)}"
+    # A kind that a plugin's own validator made up says it all.
+    known = kind in get_args(ErrorType)
+    return f"{details['msg']}, got {_described(value)}" if known else str(details["msg"])
 
 
 def _described(value: Any) -> str:
@@ -196,7 +200,7 @@ def _unknown_key(loc: Loc, model: type[BaseModel]) -> str:
         return f"unknown key{meant}"
     if model is Recipe and key in _HOMES:
         return f"unknown key; it belongs under {_HOMES[key]}"
-    return f"unknown key; known are {', '.join(known)}" if known else "unknown key"
+    return f"unknown key; known are {', '.join(known)}" if known else "unknown key; there are none"
 
 
 def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:

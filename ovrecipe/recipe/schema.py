@@ -13,6 +13,7 @@ from pydantic import (
     PrivateAttr,
     StringConstraints,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -88,6 +89,27 @@ Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
 FileName = Annotated[Name, AfterValidator(_file_name)]
 
 
+class ProviderSpec(Section):
+    """A provider and its options; in a file also `name` or `{name: {option: value}}`."""
+
+    name: NonEmpty = Field(description="who does it")
+    options: FrozenMapping[str, Any] = key("its options", {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_name(cls, entry: Any) -> Any:
+        if isinstance(entry, str):
+            return {"name": entry}
+        if isinstance(entry, Mapping) and len(entry) == 1 and "name" not in entry:
+            [(name, options)] = entry.items()
+            return {"name": name, "options": options if options is not None else {}}
+        return entry
+
+    @model_serializer
+    def _shortest(self) -> Any:
+        return {self.name: dict(self.options)} if self.options else self.name
+
+
 class Model(Section):
     """The checkpoint, and who reads it."""
 
@@ -99,7 +121,10 @@ class Model(Section):
     allow_pickle: bool = key(
         "accept weights in pickle files, which can run code when they are read", False
     )
-    exporter: NonEmpty = key("who turns the checkpoint into OpenVINO's IR", "optimum")
+    exporter: ProviderSpec = key(
+        "who turns the checkpoint into OpenVINO's IR: a name, or `{name: {option: value}}`",
+        ProviderSpec(name="optimum"),
+    )
 
     def objections(self) -> Iterator[Objection]:
         """Yield what no source could look up."""
@@ -114,7 +139,10 @@ class Model(Section):
 class Tokenizer(Section):
     """Who converts the checkpoint's tokenizer."""
 
-    converter: NonEmpty = key("who converts the tokenizer", "openvino")
+    converter: ProviderSpec = key(
+        "who converts the tokenizer: a name, or `{name: {option: value}}`",
+        ProviderSpec(name="openvino"),
+    )
 
 
 class Prompt(Section):
@@ -300,43 +328,18 @@ def _with_precision(name: str, variant: Any) -> Any:
     return {"precision": precision, **variant} if precision in PRECISIONS else variant
 
 
-class Named(Section):
-    """Who does something, and the options; in a file also `name` or `{name: {option: value}}`."""
-
-    name: NonEmpty = Field(description="its name")
-    options: FrozenMapping[str, Any] = key("its options", {})
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_a_name(cls, entry: Any) -> Any:
-        if isinstance(entry, str):
-            return {"name": entry}
-        if isinstance(entry, Mapping) and len(entry) == 1 and "name" not in entry:
-            [(name, options)] = entry.items()
-            return {"name": name, "options": options if options is not None else {}}
-        return entry
-
-
-class FilterSpec(Named):
-    """One output filter and its options."""
-
-
 class Output(Section):
     """What happens to the text between the model and the user."""
 
-    filters: Listed[FilterSpec] = key(
+    filters: Listed[ProviderSpec] = key(
         "filters that the text passes, in order: a name, or `{name: {option: value}}`", ()
     )
-
-
-class EvaluatorSpec(Named):
-    """One evaluator and its options."""
 
 
 class Check(Section):
     """What a built variant must pass besides ovrecipe's own gates."""
 
-    evaluators: Listed[EvaluatorSpec] = key(
+    evaluators: Listed[ProviderSpec] = key(
         "who judges, in order: a name, or `{name: {option: value}}`", ()
     )
 

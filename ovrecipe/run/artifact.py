@@ -100,7 +100,11 @@ def find_artifact(project: Project, recipe: Recipe, variant: str | None) -> Arti
     from ovrecipe.recipe.project import check_variant
 
     if variant is None:
-        return _default(built_artifacts(project, recipe), recipe)
+        built = built_artifacts(project, recipe)
+        if not built:
+            raise not_built(recipe.name)
+        preferred = [artifact for artifact in built if artifact.variant == PREFERRED]
+        return preferred[0] if preferred else min(built, key=lambda one: one.weights_bytes)
     check_variant(recipe, variant)
     model_dir = view_target(project.models_dir, recipe.name, variant)
     if model_dir is None:
@@ -116,13 +120,6 @@ def built_artifacts(project: Project, recipe: Recipe) -> list[Artifact]:
         for each, model_dir in targets.items()
         if model_dir is not None
     ]
-
-
-def _default(built: list[Artifact], recipe: Recipe) -> Artifact:
-    if not built:
-        raise not_built(recipe.name)
-    preferred = [each for each in built if each.variant == PREFERRED]
-    return preferred[0] if preferred else min(built, key=lambda each: each.weights_bytes)
 
 
 def not_built(target: str) -> NotBuilt:

@@ -2,82 +2,87 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from ovrecipe.hooks.options import validated
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic import BaseModel
 
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import FilterProvider, OutputFilter
-    from ovrecipe.recipe.schema import FilterSpec, Recipe
+    from ovrecipe.hooks.roles import FilterMaker, OutputFilter
+    from ovrecipe.recipe.schema import Recipe
+
+
+def filter_stream(
+    maker: FilterMaker, options: BaseModel | None, pieces: Iterable[str]
+) -> Iterable[str]:
+    """Return what a fresh filter, a class or a generator function, makes of pieces of text."""
+    make: Any = maker
+    if not inspect.isclass(maker):
+        shown: Iterable[str] = make(pieces, options)
+        return shown
+    takes_options = make.__init__ is not object.__init__
+    return fed(make(options) if takes_options else make(), pieces)
+
+
+def fed(output_filter: OutputFilter, pieces: Iterable[str]) -> Iterator[str]:
+    """Yield what an object with `feed` and `finish` shows of the pieces."""
+    for piece in pieces:
+        yield output_filter.feed(piece)
+    yield output_filter.finish()
 
 
 @dataclass(frozen=True)
 class ChosenFilter:
     """A filter that the recipe names, with its options validated."""
 
-    provided: Provided[FilterProvider]
-    options: BaseModel | None
+    provided: Provided[FilterMaker]
+    options: BaseModel | None = None
 
-    def create(self) -> OutputFilter:
-        """Return a fresh filter for one generation; what it raises names its plugin."""
+    @property
+    def display_only(self) -> bool:
+        """Whether the history keeps the text as it is without this filter."""
+        return bool(self.provided.traits.display_only)
+
+    def over(self, pieces: Iterable[str]) -> Iterator[str]:
+        """Yield what a fresh filter shows of the pieces; what it raises names its plugin."""
         with self.provided.blamed():
-            return BlamedFilter(self.provided, self.provided.provider.create(self.options))
-
-
-class BlamedFilter:
-    """A filter whose mistakes are errors that name its plugin."""
-
-    def __init__(self, provided: Provided[FilterProvider], output_filter: OutputFilter) -> None:
-        self._provided = provided
-        self._filter = output_filter
-
-    def feed(self, text: str) -> str:
-        """Return what the filter shows of the next piece."""
-        with self._provided.blamed():
-            return _text(self._filter.feed(text))
-
-    def finish(self) -> str:
-        """Return what the filter held back."""
-        with self._provided.blamed():
-            return _text(self._filter.finish())
-
-
-def _text(shown: object) -> str:
-    if not isinstance(shown, str):
-        raise TypeError(f"an output filter returns text, not {type(shown).__name__}")
-    return shown
+            shown = iter(filter_stream(self.provided.provider, self.options, pieces))
+        while True:
+            with self.provided.blamed():
+                text = next(shown, self)
+                if text is self:
+                    return
+                if not isinstance(text, str):
+                    raise TypeError(f"an output filter yields text, not {type(text).__name__}")
+            if text:
+                yield text
 
 
 class FilterChain:
     """The filters of one generation. However the text is cut, the joined output is the same."""
 
-    def __init__(self, filters: Sequence[OutputFilter] = ()) -> None:
+    def __init__(self, filters: Sequence[ChosenFilter] = ()) -> None:
         self._filters = tuple(filters)
 
-    def feed(self, text: str) -> str:
-        """Pass a piece through all filters; what one holds back does not reach the next."""
-        return self._from(0, text)
+    def over(self, pieces: Iterable[str]) -> Iterator[str]:
+        """Yield what the filters show of the pieces: what one holds back, the next does not see.
 
-    def finish(self) -> str:
-        """End the filters from the first to the last; what one held back goes to the next."""
-        held_back = (
-            self._from(index + 1, each.finish()) for index, each in enumerate(self._filters)
-        )
-        return "".join(held_back)
+        Pieces are asked for one at a time, as the text is read. When they end, each filter shows
+        what it held back. `pieces` must not raise errors that are no filter's.
+        """
+        for chosen in self._filters:
+            pieces = chosen.over(pieces)
+        return iter(pieces)
 
-    def _from(self, index: int, text: str) -> str:
-        for each in self._filters[index:]:
-            if not text:
-                return ""
-            text = each.feed(text)
-        return text
+    def kept(self) -> FilterChain | None:
+        """Return the chain that makes the text of the history; None if that is what is shown."""
+        kept = [chosen for chosen in self._filters if not chosen.display_only]
+        return FilterChain(kept) if len(kept) < len(self._filters) else None
 
 
 def chosen_filters(recipe: Recipe, plugins: Plugins) -> tuple[ChosenFilter, ...]:
@@ -87,10 +92,10 @@ def chosen_filters(recipe: Recipe, plugins: Plugins) -> tuple[ChosenFilter, ...]
         ProviderUnknown: no plugin has a filter of that name.
         RecipeInvalid: an option is unknown or has a wrong value.
     """
-    return tuple(_chosen(spec, recipe, plugins) for spec in recipe.output.filters)
-
-
-def _chosen(spec: FilterSpec, recipe: Recipe, plugins: Plugins) -> ChosenFilter:
-    provided = plugins.provider("output_filter", spec.name, recipe)
-    where = f"{recipe.path.name}: output.filters.{spec.name}"
-    return ChosenFilter(provided, validated(provided.provider, spec.options, where=where))
+    chosen = []
+    for number, spec in enumerate(recipe.output.filters):
+        provided = plugins.provider("output_filter", spec.name, recipe)
+        loc = ("output", "filters", number, "options")
+        options = provided.options(spec.options, loc=loc, recipe=recipe)
+        chosen.append(ChosenFilter(provided, options))
+    return tuple(chosen)

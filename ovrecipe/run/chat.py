@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Chat:
     """Turns of a user and the model; every answer sees all of them.
 
-    The history has what was shown: text behind the output filters. A turn that fails leaves no
-    trace, so it can be tried again. A cancelled turn is kept as far as it was shown ("go on" then
-    means something), and dropped when nothing was.
+    The history has what was shown: text behind the output filters, but for those that are for
+    display only. A turn that fails leaves no trace, so it can be tried again. A cancelled turn is
+    kept as far as it was shown ("go on" then means something), and dropped when nothing was.
     """
 
     def __init__(
@@ -55,8 +55,9 @@ class Chat:
         messages = self.runner.conversation(prompt, system=self.system, history=self._history)
 
         def remember(result: GenerationResult | None) -> None:
-            self._answering = None
-            self._remember(prompt, result)
+            answer, self._answering = self._answering, None
+            if answer is not None and result is not None:
+                self._remember(prompt, answer.history_text(), result)
 
         parameters = {**self.generation, **generation}
         self._answering = self.runner.stream_messages(messages, on_end=remember, **parameters)
@@ -115,10 +116,10 @@ class Chat:
             )
         self._answering.close()
 
-    def _remember(self, prompt: str, result: GenerationResult | None) -> None:
-        if result is None or (result.finish_reason == "cancelled" and not result.text):
+    def _remember(self, prompt: str, text: str, result: GenerationResult) -> None:
+        if result.finish_reason == "cancelled" and not result.text:
             return
         self._history += [
             {"role": "user", "content": prompt},
-            {"role": "assistant", "content": result.text},
+            {"role": "assistant", "content": text},
         ]

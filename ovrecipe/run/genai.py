@@ -15,7 +15,7 @@ from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ovrecipe.types import FinishReason
@@ -43,15 +43,14 @@ def list_devices() -> list[Device]:
     from openvino import Core
 
     core = Core()
-    return [_device(core, name) for name in core.available_devices]
-
-
-def _device(core: Any, name: str) -> Device:
-    return Device(
-        name=name,
-        full_name=str(core.get_property(name, "FULL_DEVICE_NAME")),
-        capabilities=tuple(core.get_property(name, "OPTIMIZATION_CAPABILITIES")),
-    )
+    return [
+        Device(
+            name=name,
+            full_name=str(core.get_property(name, "FULL_DEVICE_NAME")),
+            capabilities=tuple(core.get_property(name, "OPTIMIZATION_CAPABILITIES")),
+        )
+        for name in core.available_devices
+    ]
 
 
 def check_device(device: str, available: Sequence[str]) -> None:
@@ -60,26 +59,19 @@ def check_device(device: str, available: Sequence[str]) -> None:
     Raises:
         DeviceUnknown: with the names of those that are.
     """
-    for each in _named_devices(device):
-        if not _is_there(each, available):
+    kind, colon, rest = device.partition(":")
+    names = [device]
+    if kind in VIRTUAL:
+        # AUTO:-GPU leaves a device out; BATCH:CPU(4) carries a size.
+        parts = rest.split(",") if colon else []
+        names = [part.strip().lstrip("-").partition("(")[0] for part in parts]
+    for name in names:
+        # A device is GPU and GPU.0, GPU.1 where there are several; both spellings are understood.
+        if not any(name in {one, one.split(".")[0], f"{one}.0"} for one in available):
             raise DeviceUnknown(
-                f"device '{device}': OpenVINO sees no '{each}' here, only {', '.join(available)}",
+                f"device '{device}': OpenVINO sees no '{name}' here, only {', '.join(available)}",
                 remedy="'ovrecipe devices' lists them; a missing GPU or NPU mostly lacks a driver",
             )
-
-
-def _named_devices(device: str) -> Iterable[str]:
-    kind, colon, rest = device.partition(":")
-    if kind not in VIRTUAL:
-        return [device]
-    # AUTO:-GPU leaves a device out; BATCH:CPU(4) carries a size.
-    names = [each.strip().lstrip("-").partition("(")[0] for each in rest.split(",")]
-    return names if colon else []
-
-
-def _is_there(name: str, available: Sequence[str]) -> bool:
-    """Return whether `GPU` or `GPU.0` is available, by either of the two spellings."""
-    return any(name in (each, each.partition(".")[0]) or name == f"{each}.0" for each in available)
 
 
 #: GenAI falls back from paged attention to SDPA within its constructor when it chooses itself;
@@ -143,7 +135,8 @@ def with_fallback(
         return construct({ATTENTION_BACKEND: "PA"})
     except RunError as exc:
         loaded = construct({ATTENTION_BACKEND: "SDPA"})
-        announce(f"no paged attention, SDPA is used instead: {_cause(exc)}")
+        cause = last_line(exc.__cause__ or exc)
+        announce(f"no paged attention, SDPA is used instead: {cause}")
         return loaded
 
 
@@ -165,10 +158,6 @@ def last_line(error: BaseException) -> str:
     """Return the sentence of an OpenVINO error, which stands below places in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
-
-
-def _cause(error: BaseException) -> str:
-    return last_line(error.__cause__ or error)
 
 
 class GenaiPipeline:
@@ -219,23 +208,23 @@ class GenaiPipeline:
 
         try:
             if config.is_beam_search():
-                encoded = self._beams(tokens, config, on_text)
+                # Beams cannot be streamed: the text comes as one piece.
+                encoded = self.llm.generate(tokens.ids, config)
+                on_text(self._tokenizer.decode(encoded.tokens[0]))
             else:
                 encoded = self.llm.generate(tokens.ids, config, streamer)
         except RuntimeError as exc:
             raise RunError(f"generation failed on {self.device}: {last_line(exc)}") from exc
-        return _finished(encoded, self._reason(encoded, stopped=stopped))
-
-    def _beams(self, tokens: Tokens, config: Any, on_text: OnText) -> Any:
-        """Generate with beam search, which cannot stream: the text comes as one piece."""
-        encoded = self.llm.generate(tokens.ids, config)
-        on_text(self._tokenizer.decode(encoded.tokens[0]))
-        return encoded
-
-    def _reason(self, encoded: Any, *, stopped: bool) -> FinishReason:
-        if stopped:
-            return "cancelled"
-        return "length" if encoded.finish_reasons[0] == self._length else "stop"
+        ended: FinishReason = "length" if encoded.finish_reasons[0] == self._length else "stop"
+        perf = encoded.perf_metrics
+        generated = int(perf.get_num_generated_tokens())
+        metrics = Metrics(
+            ttft_ms=float(perf.get_ttft().mean),
+            tpot_ms=float(perf.get_tpot().mean) if generated > 1 else None,
+            throughput=float(perf.get_throughput().mean) if generated > 1 else None,
+            load_time_ms=float(perf.get_load_time()),
+        )
+        return Finished("cancelled" if stopped else ended, generated, metrics)
 
     def close(self) -> None:
         """Let go of the model's memory."""
@@ -284,16 +273,3 @@ def _encoded_in_pieces(tokenizer: Any, text: str, cuts: Sequence[int], whole: An
         "the prompt holds a special token of the model that its tokenizer cannot read as text",
         remedy="leave it out, or set prompt.special_tokens_in_text in the recipe",
     )
-
-
-def _finished(encoded: Any, reason: FinishReason) -> Finished:
-    perf = encoded.perf_metrics
-    tokens = int(perf.get_num_generated_tokens())
-    several = tokens > 1
-    metrics = Metrics(
-        ttft_ms=float(perf.get_ttft().mean),
-        tpot_ms=float(perf.get_tpot().mean) if several else None,
-        throughput=float(perf.get_throughput().mean) if several else None,
-        load_time_ms=float(perf.get_load_time()),
-    )
-    return Finished(finish_reason=reason, generated_tokens=tokens, metrics=metrics)

@@ -10,11 +10,13 @@ from ovrecipe.errors import RunError
 from ovrecipe.types import FinishReason, GenerationResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
+    from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.chain import FilterChain
     from ovrecipe.run.pipeline import Finished, Pipeline, Tokens
+    from ovrecipe.run.prompt import Message
 
 
 class GenerationTask:
@@ -154,9 +156,18 @@ class Generation:
         *,
         chain: FilterChain,
         device: str,
+        messages: Sequence[Message] = (),
+        recipe: Recipe,
+        variant: str,
         on_end: Callable[[GenerationResult | None], None] | None = None,
     ) -> None:
-        """Wrap a submitted task; `on_end` is told the result, or None when it failed."""
+        """Wrap a submitted task; `on_end` is told the result, or None when it failed.
+
+        `messages`, `recipe` and `variant` are what is answered, and what answers.
+        """
+        self.messages = tuple(messages)
+        self.recipe = recipe
+        self.variant = variant
         self._task = task
         self._chain = chain
         self._device = device
@@ -165,6 +176,7 @@ class Generation:
         self._shown: list[str] = []
         self._result: GenerationResult | None = None
         self._over = False
+        self._cut = False
         self._ending = threading.Lock()
 
     def __iter__(self) -> Iterator[str]:
@@ -210,6 +222,16 @@ class Generation:
             self._end(self._summary())
 
     @property
+    def question(self) -> str:
+        """The last message, which is answered."""
+        return self.messages[-1]["content"] if self.messages else ""
+
+    def history_text(self) -> str:
+        """Return the answer as the history has it: without filters that are for display only."""
+        kept = self._chain.kept()
+        return "".join(self._shown if kept is None else kept.over(self._raw))
+
+    @property
     def running(self) -> bool:
         """Whether the answer may still grow."""
         return not self._over and not self._task.cancelled
@@ -238,21 +260,33 @@ class Generation:
         return self._result
 
     def _segments(self) -> Iterator[str]:
-        while True:
+        pieces = self._pieces()
+        for text in self._chain.over(pieces):
+            if self._cut:
+                break  # what filters held back of a text that has no end
+            self._shown.append(text)
+            yield text
+        for _ in pieces:
+            continue  # a filter may end before the model does
+        if self._task.error is not None and not self._task.cancelled:
+            raise self._task.error
+
+    def _pieces(self) -> Iterator[str]:
+        """Yield the model's text as it comes; raises nothing, for filters read from it."""
+        ended = False
+        while not ended:
             first = self._next_piece()
             # Looked at before the queue is emptied: what an ended task wrote is in it by then.
             ended = self._task.ended.is_set()
             text = first + self._waiting_text()
             if self._task.cancelled:
-                return
-            self._raw.append(text)
-            yield from self._show(self._chain.feed(text))
-            if ended:
                 break
-            self._task.ended.wait(SEGMENT_SECONDS)
-        if self._task.error is not None:
-            raise self._task.error
-        yield from self._show(self._chain.finish())
+            self._raw.append(text)
+            if text:
+                yield text
+            if not ended:
+                self._task.ended.wait(SEGMENT_SECONDS)
+        self._cut = self._task.cancelled or self._task.error is not None
 
     def _next_piece(self) -> str:
         """Wait for the next text; it is empty when the task ended or was cancelled."""
@@ -271,11 +305,6 @@ class Generation:
                 pieces.append(self._task.segments.get_nowait() or "")
         except Empty:
             return "".join(pieces)
-
-    def _show(self, text: str) -> Iterator[str]:
-        if text:
-            self._shown.append(text)
-            yield text
 
     def _end(self, result: GenerationResult | None) -> None:
         """Keep the first result: a loop and a `close` on two threads may both come here."""

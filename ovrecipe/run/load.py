@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import StoreNotWritable
-from ovrecipe.recipe.project import split_target
+from ovrecipe.recipe.project import find_project, split_target
 from ovrecipe.run.artifact import Artifact, Variants, built_artifacts, find_artifact
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.run.genai import check_parameters, open_pipeline
@@ -19,10 +19,9 @@ from ovrecipe.run.runner import Runner
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.project import Project
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import GenerationResult
+    from ovrecipe.run.generation import Generation
 
 
 def load(
@@ -54,12 +53,19 @@ def load(
         GenerationParameterRefused: `generation`, by name.
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
-    project = project or _project_here()
-    plugins = plugins or _installed_plugins(project)
+    from ovrecipe.hooks.plugins import load_plugins
+    from ovrecipe.recipe.load import check_requirements, load_recipe
+
+    project = project or find_project(Path.cwd(), dict(os.environ))
+    plugins = plugins or load_plugins(env=project.env)
     announce = announce or _to_stderr
     name, variant = split_target(target)
-    recipe = _recipe(project, name)
+    recipe = load_recipe(project, name)
+    check_requirements(recipe)
     artifact = find_artifact(project, recipe, variant)
+
+    def sizes_bytes() -> dict[str, int]:
+        return {each.variant: each.weights_bytes for each in built_artifacts(project, recipe)}
 
     def sibling(variant: str) -> Runner:
         return load(
@@ -93,28 +99,23 @@ def load(
         parameters=artifact.parameters(),
         filters=filters,
         context_length=artifact.context_length(),
-        variants=Variants(lambda: _sizes_bytes(project, recipe), sibling),
-        observe=_observe(plugins, recipe, artifact.variant, announce),
+        variants=Variants(sizes_bytes, sibling),
+        observe=_observe(plugins, announce),
     )
     if warm_up:
         runner.warm_up()
     return runner
 
 
-def _observe(
-    plugins: Plugins, recipe: Recipe, variant: str, announce: Callable[[str], None]
-) -> Callable[[GenerationResult], None]:
-    """Return what tells plugins of a result."""
+def _observe(plugins: Plugins, report: Callable[[str], None]) -> Callable[[Generation], None]:
+    """Return what tells the observers of an answer what was asked, and what answered."""
+    names = ("recipe", "variant", "question", "messages", "result")
 
-    def observe(result: GenerationResult) -> None:
-        arguments = {"recipe": recipe, "variant": variant, "result": result}
-        plugins.observers.tell("after_generation", arguments, report=announce)
+    def tell(generation: Generation) -> None:
+        arguments = {name: getattr(generation, name) for name in names}
+        plugins.tell("after_generation", arguments, report=report)
 
-    return observe
-
-
-def _sizes_bytes(project: Project, recipe: Recipe) -> dict[str, int]:
-    return {each.variant: each.weights_bytes for each in built_artifacts(project, recipe)}
+    return tell
 
 
 def _cache(artifact: Artifact, device: str) -> dict[str, str]:
@@ -125,11 +126,7 @@ def _cache(artifact: Artifact, device: str) -> dict[str, str]:
     """
     if device == "CPU":
         return {}
-    folder = _made(artifact.cache_dir)
-    return {"CACHE_DIR": str(folder)}
-
-
-def _made(folder: Path) -> Path:
+    folder = artifact.cache_dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
@@ -138,27 +135,7 @@ def _made(folder: Path) -> Path:
             remedy="the device's compiled model is kept there; give it back its write permission, "
             "or pass CACHE_DIR",
         ) from exc
-    return folder
-
-
-def _project_here() -> Project:
-    from ovrecipe.recipe.project import find_project
-
-    return find_project(Path.cwd(), dict(os.environ))
-
-
-def _installed_plugins(project: Project) -> Plugins:
-    from ovrecipe.hooks.manager import load_plugins
-
-    return load_plugins(env=project.env)
-
-
-def _recipe(project: Project, name: str) -> Recipe:
-    from ovrecipe.recipe.load import check_requirements, load_recipe
-
-    recipe = load_recipe(project, name)
-    check_requirements(recipe)
-    return recipe
+    return {"CACHE_DIR": str(folder)}
 
 
 def _to_stderr(message: str) -> None:

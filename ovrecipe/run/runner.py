@@ -39,12 +39,12 @@ class Runner:
         filters: Sequence[ChosenFilter] = (),
         context_length: int | None = None,
         variants: Variants | None = None,
-        observe: Callable[[GenerationResult], None] | None = None,
+        observe: Callable[[Generation], None] | None = None,
     ) -> None:
         """Wrap a pipeline; `variants` is how another one of the recipe is loaded.
 
         `parameters` are the artifact's own, of its generation_config.json. `observe` is told
-        every result; it must not raise.
+        every generation that has a result; it must not raise.
         """
         self.recipe = recipe
         self.variant = variant
@@ -113,15 +113,22 @@ class Runner:
         parameters, seed = seeded(asked, self._own_parameters)
         config = self._pipeline.configure(parameters)
         task = GenerationTask(self._tokens(messages, config), config, seed=seed)
-        chain = FilterChain([each.create() for each in self._filters])
 
         def ended(result: GenerationResult | None) -> None:
             if on_end is not None:
                 on_end(result)
             if self._observe is not None and result is not None:
-                self._observe(result)
+                self._observe(started)
 
-        started = Generation(task, chain=chain, device=self.device, on_end=ended)
+        started = Generation(
+            task,
+            chain=FilterChain(self._filters),
+            device=self.device,
+            messages=messages,
+            recipe=self.recipe,
+            variant=self.variant,
+            on_end=ended,
+        )
         self._tasks.submit(task)
         return started
 

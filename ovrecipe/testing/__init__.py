@@ -36,20 +36,6 @@ _HOMES = {
     "shown": "ovrecipe.testing.doubles",
 }
 
-__all__ = [
-    "FakeGeneration",
-    "FakePipeline",
-    "Shown",
-    "assert_chunk_invariant",
-    "assert_plugin_conforms",
-    "compression_job",
-    "fake_chat",
-    "filtered",
-    "make_smollm2_project",
-    "plugins_with",
-    "shown",
-]
-
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
@@ -58,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(_HOMES)

@@ -1,4 +1,4 @@
-"""A compressor's job, without a build around it."""
+"""Checks for tests of plugins: the contract, the cuts of a filter, a job without a build."""
 
 from __future__ import annotations
 
@@ -6,36 +6,33 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.hooks.loading import object_source
-from ovrecipe.hooks.manager import Plugins
-from ovrecipe.hooks.options import validated
-from ovrecipe.hooks.probing import plugin_problems, sample_recipe
+from ovrecipe.errors import PluginError
+from ovrecipe.hooks.listing import plugin_facts, probe, sample_recipe
+from ovrecipe.hooks.loading import installed_entry_points, object_source
+from ovrecipe.hooks.plugins import Plugins
+from ovrecipe.hooks.provided import provider_problems, validated
 from ovrecipe.hooks.roles import CompressionJob
-from ovrecipe.hooks.selection import Selection
+from ovrecipe.hooks.specs import hookimpl
 from ovrecipe.recipe.compression import CompressionPass
-from ovrecipe.recipe.schema import Model
-from ovrecipe.run.chain import FilterChain
+from ovrecipe.run.chain import filter_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import FilterProvider
+    from ovrecipe.hooks.roles import FilterMaker
 
 
-def filtered(
-    provider: FilterProvider, options: Mapping[str, Any] | None, pieces: Iterable[str]
-) -> str:
-    """Return what a fresh filter shows for a text that comes in these pieces."""
-    name = type(provider).__name__
-    made = provider.create(validated(provider, options or {}, where=name))
-    chain = FilterChain([made])
-    return "".join(chain.feed(each) for each in pieces) + chain.finish()
+def filtered(maker: FilterMaker, options: Mapping[str, Any] | None, pieces: Iterable[str]) -> str:
+    """Return what a fresh filter, a class or a function, shows for a text in these pieces."""
+    if problems := provider_problems("output_filter", maker):
+        raise PluginError(f"{maker!r} is no output filter: {'; '.join(problems)}")
+    given = validated(getattr(maker, "options_model", None), options or {})
+    return "".join(filter_stream(maker, given, pieces))
 
 
 def assert_chunk_invariant(
-    provider: FilterProvider,
+    maker: FilterMaker,
     options: Mapping[str, Any] | None = None,
     *,
     alphabet: str = "ab <>/!\n",
@@ -44,16 +41,18 @@ def assert_chunk_invariant(
 ) -> None:
     """Assert that a filter shows the same however the text is cut; needs hypothesis.
 
-    Texts are made of `alphabet` and of the strings in `options`, whole and cut short, for that
-    is where filters break; `texts` are tried letter by letter.
+    `texts` are cut letter by letter and at random, alone and among others. Other texts are made of
+    `alphabet` and of the strings in `options`, whole and cut short, for that is where filters
+    break. One text at least must be changed by the filter, or nothing was tried.
     """
     from hypothesis import HealthCheck, given, settings
     from hypothesis import strategies as st
 
-    for text in texts:
-        _assert_same(provider, options, list(text))
+    own = list(texts)
+    changed = [_same(maker, options, list(text)) != text for text in own]
     words = [word[:end] for word in _strings(options) for end in range(1, len(word) + 1)]
-    piece = st.one_of(st.sampled_from([*alphabet]), st.sampled_from(words or [*alphabet]))
+    part = st.sampled_from([*alphabet])
+    part = st.one_of(part, *(st.sampled_from(some) for some in (words, own) if some))
 
     @settings(
         max_examples=max_examples,
@@ -61,55 +60,87 @@ def assert_chunk_invariant(
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(text=st.lists(piece, max_size=24).map("".join), data=st.data())
+    @given(text=st.lists(part, max_size=24).map("".join), data=st.data())
     def same(text: str, data: st.DataObject) -> None:
+        text = data.draw(st.sampled_from([text, *own]))
         cuts = data.draw(st.sets(st.integers(0, len(text))))
         places = sorted({0, len(text), *cuts})
-        _assert_same(provider, options, [text[a:b] for a, b in pairwise(places)])
+        shown = _same(maker, options, [text[a:b] for a, b in pairwise(places)])
+        changed.append(shown != text)
 
     same()
+    assert any(changed), (
+        "none of the texts triggers the filter: give texts=[...] that it changes, or nothing is "
+        "tried"
+    )
 
 
 def _strings(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value] if value else []
     if isinstance(value, Mapping):
-        return [text for each in value.values() for text in _strings(each)]
+        return [text for inner in value.values() for text in _strings(inner)]
     if isinstance(value, list | tuple):
-        return [text for each in value for text in _strings(each)]
+        return [text for inner in value for text in _strings(inner)]
     return []
 
 
-def _assert_same(
-    provider: FilterProvider, options: Mapping[str, Any] | None, pieces: list[str]
-) -> None:
-    whole = filtered(provider, options, ["".join(pieces)])
-    cut = filtered(provider, options, pieces)
+def _same(maker: FilterMaker, options: Mapping[str, Any] | None, pieces: list[str]) -> str:
+    """Return what is shown of the text in one piece, which is the same for these."""
+    whole = filtered(maker, options, ["".join(pieces)])
+    cut = filtered(maker, options, pieces)
     assert cut == whole, f"cut into {pieces!r} it shows {cut!r}, in one piece {whole!r}"
+    return whole
 
 
-def assert_plugin_conforms(plugin: object, *, sections: Mapping[str, Any] | None = None) -> None:
-    """Fail, with every reason, unless a plugin keeps the contract.
+def assert_plugin_conforms(
+    *plugins: object, sections: Mapping[str, Any] | None = None, **providers: Mapping[str, object]
+) -> None:
+    """Fail, with every reason, unless plugins keep the contract.
 
-    Hooks are spelt and marked as specified; `provider_names` lists names that are not built in;
-    each listed name is answered with an object that fits its role; other names with None.
-    `sections` are the plugin's own sections (`plugins:`) of the recipe it is asked with.
+    A plugin is a module or object with hooks, or the name of an installed distribution, whose
+    entry points are looked at; `role={name: object}` gives providers alone. Each is imported and
+    asked for everything that it has. `sections` are its own (`plugins:`) of the recipe.
     """
-    recipe = sample_recipe(sections)
-    plugins = plugins_with(plugin)
-    [source] = plugins.named
-    loaded = plugins.loaded(source)
-    problems = plugin_problems(loaded.hooks, recipe) if loaded.failure is None else [loaded.failure]
-    assert not problems, f"{source.name} breaks the contract:\n- " + "\n- ".join(problems)
+    distributions = {plugin for plugin in plugins if isinstance(plugin, str)}
+    objects = [plugin for plugin in plugins if not isinstance(plugin, str)]
+
+    def find() -> Iterable[EntryPoint]:
+        points = installed_entry_points()
+        return [point for point in points if point.dist and point.dist.name in distributions]
+
+    tried = Plugins(env={}, find=find, named=_sources(objects, providers))
+    found = plugin_facts(tried)[1:]
+    probe(tried, found, sample_recipe(sections))
+    problems = [f"{lost.source}: {lost.failure}" for facts in found for lost in facts.failed]
+    problems += [f"{facts.name}: {problem}" for facts in found for problem in facts.problems]
+    missing = distributions - {facts.name for facts in found}
+    problems += [f"{name}: no entry points; is it installed?" for name in sorted(missing)]
+    assert not problems, "the contract is broken:\n- " + "\n- ".join(problems)
 
 
-def plugins_with(*plugins: object) -> Plugins:
-    """Return the built-in plugin and these modules or objects, and no installed ones."""
-    return Plugins(Selection(), find=_nothing, named=[object_source(each) for each in plugins])
+def plugins_with(*plugins: object, **providers: Mapping[str, object]) -> Plugins:
+    """Return what is built in and these, and no installed plugins.
+
+    `plugins` are modules or objects with hooks, `role={name: object}` gives providers alone.
+    """
+    return Plugins(env={}, find=list, named=_sources(plugins, providers))
 
 
-def _nothing(group: str) -> Iterable[EntryPoint]:  # noqa: ARG001 - the signature of a finder
-    return ()
+class _Given:
+    """A plugin that provides what a test gives."""
+
+    def __init__(self, given: Mapping[str, Mapping[str, object]]) -> None:
+        self._given = given
+
+    @hookimpl
+    def providers(self) -> Mapping[str, Mapping[str, object]]:
+        return self._given
+
+
+def _sources(plugins: Iterable[object], providers: Mapping[str, Mapping[str, object]]) -> Any:
+    given = [_Given(providers)] if providers else []
+    return [object_source(plugin) for plugin in (*plugins, *given)]
 
 
 def compression_job(
@@ -119,12 +150,14 @@ def compression_job(
     precision: str = "int4",
     input_dir: Path | None = None,
     cache_dir: Path | None = None,
+    options_model: Any = None,
     **knobs: Any,
 ) -> CompressionJob:
     """Return the job of one pass over a base IR; `knobs` are those of the pass in a recipe.
 
-    `job.compression` is also what `problems` is asked with. The pass before is not run: what it
-    would have written is `input_dir`, the base unless given.
+    With `options_model`, `options` among them become `job.options`. `job.compression` is also what
+    `problems` is asked with. The pass before is not run: what it would have written is
+    `input_dir`, the base unless given.
     """
     return CompressionJob(
         input_dir=input_dir or base_dir,
@@ -135,13 +168,7 @@ def compression_job(
         dataset_path=None,
         compression=CompressionPass.model_validate(knobs),
         precision=precision,
-        model=Model(id="example/model"),
-        progress=_silent,
+        recipe=sample_recipe(),
+        options=validated(options_model, knobs.get("options", {})) if options_model else None,
         cache_dir=cache_dir,
     )
-
-
-def _silent(
-    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
-) -> None:
-    """Be a progress that nobody watches."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import GenerationParameterRefused
+from ovrecipe.hooks.listing import sample_recipe
 from ovrecipe.hooks.roles import Console
-from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.artifact import Variants
 from ovrecipe.run.pipeline import Finished, OnText, Tokens
-from ovrecipe.run.prompt import ChatTemplate, plain_to_jinja
+from ovrecipe.run.prompt import ChatTemplate
 from ovrecipe.run.runner import Runner
 from ovrecipe.types import GenerationResult, Metrics
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ovrecipe.hooks.roles import Frontend
+    from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.chat import Chat
 
 
@@ -108,6 +108,9 @@ class FakeGeneration:
 
     segments: Sequence[str] = ("The ", "answer", ".")
     fail: BaseException | None = None
+    question: str = "What is it?"
+    recipe: Recipe = field(default_factory=sample_recipe)
+    variant: str = "int4"
     cancelled: bool = False
     given: list[str] = field(default_factory=list)
 
@@ -157,6 +160,11 @@ def shown(
     return Shown(console.out.getvalue(), console.err.getvalue())
 
 
+#: `User: ...` and a new line for each prompt, an answer and a new line behind it.
+TEMPLATE = (
+    "{% for message in messages %}{% if message.role == 'user' %}User: {% endif %}"
+    "{{ message.content }}{{ '\n' }}{% endfor %}"
+)
 #: What a fake variant weighs.
 SIZE_BYTES = 86_000_000
 
@@ -181,22 +189,11 @@ def _runner(
 ) -> Runner:
     return Runner(
         pipeline,
-        recipe=_recipe("fp16", *makers),
+        recipe=sample_recipe(variants=("fp16", *makers)),
         variant=variant,
-        template=ChatTemplate(plain_to_jinja("User: {instruction}\n")),
+        template=ChatTemplate(TEMPLATE),
         variants=Variants(
             lambda: dict.fromkeys(makers, SIZE_BYTES),
             lambda name: _runner(makers[name](), name, makers),
         ),
-    )
-
-
-def _recipe(*variants: str) -> Recipe:
-    return Recipe.model_validate(
-        {
-            "name": "sample",
-            "path": Path("sample.yaml"),
-            "model": {"id": "example/model"},
-            "variants": {each: {} for each in variants},
-        }
     )

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.chat import Chat
@@ -49,7 +49,7 @@ def make_smollm2_project(root: Path, store_dir: Path, env: Mapping[str, str]) ->
 @pytest.fixture
 def ovrecipe_recipe() -> Recipe:
     """The smallest recipe, for hooks that want one."""
-    from ovrecipe.hooks.probing import sample_recipe
+    from ovrecipe.hooks.listing import sample_recipe
 
     return sample_recipe()
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ovrecipe.errors import CheckpointNotFound
-from ovrecipe.hooks.markers import hookimpl
+from ovrecipe.hooks.specs import hookimpl
 
 WEIGHTS = b"weights" * 100
 HANG = "import signal; signal.pause()"
@@ -28,10 +28,6 @@ class MadeSource:
     `made:none` does not exist, and `made:bug` is one that the source does not expect.
     """
 
-    packages = ()
-    version = 1
-    needs_pin = False
-
     def pin(self, request: Any) -> dict[str, Any]:
         if request.location == "none":
             raise CheckpointNotFound("made:none: no such checkpoint", remedy="name another")
@@ -39,8 +35,8 @@ class MadeSource:
             raise KeyError(request.location)
         return {"text": request.location}
 
-    def fetch(self, request: Any, pin: Any, checkpoint_dir: Path, progress: Any) -> None:
-        progress("writing", done=1, total=2, unit="B")
+    def fetch(self, request: Any, pin: Any, checkpoint_dir: Path) -> None:
+        request.progress("writing", done=1, total=2, unit="B")
         (checkpoint_dir / "config.json").write_text(json.dumps({"text": pin["text"]}))
 
 
@@ -101,11 +97,11 @@ class FakeExporter:
     def __init__(self, before: Callable[[], None]) -> None:
         self._before = before
 
-    def export(self, checkpoint_dir: Path, output_dir: Path, *, model: Any, progress: Any) -> None:
-        (output_dir / "half-written").write_text("x")
+    def export(self, job: Any) -> None:
+        (job.output_dir / "half-written").write_text("x")
         self._before()
-        (output_dir / "half-written").unlink()
-        write_ir(output_dir)
+        (job.output_dir / "half-written").unlink()
+        write_ir(job.output_dir)
         note_call("base")
 
 
@@ -121,11 +117,6 @@ class FakeCompressor:
     """Copies the IR and notes that it was called."""
 
     packages = ("pyyaml",)
-    version = 1
-    options_model = None
-
-    def problems(self, compression: Any, precision: str, shapes: Any) -> list[str]:
-        return []
 
     def compress(self, job: Any) -> dict[str, Any]:
         note_call(f"weights {job.compression.group_size}")
@@ -169,7 +160,7 @@ class OddCompressor(FakeCompressor):
     """Answers with the wrong type."""
 
     def problems(self, compression: Any, precision: str, shapes: Any) -> Any:
-        return None
+        return 7
 
 
 def write_a_megabyte() -> None:
@@ -229,15 +220,9 @@ COMPRESSORS = {
 
 
 @hookimpl
-def get_source(name: str) -> Any:
-    return MadeSource() if name == "made" else None
-
-
-@hookimpl
-def get_exporter(name: str) -> Any:
-    return FakeExporter(EXPORTERS[name]) if name in EXPORTERS else None
-
-
-@hookimpl
-def get_compressor(name: str) -> Any:
-    return COMPRESSORS[name]() if name in COMPRESSORS else None
+def providers() -> Any:
+    return {
+        "source": {"made": MadeSource},
+        "exporter": {name: FakeExporter(before) for name, before in EXPORTERS.items()},
+        "compressor": COMPRESSORS,
+    }

@@ -14,12 +14,7 @@ KEEPER = """
 from ovrecipe import hookimpl
 
 class Keeper:
-    packages = ()
     version = {version}
-    options_model = None
-
-    def problems(self, compression, precision, shapes):
-        return []
 
     def compress(self, job):
         job.cache_dir.mkdir(parents=True, exist_ok=True)
@@ -31,12 +26,8 @@ class Keeper:
         return {{"seen": seen}}
 
 @hookimpl
-def provider_names(role):
-    return ["keeper"] if role == "compressor" else []
-
-@hookimpl
-def get_compressor(name):
-    return Keeper() if name == "keeper" else None
+def providers():
+    return {{"compressor": {{"keeper": Keeper}}}}
 """
 VARIANTS = {
     "int4": {"compressor": "keeper", "group_size": 64},

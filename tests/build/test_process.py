@@ -62,7 +62,12 @@ def test_a_crash_shows_the_end_of_the_log(tmp_path: Path) -> None:
 )
 def test_a_full_disk_is_known_from_the_words_of_every_library(tmp_path: Path, message: str) -> None:
     """It is the user's to mend, and no defect of who wrote last."""
-    last = {"kind": "PluginError", "message": message, "remedy": "tell its maintainers"}
+    last = {
+        "kind": "PluginError",
+        "message": message,
+        "remedy": "tell its maintainers",
+        "details": "",
+    }
     found = failure("base m", 4, last, PLENTY, tmp_path / "log.txt")
     assert isinstance(found, DiskFull)
     assert message in found.message
@@ -80,10 +85,15 @@ def test_a_disk_that_was_full_once_explains_any_failure(tmp_path: Path) -> None:
 
 def test_a_known_error_keeps_its_class_and_remedy(tmp_path: Path) -> None:
     """The exit code depends on it; a disk with room is no reason to doubt it."""
-    last = {"kind": "GateError", "message": "no answer", "remedy": "another precision"}
+    last = {
+        "kind": "GateError",
+        "message": "no answer",
+        "remedy": "another precision",
+        "details": "in the worker",
+    }
     found = failure("check m:int4", 8, last, PLENTY, tmp_path / "log.txt")
     assert type(found) is GateError
     assert (found.message, found.remedy) == ("check m:int4: no answer", "another precision")
-    assert type(
-        failure("x", 1, {"kind": "Odd", "message": "m", "remedy": None}, PLENTY, tmp_path)
-    ) is (StageError)
+    assert str(found.__cause__) == "\nin the worker"
+    odd = failure("x", 1, {**last, "kind": "Odd"}, PLENTY, tmp_path)
+    assert type(odd) is StageError

@@ -147,6 +147,20 @@ def test_sizes_and_list_agree_on_what_is_stale(project: Path, ovrecipe: CommandL
     assert "int4 ~" in ovrecipe("-p", FAKE_PLUGIN, "list").out
 
 
+def test_names_and_sizes_are_whole_at_60_columns(
+    project: Path, ovrecipe: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Headings are folded or cut; names and figures are not."""
+    monkeypatch.setenv("COLUMNS", "60")
+    document = {**fake_recipe(), "variants": {"int4-npu": {"compressor": "fake"}}}
+    (project / "recipes" / "smollm2-135m.yaml").write_text(yaml.safe_dump(document))
+    publish_fakes(find_project(project, {}), "smollm2-135m", "int4-npu")
+    out = ovrecipe("-p", FAKE_PLUGIN, "sizes", "smollm2-135m").out
+    [row] = [line for line in out.splitlines() if "smollm2-135m:int4-npu" in line]
+    assert row.split() == ["smollm2-135m:int4-npu", "0.00"]
+    assert max(map(len, out.splitlines())) <= 60
+
+
 def test_list_as_json(project: Path, ovrecipe: CommandLine) -> None:
     """Programs read one document, broken recipes included."""
     (project / "recipes" / "bad.yaml").write_text("[")

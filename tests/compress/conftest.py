@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ovrecipe.hooks.roles import CompressionJob
+from ovrecipe.hooks.listing import sample_recipe
+from ovrecipe.hooks.roles import CompressionJob, ConversionJob, ExportJob
 from ovrecipe.recipe.compression import CompressionPass
-from ovrecipe.recipe.schema import Model
 from tests.twins import make_checkpoint
 
 Reports = list[tuple[str, float | None, float | None]]
@@ -34,9 +34,10 @@ def export(checkpoint_dir: Path, output_dir: Path) -> Path:
 
     output_dir.mkdir()
     with warnings.catch_warnings(action="ignore"):
-        OptimumExporter().export(
-            checkpoint_dir, output_dir, model=Model(id="twin"), progress=Recorder()
+        job = ExportJob(
+            checkpoint_dir=checkpoint_dir, output_dir=output_dir, recipe=sample_recipe()
         )
+        OptimumExporter().export(job)
     return output_dir
 
 
@@ -60,9 +61,8 @@ def tokenizer_dir(twin_dir: Path) -> Path:
     output_dir = twin_dir.parent / "tokenizer"
     output_dir.mkdir()
     with warnings.catch_warnings(action="ignore"):
-        OpenvinoTokenizerConverter().convert(
-            twin_dir, output_dir, model=Model(id="twin"), progress=Recorder()
-        )
+        job = ConversionJob(checkpoint_dir=twin_dir, output_dir=output_dir, recipe=sample_recipe())
+        OpenvinoTokenizerConverter().convert(job)
     return output_dir
 
 
@@ -80,11 +80,10 @@ def job_of(base_dir: Path, tmp_path: Path) -> Callable[..., CompressionJob]:
             "base_dir": base_dir,
             "output_dir": output_dir,
             "tokenizer_dir": knobs.pop("tokenizer_dir", None),
-            "checkpoint_dir": None,
             "dataset_path": knobs.pop("dataset_path", None),
             "compression": CompressionPass.model_validate(knobs),
             "precision": precision,
-            "model": Model(id="twin"),
+            "recipe": sample_recipe(),
             "progress": Recorder(),
         }
         return CompressionJob(**job)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -15,11 +14,12 @@ import pytest
 from ovrecipe.build.preflight import check_disk, check_memory, matrices, tensors
 from ovrecipe.build.stages import base, weights
 from ovrecipe.errors import CheckpointIncomplete, PreflightError
-from ovrecipe.hooks.manager import load_plugins
-from ovrecipe.hooks.probing import sample_recipe
+from ovrecipe.hooks.listing import sample_recipe
+from ovrecipe.hooks.plugins import load_plugins
 from ovrecipe.hooks.roles import Estimate, WeightShape
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.schema import Recipe
+from ovrecipe.testing.checks import plugins_with
 
 if TYPE_CHECKING:
     from ovrecipe.build.execute import Work
@@ -95,12 +95,20 @@ def test_a_checkpoint_without_safetensors_has_unknown_shapes(tmp_path: Path) -> 
     assert weights.estimate(unknown) is None
 
 
+class Exporter:
+    """Does not say what it needs."""
+
+    def export(self, job: Any) -> None: ...
+
+
 class Compressor:
     """Objects to everything; needs what it says, if it says anything."""
 
     def __init__(self, said: Estimate | None) -> None:
         if said is not None:
             self.estimate = lambda compression, precision, tensors: said
+
+    def compress(self, job: Any) -> None: ...
 
     def problems(self, compression: Any, precision: str, shapes: Any) -> list[str]:
         return [f"{precision} of {len(shapes)} weights"]
@@ -111,11 +119,12 @@ def work_on(
 ) -> Work:
     """Return the work on a variant of a recipe whose checkpoint has these shapes."""
     document = {"name": "m", "path": Path("m.yaml"), "model": {"id": "x"}, "variants": variants}
-    provided = SimpleNamespace(provider=Compressor(said), blamed=nullcontext)
+    recipe = Recipe.model_validate(document)
+    plugins = plugins_with(compressor={"said": Compressor(said)}, exporter={"mute": Exporter()})
     plan = SimpleNamespace(
-        recipe=Recipe.model_validate(document),
-        exporter=SimpleNamespace(provider=object(), blamed=nullcontext),
-        compressor=lambda name: provided,
+        recipe=recipe,
+        exporter=plugins.provider("exporter", "mute", recipe),
+        compressor=lambda name: plugins.provider("compressor", "said", recipe),
     )
     known = {"tensors": lambda: shapes, "matrices": lambda: shapes}
     return cast("Work", SimpleNamespace(plan=plan, variant=variant, **known))

@@ -26,25 +26,22 @@ if TYPE_CHECKING:
 
 NAME = "smollm2-135m"
 JUDGE = """
-import pathlib
 from ovrecipe import hookimpl
 from ovrecipe.errors import GateError
 
 class Judge:
-    packages = ()
-    version = 1
-    options_model = None
-
     def evaluate(self, job):
         assert (job.base_dir / "openvino_model.xml").is_file()
         assert "<|im_start|>user\\nHow?" in job.render("How?")
+        assert "Paris" in job.ask("What is the capital of France?", max_new_tokens=12)
+        assert job.ask("Hi", do_sample=True, rng_seed=1, max_new_tokens=2)
         if job.variant == "int8":
             raise GateError("elegance is 3, below 5", remedy="write better weights")
-        return {"elegance": 7} if job.variant == "int4" else None
+        return {"elegance": 7} if job.variant == "int4" else "elegant"
 
 @hookimpl
-def get_evaluator(name):
-    return Judge() if name == "judge" else None
+def providers():
+    return {"evaluator": {"judge": Judge}}
 """
 
 
@@ -87,7 +84,7 @@ def test_the_base_is_an_input_only_for_evaluators(project: Project) -> None:
         (
             {"divergence": {"max_kl": 1}},
             RecipeInvalid,
-            r"m\.yaml: check\.evaluators\.divergence\.max_kl: unknown .*'max_mean_kl'",
+            r"m\.yaml:\d+:\d+: check\.evaluators\[0\]\.divergence\.max_kl: unknown .*_mean_kl'",
         ),
         ({"divergence": {"max_mean_kl": 0}}, RecipeInvalid, "max_mean_kl: .* greater than 0"),
     ],
@@ -151,5 +148,5 @@ def test_a_model_that_fails_gets_no_name_and_the_message_names_the_evaluator(
 
 @pytest.mark.model
 def test_an_evaluator_that_answers_with_the_wrong_type_is_blamed(context: BuildContext) -> None:
-    with pytest.raises(PluginError, match=r"'judge' of plugin 'judge' .* raised TypeError"):
+    with pytest.raises(PluginError, match=r"'judge' of plugin 'judge' .* returned str"):
         judge(context, "fp16", "judge")

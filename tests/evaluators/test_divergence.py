@@ -34,6 +34,7 @@ def job(project: Project, variant: str, base_dir: Path | None = None, **options:
         variant=variant,
         options=DivergenceOptions(**options),
         render=lambda prompt: rendered(dirs["assemble"], prompt),
+        ask=lambda question: "",
         progress=lambda message, done=None, total=None: None,
     )
 

@@ -12,24 +12,21 @@ import pytest
 from ovrecipe.builtin.exporter import OptimumExporter
 from ovrecipe.builtin.ir import model_inputs
 from ovrecipe.errors import StageError
-from ovrecipe.recipe.schema import Model
+from ovrecipe.hooks.listing import sample_recipe
+from ovrecipe.hooks.roles import ExportJob
 from tests.twins import ARCHITECTURES, make_checkpoint
 
 # Tracing makes torch, transformers and optimum-intel warn about their own code.
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
-MODEL = Model(id="twin")
-
-
-def silent(
-    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
-) -> None:
-    """Report nothing."""
 
 
 def exported(checkpoint_dir: Path, output_dir: Path) -> Path:
     output_dir.mkdir(parents=True)
     with warnings.catch_warnings(action="ignore"):
-        OptimumExporter().export(checkpoint_dir, output_dir, model=MODEL, progress=silent)
+        job = ExportJob(
+            checkpoint_dir=checkpoint_dir, output_dir=output_dir, recipe=sample_recipe()
+        )
+        OptimumExporter().export(job)
     return output_dir
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ovrecipe.builtin.filters import HideReasoning, StopAt, StripMarkers
 from ovrecipe.errors import RecipeInvalid
-from ovrecipe.hooks.options import validated
+from ovrecipe.hooks.provided import validated
 from ovrecipe.testing import assert_chunk_invariant, filtered
 
 MARKERS = {"markers": ["<|im_end|>", "<|im", "### End"]}
@@ -15,46 +15,50 @@ MARKERS = {"markers": ["<|im_end|>", "<|im", "### End"]}
 @pytest.mark.parametrize(
     ("provider", "options"),
     [
-        (StripMarkers(), {"markers": ["<|end|>"]}),
-        (StripMarkers(), {"markers": ["aba", "ab", "bab"]}),
-        (StripMarkers(), MARKERS),
-        (StopAt(), {"markers": ["\n\n", "\nQ:"]}),
-        (StopAt(), {"markers": ["abab", "b>"]}),
-        (HideReasoning(), {}),
-        (HideReasoning(), {"start": "a", "end": "ab", "begins_inside": True}),
-        (HideReasoning(), {"start": "<>", "end": "<>"}),
+        (StripMarkers, {"markers": ["<|end|>"]}),
+        (StripMarkers, {"markers": ["aba", "ab", "bab"]}),
+        (StripMarkers, MARKERS),
+        (StopAt, {"markers": ["\n\n", "\nQ:"]}),
+        (StopAt, {"markers": ["abab", "b>"]}),
+        (HideReasoning, {}),
+        (HideReasoning, {"start": "a", "end": "ab", "begins_inside": True}),
+        (HideReasoning, {"start": "<>", "end": "<>"}),
     ],
 )
 def test_text_is_the_same_however_it_is_cut(provider, options):
     """A stream is cut wherever the tokenizer and the clock say."""
-    assert_chunk_invariant(provider, options, texts=["<think>a</think>\n b", "aba<|end|>"])
+    assert_chunk_invariant(
+        provider,
+        options,
+        texts=["<think>a</think>\n b", "aba<|end|>", "x<|im_end|>y", "z\n\nQ", "<>b<>"],
+    )
 
 
 def test_strip_markers_leaves_comparisons_alone():
     """The tutorial's `<.*>` ate everything between two comparisons (defect 3)."""
     text = "if a<b and c>d: <|im_end|>!!! done!"
-    assert filtered(StripMarkers(), MARKERS, [text]) == "if a<b and c>d: !!! done!"
+    assert filtered(StripMarkers, MARKERS, [text]) == "if a<b and c>d: !!! done!"
 
 
 def test_strip_markers_takes_the_longest_of_those_that_begin_together():
     """`<|im` must not leave `_end|>` behind."""
-    assert filtered(StripMarkers(), MARKERS, list("x<|im_end|>y<|imz")) == "xyz"
+    assert filtered(StripMarkers, MARKERS, list("x<|im_end|>y<|imz")) == "xyz"
 
 
 def test_strip_markers_does_not_look_at_what_it_joined():
     """Only what the model wrote is a marker."""
-    assert filtered(StripMarkers(), {"markers": ["ab"]}, ["aabb"]) == "ab"
+    assert filtered(StripMarkers, {"markers": ["ab"]}, ["aabb"]) == "ab"
 
 
 def test_a_beginning_of_a_marker_is_shown_when_the_text_ends():
     """Held back is not lost."""
-    assert filtered(StripMarkers(), MARKERS, ["a <|im_en"]) == "a _en"
-    assert filtered(StopAt(), {"markers": ["### End"]}, ["a ##"]) == "a ##"
+    assert filtered(StripMarkers, MARKERS, ["a <|im_en"]) == "a _en"
+    assert filtered(StopAt, {"markers": ["### End"]}, ["a ##"]) == "a ##"
 
 
 def test_only_what_may_become_a_marker_is_held_back():
     """A stream must flow."""
-    made = StripMarkers().create(validated(StripMarkers(), MARKERS, where="x"))
+    made = StripMarkers(validated(StripMarkers.options_model, MARKERS))
     assert made.feed("hello <") == "hello "
     assert made.feed("b") == "<b"
 
@@ -62,7 +66,7 @@ def test_only_what_may_become_a_marker_is_held_back():
 def test_stop_at_drops_the_first_marker_and_all_behind_it():
     """A few-shot model goes on with the next question by itself."""
     pieces = ["Paris.", "\n", "Q: And", " Spain?\nQ:"]
-    assert filtered(StopAt(), {"markers": ["\nQ:"]}, pieces) == "Paris."
+    assert filtered(StopAt, {"markers": ["\nQ:"]}, pieces) == "Paris."
 
 
 @pytest.mark.parametrize(
@@ -76,13 +80,13 @@ def test_stop_at_drops_the_first_marker_and_all_behind_it():
 )
 def test_hide_reasoning_shows_the_answer_only(text, shown):
     """White space behind the end belongs to the reasoning; without an end all is reasoning."""
-    assert filtered(HideReasoning(), {}, [text]) == shown
+    assert filtered(HideReasoning, {}, [text]) == shown
 
 
 def test_hide_reasoning_may_begin_inside():
     """Some chat templates write the start marker into the prompt."""
     options = {"begins_inside": True}
-    assert filtered(HideReasoning(), options, ["Hm.</think>\nParis."]) == "Paris."
+    assert filtered(HideReasoning, options, ["Hm.</think>\nParis."]) == "Paris."
 
 
 class Copied(str):
@@ -108,7 +112,7 @@ class Copied(str):
 def letters_copied(count):
     """Return how many letters are copied for a text with `count` markers."""
     before = Copied.letters
-    filtered(StripMarkers(), {"markers": ["<|end|>"]}, [Copied("<|end|>a" * count)])
+    filtered(StripMarkers, {"markers": ["<|end|>"]}, [Copied("<|end|>a" * count)])
     return Copied.letters - before
 
 
@@ -122,14 +126,14 @@ def test_filters_do_work_in_proportion_to_the_text():
 @pytest.mark.parametrize(
     ("provider", "options", "message"),
     [
-        (StripMarkers(), {"marker": ["x"]}, r"x\.marker: unknown option; perhaps .* 'markers'"),
-        (StripMarkers(), {}, r"x\.markers: Field required"),
-        (StopAt(), {"markers": []}, r"x\.markers: .* at least 1 item"),
-        (StopAt(), {"markers": [""]}, r"x\.markers\.0: .* at least 1 character"),
-        (HideReasoning(), {"end": 3}, r"x\.end: Input should be a valid string"),
+        (StripMarkers, {"marker": ["x"]}, r"x\.marker: unknown key; perhaps .* 'markers'"),
+        (StripMarkers, {}, r"x\.markers: is missing"),
+        (StopAt, {"markers": []}, r"x\.markers: must not be empty"),
+        (StopAt, {"markers": [""]}, r"x\.markers\[0\]: must not be empty"),
+        (HideReasoning, {"end": 3}, r"x\.end: must be text, got 3"),
     ],
 )
 def test_wrong_options_are_refused_by_name(provider, options, message):
     """A filter that ignores its options is worse than none."""
     with pytest.raises(RecipeInvalid, match=message):
-        validated(provider, options, where="x")
+        validated(provider.options_model, options, loc=("x",))

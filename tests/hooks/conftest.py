@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ovrecipe.hooks.probing import sample_recipe
+from ovrecipe.hooks.listing import sample_recipe
 from tests.hooks.installed import Site
 
 if TYPE_CHECKING:

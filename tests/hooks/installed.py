@@ -11,27 +11,24 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
-
-def compressor_code(name: str, *, class_body: str = "") -> str:
-    """Return the module of a plugin with one compressor."""
-    return f"""
-from ovrecipe import hookimpl
-
+#: A module with one compressor, `Compressor`.
+COMPRESSOR = """
 class Compressor:
     packages = ("pluggy", "not-installed-anywhere")
     version = 3
-    options_model = None
     def problems(self, compression, precision, shapes): return []
-    def compress(self, job): return {{}}
-{class_body}
+    def compress(self, job): return {}
+"""
 
-@hookimpl
-def provider_names(role):
-    return [{name!r}] if role == "compressor" else []
 
+def compressor_code(name: str, code: str = COMPRESSOR) -> str:
+    """Return the module of a plugin with hooks that provides `Compressor` under a name."""
+    return f"""
+from ovrecipe import hookimpl
+{code}
 @hookimpl
-def get_compressor(name):
-    return Compressor() if name == {name!r} else None
+def providers():
+    return {{"compressor": {{{name!r}: Compressor}}}}
 """
 
 
@@ -45,13 +42,14 @@ class Site:
     def install(
         self,
         name: str,
-        code: str,
+        code: str = COMPRESSOR,
         *,
         version: str = "1.0",
-        entry_points: str | None = None,
+        points: str | None = None,
         requires: str | None = None,
+        editable: bool = False,
     ) -> None:
-        """Install `ovrecipe-NAME` with the entry point NAME (or those given)."""
+        """Install `ovrecipe-NAME` with the compressor NAME, or the entry points given."""
         module = f"site_{self.root.parent.name}_{name}".replace("-", "_")
         mark = f"with open({str(self.root / 'imported')!r}, 'a') as f: print({name!r}, file=f)\n"
         (self.root / f"{module}.py").write_text(mark + code)
@@ -61,13 +59,20 @@ class Site:
         if requires is not None:
             metadata += f"Requires-Dist: {requires}\n"
         (info / "METADATA").write_text(metadata)
-        points = entry_points or f"[ovrecipe]\n{name} = MODULE"
+        points = points or f"[ovrecipe.compressor]\n{name} = MODULE:Compressor"
         (info / "entry_points.txt").write_text(points.replace("MODULE", module) + "\n")
+        if editable:
+            origin = '{"url": "file:", "dir_info": {"editable": true}}'
+            (info / "direct_url.json").write_text(origin)
 
-    def find(self, group: str) -> Iterable[EntryPoint]:
-        """Return the entry points of a group, as `installed_entry_points` does."""
+    def install_hooks(self, name: str, code: str, **how: str) -> None:
+        """Install `ovrecipe-NAME` with a module of hooks."""
+        self.install(name, code, points=f"[ovrecipe]\n{name} = MODULE", **how)  # type: ignore[arg-type]
+
+    def find(self) -> Iterable[EntryPoint]:
+        """Return our entry points, as `installed_entry_points` does."""
         found = distributions(path=[str(self.root)])
-        return [each for dist in found for each in dist.entry_points.select(group=group)]
+        return [point for dist in found for point in dist.entry_points]
 
     @property
     def env(self) -> dict[str, str]:

@@ -14,12 +14,11 @@ import pytest
 
 from ovrecipe.cli.chat_command import ChatLoop
 from ovrecipe.errors import PluginError, ProviderUnknown
-from ovrecipe.hooks.manager import Plugins
+from ovrecipe.hooks.plugins import Plugins
 from ovrecipe.hooks.roles import Console
-from ovrecipe.hooks.selection import Selection
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.testing import FakePipeline
-from tests.hooks.installed import Site, compressor_code
+from tests.hooks.installed import COMPRESSOR, Site
 from tests.run.fakes import recipe as recipe_with
 from tests.run.fakes import runner
 
@@ -29,54 +28,44 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
     from tests.conftest import CommandLine
 
-BROKEN_FILTER = """
-from ovrecipe import hookimpl
-
-class Broken:
+BROKEN_CLASS = """
+class Filter:
     fed = 0
     def feed(self, text):
         self.fed += 1
         return text if self.fed == 1 else self.nothing
     def finish(self): return ""
-
-class Provider:
-    options_model = None
-    def create(self, options): return Broken()
-
-@hookimpl
-def provider_names(role): return ["broken"] if role == "output_filter" else []
-
-@hookimpl
-def get_output_filter(name): return Provider() if name == "broken" else None
 """
+BROKEN_FUNCTION = """
+def Filter(pieces, options):
+    for fed, text in enumerate(pieces):
+        yield text if fed == 0 else text.nothing
+"""
+FILTER = "[ovrecipe.output_filter]\nbroken = MODULE:Filter"
 
 BROKEN_FRONTEND = """
-from ovrecipe import hookimpl
-
 class Frontend:
     def show(self, generation, console):
         for segment in generation:
             console.out.write(segment)
             segment.nothing
-
-@hookimpl
-def provider_names(role): return ["broken"] if role == "frontend" else []
-
-@hookimpl
-def get_frontend(name): return Frontend() if name == "broken" else None
 """
+FRONTEND = "[ovrecipe.frontend]\nbroken = MODULE:Frontend"
 
 #: Longer than anybody would wait.
 BLOCKS = "import time; time.sleep(600)\n"
 
 
 def plugins_of(site: Site) -> Plugins:
-    return Plugins(Selection(), find=site.find)
+    return Plugins(env={}, find=site.find)
 
 
-def test_a_filter_that_raises_mid_stream_ends_the_answer_and_is_named(site: Site) -> None:
+@pytest.mark.parametrize("code", [BROKEN_CLASS, BROKEN_FUNCTION])
+def test_a_filter_that_raises_mid_stream_ends_the_answer_and_is_named(
+    site: Site, code: str
+) -> None:
     """What was shown stays shown; the model is free for the next question."""
-    site.install("broken", BROKEN_FILTER)
+    site.install("broken", code, points=FILTER)
     filtered = recipe_with(output={"filters": ["broken"]})
     filters = chosen_filters(filtered, plugins_of(site))
     gate = threading.Semaphore(1)
@@ -93,7 +82,7 @@ def test_a_filter_that_raises_mid_stream_ends_the_answer_and_is_named(site: Site
 
 def test_a_frontend_that_raises_mid_stream_is_named_and_the_chat_goes_on(site: Site) -> None:
     """The turn is kept as far as it came, as when the user stops it."""
-    site.install("broken", BROKEN_FRONTEND, version="0.2")
+    site.install("broken", BROKEN_FRONTEND, version="0.2", points=FRONTEND)
     frontend = plugins_of(site).provider("frontend", "broken", recipe_with())
     console = Console(out=io.StringIO(), err=io.StringIO())
     with runner(FakePipeline(["one ", "two"])) as model:
@@ -107,7 +96,7 @@ def test_a_frontend_that_raises_mid_stream_is_named_and_the_chat_goes_on(site: S
 
 def test_a_frontend_that_raises_ends_a_piped_chat_with_its_name(site: Site) -> None:
     """A program that reads the answers must not take half of one for a whole."""
-    site.install("broken", BROKEN_FRONTEND)
+    site.install("broken", BROKEN_FRONTEND, points=FRONTEND)
     frontend = plugins_of(site).provider("frontend", "broken", recipe_with())
     console = Console(out=io.StringIO(), err=io.StringIO())
     with runner() as model:
@@ -120,8 +109,9 @@ def test_a_plugin_that_blocks_its_import_delays_nobody_who_does_not_use_it(
     site: Site, recipe: Recipe
 ) -> None:
     """Built-in names and names of entry points are known without it."""
-    site.install("blocks", BLOCKS + compressor_code("blocks"))
-    site.install("awq", compressor_code("awq"))
+    site.install("blocks", BLOCKS + COMPRESSOR)
+    site.install_hooks("hooks", BLOCKS + COMPRESSOR)
+    site.install("awq")
     plugins = plugins_of(site)
     plugins.provider("compressor", "nncf", recipe)
     plugins.provider("compressor", "awq", recipe)
@@ -133,7 +123,7 @@ def test_a_plugin_that_blocks_can_be_skipped(
 ) -> None:
     """Whoever asks for all plugins waits, but can say that it shall not count."""
     (tmp_path / "recipes").mkdir()
-    site.install("blocks", BLOCKS + compressor_code("blocks"))
+    site.install_hooks("blocks", BLOCKS + COMPRESSOR)
     done = ovrecipe.process("-p", "no:blocks", "plugins", cwd=tmp_path, env=site.env)
     assert done.code == 0
     assert "blocks" in done.out
@@ -144,8 +134,8 @@ def test_a_plugin_for_a_newer_ovrecipe_is_told_where_it_is_missed(
     site: Site, recipe: Recipe
 ) -> None:
     """Not only in the list of plugins: the build that names it stops."""
-    site.install("awq", compressor_code("awq"), requires="ovrecipe>=99")
-    with pytest.raises(ProviderUnknown, match=r"(?s)compressor 'awq'.*ovrecipe-awq 1\.0.*>=99"):
+    site.install("awq", requires="ovrecipe>=99")
+    with pytest.raises(PluginError, match=r"(?s)plugin 'awq' \(ovrecipe-awq 1\.0\).*>=99"):
         plugins_of(site).provider("compressor", "awq", recipe)
     assert site.imported == []
 

@@ -1,18 +1,28 @@
-"""`assert_plugin_conforms` finds what would go wrong at the user's."""
+"""The kit for authors finds what would go wrong at the user's."""
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ovrecipe.hooks.conformance import PROTOCOLS
-from ovrecipe.hooks.roles import ROLES
-from ovrecipe.testing import assert_plugin_conforms, plugins_with
-from tests.hooks.installed import compressor_code
+from ovrecipe.errors import PluginError
+from ovrecipe.hooks.plugins import load_plugins
+from ovrecipe.hooks.provided import Traits
+from ovrecipe.hooks.roles import PROTOCOLS, ROLES
+from ovrecipe.testing import (
+    assert_chunk_invariant,
+    assert_plugin_conforms,
+    filtered,
+    plugins_with,
+)
+from tests.hooks.installed import COMPRESSOR, compressor_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 def module(code: str) -> ModuleType:
@@ -21,54 +31,123 @@ def module(code: str) -> ModuleType:
     return made
 
 
-def test_a_plugin_that_keeps_the_contract_passes() -> None:
+def compressor(body: str = "") -> Any:
+    return module(f"{COMPRESSOR}    {body}\n").Compressor
+
+
+def test_modules_objects_and_providers_that_keep_the_contract_pass() -> None:
+    """An author has one or the other."""
     assert_plugin_conforms(module(compressor_code("mine")))
+    assert_plugin_conforms(compressor={"mine": compressor()})
+    assert_plugin_conforms("ovrecipe-redact")
 
 
-def test_the_built_in_plugin_keeps_the_contract_but_for_owning_its_names() -> None:
+def test_a_distribution_that_is_not_installed_is_named() -> None:
+    """A check of nothing would pass."""
+    with pytest.raises(AssertionError, match="ovrecipe-nowhere: no entry points; is it installed"):
+        assert_plugin_conforms("ovrecipe-nowhere")
+
+
+def test_what_is_built_in_keeps_the_contract_but_for_owning_its_names() -> None:
     """It is written like any other, so it is checked like any other."""
-    plugin = importlib.import_module("ovrecipe.builtin.plugin")
-    with pytest.raises(AssertionError, match="claims the source 'dist', which is built in"):
-        assert_plugin_conforms(plugin)
+    providers = load_plugins(env={}).builtin
+    with pytest.raises(AssertionError, match=r"claims the source '.*', which is built in"):
+        assert_plugin_conforms(**providers)
+    assert_plugin_conforms(
+        **{
+            role: {f"my-{name}": thing for name, thing in own.items()}
+            for role, own in providers.items()
+        }
+    )
 
 
 @pytest.mark.parametrize(
     ("wrong", "right", "reason"),
     [
-        ("if name == 'mine' else None", "", "answers to every name"),
-        ("if name == 'mine'", "if name == 'yours'", r"\('mine'\) returned None"),
-        ("return ['mine']", "return ['mine', 'more']", r"\('more'\) returned None"),
-        ("return ['mine']", "return []", "lists no name for 'compressor'"),
-        ("def get_compressor", "def get_exporter", "'mine', but get_compressor lacks"),
-        ("version = 3", "version = None", "version is None; it must be a whole number"),
-        ("return Compressor()", "return 1 / 0", "raised ZeroDivisionError"),
-        ("@hookimpl\ndef get", "@hookimpl\ndef git", "there is no hook 'git_compressor'"),
+        ("version = 3", "version = None", "version: Input should be a valid integer"),
+        ("version = 3", "def __init__(self): raise KeyError('x')", "raised KeyError"),
+        ("{'mine': Compressor}", "{'mine': 5}", "has no method 'compress'"),
+        ("{'mine': Compressor}", "{'mine': 'no_such_module:X'}", "No module named 'no_such_mod"),
+        (
+            "{'mine': Compressor}",
+            "type('D', (dict,), {'__missing__': id})(a=Compressor)",
+            "every name",
+        ),
+        ("'compressor'", "'compresor'", "no role 'compresor'; perhaps you meant 'compressor'"),
+        ("def providers", "def provider", "unknown hook 'provider' .*; perhaps you meant 'prov"),
+        ("@hookimpl", "", "lacks the marker @ovrecipe.hookimpl"),
     ],
 )
 def test_a_breach_is_told(wrong: str, right: str, reason: str) -> None:
-    code = compressor_code("mine")
+    code = compressor_code("mine").replace('"compressor"', "'compressor'")
     assert wrong in code
     with pytest.raises(AssertionError, match=reason):
         assert_plugin_conforms(module(code.replace(wrong, right)))
 
 
 def test_the_kit_asks_with_the_sections_that_it_is_given() -> None:
-    code = compressor_code("mine").replace(
-        "def get_compressor(name):",
-        ("def get_compressor(name, recipe):\n    recipe.plugins['mine']"),
-    )
-    assert_plugin_conforms(module(code), sections={"mine": {}})
+    """A provider may be made of them."""
+    body = "def __init__(self, recipe): recipe.plugins['mine']"
+    section = {"mine": Traits}
+    given = {"compressor": {"mine": compressor(body)}, "recipe_section": section}
+    assert_plugin_conforms(**given, sections={"mine": {}})
     with pytest.raises(AssertionError, match="raised KeyError"):
-        assert_plugin_conforms(module(code))
+        assert_plugin_conforms(**given)
 
 
 def test_plugins_of_a_test_leave_installed_ones_alone() -> None:
-    plugins = plugins_with(module(compressor_code("mine")))
-    assert [each.name for each in plugins.enabled] == ["builtin", "made"]
+    plugins = plugins_with(module(compressor_code("mine")), output_filter={"mine": doubling})
+    assert plugins.installed == ()
+    assert plugins.names("compressor") == ["nncf", "fp16", "mine"]
+    assert plugins.names("output_filter")[-1] == "mine"
 
 
 def test_each_role_has_a_protocol_to_be_checked_against() -> None:
-    assert tuple(PROTOCOLS) == ROLES
+    """But for those whose object is called, or is a class of pydantic's."""
+    assert {*PROTOCOLS} == {*ROLES} - {"command", "recipe_section"}
+
+
+def doubling(pieces: Iterable[str], options: object) -> Iterator[str]:
+    """Double each `x`; any cut is as good as another."""
+    for piece in pieces:
+        yield piece.replace("x", "xx")
+
+
+def pairs(pieces: Iterable[str], options: object) -> Iterator[str]:
+    """Hide `xyxyxy`, and forget that it may come in two pieces of more than one letter."""
+    held = ""
+    for piece in pieces:
+        held = held + piece if len(piece) == 1 else piece
+        if not "xyxyxy".startswith(held) or held == "xyxyxy":
+            yield held.replace("xyxyxy", "")
+            held = ""
+    yield held
+
+
+def test_a_filter_that_keeps_its_promise_passes() -> None:
+    assert_chunk_invariant(doubling, alphabet="xy")
+
+
+def test_texts_that_never_trigger_the_filter_prove_nothing() -> None:
+    """Most filters that were wrong passed for that."""
+    with pytest.raises(AssertionError, match="none of the texts triggers the filter"):
+        assert_chunk_invariant(doubling, alphabet="ab", max_examples=20)
+    assert_chunk_invariant(doubling, alphabet="ab", texts=["a x b"], max_examples=20)
+
+
+def test_texts_of_the_author_are_cut_at_random_too() -> None:
+    """Letter by letter this one is right."""
+    assert filtered(pairs, {}, list("axyxyxyb")) == filtered(pairs, {}, ["axyxyxyb"]) == "ab"
+    with pytest.raises(AssertionError, match="cut into"):
+        assert_chunk_invariant(pairs, alphabet="a", texts=["axyxyxyb"])
+
+
+def test_what_is_no_filter_is_said_to_be_none() -> None:
+    """A message about an attribute of somebody's class would not tell."""
+    with pytest.raises(PluginError, match=r"is no output filter: has no method 'feed'; has no"):
+        filtered(dict, {}, ["a"])
+    with pytest.raises(PluginError, match=r"it\(\) is called with \(pieces, options\)"):
+        filtered(lambda pieces: pieces, {}, ["a"])
 
 
 def test_the_pytest_plugin_imports_no_plugin_host_before_a_fixture_is_used() -> None:

@@ -1,4 +1,4 @@
-"""`docs/plugins.md` is executed; a hook without documentation and example fails here."""
+"""`docs/plugins.md` is executed; a role or hook without documentation and example fails here."""
 
 from __future__ import annotations
 
@@ -7,135 +7,204 @@ import io
 import json
 import os
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
-from ovrecipe.cli.plugin_scaffold import KINDS, scaffold
+from ovrecipe.cli.plugin_scaffold import KINDS, OBJECTS, scaffold
+from ovrecipe.cli.session import Session
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks import specs
-from ovrecipe.hooks.checks import hook_names
-from ovrecipe.hooks.conformance import PROTOCOLS
-from ovrecipe.hooks.observing import OBSERVER_HOOKS
-from ovrecipe.hooks.probing import sample_recipe
+from ovrecipe.hooks.listing import sample_recipe
+from ovrecipe.hooks.plugins import hook_names
+from ovrecipe.hooks.provided import Traits
 from ovrecipe.hooks.roles import ROLES, WeightShape
-from ovrecipe.hooks.sections import validate_sections
-from ovrecipe.testing import assert_plugin_conforms, plugins_with
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import Role
+from ovrecipe.testing import assert_chunk_invariant, assert_plugin_conforms, filtered, plugins_with
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
-#: The plugins of the page: name, and the role that it is an example of.
-EXAMPLES: dict[str, Role] = {
-    "budget": "compressor",
-    "shared": "source",
-    "ready-ir": "exporter",
-    "ready-tokenizer": "tokenizer_converter",
-    "keep-some": "compressor",
-    "expect": "evaluator",
-    "replace": "output_filter",
-    "numbered": "frontend",
+#: The names under which `new-plugin` wrote the examples of the page.
+EXAMPLES = {
+    "source": "shared",
+    "exporter": "ready-ir",
+    "tokenizer_converter": "ready-tokenizer",
+    "compressor": "keep-some",
+    "evaluator": "expect",
+    "output_filter": "replace",
+    "frontend": "numbered",
+    "command": "most-variants",
+    "observer": "journal",
 }
 
 
-def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+def blocks(language: str = "python") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
-def example(name: str) -> ModuleType:
-    [code] = [each for each in blocks() if f'NAME = "{name}"' in each]
-    module = ModuleType(f"example_{name}".replace("-", "_"))
-    exec(code, vars(module))
-    return module
+def module(code: str) -> Any:
+    made = ModuleType("example")
+    exec(code, vars(made))
+    return made
 
 
-@pytest.mark.parametrize("hook", hook_names())
-def test_each_hook_has_a_section_with_its_arguments_and_an_example(hook: str) -> None:
-    arguments = ", ".join(inspect.signature(getattr(specs, hook)).parameters)
-    assert f"### `{hook}({arguments})`" in PAGE
-    assert any(f"def {hook}(" in each for each in blocks())
+def section(heading: str) -> str:
+    """Return what stands under a heading of the page."""
+    return PAGE.split(f"\n### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
 
 
-def test_the_sections_are_in_the_order_of_the_specification() -> None:
-    assert re.findall(r"^### `(\w+)\(", PAGE, flags=re.MULTILINE) == hook_names()
+def example(kind: str) -> Any:
+    """Return the example of a kind, which must be on the page as `new-plugin` writes it."""
+    name = EXAMPLES[kind]
+    path = f"ovrecipe_{name.replace('-', '_')}/__init__.py"
+    [code] = [text for written, text in scaffold(name, kind).items() if str(written) == path]
+    assert code in blocks(), f"the example of {kind} is not what new-plugin writes"
+    return module(code)
 
 
-def test_each_hook_is_of_a_kind_whose_examples_are_run_here() -> None:
-    """A hook of a new kind fails until it is tested too."""
-    of_roles = [f"get_{role}" for role in ROLES]
-    assert {*hook_names()} == {"provider_names", "get_recipe_section", *of_roles, *OBSERVER_HOOKS}
+def test_each_role_has_a_section_in_the_order_of_the_route() -> None:
+    """A role that is not on the page does not exist for authors."""
+    assert re.findall(r"^### `(\w+)`$", PAGE, flags=re.MULTILINE) == list(ROLES)
 
 
-@pytest.mark.parametrize("hook", OBSERVER_HOOKS)
+def test_each_hook_has_a_section_with_its_arguments() -> None:
+    """In the order of the specification."""
+    wanted = [
+        f"{name}({', '.join(inspect.signature(getattr(specs, name)).parameters)})"
+        for name in hook_names()
+    ]
+    assert re.findall(r"^### `(\w+\(.*\))`$", PAGE, flags=re.MULTILINE) == wanted
+
+
+def test_every_role_but_sections_has_an_example_that_new_plugin_writes() -> None:
+    """A section alone is of no use; its example is below."""
+    assert {*EXAMPLES} == {*KINDS} == {*ROLES, "observer"} - {"recipe_section"}
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role in EXAMPLES])
+def test_each_example_keeps_the_contract_and_is_found_by_its_name(role: str) -> None:
+    """What is copied from the page works."""
+    thing = getattr(example(role), OBJECTS[role].removeprefix(":"))
+    given = {role: {EXAMPLES[role]: thing}}
+    assert_plugin_conforms(**given)
+    assert plugins_with(**given).names(role)[-1] == EXAMPLES[role]
+    assert f"`{role}`" in PAGE
+
+
+def test_the_first_example_is_at_most_ten_lines_and_shouts() -> None:
+    """All that a filter needs; the README shows the same."""
+    code = blocks()[0]
+    assert len([line for line in code.splitlines() if line]) <= 10
+    assert code in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    plugin = module(code)
+    assert_plugin_conforms(plugin)
+    found = plugins_with(plugin).provider("output_filter", "shout", sample_recipe())
+    assert filtered(found.provider, None, ["so ", "loud"]) == "SO LOUD"
+    assert_chunk_invariant(plugin.shout)
+
+
+def test_the_toml_examples_announce_in_groups_that_there_are() -> None:
+    """A typo on the page would be copied."""
+    groups = {f"ovrecipe.{role}" for role in ROLES} | {"ovrecipe"}
+    tables = [tomllib.loads(text)["project"]["entry-points"] for text in blocks("toml")]
+    assert tables
+    assert {group for table in tables for group in table} <= groups
+
+
+@pytest.mark.parametrize("hook", ["after_stage", "after_generation"])
 def test_the_observer_of_the_example_is_told(hook: str, tmp_path: Path) -> None:
-    arguments = {
+    """With all that a build or an answer tells."""
+    given = {
         "recipe": sample_recipe(),
         "variant": "int4",
         "stage": "weights",
         "artifact_dir": tmp_path,
         "manifest": {"seconds": 1.5},
+        "question": "why?",
+        "messages": (),
         "result": SimpleNamespace(generated_tokens=3, finish_reason="stop"),
     }
+    arguments = {name: given[name] for name in inspect.signature(getattr(specs, hook)).parameters}
     os.environ["OVRECIPE_JOURNAL"] = str(tmp_path / "journal")
     said: list[str] = []
-    plugins_with(example("journal")).observers.tell(hook, arguments, report=said.append)
+    plugins_with(example("observer")).tell(hook, arguments, report=said.append)
     del os.environ["OVRECIPE_JOURNAL"]
     assert said == []
     noted = json.loads((tmp_path / "journal").read_text())
     assert (noted["recipe"], noted["variant"]) == ("sample", "int4")
 
 
-def test_each_role_has_a_hook() -> None:
-    assert {f"get_{role}" for role in ROLES} <= set(hook_names())
-    assert set(PROTOCOLS) == set(ROLES) == set(EXAMPLES.values())
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_each_example_keeps_the_contract_and_is_found_by_its_name(name: str) -> None:
-    plugin, role = example(name), EXAMPLES[name]
-    assert_plugin_conforms(plugin)
-    found = plugins_with(plugin).provider(role, name, sample_recipe())  # type: ignore[call-overload]
-    assert found.plugin == plugin.__name__
-
-
-def test_the_examples_are_what_new_plugin_writes() -> None:
-    """Those are installed and run with their own tests in test_new_plugin."""
-    written = [(role, name) for name, role in EXAMPLES.items() if name != "budget"]
-    kinds = [*written, ("observer", "journal"), ("command", "most-variants")]
-    assert {kind for kind, _ in kinds} == set(KINDS)
-    for kind, name in kinds:
-        module = f"ovrecipe_{name.replace('-', '_')}/__init__.py"
-        [code] = [text for path, text in scaffold(name, kind).items() if str(path) == module]
-        assert code in blocks(), f"the example of {kind} is not what new-plugin writes"
-
-
 def test_the_section_of_the_example_reaches_its_compressor() -> None:
-    plugins = plugins_with(example("budget"))
-    recipe = sample_recipe({"budget": {"max_size_mb": 1}})
-    validate_sections(recipe, plugins)
-    found = plugins.provider("compressor", "budget", recipe)
+    [code] = [text for text in blocks() if "class Limits" in text]
+    plugin = module(code)
+    plugins = plugins_with(
+        compressor={"limited": plugin.LimitedCompressor}, recipe_section={"limited": plugin.Limits}
+    )
+    recipe = sample_recipe({"limited": {"max_size_mb": 1}})
+    found = plugins.provider("compressor", "limited", recipe)
     shapes = [WeightShape("layer", (2000, 1000), "f16")]
-    variant = recipe.variants["fp16"]
-    assert found.provider.problems(variant, "int8", shapes) == ["2 MB of weights, 1 allowed"]
-    assert found.key_fields()["sections"] == {"budget": {"max_size_mb": 1.0}}
+    assert found.optional("problems", None, "int8", shapes) == ["2 MB of weights, 1 allowed"]
+    assert found.key_fields()["sections"] == {"limited": {"max_size_mb": 1.0}}
     with pytest.raises(RecipeInvalid, match="perhaps you meant 'max_size_mb'"):
-        validate_sections(sample_recipe({"budget": {"max_size": 1}}), plugins)
+        plugins.sections(sample_recipe({"limited": {"max_size": 1}}))
 
 
 def test_the_frontend_of_the_example_numbers_lines() -> None:
-    out = io.StringIO()
-    frontend = plugins_with(example("numbered")).provider("frontend", "numbered", sample_recipe())
-    generation = ["a\n", "b"]
-    frontend.provider.show(generation, SimpleNamespace(out=out))  # type: ignore[arg-type]
-    assert out.getvalue() == "  1 a\n  2 b\n"
+    console = SimpleNamespace(out=io.StringIO(), err=io.StringIO())
+
+    class Answer(list[str]):
+        recipe, question = sample_recipe(), "why?"
+
+    example("frontend").NumberedFrontend().show(Answer(["a\n", "b"]), console)
+    assert console.out.getvalue() == "  1 a\n  2 b\n"
+
+
+def test_the_tests_of_the_page_are_tests() -> None:
+    """The last example is run with what it tests."""
+    code = blocks()[-1]
+    plugin = example("output_filter")
+    code = code.replace("from ovrecipe_replace import replace_text\n", "")
+    tests = ModuleType("tests")
+    vars(tests)["replace_text"] = plugin.replace_text
+    exec(code, vars(tests))
+    tests.test_the_cuts_do_not_matter(assert_chunk_invariant)
+    checked: list[str] = []
+    tests.test_the_plugin_keeps_the_contract(checked.append)
+    assert checked == ["ovrecipe-replace"]
+
+
+def test_every_attribute_of_a_provider_is_documented() -> None:
+    """And nothing else is promised."""
+    table = PAGE.split("| attribute | means |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == list(Traits.model_fields)
+
+
+def test_what_a_command_finds_in_its_session_is_documented() -> None:
+    """Authors guessed it otherwise, and forgot --project."""
+    for name in ("project", "plugins", "recipe_names", "recipe", "env"):
+        assert hasattr(Session, name) or name in Session.__dataclass_fields__
+        assert f"`{name}" in section("`command`")
 
 
 def test_every_name_that_selects_plugins_is_documented() -> None:
-    for name in ("OVRECIPE_DISABLED_PLUGINS", "OVRECIPE_LOAD_PLUGINS", "-p no:", "--check"):
+    for name in (
+        *("OVRECIPE_DISABLED_PLUGINS", "OVRECIPE_LOAD_PLUGINS", "-p no:", "--check"),
+        *("--traceback", "OVRECIPE_TRACEBACK"),
+    ):
         assert name in PAGE
+
+
+def test_examples_import_public_modules_only() -> None:
+    """What they import is what authors will."""
+    public = {"ovrecipe", "ovrecipe.errors", "ovrecipe.hooks.roles", "ovrecipe.testing"}
+    public |= {"ovrecipe.recipe.sections", "ovrecipe.cli.session"}
+    imported = {
+        name
+        for text in blocks()
+        for name in re.findall(r"^(?:from|import) (ovrecipe[\w.]*)", text, flags=re.MULTILINE)
+    }
+    assert imported - {"ovrecipe_replace"} <= public
 
 
 def test_every_fixture_is_documented() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ovrecipe.errors import PluginError
-from ovrecipe.hooks.loading import LoadedPlugin, installed_sources, load_one, named_source
-from ovrecipe.hooks.manager import load_plugins
-from tests.hooks.installed import Site, compressor_code
+from ovrecipe.hooks.loading import Loaded, load_one, named_source
+from ovrecipe.hooks.plugins import Plugins, load_plugins
+from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 HEAD = "from ovrecipe import hookimpl\n@hookimpl\n"
 
 
-def loaded(site: Site, code: str, **how: str) -> LoadedPlugin:
-    site.install("odd", code, **how)
-    [source] = installed_sources(site.find)
-    return load_one(source, ovrecipe_version="0.1.0")
+def loaded(site: Site, code: str = COMPRESSOR, **how: str) -> Loaded:
+    """Install a distribution with one provider, and import that."""
+    site.install("odd", code, **how)  # type: ignore[arg-type]
+    plugins = load_plugins(env={}, find=site.find)
+    return plugins.loaded(plugins.installed[0])
 
 
 RAISES = [
@@ -35,48 +38,69 @@ RAISES = [
 BREAKS_THE_RULES = [
     ("x = 1", "implements no hook; mark functions with @ovrecipe.hookimpl"),
     (
-        HEAD + "def get_compresor(name): ...",
-        "there is no hook 'get_compresor'; perhaps you meant 'get_compressor', or .*",
+        HEAD + "def after_stages(stage): ...",
+        "unknown hook 'after_stages' in plugin <module .*>; perhaps you meant 'after_stage'",
     ),
     (
-        HEAD + "def get_frontend(name, receipt): ...",
-        "get_frontend: unknown argument 'receipt'; the hook has name, recipe",
+        HEAD + "def after_stage(stages): ...",
+        r".*Argument\(s\) \{'stages'\} are declared in the hookimpl but can not be found .*",
     ),
-    (HEAD + "def get_frontend(name='x'): ...", "get_frontend: argument 'name' has a default; .*"),
+    (HEAD + "def after_stage(stage='x'): ...", "after_stage: argument 'stage' has a default; .*"),
     (
-        HEAD + "def get_source(name): ...\ndef get_frontend(name): ...",
-        "get_frontend: lacks the marker @ovrecipe.hookimpl, so it is never called",
-    ),
-    (
-        HEAD.replace("@hookimpl", "@hookimpl(wrapper=True)") + "def get_frontend(name): yield",
-        "get_frontend: is a wrapper; .*",
+        HEAD + "def providers(): return {}\ndef after_stage(stage): ...",
+        "after_stage: lacks the marker @ovrecipe.hookimpl, so it is never called",
     ),
 ]
+PROVIDERS = HEAD + "def providers(): return "
 BREAKS_THE_NAMES = [
+    (PROVIDERS + "'abc'", "providers: returned str; it returns a mapping"),
+    (PROVIDERS + "{'sorce': {}}", "providers: no role 'sorce'; perhaps you meant 'source'"),
+    (PROVIDERS + "{'source': ['x']}", r"providers: source: \['x'\] has no objects by name"),
+    (PROVIDERS + "{'source': {1: 2}}", r"providers: source: \{1: 2\} has no objects by name"),
+    (PROVIDERS + "{}['x']", "KeyError: 'x'"),
     (
-        HEAD + "def provider_names(role): return 'abc'",
-        "provider_names: returned str; it returns a list of names",
+        PROVIDERS + "{'compressor': {'nncf': 1}}",
+        "claims the compressor 'nncf', which is built in; rename it",
     ),
-    (HEAD + "def provider_names(role): return [1]", "provider_names: 1 is no name"),
-    (HEAD + "def provider_names(role): return {}[role]", "provider_names: KeyError: 'source'"),
 ]
 
 
 @pytest.mark.parametrize(("code", "reason"), [*RAISES, *BREAKS_THE_RULES, *BREAKS_THE_NAMES])
-def test_what_is_wrong_is_said_in_one_line(site: Site, code: str, reason: str) -> None:
-    """Pluggy would let some of these pass in silence and others escape without a name."""
-    site.install("odd", code)
+def test_what_is_wrong_with_hooks_is_said_in_one_line(site: Site, code: str, reason: str) -> None:
+    """Pluggy's own words where it has some; what it takes in silence is said by us."""
+    site.install_hooks("odd", code)
     plugins = load_plugins(env={}, find=site.find)
-    [source] = plugins.installed
-    found = plugins.loaded(source)
+    [found] = plugins.with_hooks()
     assert re.fullmatch(reason, found.failure or "")
-    assert found.hooks == {}
+    assert plugins.manager.get_plugins() == set()
 
 
-def test_a_traceback_is_kept_for_the_author(site: Site) -> None:
+@pytest.mark.parametrize(("code", "reason"), RAISES)
+def test_what_is_wrong_with_a_provider_is_said_in_one_line(
+    site: Site, code: str, reason: str
+) -> None:
+    """Its import is as foreign as that of hooks."""
+    assert re.fullmatch(reason, loaded(site, code).failure or "")
+
+
+def test_the_hooks_of_a_plugin_that_failed_are_not_told(site: Site) -> None:
+    """Pluggy leaves the half that it had registered before it raised."""
+    code = HEAD + "def after_generation(result): raise ValueError\n"
+    site.install_hooks("odd", code + HEAD.splitlines()[1] + "\ndef after_stage(no): ...\n")
+    said: list[str] = []
+    plugins = load_plugins(env={}, find=site.find)
+    plugins.tell("after_generation", {"result": 1}, report=said.append)
+    assert len(said) == 1
+    assert "Argument(s) {'no'}" in said[0]
+
+
+def test_what_a_plugin_raised_is_kept_for_its_author(site: Site) -> None:
+    """`--traceback` and `plugins --json` show where it was."""
     found = loaded(site, "def f():\n    raise ValueError('deep')\nf()")
-    assert found.details is not None
-    assert "in f" in found.details
+    assert isinstance(found.raised, ValueError)
+    with pytest.raises(PluginError, match=r"failed to load: ValueError: deep") as caught:
+        found.require()
+    assert caught.value.__cause__ is found.raised
 
 
 def test_ctrl_c_at_import_ends_the_command(site: Site) -> None:
@@ -86,7 +110,8 @@ def test_ctrl_c_at_import_ends_the_command(site: Site) -> None:
 
 
 def test_a_plugin_for_a_newer_ovrecipe_is_not_even_imported(site: Site) -> None:
-    found = loaded(site, compressor_code("odd"), requires="ovrecipe>=99")
+    """Its mistakes would be told in the place of the reason."""
+    found = loaded(site, requires="ovrecipe>=99")
     assert found.failure == "needs ovrecipe>=99, and this is ovrecipe 0.1.0"
     assert site.imported == []
 
@@ -96,65 +121,118 @@ def test_a_plugin_for_a_newer_ovrecipe_is_not_even_imported(site: Site) -> None:
     ["ovrecipe>=0.1", "ovrecipe-core>=99", "ovrecipe>=99; extra == 'new'", "Ovrecipe <1"],
 )
 def test_other_requirements_are_pips_to_judge(site: Site, requires: str) -> None:
-    assert loaded(site, compressor_code("odd"), requires=requires).failure is None
+    """Only what pip does not look at again is looked at here."""
+    assert loaded(site, requires=requires).failure is None
 
 
 def test_a_missing_library_of_the_build_extra_says_how_to_install_it(site: Site) -> None:
+    """Most plugins that fail to load fail for that."""
     code = "raise ModuleNotFoundError('No module named nncf', name='nncf.torch')"
     remedy = loaded(site, code).remedy
-    assert remedy == "install ovrecipe[build], or skip it with -p no:odd"
+    assert remedy == "install ovrecipe[build], or skip it with -p no:ovrecipe-odd"
 
 
 def test_a_hook_of_a_later_ovrecipe_may_be_marked_optional(site: Site) -> None:
-    code = compressor_code("odd") + "\n@hookimpl(optionalhook=True)\ndef get_later(name): ...\n"
-    found = loaded(site, code)
+    """As pluggy has it."""
+    later = "\n@hookimpl(optionalhook=True)\ndef before_lunch(name): ...\n"
+    site.install_hooks("odd", PROVIDERS + "{}\n" + later)
+    [found] = load_plugins(env={}, find=site.find).with_hooks()
     assert found.failure is None
-    assert set(found.hooks) == {"provider_names", "get_compressor"}
 
 
-def test_an_object_can_be_a_plugin_and_a_class_cannot(site: Site) -> None:
+def test_a_module_an_object_and_a_class_can_have_hooks(site: Site) -> None:
+    """A class is called without arguments, as one that provides something is."""
     code = (
         "from ovrecipe import hookimpl\nclass P:\n    @hookimpl\n"
-        "    def provider_names(self, role): return []\nplugin = P()\n"
+        "    def providers(self): return {'frontend': {'mine': self}}\n"
+        "    def show(self, generation, console): ...\nplugin = P()\n"
     )
-    site.install("object", code, entry_points="[ovrecipe]\nobject = MODULE:plugin")
-    site.install("type", code, entry_points="[ovrecipe]\ntype = MODULE:P")
-    first, second = (
-        load_one(each, ovrecipe_version="0.1.0") for each in installed_sources(site.find)
-    )
-    assert first.failure is None
-    assert second.failure == "P is a class; the entry point must name an instance"
+    for number, name in enumerate(("P", "plugin")):
+        site.install(f"of{number}", code, points=f"[ovrecipe]\nof{number} = MODULE:{name}")
+    plugins = load_plugins(env={}, find=site.find)
+    assert [found.failure for found in plugins.with_hooks()] == [None, None]
+    assert len(plugins.claims("frontend", "mine")) == 2
 
 
 def test_the_import_is_timed_with_the_clock_that_is_given(site: Site) -> None:
-    site.install("odd", compressor_code("odd"))
+    """The list shows it."""
+    site.install("odd")
     ticks = iter([10.0, 12.5])
-    [source] = installed_sources(site.find)
-    found = load_one(source, ovrecipe_version="0.1.0", clock=lambda: next(ticks))
-    assert found.seconds == 2.5
+    [source] = load_plugins(env={}, find=site.find).installed
+    assert load_one(source, clock=lambda: next(ticks)).seconds == 2.5
+
+
+def test_what_is_printed_at_import_goes_to_stderr(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would spoil the JSON of whoever asked for some."""
+    loaded(site, "print('hello')" + COMPRESSOR)
+    written = capsys.readouterr()
+    assert (written.out, written.err) == ("", "hello\n")
+
+
+def test_a_slow_import_says_what_one_is_waiting_for(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds of silence look like a hang; the notice comes while the import goes on."""
+    said = threading.Event()
+    monkeypatch.setattr(sys, "waiting_for_the_notice", said, raising=False)
+    notice = sys.stderr.write
+
+    def write(text: str) -> int:
+        said.set()
+        return notice(text)
+
+    monkeypatch.setattr(sys.stderr, "write", write)
+    site.install("odd", "import sys; assert sys.waiting_for_the_notice.wait(60)" + COMPRESSOR)
+    [source] = load_plugins(env={}, find=site.find).installed
+    assert load_one(source, slow_seconds=0.0).failure is None
+    assert "ovrecipe: importing plugin 'odd' (ovrecipe-odd 1.0) ...\n" in capsys.readouterr().err
 
 
 def test_plugins_are_in_the_order_of_their_names(site: Site) -> None:
     """The order of directories differs between machines."""
     for name in ("zeta", "alpha", "middle"):
-        site.install(name, compressor_code(name))
-    names = [each.name for each in installed_sources(site.find)]
+        site.install(name)
+    names = [source.name for source in load_plugins(env={}, find=site.find).installed]
     assert names == ["alpha", "middle", "zeta"]
 
 
 def test_a_file_named_with_p_is_loaded(tmp_path: Path, recipe: Recipe) -> None:
+    """Whatever is disabled: the user names it now."""
     path = tmp_path / "mine.py"
     path.write_text(compressor_code("mine"))
     plugins = load_plugins(env={"OVRECIPE_DISABLED_PLUGINS": "all"}, options=[str(path)])
     found = plugins.provider("compressor", "mine", recipe)
-    assert (found.plugin, found.distribution) == ("mine", None)
+    assert (found.source.name, found.source.distribution) == ("mine", None)
+
+
+def test_a_file_that_is_named_twice_is_loaded_once(tmp_path: Path, recipe: Recipe) -> None:
+    """It would claim its own names twice."""
+    path = tmp_path / "mine.py"
+    path.write_text(compressor_code("mine"))
+    plugins = load_plugins(env={}, options=[str(path), str(path)])
+    assert plugins.provider("compressor", "mine", recipe).source.name == "mine"
 
 
 def test_a_module_named_with_p_is_loaded(site: Site, recipe: Recipe) -> None:
+    """For a try without an installation."""
     (site.root / "module_by_name.py").write_text(compressor_code("mine"))
     plugins = load_plugins(env={}, options=["module_by_name"], find=site.find)
     found = plugins.provider("compressor", "mine", recipe)
-    assert found.version.startswith("sha256:")
+    assert str(found.source.release).startswith("sha256:")
+
+
+def test_a_plugin_that_is_installed_and_named_is_told_once(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is one module, however it came here."""
+    site.install_hooks("watch", HEAD + "def after_stage(stage): print(stage)")
+    [source] = load_plugins(env={}, find=site.find).installed
+    plugins = load_plugins(env={}, options=[source.location], find=site.find)
+    given = dict.fromkeys(("recipe", "variant", "artifact_dir", "manifest"))
+    plugins.tell("after_stage", {"stage": "base", **given}, report=print)
+    assert capsys.readouterr().out == "base\n"
 
 
 @pytest.mark.parametrize(
@@ -190,8 +268,25 @@ def test_every_file_of_a_package_stands_for_its_version(
     (package / "__init__.py").write_text("")
     (package / "inner.py").write_text("x = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    source = named_source("digested_plugin")
-    before = source.content_digest()
-    assert named_source(str(package / "__init__.py")).content_digest() == before
+    before = named_source("digested_plugin").release
+    assert named_source(str(package / "__init__.py")).release == before
+    assert named_source("digested_plugin.inner").release == before
     (package / "inner.py").write_text("x = 2\n")
-    assert source.content_digest() != before
+    assert named_source("digested_plugin").release != before
+
+
+def test_an_editable_installation_counts_by_its_code(site: Site) -> None:
+    """Its version stays while its author works, and what it built would never be built again."""
+    site.install("released", version="2.0")
+    site.install("edited", version="2.0", editable=True)
+
+    def releases() -> list[str | None]:
+        return [source.release for source in Plugins(env={}, find=site.find).installed]
+
+    edited, released = releases()
+    assert str(edited).startswith("sha256:")
+    assert released == "2.0"
+    for path in site.root.glob("site_*.py"):
+        path.write_text(path.read_text() + "# changed\n")
+    assert releases()[0] != edited
+    assert releases()[1] == "2.0"

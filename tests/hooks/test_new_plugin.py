@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -49,7 +50,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def name_of(kind: str) -> str:
-    return f"my-{kind.replace('_', '-')}"
+    """Return a name that is as awkward as names may be."""
+    return f"my2-{kind.replace('_', '-')}-4bit"
 
 
 def fixtures() -> list[str]:
@@ -70,14 +72,32 @@ def test_new_plugins_pass_the_check_and_are_listed(workshop: Path) -> None:
     done = run("-c", code, "plugins", "--check", cwd=workshop)
     assert done.returncode == 0, done.stdout
     for kind in KINDS:
-        assert f"ovrecipe-{name_of(kind)} 0.1.0" in done.stdout
+        assert re.search(rf"ovrecipe-{name_of(kind)} +0\.1\.0 +loaded", done.stdout)
 
 
 def test_every_role_has_a_template() -> None:
-    assert set(ROLES) <= set(KINDS)
+    assert {*ROLES} - {"recipe_section"} <= {*KINDS}
 
 
-@pytest.mark.parametrize("name", ["", "Upper", "two--hyphens", "../up", "under_score", "9lives"])
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [("compressor", "nncf"), ("source", "hub"), ("frontend", "quiet"), ("command", "run")],
+)
+def test_a_name_that_is_built_in_is_refused(tmp_path: Path, role: str, name: str) -> None:
+    """It would fail its own tests, and nobody could use it."""
+    with pytest.raises(typer.BadParameter, match=f"{role} '{name}' is built in"):
+        command(f"ovrecipe-{name}", role=role, parent=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_built_in_for_another_role_is_free(tmp_path: Path) -> None:
+    command("nncf", role="frontend", parent=tmp_path)
+    assert (tmp_path / "ovrecipe-nncf" / "pyproject.toml").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Upper", "two--hyphens", "../up", "under_score", "9lives", "x"]
+)
 def test_a_name_that_no_distribution_can_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(typer.BadParameter, match="lower-case letters"):
         command(name, role="frontend", parent=tmp_path)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ovrecipe import hookimpl
 from ovrecipe.build.events import Lines
 from ovrecipe.build.execute import Work
 from ovrecipe.build.stages import stage_named
-from ovrecipe.hooks.listing import plugin_facts
-from ovrecipe.hooks.manager import Plugins, load_plugins
+from ovrecipe.hooks.plugins import Plugins, load_plugins
 from ovrecipe.testing import FakePipeline, plugins_with
 from tests.build.making import FAKE_PLUGIN, context_of, fake_recipe, write_recipe
 from tests.hooks.installed import Site
@@ -30,22 +30,21 @@ from ovrecipe import hookimpl
 @hookimpl
 def after_stage(stage, variant): print("told", stage, variant)
 """
-POINT = "[ovrecipe.observers]\n{name} = MODULE"
 
 
 def told(plugins: Plugins, hook: str = "after_stage", **arguments: Any) -> list[str]:
     """Tell the observers of a hook, and return what was reported."""
     given = {"stage": "base", "recipe": None, "variant": None, "artifact_dir": None, "manifest": {}}
     said: list[str] = []
-    plugins.observers.tell(hook, {**given, **arguments}, report=said.append)
+    plugins.tell(hook, {**given, **arguments}, report=said.append)
     return said
 
 
 def install(site: Site, name: str, code: str) -> None:
-    site.install(name, code, entry_points=POINT.format(name=name))
+    site.install_hooks(name, code)
 
 
-def test_only_announced_observers_are_imported(site: Site) -> None:
+def test_only_plugins_with_hooks_are_imported_to_be_told(site: Site) -> None:
     """Every build and every answer would wait for the slowest plugin otherwise."""
     install(site, "watch", OBSERVER)
     site.install("slow", "import time; time.sleep(60)")
@@ -64,7 +63,7 @@ def test_an_observer_that_raises_is_named_and_the_next_one_is_told(
     install(site, "good", OBSERVER)
     said = told(load_plugins(env={}, find=site.find), variant="int4")
     arguments = "('told', 'base', 'int4')"
-    assert said == [
+    assert sorted(said) == [
         f"plugin 'bad' (ovrecipe-bad 1.0): after_stage raised KeyError: {arguments}",
         f"plugin 'exits' (ovrecipe-exits 1.0): after_stage raised SystemExit: {arguments}",
     ]
@@ -95,18 +94,20 @@ def test_a_file_named_on_the_command_line_is_told(
     assert capsys.readouterr().out == "told base None\n"
 
 
-def test_an_observer_that_nobody_would_call_is_listed_with_that_reason(site: Site) -> None:
-    site.install("deaf", OBSERVER)
-    install(site, "watch", OBSERVER)
-    facts = plugin_facts(load_plugins(env={}, find=site.find), builtin_commands=())
-    problems = {each.source.name: each.problems for each in facts}
-    assert problems == {
-        "builtin": [],
-        "deaf": [
-            "after_stage is never called: announce the module in 'ovrecipe.observers' too",
-        ],
-        "watch": [],
-    }
+def test_observers_are_told_in_the_order_of_pluggy(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one registered last is told first: those of `-p` come before the installed ones."""
+    path = tmp_path / "named.py"
+    path.write_text(OBSERVER.replace('"told"', '"named"'))
+    for name in ("a", "b"):
+        install(site, name, OBSERVER.replace('"told"', repr(name)))
+    first = OBSERVER.replace('"told"', '"first"')
+    first = first.replace("hookimpl\ndef", "hookimpl(tryfirst=True)\ndef")
+    install(site, "0", first)
+    told(load_plugins(env={}, options=[str(path)], find=site.find))
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["first", "b", "a", "named"]
 
 
 def work(project: Project, observer: Path) -> Work:
@@ -134,15 +135,15 @@ def test_a_stage_that_ran_is_told_with_its_artifact_and_manifest(
 
 
 def test_a_stage_that_was_done_tells_nobody_and_imports_nobody(
-    project: Project, tmp_path: Path
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A build with nothing to do costs the same with observers installed."""
     observer = tmp_path / "watch.py"
     observer.write_text(OBSERVER)
     work(project, observer).do(Lines(io.StringIO()))
-    again = work(project, observer)
-    again.do(Lines(io.StringIO()))
-    assert again.context.plugins.observers._found is None
+    assert capsys.readouterr().out == "told source None\n"
+    work(project, observer).do(Lines(io.StringIO()))
+    assert capsys.readouterr().out == ""
 
 
 def test_an_observer_that_raises_leaves_the_stage_published(
@@ -160,9 +161,9 @@ def test_an_observer_that_raises_leaves_the_stage_published(
 @pytest.mark.parametrize("how", ["read", "cancelled", "failed"])
 def test_a_generation_that_ended_is_told_once(how: str) -> None:
     """A failed one has no result to tell of."""
-    results: list[Any] = []
+    told: list[Any] = []
     pipeline = FakePipeline(fail=RuntimeError("broken") if how == "failed" else None)
-    with runner(pipeline, observe=results.append) as model:
+    with runner(pipeline, observe=told.append) as model:
         answer = model.stream("hi")
         if how == "cancelled":
             answer.close()
@@ -172,7 +173,7 @@ def test_a_generation_that_ended_is_told_once(how: str) -> None:
         else:
             assert "".join(answer) == "The answer."
         answer.close()
-    assert [each.finish_reason for each in results] == {
+    assert [generation.result.finish_reason for generation in told] == {
         "read": ["stop"],
         "cancelled": ["cancelled"],
         "failed": [],
@@ -190,7 +191,6 @@ def test_a_turn_is_remembered_before_observers_are_told() -> None:
 
 def test_plugins_of_a_test_are_told_too() -> None:
     seen: list[str] = []
-    from ovrecipe import hookimpl
 
     class Watch:
         @hookimpl
@@ -198,8 +198,33 @@ def test_plugins_of_a_test_are_told_too() -> None:
             seen.append(result.text)
 
     plugins = plugins_with(Watch())
-    told(plugins, "after_generation", result=SimpleNamespace(text="hello"))
+    asked = {"question": "hi", "messages": ({"role": "user", "content": "hi"},)}
+    told(plugins, "after_generation", result=SimpleNamespace(text="hello"), **asked)
     assert seen == ["hello"]
+
+
+def test_an_observer_learns_what_was_asked_and_what_answered() -> None:
+    """A log of answers without their questions is no use to anybody."""
+    from ovrecipe.run.load import _observe
+
+    seen: list[Any] = []
+
+    class Watch:
+        @hookimpl
+        def after_generation(
+            self, recipe: Any, variant: str, question: str, messages: Any, result: Any
+        ) -> None:
+            seen.append((recipe.name, variant, question, len(messages), result.text))
+
+    observe = _observe(plugins_with(Watch()), print)
+    with runner(observe=observe) as model:
+        chat = model.chat()
+        chat.generate("first")
+        chat.generate("second")
+    assert seen == [
+        ("fake", "int4", "first", 1, "The answer."),
+        ("fake", "int4", "second", 3, "The answer."),
+    ]
 
 
 @pytest.mark.model

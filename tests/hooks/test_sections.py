@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ovrecipe.errors import PluginError, RecipeInvalid
-from ovrecipe.hooks.manager import load_plugins
-from ovrecipe.hooks.probing import sample_recipe
-from ovrecipe.hooks.sections import validate_sections
+from ovrecipe.errors import PluginError, ProviderClaimedTwice, RecipeInvalid
+from ovrecipe.hooks.listing import sample_recipe
+from ovrecipe.hooks.plugins import load_plugins
 from ovrecipe.recipe.load import load_recipe_file
-from tests.hooks.installed import Site, compressor_code
+from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
 
 SECTION = """
 from ovrecipe.recipe.sections import Section
@@ -24,11 +23,11 @@ from ovrecipe.recipe.sections import Section
 class Settings(Section):
     max_size_mb: float = 100.0
     keep: tuple[str, ...] = ()
-
-@hookimpl
-def get_recipe_section(name):
-    return Settings if name == "budget" else None
 """
+POINTS = """[ovrecipe.compressor]
+budget = MODULE:Compressor
+[ovrecipe.recipe_section]
+budget = MODULE:Settings"""
 RECIPE = """\
 model: {id: example/model}
 variants: {fp16: {}}
@@ -39,8 +38,8 @@ plugins:
 
 @pytest.fixture
 def plugins(site: Site) -> Plugins:
-    site.install("budget", compressor_code("budget") + SECTION)
-    site.install("other", compressor_code("other"))
+    site.install("budget", COMPRESSOR + SECTION, points=POINTS)
+    site.install("other")
     return load_plugins(env={}, find=site.find)
 
 
@@ -49,17 +48,38 @@ def test_a_section_is_part_of_the_keys_of_its_plugin_only(plugins: Plugins) -> N
     recipe = sample_recipe({"budget": {"max_size_mb": 50}})
     own = plugins.provider("compressor", "budget", recipe).key_fields()
     other = plugins.provider("compressor", "other", recipe).key_fields()
-    assert own["sections"] == {"budget": {"max_size_mb": 50.0, "keep": []}}
+    assert own["sections"] == {"budget": {"max_size_mb": 50.0}}
     assert other["sections"] == {}
 
 
+@pytest.mark.parametrize("section", [{}, {"max_size_mb": 100}, {"keep": []}])
+def test_a_section_that_says_the_defaults_changes_no_key(
+    plugins: Plugins, section: dict[str, object]
+) -> None:
+    """Written or not, it means the same."""
+    recipe = sample_recipe({"budget": section})
+    assert plugins.provider("compressor", "budget", recipe).key_fields()["sections"] == {}
+
+
+def test_a_section_of_a_file_is_part_of_its_keys(tmp_path: Path) -> None:
+    """A plugin of one file has all that a distribution has."""
+    path = tmp_path / "mine.py"
+    code = compressor_code("mine", COMPRESSOR + SECTION)
+    given = "{\"compressor\": {'mine': Compressor}"
+    assert given in code
+    path.write_text(code.replace(given, given + ', "recipe_section": {"mine": Settings}'))
+    plugins = load_plugins(env={}, options=[str(path)])
+    found = plugins.provider("compressor", "mine", sample_recipe({"mine": {"max_size_mb": 1}}))
+    assert found.key_fields()["sections"] == {"mine": {"max_size_mb": 1.0}}
+
+
 def test_a_recipe_without_sections_imports_no_plugin(plugins: Plugins, site: Site) -> None:
-    validate_sections(sample_recipe(), plugins)
+    assert plugins.sections(sample_recipe()) == {}
     assert site.imported == []
 
 
 def test_only_the_plugin_of_the_section_is_imported(plugins: Plugins, site: Site) -> None:
-    validate_sections(sample_recipe({"budget": {"keep": ["lm_head"]}}), plugins)
+    plugins.sections(sample_recipe({"budget": {"keep": ["lm_head"]}}))
     assert site.imported == ["budget"]
 
 
@@ -69,14 +89,13 @@ def test_every_problem_of_a_section_is_told_with_its_place(
     path = tmp_path / "tiny.yaml"
     path.write_text(RECIPE + "    max_size: 5\n    keep: [1]\n")
     with pytest.raises(RecipeInvalid) as caught:
-        validate_sections(load_recipe_file(path), plugins)
+        plugins.sections(load_recipe_file(path))
     first, second = caught.value.message.splitlines()
     assert first.endswith(
         "tiny.yaml:5:5: plugins.budget.max_size: unknown key; perhaps you meant 'max_size_mb'"
     )
-    assert second.endswith(
-        "tiny.yaml:6:12: plugins.budget.keep[0]: must be text, got 1; put it in quotes"
-    )
+    expected = "tiny.yaml:6:12: plugins.budget.keep[0]: must be text, got 1; put it in quotes"
+    assert second.endswith(expected)
 
 
 def test_a_section_of_no_plugin_is_refused(plugins: Plugins, tmp_path: Path) -> None:
@@ -85,18 +104,21 @@ def test_a_section_of_no_plugin_is_refused(plugins: Plugins, tmp_path: Path) -> 
     path.write_text(RECIPE.replace("budget:", "bugdet: {}"))
     expected = r"tiny\.yaml:4:3: plugins\.bugdet: no plugin owns this section"
     with pytest.raises(RecipeInvalid, match=expected):
-        validate_sections(load_recipe_file(path), plugins)
+        plugins.sections(load_recipe_file(path))
 
 
-@pytest.mark.parametrize(
-    ("returned", "reason"),
-    [("7", "returned 7, no pydantic class"), ("{}[name]", "get_recipe_section raised KeyError")],
-)
-def test_a_hook_that_breaks_the_contract_is_named(site: Site, returned: str, reason: str) -> None:
-    code = SECTION.replace('Settings if name == "budget" else None', returned)
-    site.install("budget", compressor_code("x") + code)
-    with pytest.raises(PluginError, match=rf"'budget' \(ovrecipe-budget 1\.0\).*{reason}"):
-        validate_sections(sample_recipe({"budget": {}}), load_plugins(env={}, find=site.find))
+def test_a_section_of_two_plugins_is_refused(site: Site, plugins: Plugins) -> None:
+    """Each of them would validate it another way."""
+    site.install("more", COMPRESSOR + SECTION, points=POINTS)
+    with pytest.raises(ProviderClaimedTwice, match=r"section 'budget' .*\(ovrecipe-more 1"):
+        plugins.sections(sample_recipe({"budget": {}}))
+
+
+def test_a_section_without_a_pydantic_class_is_blamed_on_its_plugin(site: Site) -> None:
+    points = "[ovrecipe.recipe_section]\nbudget = MODULE:Compressor"
+    site.install("budget", points=points)
+    with pytest.raises(PluginError, match=r"'budget' \(ovrecipe-budget 1\.0\).* no pydantic class"):
+        load_plugins(env={}, find=site.find).sections(sample_recipe({"budget": {}}))
 
 
 def test_a_wrong_section_stops_every_lookup(plugins: Plugins) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ovrecipe.build.judge import recipe_errors
 from ovrecipe.errors import RecipeError
-from ovrecipe.hooks.manager import load_plugins
+from ovrecipe.hooks.plugins import load_plugins
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project
 

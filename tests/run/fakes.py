@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ovrecipe.hooks.provided import PackageVersions, Provided
+from ovrecipe.build.stages.assemble import plain_to_jinja
+from ovrecipe.hooks.loading import object_source, package_version
+from ovrecipe.hooks.provided import Provided
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.chain import ChosenFilter
-from ovrecipe.run.prompt import ChatTemplate, PromptSettings, plain_to_jinja
+from ovrecipe.run.prompt import ChatTemplate, PromptSettings
 from ovrecipe.run.runner import Runner
 from ovrecipe.testing import FakePipeline
 
@@ -27,21 +29,13 @@ def recipe(**sections: Any) -> Recipe:
     )
 
 
+def theirs() -> None:
+    """Stand for a plugin."""
+
+
 def plugin_filter(provider: Any) -> ChosenFilter:
     """Return a filter of a plugin, as a recipe chooses it."""
-    return ChosenFilter(
-        Provided(
-            provider=provider,
-            name="mine",
-            plugin="theirs",
-            distribution="ovrecipe-theirs",
-            version="1.2",
-            release="1.2",
-            sections={},
-            package_version=PackageVersions(),
-        ),
-        None,
-    )
+    return ChosenFilter(Provided(provider, "mine", object_source(theirs), {}, package_version))
 
 
 def template_of(given: Recipe) -> ChatTemplate:

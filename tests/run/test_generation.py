@@ -17,36 +17,13 @@ from tests.run.fakes import plugin_filter, runner
 class BreaksAtTheThird:
     """An output filter with a defect."""
 
-    options_model = None
     fed = 0
-
-    def create(self, options):
-        return self
 
     def feed(self, text):
         self.fed += 1
         if self.fed == 3:
             raise KeyError("oops")
         return text
-
-    def finish(self):
-        return ""
-
-
-class Hides:
-    """An output filter that shows nothing, and calls back when it is asked to show text."""
-
-    options_model = None
-
-    def __init__(self, on_text):
-        self.on_text = on_text
-
-    def create(self, options):
-        return self
-
-    def feed(self, text):
-        self.on_text(text)
-        return ""
 
     def finish(self):
         return ""
@@ -84,12 +61,14 @@ def test_tokens_are_counted_while_the_answer_comes():
     pipeline = gated(pieces=("abc", "de"))
     counted = []
 
-    def count(text):
-        if text == "abc":
-            counted.append(answer.tokens_so_far())
-            pipeline.gate.release()
+    def hides(pieces, options):
+        for text in pieces:
+            if text == "abc":
+                counted.append(answer.tokens_so_far())
+                pipeline.gate.release()
+            yield ""
 
-    with runner(pipeline, filters=[plugin_filter(Hides(count))]) as model:
+    with runner(pipeline, filters=[plugin_filter(hides)]) as model:
         answer = model.stream("hi")
         assert answer.tokens_so_far() in (0, None)
         pipeline.gate.release()
@@ -212,7 +191,7 @@ def test_an_answer_cancelled_while_it_waits_is_never_generated():
 def test_a_broken_filter_ends_the_answer_and_is_named():
     """Text that a filter should have changed must not be shown."""
     pipeline = gated(pieces=["a"] * 50)
-    chosen = [plugin_filter(BreaksAtTheThird())]
+    chosen = [plugin_filter(BreaksAtTheThird)]
     with runner(pipeline, filters=chosen) as model:
         answer = iter(model.stream("hi"))
         for _ in range(2):
@@ -272,3 +251,14 @@ def test_a_program_that_leaves_its_answer_ends():
         [sys.executable, "-c", code], capture_output=True, check=False, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_generation_knows_what_was_asked_and_what_answers():
+    """Frontends show it; they see nothing else of the conversation."""
+    with runner(FakePipeline(["a"])) as model:
+        chat = model.chat()
+        chat.generate("first")
+        answer = chat.stream("second")
+        list(answer)
+    assert (answer.question, answer.recipe.name, answer.variant) == ("second", "fake", "int4")
+    assert [message["content"] for message in answer.messages] == ["first", "a", "second"]

@@ -11,15 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ovrecipe.build.stages.assemble import NO_SYSTEM, plain_to_jinja, with_system
 from ovrecipe.errors import PromptRefused
 from ovrecipe.run.prompt import (
-    NO_SYSTEM,
     ChatTemplate,
     PromptSettings,
     checked_prompt,
-    plain_to_jinja,
     read_template,
-    with_system,
 )
 
 SMOL = (

@@ -19,12 +19,18 @@ def main() -> None:
     """Pin and fetch what the argument says, and print what happened as JSON."""
     job = json.loads(sys.argv[1])
     checkpoint_dir = Path(job["checkpoint_dir"])
-    asked = request(checkpoint_dir, job["id"], env=dict(os.environ), **job.get("model", {}))
     outcome: dict[str, object] = {"progress": []}
+    asked = request(
+        checkpoint_dir,
+        job["id"],
+        env=dict(os.environ),
+        progress=_noting(outcome),
+        **job.get("model", {}),
+    )
     try:
         outcome["pin"] = pin = job.get("pin") or HubSource().pin(asked)
         if job.get("fetch", True):
-            HubSource().fetch(asked, pin, checkpoint_dir, _noting(outcome))
+            HubSource().fetch(asked, pin, checkpoint_dir)
     except OvrecipeError as error:
         outcome["error"] = type(error).__name__
         outcome["message"] = str(error)

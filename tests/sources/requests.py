@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ovrecipe.hooks.roles import SourceRequest
-from ovrecipe.recipe.schema import Model, split_model_id
+from ovrecipe.hooks.roles import SourceRequest, silent
+from ovrecipe.recipe.schema import Recipe, split_model_id
 
 
 class FreshDigests:
@@ -25,21 +25,23 @@ class FreshDigests:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def request(base_dir: Path, model_id: str, *, env: Mapping[str, str] | None = None, **model: Any):
+def request(
+    base_dir: Path,
+    model_id: str,
+    *,
+    env: Mapping[str, str] | None = None,
+    progress: Any = silent,
+    **model: Any,
+) -> SourceRequest:
     """Return the request that a recipe in `base_dir` with that model would make."""
+    recipe = {"name": "m", "path": base_dir / "m.yaml", "variants": {"fp16": {}}}
     return SourceRequest(
-        model=Model(id=model_id, **model),
+        recipe=Recipe.model_validate({**recipe, "model": {"id": model_id, **model}}),
         location=split_model_id(model_id)[1],
-        base_dir=base_dir,
         env=env or {},
         digests=FreshDigests(),
+        progress=progress,
     )
-
-
-def silent(
-    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
-) -> None:
-    """Show no progress."""
 
 
 def safetensors_bytes(values: int = 4) -> bytes:

@@ -193,4 +193,4 @@ def test_a_file_that_changed_after_the_pin_is_refused(tmp_path, qwen_tokens) -> 
     write_gguf(tmp_path / "a.gguf", "llama", qwen_tokens, scale=0.06)
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(SourceError, match=r"a.gguf: changed while it was read\n  build again"):
-        GgufSource().fetch(asked, pin, tmp_path / "checkpoint", silent)
+        GgufSource().fetch(asked, pin, tmp_path / "checkpoint")

@@ -20,7 +20,6 @@ from tests.sources.requests import (
     checkpoint_files,
     request,
     safetensors_bytes,
-    silent,
     write_files,
 )
 
@@ -31,7 +30,7 @@ def fetched(tmp_path: Path, files: dict[str, bytes], **model: Any) -> Path:
     asked = request(tmp_path, "./mine", **model)
     checkpoint_dir = tmp_path / "checkpoint"
     checkpoint_dir.mkdir()
-    LocalSource().fetch(asked, LocalSource().pin(asked), checkpoint_dir, silent)
+    LocalSource().fetch(asked, LocalSource().pin(asked), checkpoint_dir)
     return checkpoint_dir
 
 
@@ -54,7 +53,7 @@ def test_leaves_the_users_files_alone(tmp_path) -> None:
     before = {each: each.stat() for each in sorted(folder.iterdir())}
     asked = request(tmp_path, "./mine")
     (tmp_path / "checkpoint").mkdir()
-    LocalSource().fetch(asked, LocalSource().pin(asked), tmp_path / "checkpoint", silent)
+    LocalSource().fetch(asked, LocalSource().pin(asked), tmp_path / "checkpoint")
     after = {each: each.stat() for each in sorted(folder.iterdir())}
     assert {p: (s.st_mode, s.st_mtime_ns) for p, s in before.items()} == {
         p: (s.st_mode, s.st_mtime_ns) for p, s in after.items()
@@ -220,7 +219,7 @@ def test_read_only_checkpoints_work(tmp_path) -> None:
     try:
         (tmp_path / "checkpoint").mkdir()
         asked = request(tmp_path, "./mine")
-        LocalSource().fetch(asked, LocalSource().pin(asked), tmp_path / "checkpoint", silent)
+        LocalSource().fetch(asked, LocalSource().pin(asked), tmp_path / "checkpoint")
     finally:
         folder.chmod(0o755)
     assert (tmp_path / "checkpoint" / "config.json").is_file()
@@ -234,7 +233,7 @@ def test_content_that_changed_after_the_pin_is_refused(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(safetensors_bytes(values=5))
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(SourceError, match=r"model.safetensors: changed while .*\n  build again"):
-        LocalSource().fetch(asked, pin, tmp_path / "checkpoint", silent)
+        LocalSource().fetch(asked, pin, tmp_path / "checkpoint")
 
 
 def test_a_file_that_came_after_the_pin_is_refused(tmp_path: Path) -> None:
@@ -245,7 +244,7 @@ def test_a_file_that_came_after_the_pin_is_refused(tmp_path: Path) -> None:
     (folder / "special_tokens_map.json").write_text("{}")
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(SourceError, match=r"mine: changed while it was read"):
-        LocalSource().fetch(asked, pin, tmp_path / "checkpoint", silent)
+        LocalSource().fetch(asked, pin, tmp_path / "checkpoint")
 
 
 def test_a_link_that_is_in_the_way_is_an_error(tmp_path: Path) -> None:
@@ -254,4 +253,4 @@ def test_a_link_that_is_in_the_way_is_an_error(tmp_path: Path) -> None:
     asked = request(tmp_path, "./mine")
     write_files(tmp_path / "checkpoint", {"config.json": b""})
     with pytest.raises(SourceError, match="cannot be linked into the store: File exists"):
-        LocalSource().fetch(asked, LocalSource().pin(asked), tmp_path / "checkpoint", silent)
+        LocalSource().fetch(asked, LocalSource().pin(asked), tmp_path / "checkpoint")

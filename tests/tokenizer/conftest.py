@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ovrecipe.builtin.tokenizer import OpenvinoTokenizerConverter
-from ovrecipe.recipe.schema import Model
-from tests.sources.requests import silent
+from ovrecipe.hooks.listing import sample_recipe
+from ovrecipe.hooks.roles import ConversionJob
 from tests.twins import TOKENIZERS, make_tokenizer
 
 KINDS = (*TOKENIZERS, pytest.param("smollm2", marks=pytest.mark.model))
@@ -19,9 +19,10 @@ KINDS = (*TOKENIZERS, pytest.param("smollm2", marks=pytest.mark.model))
 def convert(checkpoint_dir: Path, output_dir: Path) -> Path:
     """Convert a checkpoint's tokenizer as a build does."""
     output_dir.mkdir()
-    OpenvinoTokenizerConverter().convert(
-        checkpoint_dir, output_dir, model=Model(id="twin"), progress=silent
+    job = ConversionJob(
+        checkpoint_dir=checkpoint_dir, output_dir=output_dir, recipe=sample_recipe()
     )
+    OpenvinoTokenizerConverter().convert(job)
     return output_dir
 
 

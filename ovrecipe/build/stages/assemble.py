@@ -7,6 +7,8 @@ reads the same files.
 
 from __future__ import annotations
 
+import json
+import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +24,8 @@ from ovrecipe.run.prompt import (
     PromptSettings,
     checked_system,
     no_template,
-    plain_to_jinja,
     special_tokens,
     tokenizer_config,
-    with_system,
 )
 from ovrecipe.store.disk import link_file
 from ovrecipe.store.manifest import MANIFEST
@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 
 TOKENIZER_XML = "openvino_tokenizer.xml"
 GENERATION_CONFIG = "generation_config.json"
+PLACEHOLDER = re.compile(r"\{(instruction|system)\}")
+NO_SYSTEM = (
+    "a system text was given, but the recipe's template has no {system}; write {system} into its "
+    "prompt.template, or leave the system text out"
+)
 #: Files that are written anew, never linked: they carry what the recipe says.
 REWRITTEN = {TOKENIZER_XML, TOKENIZER_CONFIG, GENERATION_CONFIG, CHAT_TEMPLATE}
 
@@ -111,6 +116,57 @@ def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str:
     probe = ChatTemplate(template, special_tokens=special_tokens(tokenizer_dir))
     checked_system(system, probe.render([{"role": "user", "content": "?"}]))
     return template
+
+
+def plain_to_jinja(
+    template: str, *, system: str = "", bos_token: str = "", eos_token: str = ""
+) -> str:
+    """Return a recipe's plain `prompt.template` as a chat template.
+
+    A conversation is its turns in sequence: each prompt in the template, its answer behind it,
+    then a new line. The BOS token that a template starts with is written once; a template that
+    writes BOS or EOS gets EOS behind each answer, as the model saw it in training. `system` is
+    said where no message does. Only what both Jinja2 and GenAI's engine know is used.
+    """
+    bos = bos_token if bos_token and template.startswith(bos_token) else ""
+    closes = bool(bos) or (bool(eos_token) and eos_token in template)
+    end_of_answer = _literal((eos_token if closes else "") + "\n")
+    #: Literal text and names of placeholders in turn, beginning and ending with text.
+    parts = PLACEHOLDER.split(template.removeprefix(bos))
+    given = {"instruction": "message['content']", "system": "told.system"}
+    turn = " + ".join(
+        given[part] if index % 2 else _literal(part) for index, part in enumerate(parts)
+    )
+    refusal = f"{{%- if told.system -%}}{{{{ raise_exception({_literal(NO_SYSTEM)}) }}}}"
+    refused = "" if "system" in parts[1::2] else f"{refusal}{{%- endif -%}}"
+    return (
+        f"{{%- set told = namespace(system={_literal(system)}, known=false) -%}}"
+        "{%- for message in messages -%}"
+        "{%- if message['role'] == 'system' and not told.known -%}"
+        "{%- set told.system = message['content'] -%}{%- set told.known = true -%}"
+        f"{{%- endif -%}}{{%- endfor -%}}{refused}{{{{ {_literal(bos)} }}}}"
+        "{%- for message in messages -%}"
+        "{%- if message['role'] == 'assistant' -%}"
+        f"{{{{ message['content'] + {end_of_answer} }}}}"
+        f"{{%- elif message['role'] != 'system' -%}}{{{{ {turn} }}}}"
+        "{%- endif -%}{%- endfor -%}"
+    )
+
+
+def with_system(template: str, system: str) -> str:
+    """Return a chat template that says `system` where no message does; an empty one silences it."""
+    own = f"[{{'role': 'system', 'content': {_literal(system)}}}]"
+    return (
+        "{%- if not messages or messages[0]['role'] != 'system' -%}"
+        f"{{%- set messages = {own} + messages -%}}"
+        "{%- elif not messages[0]['content'] -%}{%- set messages = messages[1:] -%}{%- endif %}\n"
+        f"{template}"
+    )
+
+
+def _literal(text: str) -> str:
+    """Return a string of Jinja2: as in JSON, but letters outside ASCII stay as they are."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _template_of_model(tokenizer_dir: Path) -> str:

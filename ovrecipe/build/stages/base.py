@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.stage import Stage, always, estimate_of
-from ovrecipe.hooks.roles import Estimate
+from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.hooks.provided import key_options
+from ovrecipe.hooks.roles import Estimate, ExportJob
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import BaseModel
+
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.build.stages.stage import Job, StageContext
-    from ovrecipe.hooks.roles import WeightShape
+    from ovrecipe.hooks.provided import Provided
+    from ovrecipe.hooks.roles import Exporter, WeightShape
+    from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
 
 WIDTHS = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2}
@@ -24,17 +29,33 @@ OTHER_BYTES = 10**9
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
     """The checkpoint and the exporter."""
-    return {"exporter": plan.exporter.key_fields()}
+    options = key_options(exporter_options(plan.exporter, plan.recipe))
+    return {"exporter": plan.exporter.key_fields(), **({"options": options} if options else {})}
+
+
+def exporter_options(exporter: Provided[Exporter], recipe: Recipe) -> BaseModel | None:
+    """Return the options of `model.exporter`, validated."""
+    loc = ("model", "exporter", "options")
+    return exporter.options(recipe.model.exporter.options, loc=loc, recipe=recipe)
 
 
 def run(job: Job, bench: StageContext) -> dict[str, Json]:
     """Export the checkpoint."""
-    model = job.recipe.model
-    exporter = bench.plugins.provider("exporter", model.exporter, job.recipe)
+    exporter = bench.plugins.provider("exporter", job.recipe.model.exporter.name, job.recipe)
+    options = exporter_options(exporter, job.recipe)
     with exporter.blamed():
         exporter.provider.export(
-            job.checkpoint_dir, job.output_dir, model=model, progress=bench.progress
+            ExportJob(
+                checkpoint_dir=job.checkpoint_dir,
+                output_dir=job.output_dir,
+                recipe=job.recipe,
+                options=options,
+                progress=bench.progress,
+            )
         )
+    exporter.require_files(
+        job.output_dir, "openvino_model.xml", "openvino_model.bin", "config.json"
+    )
     return {}
 
 
@@ -43,7 +64,7 @@ def estimate(work: Work) -> Estimate | None:
     tensors = work.tensors()
     size_bytes = native_bytes(tensors)
     default = Estimate(disk_bytes=size_bytes, memory_bytes=size_bytes + OTHER_BYTES)
-    return (estimate_of(work.plan.exporter, tensors) or default) if tensors else None
+    return (work.plan.exporter.optional("estimate", tensors) or default) if tensors else None
 
 
 def native_bytes(tensors: Sequence[WeightShape]) -> int:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.build.stages.assemble import GENERATION_CONFIG
 from ovrecipe.build.stages.stage import Stage
 from ovrecipe.errors import GateError
-from ovrecipe.hooks.roles import Estimate
+from ovrecipe.hooks.provided import key_options
+from ovrecipe.hooks.roles import Estimate, EvaluationJob
+from ovrecipe.json_files import read_object
 from ovrecipe.run.prompt import read_template
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -19,10 +24,10 @@ if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.build.stages.stage import Job, StageContext
-    from ovrecipe.hooks.roles import Evaluator
-    from ovrecipe.recipe.schema import EvaluatorSpec, Recipe
+    from ovrecipe.recipe.schema import ProviderSpec, Recipe
+    from ovrecipe.recipe.sections import Loc
+    from ovrecipe.run.runner import Runner
     from ovrecipe.types import Json
-
 
 PROBE = "What is the capital of France?"
 
@@ -41,23 +46,19 @@ def rendered(model_dir: Path, prompt: str) -> str:
 def evaluator_fields(plan: RecipePlan) -> dict[str, Json]:
     """Return what the key of `check` says about the recipe's evaluators; nothing without any."""
     specs = plan.recipe.check.evaluators
-    return {"evaluators": [_fields(plan, each) for each in specs]} if specs else {}
+    found = [_fields(plan, spec, number) for number, spec in enumerate(specs)]
+    return {"evaluators": found} if found else {}
 
 
-def _fields(plan: RecipePlan, spec: EvaluatorSpec) -> Json:
-    provided = plan.evaluator(spec.name)
-    options = _options(provided.provider, spec, plan.recipe)
-    return {
-        "evaluator": provided.key_fields(),
-        "options": options.model_dump(mode="json") if options is not None else {},
-    }
+def _fields(plan: RecipePlan, spec: ProviderSpec, number: int) -> Json:
+    evaluator = plan.evaluator(spec.name)
+    options = evaluator.options(spec.options, loc=_loc(number), recipe=plan.recipe)
+    return {"evaluator": evaluator.key_fields(), "options": key_options(options)}
 
 
-def _options(evaluator: Evaluator, spec: EvaluatorSpec, recipe: Recipe) -> BaseModel | None:
-    from ovrecipe.hooks.options import validated
-
-    where = f"{recipe.path.name}: check.evaluators.{spec.name}"
-    return validated(evaluator, spec.options, where=where)
+def _loc(number: int) -> Loc:
+    """Return where the options of an evaluator are written."""
+    return ("check", "evaluators", number, "options")
 
 
 def evaluate(job: Job, bench: StageContext) -> list[Json]:
@@ -66,34 +67,69 @@ def evaluate(job: Job, bench: StageContext) -> list[Json]:
     Raises:
         GateError: an evaluator refuses the model; the message names it.
     """
-    return [_evaluated(job, bench, each) for each in job.recipe.check.evaluators]
+    specs = job.recipe.check.evaluators
+    return [_evaluated(job, bench, spec, number) for number, spec in enumerate(specs)]
 
 
-def _evaluated(job: Job, bench: StageContext, spec: EvaluatorSpec) -> dict[str, Any]:
+def _evaluated(job: Job, bench: StageContext, spec: ProviderSpec, number: int) -> dict[str, Any]:
     provided = bench.plugins.provider("evaluator", spec.name, job.recipe)
-    options = _options(provided.provider, spec, job.recipe)
+    options = provided.options(spec.options, loc=_loc(number), recipe=job.recipe)
     bench.progress(f"evaluating: {spec.name}")
     try:
-        with provided.blamed():
-            facts = dict(provided.provider.evaluate(_evaluation_job(job, bench, options)))
+        with provided.blamed(), _asking(job) as ask:
+            work = _evaluation_job(job, bench, options, ask)
+            facts = provided.facts(provided.provider.evaluate(work))
     except GateError as error:
         message = f"evaluator {spec.name!r}: {error.message}"
         raise GateError(message, remedy=error.remedy) from error
     return {"evaluator": spec.name, "facts": facts}
 
 
-def _evaluation_job(job: Job, bench: StageContext, options: BaseModel | None) -> Any:
-    from ovrecipe.hooks.roles import EvaluationJob
-
+def _evaluation_job(
+    job: Job, bench: StageContext, options: BaseModel | None, ask: Callable[..., str]
+) -> EvaluationJob:
     model_dir = job.inputs["assemble"]
     return EvaluationJob(
         model_dir=model_dir,
         base_dir=job.inputs["base"],
         recipe=job.recipe,
         variant=str(job.variant),
-        options=options,
+        ask=ask,
         render=lambda prompt: rendered(model_dir, prompt),
+        options=options,
         progress=bench.progress,
+    )
+
+
+@contextmanager
+def _asking(job: Job) -> Iterator[Callable[..., str]]:
+    """Give what answers a question as `ovrecipe run` does; the model is opened by the first one."""
+    opened: list[Runner] = []
+
+    def ask(question: str, **generation: Any) -> str:
+        if not opened:
+            opened.append(_runner(job))
+        greedy = {} if generation.get("do_sample") else {"greedy": True}
+        return opened[0].generate(question, **{**greedy, **generation}).text
+
+    try:
+        yield ask
+    finally:
+        for runner in opened:
+            runner.close()
+
+
+def _runner(job: Job) -> Runner:
+    from ovrecipe.run.genai import open_pipeline
+    from ovrecipe.run.runner import Runner
+
+    model_dir = job.inputs["assemble"]
+    return Runner(
+        open_pipeline(model_dir, "CPU", properties={}, announce=print),
+        recipe=job.recipe,
+        variant=str(job.variant),
+        template=read_template(model_dir, clock=probe_clock),
+        parameters=read_object(model_dir / GENERATION_CONFIG),
     )
 
 
@@ -135,7 +171,6 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
 
 
 def _asked(job: Job, bench: StageContext) -> dict[str, Json]:
-
     model_dir = job.inputs["assemble"]
     prompt = rendered(model_dir, PROBE)
     bench.progress("opening the model")

@@ -33,16 +33,16 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
     scheme, location = split_model_id(job.recipe.model.id)
     provided = bench.plugins.provider("source", scheme, job.recipe)
     request = SourceRequest(
-        model=job.recipe.model,
+        recipe=job.recipe,
         location=location,
-        base_dir=job.recipe.base_dir,
         env=bench.env,
         digests=RememberedDigests(Store(job.store_dir).digests_path),
+        progress=bench.progress,
     )
     checkpoint_dir = job.output_dir / CHECKPOINT
     checkpoint_dir.mkdir()
     with provided.blamed():
-        provided.provider.fetch(request, job.pin, checkpoint_dir, bench.progress)
+        provided.provider.fetch(request, job.pin, checkpoint_dir)
     return _shapes_facts(checkpoint_dir, bench)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
-    from ovrecipe.hooks.manager import Plugins
+    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Estimate
     from ovrecipe.types import Json, Progress
@@ -63,11 +63,6 @@ class StageContext:
     env: Mapping[str, str]
 
 
-def always_usable(artifact_dir: Path) -> bool:  # noqa: ARG001
-    """Return True: a published artifact is whole, and nothing changes it."""
-    return True
-
-
 @dataclass(frozen=True)
 class Stage:
     """One step of the route; everything that is special about it stands here.
@@ -88,7 +83,7 @@ class Stage:
     - `is_gate`: a variant gets its view only when this passed.
     - `is_intermediate`: `ovrecipe gc --intermediates` removes it.
     - `links`: the inputs whose files are linked into it, so that they are not hashed again.
-    - `is_usable`: whether a published artifact can still be used.
+    - `is_usable`: whether a published artifact can still be used; None where it always can.
 
     What is known before it runs:
 
@@ -111,7 +106,7 @@ class Stage:
     is_gate: bool = False
     is_intermediate: bool = False
     links: tuple[str, ...] = ()
-    is_usable: Callable[[Path], bool] = always_usable
+    is_usable: Callable[[Path], bool] | None = None
     is_judged: bool = False
     problems: Callable[[Work], Sequence[str]] | None = None
     estimate: Callable[[Work], Estimate | None] | None = None
@@ -130,22 +125,14 @@ def always(*names: str) -> Callable[[Recipe, str | None], tuple[str, ...]]:
     return inputs
 
 
-def estimate_of(provided: Provided[Any], *arguments: object) -> Estimate | None:
-    """Return what a provider says that its work takes; None when it says nothing."""
-    ask = getattr(provided.provider, "estimate", None)
-    if ask is None:
-        return None
-    with provided.blamed():
-        found: Estimate | None = ask(*arguments)
-        return found
-
-
-def keep_torch_out(modules: MutableMapping[str, ModuleType], providers: Iterable[object]) -> None:
+def keep_torch_out(
+    modules: MutableMapping[str, ModuleType], providers: Iterable[Provided[object]]
+) -> None:
     """Make torch impossible to import in this process when no provider at work needs it.
 
     transformers and NNCF import it whenever they can. Without it a tokenizer takes 2.7 s and
     0.2 GB instead of 6.6 s and 0.95 GB, and importing NNCF 1.0 s and 0.1 GB instead of 3.2 s and
     0.6 GB (SmolLM2; transformers 5.5, NNCF 3.4, torch 2.15).
     """
-    if not any(getattr(provider, "needs_torch", True) for provider in providers):
+    if not any(provided.traits.needs_torch for provided in providers):
         modules.setdefault("torch", None)  # type: ignore[arg-type]

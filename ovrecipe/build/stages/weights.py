@@ -10,11 +10,13 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.base import OTHER_BYTES, native_bytes
-from ovrecipe.build.stages.stage import Stage, estimate_of, keep_torch_out
+from ovrecipe.build.stages.stage import Stage, keep_torch_out
 from ovrecipe.errors import PluginError, RecipeInvalid
-from ovrecipe.hooks.options import validated
+from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import CompressionJob, Estimate
 from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.recipe.problems import place_in_recipe
+from ovrecipe.recipe.sections import dotted
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor, WeightShape
     from ovrecipe.recipe.schema import Recipe, Variant
+    from ovrecipe.recipe.sections import Loc
     from ovrecipe.types import Json
 
 #: What makes tokens of a data set's texts.
@@ -57,7 +60,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     return {
         "precision": spec.precision,
         "passes": [
-            _pass_fields(plan, each, _place(plan, str(variant), number))
+            _pass_fields(plan, each, _loc(plan.recipe, str(variant), number))
             for number, each in enumerate(passes)
         ],
     }
@@ -73,36 +76,35 @@ def reads_text(spec: Variant) -> bool:
     return any(each.dataset is not None for each in compression_passes(spec))
 
 
-def _place(plan: RecipePlan, variant: str, number: int) -> str:
-    """Return where a pass is written: `recipes/m.yaml: variants.int4.passes[1]`."""
-    path, root = plan.recipe.path, plan.project.root
-    shown = path.relative_to(root) if path.is_relative_to(root) else path
-    index = f".passes[{number}]" if plan.recipe.variants[variant].passes else ""
-    return f"{shown.as_posix()}: variants.{variant}{index}"
+def _loc(recipe: Recipe, variant: str, number: int) -> Loc:
+    """Return where a pass is written."""
+    inner = ("passes", number) if recipe.variants[variant].passes else ()
+    return ("variants", variant, *inner)
 
 
-def _pass_fields(plan: RecipePlan, each: CompressionPass, where: str) -> Json:
+def _pass_fields(plan: RecipePlan, each: CompressionPass, loc: Loc) -> Json:
     compressor = plan.compressor(each.compressor)
     fields = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"options"})
     fields["compressor"] = compressor.key_fields()
-    options = validated(compressor.provider, each.options, where=f"{where}.options")
-    if options is not None:
-        fields["options"] = options.model_dump(mode="json")
+    given = compressor.options(each.options, loc=(*loc, "options"), recipe=plan.recipe)
+    if options := key_options(given):
+        fields["options"] = options
     path = each.dataset_path(plan.recipe.base_dir)
     if path is not None:
         fields["dataset"] = {
-            "sha256": _dataset_digest(plan, path, f"{where}.dataset: {each.dataset}"),
+            "sha256": _dataset_digest(plan, path, (*loc, "dataset"), str(each.dataset)),
             "packages": plan.package_versions(TOKENIZING),
         }
     return dict(fields)
 
 
-def _dataset_digest(plan: RecipePlan, path: Path, where: str) -> str:
+def _dataset_digest(plan: RecipePlan, path: Path, loc: Loc, written: str) -> str:
     try:
         return plan.digests.sha256(path)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         reason = "no such file" if missing else f"cannot be read: {error.strerror}"
+        where = f"{place_in_recipe(plan.recipe, loc)}: {dotted(loc)}: {written}"
         raise RecipeInvalid(
             f"{where}: {reason}", remedy="paths are relative to the recipe"
         ) from error
@@ -115,7 +117,8 @@ def problems(work: Work) -> list[str]:
     for compression in compression_passes(spec):
         compressor = work.plan.compressor(compression.compressor)
         with compressor.blamed():
-            found += compressor.provider.problems(compression, spec.precision, work.matrices())
+            said = compressor.optional("problems", compression, spec.precision, work.matrices())
+            found += said or ()
     return [f"variants.{work.variant}: {problem}" for problem in found]
 
 
@@ -125,7 +128,7 @@ def estimate(work: Work) -> Estimate | None:
     disk_bytes = memory_bytes = 0
     for compression in compression_passes(spec):
         compressor = work.plan.compressor(compression.compressor)
-        said = estimate_of(compressor, compression, spec.precision, tensors)
+        said = compressor.optional("estimate", compression, spec.precision, tensors)
         needed = said or default_estimate(compression, spec.precision, tensors)
         disk_bytes += needed.disk_bytes
         memory_bytes = max(memory_bytes, needed.memory_bytes)
@@ -152,14 +155,15 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
     passes = compression_passes(spec)
     names = {each.compressor for each in passes}
     provided = [bench.plugins.provider("compressor", each, job.recipe) for each in names]
-    keep_torch_out(sys.modules, [each.provider for each in provided])
+    keep_torch_out(sys.modules, provided)
     input_dir = job.inputs["base"]
     facts: list[Json] = []
     for number, each in enumerate(passes, start=1):
         last = number == len(passes)
         output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
         output_dir.mkdir(exist_ok=True)
-        facts.append(_compress(job, bench, each, input_dir, output_dir))
+        loc = _loc(job.recipe, str(job.variant), number - 1)
+        facts.append(_compress(job, bench, each, loc, input_dir, output_dir))
         _refuse_reserved_names(output_dir, each.compressor)
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
@@ -204,7 +208,12 @@ def _copy_configs(base_ir_dir: Path, output_dir: Path) -> None:
 
 
 def _compress(
-    job: Job, bench: StageContext, each: CompressionPass, input_dir: Path, output_dir: Path
+    job: Job,
+    bench: StageContext,
+    each: CompressionPass,
+    loc: Loc,
+    input_dir: Path,
+    output_dir: Path,
 ) -> dict[str, Json]:
     compressor = bench.plugins.provider("compressor", each.compressor, job.recipe)
     work = CompressionJob(
@@ -216,13 +225,15 @@ def _compress(
         dataset_path=each.dataset_path(job.recipe.base_dir),
         compression=each,
         precision=job.recipe.variants[str(job.variant)].precision,
-        model=job.recipe.model,
+        recipe=job.recipe,
+        options=compressor.options(each.options, loc=(*loc, "options"), recipe=job.recipe),
         progress=bench.progress,
         cache_dir=_cache_dir(job, compressor),
-        options=validated(compressor.provider, each.options, where="options"),
     )
     with compressor.blamed():
-        return dict(compressor.provider.compress(work))
+        facts = compressor.facts(compressor.provider.compress(work))
+    compressor.require_files(output_dir, "openvino_model.xml", "openvino_model.bin")
+    return facts
 
 
 def _cache_dir(job: Job, compressor: Provided[Compressor]) -> Path:

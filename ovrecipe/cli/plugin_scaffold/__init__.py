@@ -10,20 +10,18 @@ from ovrecipe.version import __version__
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
-#: What a plugin can be, as its template is called.
-KINDS = (
-    "source",
-    "exporter",
-    "tokenizer_converter",
-    "compressor",
-    "evaluator",
-    "output_filter",
-    "frontend",
-    "observer",
-    "command",
-)
-#: The entry-point groups of kinds that are not found through `ovrecipe`.
-GROUPS = {"command": "ovrecipe.commands", "observer": "ovrecipe.observers"}
+#: The object of each template that an entry point names; an observer is its module.
+OBJECTS = {
+    "source": ":FolderSource",
+    "exporter": ":ReadyMadeExporter",
+    "tokenizer_converter": ":ReadyMadeTokenizer",
+    "compressor": ":KeepSomeCompressor",
+    "evaluator": ":ExpectEvaluator",
+    "output_filter": ":replace_text",
+    "frontend": ":NumberedFrontend",
+    "observer": "",
+    "command": ":command",
+}
 
 
 def scaffold(name: str, kind: str) -> dict[PurePosixPath, str]:
@@ -53,13 +51,15 @@ def _values(name: str, kind: str) -> dict[str, str]:
         "NAME": name,
         "MODULE": module,
         "KIND": kind.replace("_", " "),
-        "GROUP": f'"{GROUPS.get(kind, "ovrecipe")}"',
-        "TARGET": f"{module}:command" if kind == "command" else module,
+        "GROUP": '"ovrecipe"' if kind == "observer" else f'"ovrecipe.{kind}"',
+        "TARGET": module + OBJECTS[kind],
         "USE": _USE[kind].replace("@NAME@", name),
         "OVRECIPE": ".".join(__version__.split(".")[:2]),
     }
 
 
+#: What a plugin can be, as its template is called.
+KINDS = tuple(OBJECTS)
 #: How the new plugin is used, for its README.
 _USE = {
     "source": "model: {id: '@NAME@:path/of/a/checkpoint'}   # in a recipe",
@@ -69,8 +69,8 @@ _USE = {
     "output_filter": (
         "output: {filters: [{@NAME@: {find: colour, replacement: color}}]}   # in a recipe"
     ),
-    "frontend": 'ovrecipe run RECIPE --frontend @NAME@ "an instruction"',
+    "frontend": 'ovrecipe run RECIPE --frontend @NAME@ "a question"',
     "evaluator": "check: {evaluators: [{@NAME@: {expect: Paris}}]}   # in a recipe",
-    "observer": 'OVRECIPE_JOURNAL=journal.jsonl ovrecipe run RECIPE "an instruction"',
+    "observer": 'OVRECIPE_JOURNAL=journal.jsonl ovrecipe run RECIPE "a question"',
     "command": "ovrecipe @NAME@",
 }

@@ -9,26 +9,6 @@ its options.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ovrecipe import hookimpl
-from ovrecipe_budget.compressor import NAME, BudgetCompressor
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ovrecipe.hooks.roles import Role
+from ovrecipe_budget.compressor import BudgetCompressor
 
 __all__ = ["BudgetCompressor"]
-
-
-@hookimpl
-def provider_names(role: Role) -> Sequence[str]:
-    """Name the compressors of this plugin."""
-    return [NAME] if role == "compressor" else []
-
-
-@hookimpl
-def get_compressor(name: str) -> BudgetCompressor | None:
-    """Return who compresses the weights."""
-    return BudgetCompressor() if name == NAME else None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Progress
+    from ovrecipe.types import Progress
 
 #: What holds a matrix rather than uses it; NNCF would take an ignored one for the matrix itself.
 PASSIVE = ("Constant", "Convert")

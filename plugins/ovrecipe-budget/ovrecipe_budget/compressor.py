@@ -16,7 +16,8 @@ from ovrecipe_budget.options import MB, Options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ovrecipe.hooks.roles import CompressionJob, CompressionPass, Json, WeightShape
+    from ovrecipe.hooks.roles import CompressionJob, CompressionPass, WeightShape
+    from ovrecipe.types import Json
     from ovrecipe_budget.knapsack import Choice
     from ovrecipe_budget.measuring import Measured, Measurement
 
@@ -37,6 +38,7 @@ class BudgetCompressor:
     packages = ("nncf", "openvino")
     version = 1
     options_model = Options
+    knobs: tuple[str, ...] = ()
 
     def problems(
         self, compression: CompressionPass, precision: str, shapes: Sequence[WeightShape]
@@ -69,7 +71,8 @@ class BudgetCompressor:
                 f"'compressor: {NAME}' chooses for all layers at once and reads the base IR",
                 remedy="make it the only pass of the variant",
             )
-        options = _options(job.compression)
+        options = job.options
+        assert isinstance(options, Options), "validated before"
         measurement, reused = measurement_of(job.base_dir, job.cache_dir, job.progress)
         chosen, size_bytes = _write_within(job, options, measurement)
         return {

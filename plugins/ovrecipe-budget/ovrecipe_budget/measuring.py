@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Progress
+    from ovrecipe.types import Progress
     from ovrecipe_budget.matrices import Matrix
     from ovrecipe_budget.sensitivity import Sensitivity
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import Progress
+    from ovrecipe.types import Progress
     from ovrecipe_budget.probe import Numbers, Probe
 
 SEED = 20260

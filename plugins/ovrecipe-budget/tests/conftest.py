@@ -70,6 +70,7 @@ def job_of(base_dir: Path, tmp_path: Path) -> Callable[..., CompressionJob]:
         output_dir = tmp_path / name
         output_dir.mkdir()
         given = {"cache_dir": tmp_path / "cache", "compressor": "budget", "options": options}
+        given["options_model"] = Options
         return compression_job(base_dir, output_dir, **{**given, **fields})
 
     return make

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import ovrecipe_budget
 import pytest
 
 PUBLIC = (
@@ -16,6 +15,7 @@ PUBLIC = (
     "ovrecipe.hooks",
     "ovrecipe.hooks.roles",
     "ovrecipe.errors",
+    "ovrecipe.types",
     "ovrecipe.testing",
 )
 FOLDER = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ def imported(path: Path) -> Iterator[str]:
 
 def test_the_plugin_keeps_the_contract(assert_plugin_conforms: Callable[..., None]) -> None:
     """The host's own check."""
-    assert_plugin_conforms(ovrecipe_budget)
+    assert_plugin_conforms("ovrecipe-budget")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)

@@ -7,33 +7,3 @@ first come, first served) → `turn` (one answer as it comes) → `figures` (how
 
 gradio is imported when a page is built, never by looking for plugins.
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from ovrecipe import hookimpl
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ovrecipe.hooks.roles import Role
-    from ovrecipe_gradio.frontend import GradioFrontend
-
-NAME = "gradio"
-
-
-@hookimpl
-def provider_names(role: Role) -> Sequence[str]:
-    """Name the one frontend."""
-    return [NAME] if role == "frontend" else []
-
-
-@hookimpl
-def get_frontend(name: str) -> GradioFrontend | None:
-    """Return the frontend of `ovrecipe chat --frontend gradio`."""
-    if name != NAME:
-        return None
-    from ovrecipe_gradio.frontend import GradioFrontend
-
-    return GradioFrontend()

@@ -82,18 +82,15 @@ class Handlers:
         session.stop()
 
     async def clear(self, session: Session, kept: Any) -> Updates:
-        """Stop and forget; settings stay."""
-        session.clear()
+        """Stop and forget; settings stay.
+
+        While an answer comes, who follows it shows that: its next text could come after this.
+        """
+        followed = session.clear()
         page = self._page
-        memory = Memory.of(kept).changed(single=(), chat=(), draft="")
-        return {
-            page.memory: memory.model_dump(),
-            page.instruction: "",
-            page.status: figures.status_line("idle", figures.IDLE),
-            **_shown(page, ()),
-            **self._problem(None),
-            **self._controls(memory, busy=False),
-        }
+        if followed:
+            return {page.stop: gr.update(interactive=False)}
+        return self._cleared(Memory.of(kept))
 
     async def show_mode(self, kept: Any, mode: Any) -> Updates:
         """Show the last answer alone, or the conversation."""
@@ -147,7 +144,11 @@ class Handlers:
         choice: Choice,
         question: Question | None,
     ) -> Iterator[Updates]:
-        """Paint a turn until it is over; leaving early means that the browser has gone."""
+        """Paint a turn until it is over; leaving early means that the browser has gone.
+
+        The end is one update: who sees that it is done can go on, and can reload the page.
+        """
+        page = self._page
         try:
             turn = self._engine.submit(choice, question)
             session.begin(turn)
@@ -157,16 +158,19 @@ class Handlers:
         memory = memory.changed(variant=choice.variant, device=choice.device)
         yield self._begun(turn, memory, before)
         try:
-            over = False
-            while not over:
+            while session.turn is turn:
+                painted = self._painted(turn)
+                if turn.over:
+                    break
+                yield painted
                 turn.wait_for_change(TICK_SECONDS)
-                over = turn.over
-                if session.turn is not turn:
-                    return
-                yield self._painted(turn)
         finally:
             turn.stop()
-        yield self._ended(turn, memory, before)
+        if session.turn is turn:
+            session.turn = None
+            yield {**self._painted(turn), **self._ended(turn, memory, before)}
+        else:
+            yield {**self._cleared(memory), page.facts: self._facts(choice)}
 
     def _begun(self, turn: Turn, memory: Memory, before: Sequence[Exchange]) -> Updates:
         page = self._page
@@ -192,7 +196,7 @@ class Handlers:
         page = self._page
         if turn.error is not None and not isinstance(turn.error, OvrecipeError):
             log.error("a turn of the web page failed", exc_info=turn.error)
-        updates = {**self._problem(turn.error), page.facts: self._facts(turn.choice)}
+        updates = self._problem(turn.error)
         if turn.question is not None and _is_kept(turn, chat=memory.mode == CHAT):
             memory = memory.with_turns((*before, figures.exchange(turn)))
         elif turn.question is not None:
@@ -201,6 +205,18 @@ class Handlers:
             if memory.draft:
                 updates[page.instruction] = memory.draft
         return {**updates, page.memory: memory.model_dump(), **self._controls(memory, busy=False)}
+
+    def _cleared(self, memory: Memory) -> Updates:
+        page = self._page
+        memory = memory.changed(single=(), chat=(), draft="")
+        return {
+            page.memory: memory.model_dump(),
+            page.instruction: "",
+            page.status: figures.status_line("idle", figures.IDLE),
+            **_shown(page, ()),
+            **self._problem(None),
+            **self._controls(memory, busy=False),
+        }
 
     def _facts(self, choice: Choice, *, loading: bool = False) -> str:
         loaded = "" if choice == self._engine.choice else LOADING if loading else NOT_LOADED
@@ -247,17 +263,15 @@ def wire(blocks: gr.Blocks, page: Page, handlers: Handlers) -> None:
     at_once: Any = {**ours, "queue": False}
     browser = [page.session, page.memory]
     blocks.load(handlers.restore, [page.memory], shown, **at_once)
-    asked = gr.on(
+    gr.on(
         [page.submit.click, page.instruction.submit],
         handlers.ask,
         [*browser, page.mode, page.instruction, *page.settings],
         shown,
         **ours,
     )
-    again = page.regenerate.click(
-        handlers.regenerate, [*browser, page.mode, *page.settings], shown, **ours
-    )
-    switched = gr.on(
+    page.regenerate.click(handlers.regenerate, [*browser, page.mode, *page.settings], shown, **ours)
+    gr.on(
         [page.variant.input, page.device.input],
         handlers.switch,
         [*browser, page.variant, page.device],
@@ -265,9 +279,7 @@ def wire(blocks: gr.Blocks, page: Page, handlers: Handlers) -> None:
         **ours,
     )
     page.stop.click(handlers.stop, [page.session], None, **at_once)
-    # What is under way is cancelled, or it would paint once more what has just been cleared.
-    under_way: Any = [asked, again, switched]
-    page.clear.click(handlers.clear, browser, shown, cancels=under_way, **at_once)
+    page.clear.click(handlers.clear, browser, shown, **at_once)
     modes = [page.memory, page.regenerate, *conversation]
     page.mode.input(handlers.show_mode, [page.memory, page.mode], modes, **at_once)
     greyed = [page.seed, *page.sliders[1:]]

@@ -96,7 +96,9 @@ class Session:
         if self.turn is not None:
             self.turn.stop()
 
-    def clear(self) -> None:
-        """Stop the turn and forget it."""
+    def clear(self) -> bool:
+        """Stop the turn and forget it; return whether there was one."""
         self.stop()
+        followed = self.turn is not None
         self.turn = None
+        return followed

@@ -193,35 +193,23 @@ def test_an_error_in_the_middle_of_an_answer_ends_it_on_the_page(site, tab):
     assert not tab.one("#stop").is_enabled()
 
 
-class Breaks:
-    """A plugin whose output filter raises in the middle of the stream."""
-
-    options_model = None
-
-    @ovrecipe.hookimpl
-    def get_output_filter(self, name):
-        return self if name == "breaks" else None
-
-    def create(self, options):
-        return self
-
-    def feed(self, text):
-        raise KeyError(text)
-
-    def finish(self):
-        return ""
+def breaks(pieces, options):
+    """An output filter that raises in the middle of the stream."""
+    for piece in pieces:
+        raise KeyError(piece)
+    yield ""
 
 
 def test_a_filter_that_raises_is_named_on_the_page(site, tab):
     """A plugin's defect is the plugin's, and the page goes on."""
     fake = fake_chat().runner
-    template = type("Template", (), {"render": lambda self, messages: "prompt"})()
-    broken = plugins_with(Breaks()).provider("output_filter", "breaks", fake.recipe)
+    plugins = plugins_with(output_filter={"breaks": breaks})
+    broken = plugins.provider("output_filter", "breaks", fake.recipe)
     runner = ovrecipe.Runner(
         FakePipeline(),
         recipe=fake.recipe,
         variant="int4",
-        template=template,
+        template=fake._template,
         filters=[ChosenFilter(broken, None)],
     )
     tab.open(site(runner=runner).url).ask("Hello")

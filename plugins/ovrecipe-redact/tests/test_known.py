@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ovrecipe_redact.known import is_card_number
-from ovrecipe_redact.provider import RedactProvider
+from ovrecipe_redact.provider import Redact
 
 from ovrecipe.testing import filtered
 
@@ -24,7 +24,7 @@ ENCRYPTED = PEM.replace(
 
 
 def redacted(text: str, **options: object) -> str:
-    return filtered(RedactProvider(), options, [text])
+    return filtered(Redact, options, [text])
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import ovrecipe_redact as plugin
 import pytest
-from ovrecipe_redact.provider import RedactProvider
+from ovrecipe_redact.provider import Redact
 
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.testing import FakePipeline, filtered
@@ -19,7 +17,7 @@ PUBLIC = {"ovrecipe", "ovrecipe.hooks", "ovrecipe.hooks.roles", "ovrecipe.errors
 
 def test_the_plugin_keeps_the_contract(assert_plugin_conforms) -> None:
     """Names, hooks and the provider's shape."""
-    assert_plugin_conforms(plugin)
+    assert_plugin_conforms("ovrecipe-redact")
 
 
 def test_only_public_names_are_imported() -> None:
@@ -33,20 +31,10 @@ def test_only_public_names_are_imported() -> None:
     assert {name for name in imported if name and name.split(".")[0] == "ovrecipe"} <= PUBLIC
 
 
-def test_importing_the_plugin_loads_nothing_else_of_it() -> None:
-    """A build asks for the name only."""
-    code = (
-        "import sys, ovrecipe_redact as plugin; plugin.provider_names('output_filter'); "
-        "print(sorted(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "ovrecipe_redact.options" not in done.stdout
-    assert "'pydantic'" not in done.stdout
-
-
 def test_a_recipe_finds_the_filter_by_name(ovrecipe_plugins, ovrecipe_recipe) -> None:
     """As `output.filters: [redact]` does."""
-    found = ovrecipe_plugins(plugin).provider("output_filter", "redact", ovrecipe_recipe)
+    plugins = ovrecipe_plugins(output_filter={"redact": Redact})
+    found = plugins.provider("output_filter", "redact", ovrecipe_recipe)
     assert filtered(found.provider, {}, ["to a@b.", "org"]) == "to [email]"
 
 
@@ -72,31 +60,35 @@ def test_a_recipe_finds_the_filter_by_name(ovrecipe_plugins, ovrecipe_recipe) ->
         ({"patterns": {"x": "(?:(?:a{99}){99}){99}"}}, r"too large"),
         ({"patterns": {"x": "a\\"}}, r"cannot be matched"),
         ({"patterns": {"x": ""}}, r"matches empty text"),
-        ({"patterns": {"x": 5}}, r"valid string"),
-        ({"patterns": {"no name": "a"}}, r"match pattern"),
+        ({"patterns": {"x": 5}}, r"patterns\.x: must be text, got 5"),
+        ({"patterns": {"no name": "a"}}, r"is letters, digits"),
         ({"patterns": {"email": "a"}}, r"'email' is built in"),
-        ({"known": ["mail"]}, r"'email', 'phone', 'card' or 'key'"),
+        (
+            {"known": ["mail"]},
+            r"must be one of email, phone, card, key, .* perhaps you meant 'email'",
+        ),
         ({"known": []}, r"nothing to redact"),
         ({"placeholders": {"iban": "x"}}, r"no rule is named 'iban'"),
-        ({"max_length": 10}, r"greater than or equal to 160"),
-        ({"max_length": 10**9}, r"less than or equal to 4096"),
-        ({"pattern": {}}, r"unknown option; perhaps you meant 'patterns'"),
+        ({"max_length": 10}, r"must be at least 160"),
+        ({"max_length": 10**9}, r"must be at most 4096"),
+        ({"pattern": {}}, r"unknown key; perhaps you meant 'patterns'"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(options, reason) -> None:
     """Before anything runs, with the reason."""
     with pytest.raises(RecipeInvalid, match=reason):
-        filtered(RedactProvider(), options, ["text"])
+        filtered(Redact, options, ["text"])
 
 
 def test_nested_repetition_of_a_refused_size_is_refused_at_once() -> None:
     """A recipe must not be able to fill the memory: (a{1000}){1000} is a million letters."""
     with pytest.raises(RecipeInvalid, match="too large"):
-        filtered(RedactProvider(), {"patterns": {"x": "(?:a{1000}){1000}"}}, ["text"])
+        filtered(Redact, {"patterns": {"x": "(?:a{1000}){1000}"}}, ["text"])
 
 
 def test_a_fake_model_is_redacted_token_by_token(ovrecipe_plugins, ovrecipe_recipe) -> None:
     """Pieces come as tokens do, within words."""
     pieces = list(FakePipeline(("Wri", "te to ada", "@", "example", ".org", ".")).pieces)
-    provider = ovrecipe_plugins(plugin).provider("output_filter", "redact", ovrecipe_recipe)
-    assert filtered(provider.provider, {}, pieces) == "Write to [email]."
+    plugins = ovrecipe_plugins(output_filter={"redact": Redact})
+    found = plugins.provider("output_filter", "redact", ovrecipe_recipe)
+    assert filtered(found.provider, {}, pieces) == "Write to [email]."

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ovrecipe_redact.automaton import Automaton
 from ovrecipe_redact.expression import can_be_empty, parsed
 from ovrecipe_redact.known import NAMES, known_rules
-from ovrecipe_redact.provider import RedactProvider
+from ovrecipe_redact.provider import Redact
 from ovrecipe_redact.redactor import Redactor, Rule, Rules
 
 from ovrecipe.testing import filtered
@@ -40,7 +40,7 @@ def shown(rules: Rules, pieces: list[str], max_length: int = 256) -> str:
 )
 def test_the_cuts_do_not_matter(assert_chunk_invariant, options) -> None:
     """The contract of every filter."""
-    assert_chunk_invariant(RedactProvider(), options, texts=PRIVATE)
+    assert_chunk_invariant(Redact, options, texts=PRIVATE)
 
 
 @given(st.data())
@@ -181,6 +181,4 @@ def test_states_are_forgotten_before_they_fill_the_memory() -> None:
 
 def test_a_match_longer_than_allowed_is_replaced_in_pieces() -> None:
     """Nothing of it is shown."""
-    assert filtered(RedactProvider(), {"patterns": {"x": r"\S+"}}, ["a" * 600 + " b"]) == (
-        "[x][x][x] [x]"
-    )
+    assert filtered(Redact, {"patterns": {"x": r"\S+"}}, ["a" * 600 + " b"]) == ("[x][x][x] [x]")

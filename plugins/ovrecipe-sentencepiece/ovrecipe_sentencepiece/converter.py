@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ovrecipe.hooks.roles import Progress
-    from ovrecipe.recipe.schema import Model
+    from ovrecipe.hooks.roles import ConversionJob
 
 #: Where checkpoints keep the model that SentencePiece trained.
 MODEL_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
@@ -27,9 +26,7 @@ class SentencePieceConverter:
     )  # fmt: skip
     version = 1
 
-    def convert(
-        self, checkpoint_dir: Path, output_dir: Path, *, model: Model, progress: Progress
-    ) -> None:
+    def convert(self, job: ConversionJob) -> None:
         """Write the pair, the SentencePiece model and the tokenizer's own files.
 
         Raises:
@@ -40,15 +37,15 @@ class SentencePieceConverter:
 
         from ovrecipe_sentencepiece.pair import converted_pair
 
-        path = sentencepiece_file(checkpoint_dir, model_id=model.id)
-        progress("reading the tokenizer")
+        path = sentencepiece_file(job.checkpoint_dir, model_id=job.model.id)
+        job.progress("reading the tokenizer")
         _check(path)
-        tokenizer = load_tokenizer(checkpoint_dir, path, trust=model.trust_remote_code)
-        tokenizer.save_pretrained(output_dir)
-        progress("converting the SentencePiece model")
+        tokenizer = load_tokenizer(job.checkpoint_dir, path, trust=job.model.trust_remote_code)
+        tokenizer.save_pretrained(job.output_dir)
+        job.progress("converting the SentencePiece model")
         tokenizer_model, detokenizer_model = converted_pair(tokenizer)
-        save_model(tokenizer_model, output_dir / "openvino_tokenizer.xml")
-        save_model(detokenizer_model, output_dir / "openvino_detokenizer.xml")
+        save_model(tokenizer_model, job.output_dir / "openvino_tokenizer.xml")
+        save_model(detokenizer_model, job.output_dir / "openvino_detokenizer.xml")
 
 
 def sentencepiece_file(checkpoint_dir: Path, *, model_id: str) -> Path:

@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 from ovrecipe_sentencepiece.converter import SentencePieceConverter
 
-
-def silent(
-    message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
-) -> None:
-    """Say nothing."""
+from ovrecipe.hooks.roles import ConversionJob
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +25,10 @@ def convert(ovrecipe_recipe: Any, tmp_path: Path) -> Callable[[Path], Path]:
     def converted(checkpoint_dir: Path) -> Path:
         output_dir = tmp_path / "out"
         output_dir.mkdir()
-        SentencePieceConverter().convert(
-            checkpoint_dir, output_dir, model=ovrecipe_recipe.model, progress=silent
+        job = ConversionJob(
+            checkpoint_dir=checkpoint_dir, output_dir=output_dir, recipe=ovrecipe_recipe
         )
+        SentencePieceConverter().convert(job)
         return output_dir
 
     return converted

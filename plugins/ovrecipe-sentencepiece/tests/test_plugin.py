@@ -15,13 +15,12 @@ from tests.checkpoints import model_only
 
 PUBLIC = {
     "ovrecipe", "ovrecipe.hooks", "ovrecipe.hooks.roles", "ovrecipe.errors",
-    "ovrecipe.recipe.schema",  # types only, as ovrecipe.hooks says
 }  # fmt: skip
 
 
 def test_the_plugin_keeps_the_contract(assert_plugin_conforms) -> None:
     """Names, hooks and the provider's shape."""
-    assert_plugin_conforms(plugin)
+    assert_plugin_conforms("ovrecipe-sentencepiece")
 
 
 def test_only_public_names_are_imported() -> None:
@@ -38,8 +37,8 @@ def test_only_public_names_are_imported() -> None:
 def test_planning_a_build_loads_nothing_heavy() -> None:
     """A build asks converters for their names and versions even when nothing is to do."""
     code = (
-        "import sys, ovrecipe_sentencepiece as plugin; "
-        "assert plugin.get_tokenizer_converter('sentencepiece').packages; "
+        "import sys, ovrecipe_sentencepiece.converter as plugin; "
+        "assert plugin.SentencePieceConverter().packages; "
         "heavy = {'torch', 'transformers', 'openvino', 'sentencepiece', 'numpy', 'google'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )

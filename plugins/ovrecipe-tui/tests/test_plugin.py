@@ -21,12 +21,13 @@ PUBLIC = {"ovrecipe", "ovrecipe.errors", "ovrecipe.hooks", "ovrecipe.hooks.roles
 
 
 def test_the_plugin_keeps_the_contract(assert_plugin_conforms):
-    assert_plugin_conforms(ovrecipe_tui)
+    assert_plugin_conforms("ovrecipe-tui")
 
 
 def test_it_holds_the_whole_conversation(ovrecipe_plugins, ovrecipe_recipe):
     """`ovrecipe chat` asks for that."""
-    found = ovrecipe_plugins(ovrecipe_tui).provider("frontend", "tui", ovrecipe_recipe)
+    plugins = ovrecipe_plugins(frontend={"tui": TuiFrontend})
+    found = plugins.provider("frontend", "tui", ovrecipe_recipe)
     assert isinstance(found.provider, ChatFrontend)
 
 
@@ -44,7 +45,7 @@ def test_without_a_terminal_it_says_what_to_do_instead():
 
 def test_asking_for_the_frontend_does_not_import_textual():
     """`ovrecipe plugins` asks every plugin."""
-    asked = "import sys, ovrecipe_tui; ovrecipe_tui.get_frontend('tui')"
+    asked = "import sys, ovrecipe_tui.frontend as plugin; plugin.TuiFrontend()"
     code = f"{asked}; print('textual' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
