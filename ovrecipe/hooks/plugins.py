@@ -218,10 +218,12 @@ class Plugins:
 
     def with_hooks(self) -> list[Loaded]:
         """Import and return all plugins with hooks, those of `-p` first."""
-        for source in self.installed:
-            if source.group == PROJECT and self.reason_against(source) is not None:
+        sources = [source for source in self.installed if source.group == PROJECT]
+        for source in sources:
+            if self.reason_against(source) is not None:
                 self.manager.set_blocked(str(source))
-        return [self.loaded(source) for source in (*self.named, *self.enabled(""))]
+        blocked = self.manager.is_blocked
+        return [self.loaded(each) for each in (*self.named, *sources) if not blocked(str(each))]
 
     def tell(
         self, hook: str, arguments: Mapping[str, Any], *, report: Callable[[str], None]

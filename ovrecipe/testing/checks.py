@@ -62,7 +62,6 @@ def assert_chunk_invariant(
     )
     @given(text=st.lists(part, max_size=24).map("".join), data=st.data())
     def same(text: str, data: st.DataObject) -> None:
-        text = data.draw(st.sampled_from([text, *own]))
         cuts = data.draw(st.sets(st.integers(0, len(text))))
         places = sorted({0, len(text), *cuts})
         shown = _same(maker, options, [text[a:b] for a, b in pairwise(places)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -152,10 +153,14 @@ def test_a_filter_that_stops_early_does_not_stop_the_model():
             yield piece
             return
 
-    with runner(FakePipeline(["a", "b", "c"]), filters=[plugin_filter(first)]) as model:
-        result = model.generate("hi")
-    assert result.generated_tokens == 3
-    assert result.text.startswith("a")
+    gate = threading.Semaphore(1)
+    with runner(FakePipeline("abc", gate=gate), filters=[plugin_filter(first)]) as model:
+        answer = model.stream("hi")
+        shown = iter(answer)
+        assert next(shown) == "a"
+        gate.release(2)
+        assert list(shown) == []
+    assert answer.result.generated_tokens == 3
 
 
 @pytest.mark.parametrize("how", ["cancelled", "failed"])
