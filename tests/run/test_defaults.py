@@ -137,7 +137,7 @@ def test_the_projects_file_chooses_model_and_device(ovrecipe, phi):
     [
         (["run", QUESTION], 2, "say which model, or set a default"),
         (["chat"], 2, "say which model, or set a default"),
-        (["run", "phj"], 3, "there are: phi\n  to ask 'phj', name a recipe before it"),
+        (["run", "phj"], 3, "perhaps you meant 'phi'\n  there are: phi\n  to ask 'phj', name a"),
         (["run", "phj", "hi"], 3, "perhaps you meant 'phi'\n"),
         (["run", "phi", "hi", "--json", "--frontend", "quiet"], 2, "leave one out"),
         (["run", "phi", "hi", "--temperature", "-1"], 11, "temperature=-1.0: "),
