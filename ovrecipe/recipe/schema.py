@@ -21,14 +21,13 @@ from ovrecipe.recipe.sections import (
     PATTERN,
     FrozenMapping,
     Listed,
-    Loc,
     NonEmpty,
     Objection,
     Section,
     key,
     name_objection,
 )
-from ovrecipe.recipe.yaml_reader import Node
+from ovrecipe.recipe.yaml_reader import Loc, Node
 
 #: What Recipe has and no file says: a recipe is called what its file is called.
 FROM_THE_FILE = ("name", "path")
@@ -297,10 +296,10 @@ def _with_precision(name: str, variant: Any) -> Any:
     return {"precision": precision, **variant} if precision in PRECISIONS else variant
 
 
-class Named(Section):
-    """Who does something, and the options; in a file also `name` or `{name: {option: value}}`."""
+class ProviderSpec(Section):
+    """A provider and its options; in a file also `name` or `{name: {option: value}}`."""
 
-    name: NonEmpty = Field(description="its name")
+    name: NonEmpty = Field(description="who does it")
     options: FrozenMapping[str, Any] = key("its options", {})
 
     @model_validator(mode="before")
@@ -314,26 +313,18 @@ class Named(Section):
         return entry
 
 
-class FilterSpec(Named):
-    """One output filter and its options."""
-
-
 class Output(Section):
     """What happens to the text between the model and the user."""
 
-    filters: Listed[FilterSpec] = key(
+    filters: Listed[ProviderSpec] = key(
         "filters that the text passes, in order: a name, or `{name: {option: value}}`", ()
     )
-
-
-class EvaluatorSpec(Named):
-    """One evaluator and its options."""
 
 
 class Check(Section):
     """What a built variant must pass besides ovrecipe's own gates."""
 
-    evaluators: Listed[EvaluatorSpec] = key(
+    evaluators: Listed[ProviderSpec] = key(
         "who judges, in order: a name, or `{name: {option: value}}`", ()
     )
 

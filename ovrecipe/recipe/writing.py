@@ -90,8 +90,9 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value):
-        return json.dumps(value) if value.lower() in _NOT_PLAIN else value
+    is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value)
+    if is_word and value.lower() not in _NOT_PLAIN:
+        return str(value)
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -112,8 +113,8 @@ def recipe_json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     definitions["Model"]["required"] = []
     _let_the_name_say_the_precision(schema, definitions["Variant"])
-    _let_an_entry_be_a_name(definitions["Output"]["properties"]["filters"], "FilterSpec")
-    _let_an_entry_be_a_name(definitions["Check"]["properties"]["evaluators"], "EvaluatorSpec")
+    definitions["Output"]["properties"]["filters"]["items"] = {"anyOf": _ways_to_name()}
+    definitions["Check"]["properties"]["evaluators"]["items"] = {"anyOf": _ways_to_name()}
     for section in (schema, *definitions.values()):
         _shorten(section)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
@@ -128,16 +129,12 @@ def _let_the_name_say_the_precision(schema: dict[str, Any], variant: dict[str, A
     variants["additionalProperties"] = {"anyOf": [{"$ref": "#/$defs/Variant"}, {"type": "null"}]}
 
 
-def _let_an_entry_be_a_name(entries: dict[str, Any], definition: str) -> None:
+def _ways_to_name() -> list[dict[str, Any]]:
+    """Return how a provider may be named: by its name, or with options in two ways."""
     one_pair = {"minProperties": 1, "maxProperties": 1, "not": {"required": ["name"]}}
     with_options = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
-    entries["items"] = {
-        "anyOf": [
-            {"type": "string", "minLength": 1},
-            {"$ref": f"#/$defs/{definition}"},
-            {**with_options, **one_pair},
-        ]
-    }
+    name = {"type": "string", "minLength": 1}
+    return [name, {"$ref": "#/$defs/ProviderSpec"}, {**with_options, **one_pair}]
 
 
 def _shorten(section: dict[str, Any]) -> None:

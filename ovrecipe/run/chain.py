@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.manager import Plugins
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import FilterProvider, OutputFilter
-    from ovrecipe.recipe.schema import FilterSpec, Recipe
+    from ovrecipe.recipe.schema import ProviderSpec, Recipe
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def chosen_filters(recipe: Recipe, plugins: Plugins) -> tuple[ChosenFilter, ...]
     return tuple(_chosen(spec, recipe, plugins) for spec in recipe.output.filters)
 
 
-def _chosen(spec: FilterSpec, recipe: Recipe, plugins: Plugins) -> ChosenFilter:
+def _chosen(spec: ProviderSpec, recipe: Recipe, plugins: Plugins) -> ChosenFilter:
     provided = plugins.provider("output_filter", spec.name, recipe)
     where = f"{recipe.path.name}: output.filters.{spec.name}"
     return ChosenFilter(provided, validated(provided.provider, spec.options, where=where))

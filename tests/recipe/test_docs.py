@@ -25,8 +25,8 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
     "prompt": [schema.Prompt],
     "variants": [schema.Variant, compression.IgnoredScope],
     "generation": [schema.Generation],
-    "check": [schema.Check, schema.EvaluatorSpec],
-    "output": [schema.Output, schema.FilterSpec],
+    "check": [schema.Check, schema.ProviderSpec],
+    "output": [schema.Output, schema.ProviderSpec],
 }
 
 

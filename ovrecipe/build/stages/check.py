@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.job import Bench, Job
     from ovrecipe.build.plan import RecipePlan
     from ovrecipe.hooks.roles import Evaluator
-    from ovrecipe.recipe.schema import EvaluatorSpec, Recipe
+    from ovrecipe.recipe.schema import ProviderSpec, Recipe
     from ovrecipe.run.chat_template import Message
     from ovrecipe.types import Json
 
@@ -52,7 +52,7 @@ def evaluator_fields(plan: RecipePlan) -> dict[str, Json]:
     return {"evaluators": [_fields(plan, each) for each in specs]} if specs else {}
 
 
-def _fields(plan: RecipePlan, spec: EvaluatorSpec) -> Json:
+def _fields(plan: RecipePlan, spec: ProviderSpec) -> Json:
     provided = plan.evaluator(spec.name)
     options = _options(provided.provider, spec, plan.recipe)
     return {
@@ -61,7 +61,7 @@ def _fields(plan: RecipePlan, spec: EvaluatorSpec) -> Json:
     }
 
 
-def _options(evaluator: Evaluator, spec: EvaluatorSpec, recipe: Recipe) -> BaseModel | None:
+def _options(evaluator: Evaluator, spec: ProviderSpec, recipe: Recipe) -> BaseModel | None:
     from ovrecipe.hooks.options import validated
 
     where = f"{recipe.path.name}: check.evaluators.{spec.name}"
@@ -77,7 +77,7 @@ def evaluate(job: Job, bench: Bench) -> list[Json]:
     return [_evaluated(job, bench, each) for each in job.recipe.check.evaluators]
 
 
-def _evaluated(job: Job, bench: Bench, spec: EvaluatorSpec) -> dict[str, Any]:
+def _evaluated(job: Job, bench: Bench, spec: ProviderSpec) -> dict[str, Any]:
     provided = bench.plugins.provider("evaluator", spec.name, job.recipe)
     options = _options(provided.provider, spec, job.recipe)
     bench.progress(f"evaluating: {spec.name}")
