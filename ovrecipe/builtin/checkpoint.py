@@ -278,7 +278,9 @@ def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]
 def _own_class(config: dict[str, Any], *auto_classes: str) -> str | None:
     """Return the class that `auto_map` names; for a tokenizer that is a list of slow and fast."""
     mapped = config.get("auto_map")
-    for auto_class in auto_classes if isinstance(mapped, dict) else ():
+    if not isinstance(mapped, dict):
+        return None
+    for auto_class in auto_classes:
         named = mapped.get(auto_class)
         if isinstance(named, list | tuple):
             named = next((name for name in reversed(named) if name), None)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ovrecipe.types import Progress
 
 TASK = "text-generation-with-past"
+OWN_CODE = (
+    "the checkpoint brings code of its own; read it, and if you trust it say "
+    "'trust_remote_code: true' under model"
+)
 #: Peak anonymous memory, measured with optimum-intel 2.2: 0.63 GB with SmolLM2-135M (f16), 0.59 GB
 #: with a 1.01-billion Llama (bf16).
 PEAK_BYTES = 800_000_000
@@ -65,7 +69,8 @@ class OptimumExporter:
             from optimum.exporters.openvino import convert, model_configs  # noqa: F401
         name = f"{config.get('model_type', 'unknown')} checkpoint"
         progress(f"loading the {name}")
-        with foreign_errors(f"loading the {name}", remedy=_loading_remedy(config, model)):
+        brings_code = config.get("auto_map") and not model.trust_remote_code
+        with foreign_errors(f"loading the {name}", remedy=OWN_CODE if brings_code else None):
             torch_model = _loaded(checkpoint_dir, config, model)
         progress("tracing and converting")
         with foreign_errors(f"exporting the {name}"):
@@ -82,15 +87,6 @@ def _refuse_quantized(config: Mapping[str, Any]) -> None:
             f"the checkpoint's weights are quantized already ({method})",
             remedy="name the original checkpoint in model.id; variants are compressed from it",
         )
-
-
-def _loading_remedy(config: Mapping[str, Any], model: Model) -> str | None:
-    if config.get("auto_map") and not model.trust_remote_code:
-        return (
-            "the checkpoint brings code of its own; read it, and if you trust it say "
-            "'trust_remote_code: true' under model"
-        )
-    return None
 
 
 def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model) -> Any:

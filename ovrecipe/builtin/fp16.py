@@ -89,8 +89,9 @@ class Fp16Compressor:
 
 
 def _is_bf16(node: Any) -> bool:
-    is_constant = node.get_type_name() == "Constant"
-    return is_constant and node.get_element_type().get_type_name() == "bf16"
+    if node.get_type_name() != "Constant":
+        return False
+    return bool(node.get_element_type().get_type_name() == "bf16")
 
 
 def _replace(node: Any, scratch: Path) -> int:

@@ -14,15 +14,7 @@ from ovrecipe.recipe.problems import Problem, problems_of
 from ovrecipe.recipe.project import check_name, recipe_path
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe
 from ovrecipe.recipe.sections import name_objection
-from ovrecipe.recipe.yaml_reader import (
-    MAX_BYTES,
-    Node,
-    Place,
-    node_at,
-    place_of,
-    plain,
-    read_yaml,
-)
+from ovrecipe.recipe.yaml_reader import MAX_BYTES, Node, Place, node_at, place_of, plain, read_yaml
 from ovrecipe.version import __version__
 
 if TYPE_CHECKING:

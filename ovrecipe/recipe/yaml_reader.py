@@ -204,7 +204,7 @@ class _Composer:
 
     def _node(self, event: Any, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
-            named = self._anchors.get(event.anchor)
+            named = self._anchors.get(str(event.anchor))
             if named is None:
                 reason = f"alias '*{event.anchor}' names no anchor that is complete"
                 raise self._refusal(event, reason)
