@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.roles import Compressor
     from ovrecipe.recipe.compression import CompressionPass
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.recipe.sections import Loc
+    from ovrecipe.recipe.yaml_reader import Loc
 
 
 class Use(NamedTuple):

@@ -116,8 +116,8 @@ def _text_of(raw: bytes, path: Path, number: int) -> str:
     return text
 
 
-def generated_ids(base_dir: Path, num_samples: int, progress: Progress) -> list[list[int]]:
-    """Return `num_samples` sequences that the base IR writes; the same model gives the same ones.
+def generated_ids(ir_dir: Path, num_samples: int, progress: Progress) -> list[list[int]]:
+    """Return `num_samples` sequences that the model writes; the same IR gives the same ones.
 
     Raises:
         StageError: the model mostly repeats itself.
@@ -126,7 +126,7 @@ def generated_ids(base_dir: Path, num_samples: int, progress: Progress) -> list[
 
     progress("compiling the base IR to generate calibration text")
     with foreign_errors("generating calibration text"):
-        writer = _Writer(base_dir, np.random.default_rng(SEED))
+        writer = _Writer(ir_dir, np.random.default_rng(SEED))
         starts = _starts(writer.vocabulary_size, num_samples)
         found: list[list[int]] = []
         for begin in range(0, len(starts), BATCH):
@@ -154,10 +154,10 @@ def _starts(vocabulary_size: int, num_samples: int) -> list[int]:
 class _Writer:
     """Continues batches of first tokens with the base IR."""
 
-    def __init__(self, base_dir: Path, random: Any) -> None:
+    def __init__(self, ir_dir: Path, random: Any) -> None:
         import openvino as ov
 
-        model = read_ir(base_dir)
+        model = read_ir(ir_dir)
         self.names = {port.get_any_name() for port in model.inputs}
         self.vocabulary_size = int(model.output("logits").get_partial_shape()[-1].get_length())
         self.request = ov.Core().compile_model(model, "CPU").create_infer_request()

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Model
 
 TASK = "text-generation-with-past"
+OWN_CODE = (
+    "the checkpoint brings code of its own; read it, and if you trust it say "
+    "'trust_remote_code: true' under model"
+)
 #: Peak anonymous memory, measured with optimum-intel 2.2: 0.63 GB with SmolLM2-135M (f16), 0.59 GB
 #: with a 1.01-billion Llama (bf16).
 PEAK_BYTES = 800_000_000
@@ -62,7 +66,8 @@ class OptimumExporter:
             from optimum.exporters.openvino import convert, model_configs  # noqa: F401
         name = f"{config.get('model_type', 'unknown')} checkpoint"
         job.progress(f"loading the {name}")
-        with foreign_errors(f"loading the {name}", remedy=_loading_remedy(config, job.model)):
+        brings_code = config.get("auto_map") and not job.model.trust_remote_code
+        with foreign_errors(f"loading the {name}", remedy=OWN_CODE if brings_code else None):
             torch_model = _loaded(job.checkpoint_dir, config, job.model)
         job.progress("tracing and converting")
         with foreign_errors(f"exporting the {name}"):
@@ -80,15 +85,6 @@ def _refuse_quantized(config: Mapping[str, Any]) -> None:
             f"the checkpoint's weights are quantized already ({method})",
             remedy="name the original checkpoint in model.id; variants are compressed from it",
         )
-
-
-def _loading_remedy(config: Mapping[str, Any], model: Model) -> str | None:
-    if config.get("auto_map") and not model.trust_remote_code:
-        return (
-            "the checkpoint brings code of its own; read it, and if you trust it say "
-            "'trust_remote_code: true' under model"
-        )
-    return None
 
 
 def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model) -> Any:

@@ -105,7 +105,7 @@ def write_checkpoint(gguf_path: Path, checkpoint_dir: Path, progress: Progress) 
         SourceError: the file is damaged, or of a kind that cannot be converted exactly.
     """
     # A build that has nothing to do asks for the digest only.
-    from ovrecipe.builtin.gguf_tokenizer import chat_template_of, tokenizer_config_of, tokenizer_of
+    from ovrecipe.builtin.gguf_tokenizer import tokenizer_config_of, tokenizer_of
     from ovrecipe.builtin.gguf_weights import weights_dtype, write_weights
 
     progress(f"reading {gguf_path.name}")
@@ -115,9 +115,9 @@ def write_checkpoint(gguf_path: Path, checkpoint_dir: Path, progress: Progress) 
     _write_json(checkpoint_dir / "generation_config.json", generation_config_of(file))
     tokenizer_of(file).save(str(checkpoint_dir / "tokenizer.json"))
     _write_json(checkpoint_dir / "tokenizer_config.json", tokenizer_config_of(file))
-    template = chat_template_of(file)
+    template = file.get("tokenizer.chat_template")
     if template is not None:
-        (checkpoint_dir / "chat_template.jinja").write_text(template, "utf-8", newline="")
+        (checkpoint_dir / "chat_template.jinja").write_text(str(template), "utf-8", newline="")
 
     def report(done: int, total: int) -> None:
         progress("dequantizing", done=done, total=total)

@@ -80,14 +80,8 @@ def tokenizer_config_of(file: GgufFile) -> dict[str, Any]:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "model_max_length": int(file.fact("context_length")),
-        **{name: file.tokens[int(each)] for name, each in ids.items() if each is not None},
+        **{name: file.tokens[int(id_)] for name, id_ in ids.items() if id_ is not None},
     }
-
-
-def chat_template_of(file: GgufFile) -> str | None:
-    """Return the file's chat template, if it has one."""
-    template = file.get("tokenizer.chat_template")
-    return None if template is None else str(template)
 
 
 def _cut_of(file: GgufFile) -> Cut:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +19,10 @@ from ovrecipe.builtin.gguf_file import OTHER_SOURCE, architecture_of
 from ovrecipe.errors import CheckpointIncomplete
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ovrecipe.builtin.gguf_file import GgufFile, GgufTensor
-
 
 ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
 ALIGNMENT = 8
@@ -49,8 +48,6 @@ LAYER_NAMES = {
 LAYER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)")
 FLOAT16_MAX = 65504.0
 FORMAT_NAMES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
-
-Report = Callable[[int, int], None]
 
 
 def checkpoint_name(file: GgufFile, gguf_name: str) -> str:
@@ -81,7 +78,9 @@ def weights_dtype(file: GgufFile) -> str:
     return "float16"
 
 
-def write_weights(file: GgufFile, path: Path, *, dtype: str, report: Report) -> None:
+def write_weights(
+    file: GgufFile, path: Path, *, dtype: str, report: Callable[[int, int], None]
+) -> None:
     """Write all tensors, one in memory at a time; `report` is told how many are done."""
     header = _header(file, dtype)
     with path.open("wb") as output:

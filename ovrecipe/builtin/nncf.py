@@ -5,33 +5,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.builtin.ir import (
-    SMALL_FILES_BYTES,
-    base_bytes,
-    read_ir,
-    save_ir,
-    weight_facts,
-)
-from ovrecipe.builtin.nncf_rules import (
-    CORRECTIONS,
-    FIXED_GROUP_SIZE,
-    KNOBS,
-    compressed_bytes,
-    group_size_of,
-    group_size_problems,
-    is_int8,
-    knob_objections,
-)
+from ovrecipe.builtin import nncf_rules
+from ovrecipe.builtin.ir import SMALL_FILES_BYTES, base_bytes, read_ir, save_ir, weight_facts
 from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import Estimate
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ovrecipe.hooks.roles import CompressionJob, WeightShape
     from ovrecipe.recipe.compression import CompressionPass
-    from ovrecipe.recipe.sections import Objection
     from ovrecipe.types import Json, Progress
 
 #: Peak anonymous memory beside the result, measured with NNCF 3.4: INT8 0.47 and 0.38 GB, INT4
@@ -51,23 +35,15 @@ class NncfCompressor:
     packages = ("nncf", "openvino")
     version = 1
     needs_torch = False
-    knobs = KNOBS
-
-    def objections(self, compression: CompressionPass, precision: str) -> Iterable[Objection]:
-        """Return what NNCF would refuse, or take and not use, known from the knobs alone."""
-        return knob_objections(compression, precision)
-
-    def problems(
-        self, compression: CompressionPass, precision: str, shapes: Sequence[WeightShape]
-    ) -> Sequence[str]:
-        """Return the weights whose channels the group size does not divide."""
-        return group_size_problems(compression, precision, shapes)
+    knobs = nncf_rules.KNOBS
+    objections = staticmethod(nncf_rules.knob_objections)
+    problems = staticmethod(nncf_rules.group_size_problems)
 
     def estimate(
         self, compression: CompressionPass, precision: str, tensors: Sequence[WeightShape]
     ) -> Estimate:
         """Return what the pass takes; a data set lets NNCF run the base, whose pages it fills."""
-        size = compressed_bytes(compression, precision, tensors)
+        size = nncf_rules.compressed_bytes(compression, precision, tensors)
         data_bytes = 0 if compression.dataset is None else base_bytes(tensors)
         return Estimate(size + SMALL_FILES_BYTES, size + PEAK_BYTES + data_bytes)
 
@@ -110,12 +86,14 @@ def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, An
     if compression.ignored_scope is not None:
         scope = compression.ignored_scope.model_dump(mode="json", by_alias=True)
         arguments["ignored_scope"] = nncf.IgnoredScope(**scope)
-    if is_int8(mode):
+    if nncf_rules.is_int8(mode):
         return arguments
-    arguments |= {name: getattr(compression, name) for name in ("all_layers", *CORRECTIONS)}
+    arguments |= {
+        name: getattr(compression, name) for name in ("all_layers", *nncf_rules.CORRECTIONS)
+    }
     arguments["ratio"] = 1.0 if compression.ratio is None else compression.ratio
-    if mode not in FIXED_GROUP_SIZE:
-        arguments["group_size"] = group_size_of(compression, mode)
+    if mode not in nncf_rules.FIXED_GROUP_SIZE:
+        arguments["group_size"] = nncf_rules.group_size_of(compression, mode)
     if compression.sensitivity_metric is not None:
         arguments["sensitivity_metric"] = nncf.SensitivityMetric(compression.sensitivity_metric)
     if compression.backup_mode is not None:

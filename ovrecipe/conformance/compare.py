@@ -77,11 +77,6 @@ class ConformanceReport:
     tokens: int
     added_tokens_left_out: int = 0
 
-    @property
-    def conforms(self) -> bool:
-        """Whether everything was equal."""
-        return self.first is None
-
     def facts(self) -> dict[str, Any]:
         """Return the numbers, for the manifest."""
         numbers = asdict(self)

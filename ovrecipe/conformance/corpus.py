@@ -90,7 +90,7 @@ def lossless_texts(settings: dict[str, Any], texts: Iterable[str]) -> Iterator[t
     spell everything, and for normalizers that change text on purpose.
     """
     spells = _spells(settings)
-    kinds = {each["type"] for each in _parts(settings.get("normalizer"), "normalizers")}
+    kinds = {part["type"] for part in _parts(settings.get("normalizer"), "normalizers")}
     if spells is None or not kinds <= KEEPING:
         return
     for text in texts:
@@ -134,10 +134,11 @@ def _byte_letters() -> dict[int, str]:
 
 
 def _prefixes_space(settings: dict[str, Any]) -> bool:
-    cuts = list(_parts(settings.get("pre_tokenizer"), "pretokenizers"))
+    cuts = _parts(settings.get("pre_tokenizer"), "pretokenizers")
     normalizers = _parts(settings.get("normalizer"), "normalizers")
-    return any(each["type"] == "Metaspace" or each.get("add_prefix_space") for each in cuts) or any(
-        each["type"] == "Prepend" for each in normalizers
+    return any(
+        part["type"] in ("Metaspace", "Prepend") or part.get("add_prefix_space")
+        for part in (*cuts, *normalizers)
     )
 
 
@@ -148,5 +149,5 @@ def _parts(part: dict[str, Any] | None, key: str) -> Iterator[dict[str, Any]]:
     if part["type"] != "Sequence":
         yield part
         return
-    for each in part[key]:
-        yield from _parts(each, key)
+    for below in part[key]:
+        yield from _parts(below, key)

@@ -101,12 +101,8 @@ def reference_of(
     """
     path, completed = checkpoint_dir / "tokenizer.json", tokenizer_dir / "tokenizer.json"
     if path.is_file():
-        from tokenizers import Tokenizer
-
-        original = _unpadded(Tokenizer.from_file(str(path)))
-        if not completed.is_file():
-            return FileReference(original, original)
-        return FileReference(original, _unpadded(Tokenizer.from_file(str(completed))))
+        original = _read(path)
+        return FileReference(original, _read(completed) if completed.is_file() else original)
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
@@ -115,8 +111,11 @@ def reference_of(
     return TransformersReference(tokenizer)
 
 
-def _unpadded(tokenizer: Any) -> Any:
-    """Switch off what a training script may have left in the file."""
+def _read(path: Path) -> Any:
+    """Return a file's tokenizer, without what a training script may have left switched on."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

@@ -16,7 +16,7 @@ from pydantic import BaseModel, StrictBool, StrictInt, ValidationError, field_va
 from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid
 from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS
 from ovrecipe.recipe.compression import CompressionPass
-from ovrecipe.recipe.sections import Loc, Section
+from ovrecipe.recipe.sections import Section
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.loading import PluginSource
     from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.recipe.yaml_reader import Loc
     from ovrecipe.types import Json
 
 P_co = TypeVar("P_co", covariant=True)

@@ -112,10 +112,7 @@ class CompressionPass(Section):
         return precision
 
     def dataset_path(self, base_dir: Path) -> Path | None:
-        """Return the user's data set, relative to the recipe's folder `base_dir`.
-
-        None when there is none or the model writes it.
-        """
+        """Return the user's file, None without one; `base_dir` is the recipe's folder."""
         if self.dataset in (None, GENERATED):
             return None
         return base_dir / Path(self.dataset or "").expanduser()

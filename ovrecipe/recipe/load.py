@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -15,22 +14,15 @@ from ovrecipe.recipe.problems import Problem, problems_of
 from ovrecipe.recipe.project import check_name, recipe_path
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe
 from ovrecipe.recipe.sections import name_objection
-from ovrecipe.recipe.yaml_reader import (
-    MAX_BYTES,
-    Node,
-    Place,
-    node_at,
-    place_of,
-    plain,
-    read_yaml,
-)
+from ovrecipe.recipe.yaml_reader import MAX_BYTES, Node, Place, node_at, place_of, plain, read_yaml
 from ovrecipe.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ovrecipe.recipe.project import Project
-    from ovrecipe.recipe.sections import Loc
+    from ovrecipe.recipe.yaml_reader import Loc
 
 MAX_EXTENDS = 10
 
@@ -168,10 +160,6 @@ def _replaced(over: dict[str, Node], loc: Loc) -> set[str]:
     return gone - set(over)
 
 
-#: Returns the version of an installed distribution, or None; see `installed_version`.
-Installed: TypeAlias = Callable[[str], str | None]
-
-
 def installed_version(distribution: str) -> str | None:
     """Return the version of a distribution in this environment, or None."""
     from importlib.metadata import PackageNotFoundError, version
@@ -182,26 +170,26 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
-def check_requirements(recipe: Recipe, *, installed: Installed = installed_version) -> None:
+def check_requirements(
+    recipe: Recipe, *, installed: Callable[[str], str | None] = installed_version
+) -> None:
     """Raise RecipeInvalid, with what to install, unless all that the recipe requires is here."""
-    unmet = list(_unmet(recipe, installed))
-    if unmet:
-        wanted = " ".join(f"'{requirement}'" for requirement, _ in unmet)
-        lines = [f"recipe '{recipe.name}' requires {req}, {found}" for req, found in unmet]
-        raise RecipeInvalid("\n".join(lines), remedy=f"pip install {wanted}")
-
-
-def _unmet(recipe: Recipe, installed: Installed) -> Iterator[tuple[str, str]]:
-    """Yield (requirement, what was found instead)."""
-    own = recipe.requires.ovrecipe
-    if own is not None and not _satisfies(__version__, own):
-        yield f"ovrecipe{own}", f"but this is ovrecipe {__version__}"
-    for distribution, specifier in recipe.requires.plugins.items():
-        version = installed(distribution)
+    wanted = dict(recipe.requires.plugins)
+    if recipe.requires.ovrecipe is not None:
+        wanted = {"ovrecipe": recipe.requires.ovrecipe, **wanted}
+    unmet: dict[str, str] = {}
+    for name, specifier in wanted.items():
+        version = __version__ if name == "ovrecipe" else installed(name)
         if version is None:
-            yield f"{distribution}{specifier}", "which is not installed"
+            unmet[f"{name}{specifier}"] = "which is not installed"
         elif not _satisfies(version, specifier):
-            yield f"{distribution}{specifier}", f"but {distribution} {version} is installed"
+            is_ours = name == "ovrecipe"
+            here = f"this is {name} {version}" if is_ours else f"{name} {version} is installed"
+            unmet[f"{name}{specifier}"] = f"but {here}"
+    if unmet:
+        lines = [f"recipe '{recipe.name}' requires {req}, {found}" for req, found in unmet.items()]
+        quoted = " ".join(f"'{requirement}'" for requirement in unmet)
+        raise RecipeInvalid("\n".join(lines), remedy=f"pip install {quoted}")
 
 
 def _satisfies(version: str, specifier: str) -> bool:

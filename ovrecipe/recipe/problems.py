@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from pydantic_core.core_schema import ErrorType
-
 from ovrecipe.recipe.compression import PRECISIONS
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe
-from ovrecipe.recipe.sections import LETTERS, Loc, Refused, dotted
-from ovrecipe.recipe.yaml_reader import Node, Place, node_at, place_of, plain_scalar
+from ovrecipe.recipe.sections import LETTERS, Refused
+from ovrecipe.recipe.yaml_reader import (
+    Loc,
+    Node,
+    Place,
+    dotted,
+    node_at,
+    place_of,
+    plain_scalar,
+)
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
@@ -69,7 +75,7 @@ def problems_of(
     """Return every error of a `model` that was validated from what stands at `loc` of the tree."""
     return [
         Problem(None if tree is None else place_of(tree, at, of_key=of_key), (*loc, *keys), reason)
-        for details in error.errors(include_url=False)
+        for details in error.errors()
         for keys, reason, of_key in _found(details, model)
         for at in [(*loc, *keys)]
     ]
@@ -154,9 +160,8 @@ def _reason(details: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"must be {words} {int(bound) if bound == int(bound) else bound}, got {value}"
     if kind in _EMPTY and context.get("min_length") == 1:
         return _EMPTY[kind]
-    # A kind that a plugin's own validator made up says it all.
-    known = kind in get_args(ErrorType)
-    return f"{details['msg']}, got {_described(value)}" if known else str(details["msg"])
+    # pydantic's own errors have a page; one that a plugin's validator made up says it all.
+    return f"{details['msg']}, got {_described(value)}" if "url" in details else details["msg"]
 
 
 def _described(value: Any) -> str:
@@ -200,7 +205,7 @@ def _unknown_key(loc: Loc, model: type[BaseModel]) -> str:
         return f"unknown key{meant}"
     if model is Recipe and key in _HOMES:
         return f"unknown key; it belongs under {_HOMES[key]}"
-    return f"unknown key; known are {', '.join(known)}" if known else "unknown key; there are none"
+    return f"unknown key; {'known are ' + ', '.join(known) if known else 'there are none'}"
 
 
 def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ovrecipe
 from ovrecipe.errors import ProjectError, RecipeInvalid, RecipeNotFound
 from ovrecipe.recipe.sections import name_objection
 from ovrecipe.wording import perhaps
@@ -43,7 +42,15 @@ def find_project(start: Path, env: Mapping[str, str]) -> Project:
     Raises:
         ProjectError: neither is there.
     """
-    root = _root(start.absolute(), env.get("OVRECIPE_PROJECT"))
+    start, named = start.absolute(), env.get("OVRECIPE_PROJECT")
+    candidates = [Path(named).absolute()] if named else [start, *start.parents]
+    root = next((folder for folder in candidates if (folder / "recipes").is_dir()), None)
+    if root is None:
+        nowhere = f"no recipes folder in {start} or above it"
+        raise ProjectError(
+            f"{candidates[0]} has no recipes folder" if named else nowhere,
+            remedy="make a project with 'ovrecipe init DIR', or name one with --project",
+        )
     return Project(
         root=root,
         recipes_dir=root / "recipes",
@@ -53,22 +60,9 @@ def find_project(start: Path, env: Mapping[str, str]) -> Project:
     )
 
 
-def _root(start: Path, named: str | None) -> Path:
-    candidates = [Path(named).absolute()] if named else [start, *start.parents]
-    for folder in candidates:
-        if (folder / "recipes").is_dir():
-            return folder
-    raise ProjectError(
-        f"{candidates[0]} has no recipes folder"
-        if named
-        else f"no recipes folder in {start} or above it",
-        remedy="make a project with 'ovrecipe init DIR', or name one with --project",
-    )
-
-
 def bundled_recipes_dir() -> Path:
     """Return the folder of the bundled recipes: in the wheel, or in the repository."""
-    package_dir = Path(ovrecipe.__file__).parent
+    package_dir = Path(__file__).parents[1]
     in_wheel = package_dir / "_recipes"
     return in_wheel if in_wheel.is_dir() else package_dir.parent / "recipes"
 

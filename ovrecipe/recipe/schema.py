@@ -22,14 +22,13 @@ from ovrecipe.recipe.sections import (
     PATTERN,
     FrozenMapping,
     Listed,
-    Loc,
     NonEmpty,
     Objection,
     Section,
     key,
     name_objection,
 )
-from ovrecipe.recipe.yaml_reader import Node
+from ovrecipe.recipe.yaml_reader import Loc, Node
 
 #: What Recipe has and no file says: a recipe is called what its file is called.
 FROM_THE_FILE = ("name", "path")
@@ -312,7 +311,7 @@ class Variant(CompressionPass):
             for name in knobs:
                 yield Objection((name,), "stands beside 'passes'; put it into one of them")
         passes = self.passes or (self,)
-        modes = [each.mode_for(self.precision) for each in passes]
+        modes = [one.mode_for(self.precision) for one in passes]
         if self.precision not in [re.sub("_a?sym$", "", mode) for mode in modes]:
             reason = f"gives {', '.join(modes)}, but the precision is {self.precision}"
             yield Objection(("passes",) if self.passes else ("mode",), reason)
@@ -424,7 +423,7 @@ class Recipe(Section):
 
     def default_variants(self) -> tuple[str, ...]:
         """Return the variants that are built when none is named."""
-        return tuple(name for name, each in self.variants.items() if not each.optional)
+        return tuple(name for name, variant in self.variants.items() if not variant.optional)
 
     def generation_of(self, variant: str) -> Generation:
         """Return the recipe's generation parameters with the variant's own on top."""

@@ -17,16 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-#: Where something stands in a document: keys and list indices from its top, or a section's.
-Loc: TypeAlias = tuple[str | int, ...]
-
-
-def dotted(loc: Loc) -> str:
-    """Return `variants.int4.passes[0].ratio`."""
-    text = ""
-    for step in loc:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
+from ovrecipe.recipe.yaml_reader import Loc, dotted
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,6 @@ class Refused(ValueError):
     """What a section raises that objects to itself: all objections, to be shown at once."""
 
     def __init__(self, objections: Iterable[Objection]) -> None:
-        """Keep the objections."""
         self.objections = tuple(objections)
         super().__init__("; ".join(f"{dotted(o.keys)}: {o.reason}" for o in self.objections))
 
@@ -69,14 +59,15 @@ def key(meaning: str, default: Any = None) -> Any:
     return Field(default, description=meaning)
 
 
-T = TypeVar("T")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 def _refuse_change(self: object, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
     raise TypeError("a recipe cannot be changed after it was read")
 
 
-class FrozenDict(dict[str, T]):
+class FrozenDict(dict[str, Value]):
     """A dict that refuses every change; a dict, so that json and pydantic write it as one."""
 
     __setitem__ = _refuse_change
@@ -103,8 +94,6 @@ def frozen(value: Any) -> Any:
 
 
 #: A mapping of a recipe; give it as `FrozenMapping[str, Value]`.
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 FrozenMapping: TypeAlias = Annotated[Mapping[Key, Value], AfterValidator(frozen)]
 
 #: A YAML list; strict pydantic would take tuples only. What is in it stays strict.

@@ -90,8 +90,9 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value):
-        return json.dumps(value) if value.lower() in _NOT_PLAIN else value
+    is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value)
+    if is_word and value.lower() not in _NOT_PLAIN:
+        return str(value)
     return json.dumps(value, ensure_ascii=False)
 
 

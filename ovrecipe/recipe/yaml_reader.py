@@ -22,11 +22,20 @@ from ovrecipe.errors import RecipeSyntaxError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ovrecipe.recipe.sections import Loc
 
 Scalar: TypeAlias = "bool | int | float | str | None"
 #: What a node holds: a scalar, values by key, or items.
 Content: TypeAlias = "Scalar | dict[str, Node] | tuple[Node, ...]"
+#: Where something stands: keys and list indices from the top of the document.
+Loc: TypeAlias = tuple[str | int, ...]
+
+
+def dotted(loc: Loc) -> str:
+    """Return `variants.int4.passes[0].ratio`."""
+    text = ""
+    for step in loc:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
 
 
 @dataclass(frozen=True, slots=True, order=True)

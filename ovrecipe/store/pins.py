@@ -97,8 +97,7 @@ def _read(path: Path) -> _Pins:
 
 def _refusal(path: Path, data: bytes, error: ValidationError) -> ProjectError:
     """Return the error with its line; the recipes' reader knows where in the file a value is."""
-    from ovrecipe.recipe.sections import dotted
-    from ovrecipe.recipe.yaml_reader import place_of, read_yaml
+    from ovrecipe.recipe.yaml_reader import dotted, place_of, read_yaml
 
     first = error.errors(include_url=False)[0]
     line, what = 1, f"{dotted(first['loc'])}: {first['msg']}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ovrecipe.recipe.load import merged
@@ -118,6 +118,8 @@ def test_long_chains_are_refused(recipes: Recipes) -> None:
     assert "extends: more than 10 recipes in a row" in recipes.refusal("extends: r0\n", "r")
 
 
+#: A busy machine takes its time.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PLACE = Place("f", 1, 1)
 LEAVES = st.integers() | st.text(max_size=3)
 
@@ -137,6 +139,7 @@ DOCUMENTS = st.recursive(
 ).filter(lambda value: isinstance(value, dict))
 
 
+@UNHURRIED
 @given(one=DOCUMENTS)
 def test_merging_with_nothing_or_itself_changes_nothing(one: object) -> None:
     """An empty child is its parent."""
@@ -145,6 +148,7 @@ def test_merging_with_nothing_or_itself_changes_nothing(one: object) -> None:
     assert plain(merged(node(one), node(one))) == one
 
 
+@UNHURRIED
 @given(one=DOCUMENTS, two=DOCUMENTS, three=DOCUMENTS)
 def test_what_the_child_says_holds_and_chains_may_be_grouped(
     one: object, two: object, three: object

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.execute import Work
     from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.recipe.schema import ProviderSpec, Recipe
-    from ovrecipe.recipe.sections import Loc
+    from ovrecipe.recipe.yaml_reader import Loc
     from ovrecipe.run.runner import Runner
     from ovrecipe.types import Json
 

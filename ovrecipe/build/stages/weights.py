@@ -16,7 +16,7 @@ from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import CompressionJob, Estimate
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import place_in_recipe
-from ovrecipe.recipe.sections import dotted
+from ovrecipe.recipe.yaml_reader import dotted
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor, WeightShape
     from ovrecipe.recipe.schema import Recipe, Variant
-    from ovrecipe.recipe.sections import Loc
+    from ovrecipe.recipe.yaml_reader import Loc
     from ovrecipe.types import Json
 
 #: What makes tokens of a data set's texts.
