@@ -26,7 +26,7 @@ demo: $(STAMP)      ## build smollm2-135m in three precisions, show the sizes, s
 
 test: test-core test-plugins  ## run the whole suite, that of each plugin included
 
-test-core: $(STAMP)
+test-core: $(STAMP) $(PLUGGED)
 	$(BIN)/python -m pytest $(PARALLEL)
 
 test-plugins: $(STAMP) $(PLUGGED)  # side by side, each in one process
@@ -37,7 +37,7 @@ $(SUITES): test-%:
 	@echo "== $*"
 	$(BIN)/python -m pytest $(BROWSER) --rootdir $* -c $*/pyproject.toml $*
 
-quick: $(STAMP)     ## run what needs no model
+quick: $(STAMP) $(PLUGGED)  ## run what needs no model
 	$(BIN)/python -m pytest $(PARALLEL) -m "not model and not slow"
 
 lint: $(STAMP) $(PLUGGED)  ## format, lint, types, import contract

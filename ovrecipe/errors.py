@@ -158,7 +158,7 @@ class GenerationParameterRefused(RunError):
 
 
 class PromptRefused(RunError):
-    """The instruction is empty, too long or not text."""
+    """The prompt is empty, too long or not text."""
 
 
 class ProjectError(OvrecipeError):

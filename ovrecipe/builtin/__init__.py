@@ -35,6 +35,7 @@ PROVIDERS: Mapping[Role, Mapping[str, str]] = {
     },
     "frontend": {
         "console": "ovrecipe.builtin.frontends:ConsoleFrontend",
+        "json": "ovrecipe.builtin.frontends:JsonFrontend",
         "jsonl": "ovrecipe.builtin.frontends:JsonlFrontend",
         "quiet": "ovrecipe.builtin.frontends:QuietFrontend",
     },

@@ -37,6 +37,17 @@ class QuietFrontend:
         _write_stats(generation, console)
 
 
+class JsonFrontend:
+    """The whole result as one JSON document, which is what `--json` means."""
+
+    def show(self, generation: ShownGeneration, console: Console) -> None:
+        """Write nothing at all when the generation fails half-way."""
+        for _ in generation:
+            pass
+        _write(console.out, json.dumps(generation.result.as_json(), indent=2) + "\n")
+        _write_stats(generation, console)
+
+
 class JsonlFrontend:
     """One JSON object a line: `{"event": "segment", "text"}`, then `{"event": "result", ...}`.
 

@@ -13,7 +13,6 @@ import typer
 from ovrecipe.cli.completion import TargetArgument, complete_name, complete_target
 from ovrecipe.cli.output import AsJson, print_json, print_table
 from ovrecipe.cli.session import session_of, state_of, targets_of
-from ovrecipe.errors import NotBuilt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,14 +153,15 @@ def sizes(
     Example: ovrecipe sizes smollm2-135m
     """
     from ovrecipe.build.run import Target
+    from ovrecipe.run.artifact import not_built
 
     context = session_of(ctx).build_context()
     recipe = context.plan(name).recipe
     rows = size_rows(context, [Target(name, variant) for variant in recipe.variants])
     if not any(row["built"] for row in rows):
         stale = ", ".join(row["variant"] for row in rows if row["stale"])
-        how = f"built from its settings of now (stale: {stale})" if stale else "built"
-        raise NotBuilt(f"no variant of {name} is {how}", remedy=f"ovrecipe build {name}")
+        how = f"built from its settings of now (stale: {stale})"
+        raise not_built(name, how if stale else "built")
     print_json({"variants": rows}) if as_json else _print_sizes(rows)
 
 

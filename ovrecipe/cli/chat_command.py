@@ -195,8 +195,10 @@ def command(
     console = console_of(options)
     target = target or default_target(session)
     shown_by = frontend_of(session, target, options.frontend)
-    runner = opened(session, target, options, warm_up=True)
-    with closing(runner.chat(options.system, **options.generation)) as chat:
+    with (
+        opened(session, target, options, warm_up=True) as runner,
+        closing(runner.chat(options.system, **options.generation)) as chat,
+    ):
         if isinstance(shown_by.provider, ChatFrontend):
             with shown_by.blamed():
                 shown_by.provider.chat(chat, console)

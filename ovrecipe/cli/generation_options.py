@@ -70,7 +70,8 @@ class Options:
         ),
     ] = None
     frontend: Annotated[
-        str | None, Option("--frontend", help="console (default), jsonl, quiet, or a plugin's.")
+        str | None,
+        Option("--frontend", help="console, json, jsonl, quiet, or a plugin's."),
     ] = None
     stats: Annotated[bool, Option("--stats", help="One line of figures on stderr.")] = False
 

@@ -86,9 +86,7 @@ class PluginCommand(TyperCommand):
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Import the command and go on as that command."""
         provided = self._plugins.command(str(self.name))
-        single = typer.Typer(add_completion=False)
-        single.command(self.name)(blamed_callback(provided))
-        return typer.main.get_command(single).make_context(*args, **kwargs)
+        return _command(self.name, blamed_callback(provided)).make_context(*args, **kwargs)
 
 
 def blamed_callback(provided: Provided[Any]) -> Any:

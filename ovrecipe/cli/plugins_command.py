@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovrecipe.cli.output import AsJson, print_json
 from ovrecipe.cli.session import session_of
+from ovrecipe.errors import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovrecipe.hooks.listing import PluginFacts
-
-BROKEN = 4
 
 
 def command(
@@ -27,7 +27,7 @@ def command(
         bool,
         typer.Option("--check", help="Ask for every provider; exit 4 if anything is wrong."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List plugins, their providers, hooks and commands, and why one does not load.
 
@@ -46,9 +46,12 @@ def command(
     if check:
         probe(plugins, facts)
     shown = [plugin for plugin in facts if wanted in (None, *plugin.hooks, *plugin.providers)]
-    _print_json(shown) if as_json else _print_table(shown)
+    if as_json:
+        print_json({"plugins": [plugin.as_json() for plugin in shown]})
+    else:
+        _print_table(shown)
     if check and not all(plugin.is_sound for plugin in facts):
-        raise typer.Exit(BROKEN)
+        raise typer.Exit(PluginError.exit_code)
 
 
 def _known(hook: str) -> str:
@@ -61,12 +64,6 @@ def _known(hook: str) -> str:
         return name
     hint = perhaps(name, known) or f"; there are {', '.join(known)}"
     raise typer.BadParameter(f"there is no role or hook {hook!r}{hint}", param_hint="--hook")
-
-
-def _print_json(facts: Sequence[PluginFacts]) -> None:
-    import json
-
-    print(json.dumps({"plugins": [plugin.as_json() for plugin in facts]}, indent=2))
 
 
 def _print_table(facts: Sequence[PluginFacts]) -> None:

@@ -154,7 +154,8 @@ def _problems(errors: Sequence[OvrecipeError]) -> list[dict[str, Any]]:
     for error in errors:
         for line in error.message.splitlines():
             match = _LINE.fullmatch(line)
-            problem: dict[str, Any] = match.groupdict() if match else {"message": line}
+            assert match is not None, "every part but the message may be missing"
+            problem: dict[str, Any] = match.groupdict()
             for name in ("line", "column"):
                 problem[name] = int(problem[name]) if problem[name] else None
             found.append({**problem, "remedy": error.remedy})

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,17 +17,13 @@ from ovrecipe.cli.generation_options import (
     stdin,
     with_options,
 )
+from ovrecipe.cli.output import AsJson  # noqa: TC001 - typer reads it
 from ovrecipe.cli.session import session_of
 from ovrecipe.errors import PromptRefused, RecipeNotFound
 from ovrecipe.recipe.sections import name_objection
 
 if TYPE_CHECKING:
-    from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Console, Frontend
-    from ovrecipe.run.generation import Generation
-
-#: What a shell shows for a program that SIGPIPE ended.
-READER_LEFT = 141
+    from typing import TextIO
 
 
 @with_options
@@ -44,9 +35,7 @@ def command(
     ] = None,
     *,
     options: Options,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON document.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Answer one prompt, streamed to stdout as it comes.
 
@@ -70,13 +59,18 @@ def command(
             announce(f"asked: {prompt}")
     asked = read_prompt(prompt, stdin())
     try:
-        frontend = frontend_of(session, target, options.frontend)
+        shown_by = frontend_of(session, target, "json" if as_json else options.frontend)
     except RecipeNotFound as error:
         hint = f"\nto ask {single!r}, name a recipe before it" if single == target else ""
         raise RecipeNotFound(error.message, remedy=f"{error.remedy}{hint}") from error
     with opened(session, target, options) as runner:
         answer = runner.stream(asked, system=options.system, **options.generation)
-        show(answer, None if as_json else frontend, console)
+        try:
+            with answer, shown_by.blamed():
+                shown_by.provider.show(answer, console)
+        except KeyboardInterrupt:
+            typer.echo()
+            raise
 
 
 def is_question(word: str) -> bool:
@@ -106,36 +100,3 @@ def read_prompt(prompt: str | None, stdin: TextIO) -> str:
             remedy="convert it first, for instance with: iconv -f LATIN1 -t UTF-8",
         ) from exc
     return checked_prompt(text.removesuffix("\n"))
-
-
-def show(answer: Generation, frontend: Provided[Frontend] | None, console: Console) -> None:
-    """Let the frontend show the answer, or print its result as JSON.
-
-    Raises:
-        typer.Exit: the reader of the pipe left; nothing is said about it, as unix tools do.
-    """
-    try:
-        with answer:
-            if frontend is None:
-                for _ in answer:
-                    pass
-                typer.echo(json.dumps(answer.result.as_json(), indent=2))
-            else:
-                with frontend.blamed():
-                    frontend.provider.show(answer, console)
-    except BrokenPipeError:
-        _forget_stdout(sys.stdout)
-        raise typer.Exit(READER_LEFT) from None
-    except KeyboardInterrupt:
-        typer.echo()
-        raise
-
-
-def _forget_stdout(stdout: TextIO) -> None:
-    """Send what is still buffered nowhere, or Python complains about the pipe at exit."""
-    try:
-        descriptor = stdout.fileno()
-    except (io.UnsupportedOperation, ValueError):
-        return
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), descriptor)

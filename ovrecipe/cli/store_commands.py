@@ -83,7 +83,7 @@ def _claims(context: BuildContext) -> tuple[dict[str, set[str]], list[str]]:
 
 
 def _owners(store: Store, claims: Mapping[str, set[str]]) -> dict[str, str]:
-    """Return for whom each artifact is: for who wants it now, else for whom it was made.
+    """Return for whom each artifact was made, or who wants it now when they no longer do.
 
     Artifacts of before that was noted are nobody's unless wanted.
     """
@@ -91,11 +91,19 @@ def _owners(store: Store, claims: Mapping[str, set[str]]) -> dict[str, str]:
     for _, sha256, manifest in store.artifacts(damaged=lambda _: None):
         if isinstance(made_for := manifest.facts.get("made_for"), str):
             owners[sha256] = made_for
-    wanted: dict[str, str] = {}
+    wanted: dict[str, list[str]] = {}
     for target, keys in claims.items():
         for sha256 in keys:
-            wanted[sha256] = target.partition(":")[0] if sha256 in wanted else target
-    return owners | wanted
+            wanted.setdefault(sha256, []).append(target)
+    for sha256, targets in wanted.items():
+        if owners.get(sha256) not in {*targets, *(_recipe_of(target) for target in targets)}:
+            recipes = sorted({_recipe_of(target) for target in targets})
+            owners[sha256] = targets[0] if len(targets) == 1 else " and ".join(recipes)
+    return owners
+
+
+def _recipe_of(target: str) -> str:
+    return target.partition(":")[0]
 
 
 def _print_removed(
@@ -169,7 +177,7 @@ def rm(
 
 def _is_of(name: str, target: str) -> bool:
     """Return whether `NAME` or `NAME:VARIANT` is the target, or a variant of it."""
-    return name == target or (":" not in target and name.partition(":")[0] == target)
+    return name == target or (":" not in target and _recipe_of(name) == target)
 
 
 def _views_of(models_dir: Path, target: str) -> list[View]:
@@ -208,7 +216,7 @@ def verify(
     problems, checked = _verified(store, _chosen(store, project.models_dir, names or []))
     damaged = {(problem.stage, problem.sha256) for problem in problems}
     left = {place for place in damaged if not (remove and store.discard_if_unused(*place))}
-    removed = remove and not left
+    removed = len(damaged) - len(left)
     if as_json:
         found = [problem._asdict() for problem in problems]
         print_json({"checked": checked, "problems": found, "removed": removed})
@@ -217,7 +225,7 @@ def verify(
             where = f"{problem.stage} {problem.sha256[:12]}"
             typer.echo(": ".join(filter(None, (where, problem.file, problem.message))))
         verdict = counted(len(problems), "problem") if problems else "all as they were built"
-        done = "; the damaged ones were removed, build again" if removed and problems else ""
+        done = f"; {counted(removed, 'artifact')} removed, build again" if removed else ""
         typer.echo(f"{counted(checked, 'artifact')} verified, {verdict}{done}")
     if left:
         raise ArtifactCorrupt(

@@ -122,10 +122,10 @@ def built_artifacts(project: Project, recipe: Recipe) -> list[Artifact]:
     ]
 
 
-def not_built(target: str) -> NotBuilt:
+def not_built(target: str, how: str = "built") -> NotBuilt:
     """Return the error for `NAME` or `NAME:VARIANT`, with the command that helps."""
     what = "" if ":" in target else "no variant of "
     return NotBuilt(
-        f"{what}{target} is {'' if what else 'not '}built",
+        f"{what}{target} is {'' if what else 'not '}{how}",
         remedy=f"build it with: ovrecipe build {target}",
     )

@@ -52,7 +52,7 @@ class Runner:
         self._observe = observe
         self._pipeline = pipeline
         self._template = template
-        self._own_parameters = dict(parameters or {})
+        self.parameters: Mapping[str, Any] = dict(parameters or {})
         self._filters = tuple(filters)
         self._context_length = context_length
         self._tasks = TaskQueue(pipeline)
@@ -109,8 +109,8 @@ class Runner:
     ) -> Generation:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
         self._tasks.require_open()
-        asked = merged(generation, stop=self._own_parameters.get("stop_strings", ()))
-        parameters, seed = seeded(asked, self._own_parameters)
+        asked = merged(generation, stop=self.parameters.get("stop_strings", ()))
+        parameters, seed = seeded(asked, self.parameters)
         config = self._pipeline.configure(parameters)
         task = GenerationTask(self._tokens(messages, config), config, seed=seed)
 

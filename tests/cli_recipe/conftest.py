@@ -18,7 +18,5 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "one.yaml").write_text(MINIMAL)
     monkeypatch.chdir(tmp_path)
-    for name in ("OVRECIPE_PROJECT", "OVRECIPE_STORE", "OVRECIPE_MODELS"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     return tmp_path

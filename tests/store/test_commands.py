@@ -60,7 +60,7 @@ def test_damage_is_reported_as_json_too(ovrecipe: CommandLine, store: Store) -> 
                 "message": "has other bytes than when it was made",
             }
         ],
-        "removed": False,
+        "removed": 0,
     }
 
 
