@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 HELP = """\
+/help       show this
 /reset      forget what was said, as Ctrl+N
 /stats      show figures, or stop showing them
 /save FILE  write Markdown, or JSON as NAME.json
 /exit       leave, as Ctrl+Q
 //text      say something that begins with a slash
 Ctrl+C stops an answer, or else leaves, as Ctrl+D."""
+#: With a word behind it none of these is meant: it is a question about something else.
+ALONE = ("help", "reset", "stats", "exit")
 
 
 class Command(NamedTuple):

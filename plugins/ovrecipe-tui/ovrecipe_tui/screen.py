@@ -11,7 +11,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Label
 
 from ovrecipe_tui.background import Loading, Turn
-from ovrecipe_tui.commands import command_in, question_in, text_that_asks
+from ovrecipe_tui.commands import ALONE, command_in, question_in, text_that_asks
 from ovrecipe_tui.dialogs import SaveDialog, VariantPicker
 from ovrecipe_tui.messages import Answer, Failure, Help, Notice, Question, Welcome
 from ovrecipe_tui.prompt_input import PromptInput
@@ -194,6 +194,9 @@ class ChatScreen(Screen[None]):
     async def _obey(self, command: Command, text: str) -> None:
         """Do what a command says; one that cannot be done stays in the line, to be mended."""
         self._prompt.remember(text)
+        if command.argument and command.name in ALONE:
+            self._give_back(text, f"/{command.name} stands alone; /{text} says it")
+            return
         match command.name:
             case "help":
                 await self._say(Help())
@@ -210,8 +213,8 @@ class ChatScreen(Screen[None]):
             case "exit":
                 self.app.exit()
             case name:
-                self._refuse(f"there is no /{name}; /help lists what there is, //{name} says it")
-                self._prompt.bring_back(text)
+                reason = f"there is no /{name}; /help lists what there is, //{name} says it"
+                self._give_back(text, reason)
 
     def _save(self, name: str, text: str) -> None:
         if not self._has_said_something():
@@ -219,8 +222,12 @@ class ChatScreen(Screen[None]):
         try:
             self._tell_where(save(self._chat, self._folder, name))
         except OSError as error:
-            self._refuse(f"{name}: {error.strerror}")
-            self._prompt.bring_back(text)
+            self._give_back(text, f"{name}: {error.strerror}")
+
+    def _give_back(self, text: str, reason: str) -> None:
+        """Say why a command was not obeyed, and let the user mend it."""
+        self._refuse(reason)
+        self._prompt.bring_back(text)
 
     def _refuse(self, reason: str) -> None:
         self.notify(reason, severity="warning", markup=False)

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from ovrecipe.cli.chat_command import HELP as CONSOLE_HELP
 from ovrecipe.errors import RunError
 from ovrecipe.testing import FakePipeline, fake_chat
 
-from ovrecipe_tui.commands import HELP, Command, command_in, question_in, text_that_asks
+from ovrecipe_tui.commands import ALONE, HELP, Command, command_in, question_in, text_that_asks
 
 
 @pytest.mark.parametrize(
@@ -51,10 +52,16 @@ def test_help_is_shown_and_the_model_is_not_asked(at_the_screen):
     assert chat.history == ()
 
 
-@pytest.mark.parametrize("name", ["/reset", "/stats", "/save FILE", "/exit", "//text"])
-def test_help_has_every_command(name):
+def commands_of(help_text):
+    """Return what stands before the explanations, two spaces or more."""
+    lines = [line for line in help_text.splitlines() if line.startswith("/")]
+    return [line.partition("  ")[0] for line in lines]
+
+
+def test_help_has_every_command():
     """Those of `ovrecipe chat`, so that nobody learns two sets."""
-    assert f"\n{name} " in f"\n{HELP}"
+    assert commands_of(HELP) == commands_of(CONSOLE_HELP)
+    assert {f"/{name}" for name in ALONE} < {*commands_of(HELP)}
 
 
 def test_help_is_no_part_of_the_conversation(at_the_screen, tmp_path: Path):
@@ -217,6 +224,26 @@ def test_an_unknown_command_is_not_sent_and_can_be_mended(at_the_screen):
 
     at_the_screen(fake_chat(pipeline), steps)
     assert pipeline.prompts == []
+
+
+@pytest.mark.parametrize("text", ["/reset the counter", "/exit now", "/stats  on", "/help me"])
+def test_a_command_with_a_word_too_many_is_not_obeyed(at_the_screen, text):
+    """`/reset the counter` is a question about a counter; nothing is forgotten for it."""
+    pipeline = FakePipeline(["yes"])
+    chat = fake_chat(pipeline)
+
+    async def steps(user):
+        await user.asks("one")
+        await user.sees_figures("1 tokens")
+        await user.asks(text)
+        await user.is_told(f"{text.split()[0]} stands alone; /{text} says it")
+        await user.sees(lambda: user.written == text)
+        assert user.app.is_running
+        assert "show this" not in user.screen_text
+
+    at_the_screen(chat, steps)
+    assert len(chat.history) == 2
+    assert len(pipeline.prompts) == 1
 
 
 def test_two_slashes_ask_the_model_about_one(at_the_screen):
