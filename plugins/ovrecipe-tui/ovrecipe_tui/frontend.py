@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from ovrecipe.errors import PluginError
 
+from ovrecipe_tui.transcript import figures
+
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from ovrecipe import Chat
+    from ovrecipe import Chat, GenerationResult
     from ovrecipe.hooks.roles import Console, ShownGeneration
 
 
@@ -23,6 +25,7 @@ class TuiFrontend:
             console.out.write(segment)
             console.out.flush()
         console.out.write("\n")
+        _write_remarks(generation.result, console)
 
     def chat(self, conversation: Chat, console: Console) -> None:
         """Run until the user leaves.
@@ -39,6 +42,16 @@ class TuiFrontend:
         app.run()
         if app.return_code:
             raise RuntimeError("the screen failed; the traceback is above")
+
+
+def _write_remarks(result: GenerationResult, console: Console) -> None:
+    """Say what the console says of an answer: that it was cut, and with `stats` its figures."""
+    if result.finish_reason == "length":
+        tokens = result.generated_tokens
+        console.err.write(f"[cut after {tokens} tokens; --max-new-tokens N for more]\n")
+    if console.stats:
+        seed = "" if result.seed is None else f" · seed {result.seed}"
+        console.err.write(f"[{figures(result)}{seed} · on {result.device}]\n")
 
 
 def refuse_without_terminal(*streams: TextIO) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ovrecipe.errors import PluginError
 from ovrecipe.hooks.roles import ChatFrontend, Console
-from ovrecipe.testing import fake_chat
+from ovrecipe.testing import fake_chat, shown
 
 import ovrecipe_tui
 from ovrecipe_tui.frontend import TuiFrontend
@@ -34,6 +34,22 @@ def test_it_holds_the_whole_conversation(ovrecipe_plugins, ovrecipe_recipe):
 def test_one_answer_is_written_as_it_comes(ovrecipe_shown):
     """`ovrecipe run` is no conversation."""
     assert ovrecipe_shown(TuiFrontend(), ["one ", "two"]).out == "one two\n"
+
+
+def test_one_answer_is_remarked_on_as_on_the_console(ovrecipe_plugins, ovrecipe_recipe):
+    """That it was cut, whatever shows it, and `--stats` with the seed that gives it again."""
+    console = ovrecipe_plugins().provider("frontend", "console", ovrecipe_recipe).provider
+
+    def remarks(frontend, *, stats):
+        answer = fake_chat().stream("a", max_new_tokens=2, temperature=0.5, rng_seed=7)
+        return shown(frontend, answer, stats=stats).err
+
+    cut = "[cut after 2 tokens; --max-new-tokens N for more]\n"
+    assert remarks(TuiFrontend(), stats=False) == remarks(console, stats=False) == cut
+    [_, figures] = remarks(TuiFrontend(), stats=True).splitlines()
+    for figure in ("2 tokens", "20 ms", "142.0 tokens/s", "seed 7", "on FAKE"):
+        assert figure in figures
+        assert figure in remarks(console, stats=True)
 
 
 def test_without_a_terminal_it_says_what_to_do_instead():
