@@ -10,8 +10,9 @@ from textual.app import App
 from ovrecipe_tui.screen import ChatScreen
 
 if TYPE_CHECKING:
-    from ovrecipe import Chat
     from textual.events import Print
+
+    from ovrecipe import Chat
 
 
 class ChatApp(App[None]):

@@ -14,8 +14,9 @@ from textual.widgets.option_list import Option
 from ovrecipe_tui.transcript import free_name, megabytes, save
 
 if TYPE_CHECKING:
-    from ovrecipe import Chat
     from textual.app import ComposeResult
+
+    from ovrecipe import Chat
 
 
 #: With priority, for the line of a name is marked at first and would be copied by Ctrl-C.

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import PluginError
-
 from ovrecipe_tui.transcript import figures
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import traceback
 from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
-from ovrecipe.errors import OvrecipeError
 from textual.containers import Vertical
 from textual.widgets import Collapsible, Markdown, Static
 
+from ovrecipe.errors import OvrecipeError
 from ovrecipe_tui.commands import HELP
 
 if TYPE_CHECKING:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ovrecipe import Chat
     from textual.app import ComposeResult
     from textual.events import Resize
     from textual.timer import Timer
     from textual.widget import Widget
     from textual.worker import Worker
 
+    from ovrecipe import Chat
     from ovrecipe_tui.commands import Command
 
 #: How often a growing answer is drawn. Each time costs the model some milliseconds of a core, and

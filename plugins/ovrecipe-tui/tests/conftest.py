@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from ovrecipe import Chat
-from textual.pilot import Pilot
-from textual.widgets import Label
-
 from ovrecipe_tui.app import ChatApp
 from ovrecipe_tui.messages import Answer, Failure, Notice, Question
 from ovrecipe_tui.prompt_input import PromptInput
+from textual.pilot import Pilot
+from textual.widgets import Label
+
+from ovrecipe import Chat
 
 #: How long a screen may take to show what it should.
 PATIENCE_SECONDS = 20

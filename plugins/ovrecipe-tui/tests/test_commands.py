@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from ovrecipe_tui.commands import ALONE, HELP, Command, command_in, question_in, text_that_asks
+
 from ovrecipe.cli.chat_command import HELP as CONSOLE_HELP
 from ovrecipe.errors import RunError
 from ovrecipe.testing import FakePipeline, fake_chat
-
-from ovrecipe_tui.commands import ALONE, HELP, Command, command_in, question_in, text_that_asks
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ovrecipe
 import pytest
+
+import ovrecipe
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 

@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ovrecipe_tui
 import pytest
+from ovrecipe_tui.frontend import TuiFrontend
+
 from ovrecipe.errors import PluginError
 from ovrecipe.hooks.roles import ChatFrontend, Console
 from ovrecipe.testing import fake_chat, shown
-
-import ovrecipe_tui
-from ovrecipe_tui.frontend import TuiFrontend
 
 PACKAGE = Path(ovrecipe_tui.__file__).parent
 PUBLIC = {"ovrecipe", "ovrecipe.errors", "ovrecipe.hooks", "ovrecipe.hooks.roles"}

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from ovrecipe.errors import RunError
 from ovrecipe.testing import FakePipeline, fake_chat
 
