@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import NotBuilt
+from ovrecipe_gradio.settings import CONTROLLED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ovrecipe import Chat, Project
+    from ovrecipe import Chat, Project, Runner
     from ovrecipe.recipe.schema import Recipe
-
-WEIGHTS = "openvino_model.bin"
 
 
 @dataclass(frozen=True)
 class BuiltVariant:
     """What is known of an artifact; sizes in bytes, `digest` is the sha256 of its key."""
 
-    name: str
     weights_bytes: int | None = None
     size_bytes: int | None = None
     digest: str | None = None
     created: str | None = None
-    generation: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Catalog:
     """The choices of one recipe's page.
 
-    `system` and `generation` are what a conversation brings along; the page starts with them.
+    `parameters` are those that the artifact carries; `system` and `generation` are what a
+    conversation brings along.
     """
 
     recipe: Recipe
     variants: Mapping[str, BuiltVariant]
     devices: Sequence[str]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     system: str | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,65 +46,53 @@ class Catalog:
         """Variants of the recipe that cannot be chosen yet."""
         return tuple(each for each in self.recipe.variants if each not in self.variants)
 
-    def parameters(self, variant: str) -> dict[str, Any]:
-        """Return the generation parameters of an artifact with the recipe's on top."""
-        artifact = self.variants[variant].generation
-        given = {**artifact, **self.recipe.generation_of(variant).given(), **self.generation}
+    @property
+    def starts_at(self) -> dict[str, Any]:
+        """The parameters that the controls start at: the artifact's, the conversation's on top."""
+        given = {**self.parameters, **self.generation}
         return {**given, "do_sample": False} if given.get("greedy") else given
 
-
-def project_catalog(project: Project, recipe: Recipe, devices: Sequence[str]) -> Catalog:
-    """Return what is built in a project.
-
-    Raises:
-        NotBuilt: nothing is.
-    """
-    folder = project.models_dir / recipe.name
-    built = {each: folder / each for each in recipe.variants if _is_built(folder / each)}
-    if not built:
-        raise NotBuilt(
-            f"no variant of {recipe.name} is built", remedy=f"ovrecipe build {recipe.name}"
-        )
-    return Catalog(recipe, {name: _facts(name, path) for name, path in built.items()}, devices)
+    @property
+    def uncontrolled(self) -> dict[str, Any]:
+        """The conversation's parameters for which the page has no control."""
+        return {name: value for name, value in self.generation.items() if name not in CONTROLLED}
 
 
 def chat_catalog(conversation: Chat) -> Catalog:
     """Return what the model of a conversation can be switched to, on the same device."""
     runner = conversation.runner
-    names: dict[str, int | None] = {runner.variant: None}
-    if runner.variants is not None:
-        names |= runner.variants.sizes_bytes()
-    variants = {name: BuiltVariant(name, weights_bytes=size) for name, size in names.items()}
+    weights: dict[str, int | None] = {**conversation.variants()}
+    # A model that was not loaded from a project is all that there is.
+    weights.setdefault(runner.variant, None)
     return Catalog(
         runner.recipe,
-        variants,
+        {name: BuiltVariant(size) for name, size in weights.items()},
         [runner.device],
+        runner.parameters,
         system=conversation.system,
         generation=conversation.generation,
     )
 
 
-def _is_built(model_dir: Path) -> bool:
-    return (model_dir / "manifest.json").is_file()
+def project_catalog(project: Project, runner: Runner, devices: Sequence[str]) -> Catalog:
+    """Return what is built in a project, with what the manifests say."""
+    catalog = chat_catalog(runner.chat())
+    folder = project.models_dir / runner.recipe.name
+    variants = {
+        name: _described(variant, folder / name / "manifest.json")
+        for name, variant in catalog.variants.items()
+    }
+    return replace(catalog, variants=variants, devices=devices)
 
 
-def _facts(name: str, model_dir: Path) -> BuiltVariant:
-    manifest = _read(model_dir / "manifest.json")
-    sizes = {path: int(each["size_bytes"]) for path, each in manifest["files"].items()}
-    return BuiltVariant(
-        name,
-        weights_bytes=sizes.get(WEIGHTS),
-        size_bytes=sum(sizes.values()),
+def _described(variant: BuiltVariant, path: Path) -> BuiltVariant:
+    if not path.is_file():
+        return variant
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    sizes = [each["size_bytes"] for each in manifest["files"].values()]
+    return replace(
+        variant,
+        size_bytes=sum(sizes),
         digest=manifest["sha256"],
         created=manifest["created"],
-        generation=_generation(model_dir / "generation_config.json"),
     )
-
-
-def _generation(path: Path) -> dict[str, Any]:
-    return _read(path) if path.is_file() else {}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found

@@ -138,7 +138,7 @@ def _opener(session: Session) -> Callable[[str, str, Callable[[str], None]], Run
 def _catalog(session: Session, runner: Runner, device: str) -> Catalog:
     from ovrecipe_gradio.catalog import project_catalog
 
-    return project_catalog(session.project, runner.recipe, _devices(device))
+    return project_catalog(session.project, runner, _devices(device))
 
 
 def _devices(asked: str) -> Sequence[str]:

@@ -132,7 +132,7 @@ class Handlers:
             instruction,
             system=system or None,
             history=[message for exchange in before for message in exchange.messages()],
-            generation=generation,
+            generation={**self._catalog.uncontrolled, **generation},
         )
         yield from self._followed(session, memory, before, Choice(variant, device), question)
 

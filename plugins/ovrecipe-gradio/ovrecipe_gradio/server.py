@@ -49,7 +49,7 @@ def build(catalog: Catalog, engine: Engine, choice: Choice) -> gr.Blocks:
     from ovrecipe_gradio.handlers import Handlers, wire
     from ovrecipe_gradio.page import lay_out
 
-    defaults = Defaults.of(catalog.parameters(choice.variant))
+    defaults = Defaults.of(catalog.starts_at)
     blocks: gr.Blocks
     with gr.Blocks(title=f"{catalog.recipe.name} - ovrecipe", analytics_enabled=False) as blocks:
         page = lay_out(catalog, choice, defaults)

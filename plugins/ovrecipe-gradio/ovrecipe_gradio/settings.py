@@ -25,7 +25,7 @@ class Range:
     info: str
 
     def around(self, value: Any) -> Range:
-        """Return the range that starts at the recipe's value, widened until it has room for it."""
+        """Return the range that starts at a value, widened until it has room for it."""
         if value is None:
             return self
         least, most = min(self.minimum, value), max(self.maximum, value)
@@ -43,11 +43,13 @@ TOP_K = Range("top_k", "Top-k", 0, 50, 1, 0, "Keep this many of the likeliest; 0
 #: Short enough to be read and typed again.
 SEEDS = 1_000_000
 RANGES = (MAX_NEW_TOKENS, TEMPERATURE, TOP_P, TOP_K)
+#: The parameters that the page decides with each answer.
+CONTROLLED = ("greedy", "do_sample", "rng_seed", *(each.name for each in RANGES))
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """Where the page starts: the parameters of artifact and recipe."""
+    """Where the page starts: the parameters of the artifact and of the conversation."""
 
     ranges: tuple[Range, ...]
     greedy: bool
@@ -58,7 +60,7 @@ class Defaults:
         """Return them; what nobody gives is as in `RANGES`.
 
         As everywhere in ovrecipe a sampling parameter without `do_sample` means sampling. A page
-        of a recipe that says nothing samples: that is what its sliders are for.
+        of an artifact that says nothing samples: that is what its sliders are for.
         """
         return cls(
             ranges=tuple(each.around(parameters.get(each.name)) for each in RANGES),

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 
 import ovrecipe_gradio
 import pytest
-from ovrecipe_gradio.catalog import chat_catalog, project_catalog
+from ovrecipe_gradio.catalog import BuiltVariant, chat_catalog, project_catalog
 from ovrecipe_gradio.examples import EXAMPLES
 from ovrecipe_gradio.figures import conversation, problem
 from ovrecipe_gradio.frontend import GradioFrontend
 from ovrecipe_gradio.markdown import Answers
 from ovrecipe_gradio.server import build, launch, switch_off_analytics
-from ovrecipe_gradio.session import Exchange, Memory
+from ovrecipe_gradio.session import SINGLE, Exchange, Memory, Session
 from ovrecipe_gradio.settings import Defaults, generation_of
 
-from ovrecipe.errors import GenerationParameterRefused, NotBuilt, RunError
+import ovrecipe
+from ovrecipe.errors import GenerationParameterRefused, RunError
 from ovrecipe.hooks.roles import ChatFrontend
-from ovrecipe.testing import FakeGeneration, fake_chat, shown
+from ovrecipe.testing import FakeGeneration, FakePipeline, fake_chat, shown
 
 PUBLIC = (
     "ovrecipe",
@@ -105,9 +108,70 @@ def test_a_recipes_value_beyond_a_slider_widens_it():
 def test_a_conversations_parameters_are_where_its_page_starts():
     """`ovrecipe chat --greedy --frontend gradio` must not sample."""
     catalog = chat_catalog(fake_chat().runner.chat(greedy=True, max_new_tokens=9))
-    defaults = Defaults.of(catalog.parameters("int4"))
+    defaults = Defaults.of(catalog.starts_at)
     assert defaults.greedy
     assert defaults.ranges[0].default == 9
+
+
+@pytest.fixture
+def stale():
+    """A model that was built before its recipe said `temperature: 0.9, top_k: 20`."""
+    fake = fake_chat().runner
+    told = fake.recipe.generation.model_copy(update={"temperature": 0.9, "top_k": 20})
+    return ovrecipe.Runner(
+        FakePipeline(),
+        recipe=fake.recipe.model_copy(update={"generation": told}),
+        variant="int4",
+        template=fake._template,
+        parameters={"do_sample": True, "temperature": 0.3},
+    )
+
+
+def test_an_artifacts_own_parameters_are_where_its_page_starts(stale, tmp_path):
+    """`ovrecipe run` takes them too: the page must not answer otherwise, built today or not."""
+    project = SimpleNamespace(models_dir=tmp_path)
+    for catalog in (chat_catalog(stale.chat()), project_catalog(project, stale, ["CPU"])):
+        _, temperature, _, top_k = Defaults.of(catalog.starts_at).ranges
+        assert (temperature.default, top_k.default) == (0.3, 0)
+
+
+def test_a_conversations_parameters_go_before_the_artifacts(stale):
+    """As in `ovrecipe chat` on a terminal."""
+    defaults = Defaults.of(chat_catalog(stale.chat(temperature=0.5, rng_seed=3)).starts_at)
+    assert (defaults.ranges[1].default, defaults.seed) == (0.5, "3")
+
+
+def test_what_the_page_cannot_set_stays_as_the_conversation_has_it():
+    """`ovrecipe chat -g repetition_penalty=1.2` counts for each answer; what it can set, does."""
+    import gradio as gr
+    from ovrecipe_gradio.engine import Engine
+    from ovrecipe_gradio.handlers import Handlers
+    from ovrecipe_gradio.page import lay_out
+
+    pipeline = FakePipeline()
+    runner = fake_chat(pipeline).runner
+    catalog = chat_catalog(runner.chat(greedy=True, max_new_tokens=9, repetition_penalty=1.2))
+    engine = Engine(lambda choice, announce: runner)
+    choice = engine.adopt(runner)
+    with gr.Blocks(analytics_enabled=False):
+        handlers = Handlers(lay_out(catalog, choice, Defaults.of({})), engine, catalog)
+    page = (choice.variant, choice.device, "", False, "7", 5, 0.8, 1.0, 0)
+    list(handlers.ask(Session(), None, SINGLE, "hi", *page))
+    engine.close()
+    [config] = pipeline.configs
+    assert config.pop("repetition_penalty") == 1.2
+    assert config == generation_of(5, 0.8, 1.0, 0, greedy=False, seed="7")
+
+
+def test_facts_of_an_artifact_are_those_of_its_manifest(stale, tmp_path):
+    """Who reads an answer can tell which build gave it."""
+    folder = tmp_path / stale.recipe.name / "int4"
+    folder.mkdir(parents=True)
+    files = {"a.bin": {"size_bytes": 5}, "b.xml": {"size_bytes": 2}}
+    manifest = {"files": files, "sha256": "ab" * 32, "created": "2026-01-02T03:04:05+00:00"}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    catalog = project_catalog(SimpleNamespace(models_dir=tmp_path), stale, ["CPU"])
+    assert catalog.variants == {"int4": BuiltVariant(None, 7, "ab" * 32, manifest["created"])}
 
 
 def test_greedy_leaves_the_sampling_parameters_out():
@@ -174,9 +238,14 @@ def test_no_figures_are_shown_before_there_are_any():
 
 def test_nothing_built_names_the_command_that_helps(tmp_path):
     """The page would have nothing to choose from."""
-    project = type("Project", (), {"models_dir": tmp_path})()
-    with pytest.raises(NotBuilt, match="no variant of sample is built"):
-        project_catalog(project, fake_chat().runner.recipe, ["CPU"])
+    (tmp_path / "recipes").mkdir()
+    recipe = "model: {id: a/b}\nvariants: {int4: {}}\n"
+    (tmp_path / "recipes" / "tiny.yaml").write_text(recipe, encoding="utf-8")
+    command = [Path(sys.executable).with_name("ovrecipe"), "--project", tmp_path, "web", "tiny"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 10
+    assert "no variant of tiny is built" in done.stderr
+    assert "ovrecipe build tiny" in done.stderr
 
 
 def test_analytics_are_off_whatever_the_environment_says():
