@@ -123,7 +123,7 @@ class Handlers:
         try:
             if not instruction.strip():
                 # The runner says so too, but a model would be loaded for it.
-                raise PromptRefused("the instruction is empty", remedy="ask something")
+                raise PromptRefused("the prompt is empty", remedy="ask something")
             generation = generation_of(*sliders, greedy=greedy, seed=seed)
         except OvrecipeError as error:
             yield self._problem(error)

@@ -229,7 +229,8 @@ def test_a_blank_instruction_is_refused_without_loading_a_model(site, tab, other
     other_tab.until(lambda: other_tab.state() == "done")
     tab.type(instruction)
     tab.click("#submit")
-    tab.until(lambda: tab.problem() == "the instruction is emptyask something")
+    tab.until(lambda: tab.problem() == "the prompt is emptyask something")
+    assert pipeline.prompts == []
     assert [choice.variant for choice in served.loaded] == ["int8"]
     assert served.engine.choice.variant == "int8"
 
