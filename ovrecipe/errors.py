@@ -1,4 +1,4 @@
-"""The boundary to the libraries that do the work: their exceptions become ours here."""
+"""What can go wrong, with exit codes; exceptions of foreign libraries become ours here."""
 
 from __future__ import annotations
 
@@ -29,14 +29,6 @@ class OvrecipeError(Exception):
         if self.remedy is None:
             return self.message
         return self.message + "\n" + "\n".join(f"  {line}" for line in self.remedy.splitlines())
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle with the remedy: doit's processes send errors to each other."""
-        return _rebuild, (type(self), self.message, self.remedy)
-
-
-def _rebuild(kind: type[OvrecipeError], message: str, remedy: str | None) -> OvrecipeError:
-    return kind(message, remedy=remedy)
 
 
 class RecipeError(OvrecipeError):

@@ -330,7 +330,7 @@ def _run(work: Work, job: Job, key: Key, watch: Watch) -> Mapping[str, Any]:
         return {"facts": work.stage.run(job, own)}
     try:
         return run_worker(work.stage, job, work.title, watch, env=env, cancelled=context.cancelled)
-    except BaseException:
+    except Exception:
         log_path = staging_dir / LOG_NAME
         if log_path.exists() and log_path.stat().st_size:
             watch(events.LogKept(work.title, context.store.keep_log(log_path, key)))
@@ -355,8 +355,8 @@ def _known_digests(work: Work, job: Job) -> dict[str, tuple[int, str]]:
     for name in work.stage.links:
         key = work.plan.key(name, work.variant)
         assert key is not None, "the source is pinned"
-        for path, entry in work.context.store.manifest(key).files.items():
+        for path, digest in work.context.store.manifest(key).known_digests().items():
             output = job.output_dir / path
             if output.exists() and output.samefile(job.inputs[name] / path):
-                known[path] = (entry.size_bytes, entry.sha256)
+                known[path] = digest
     return known

@@ -71,7 +71,9 @@ def _named(error: OvrecipeError, recipe: Recipe) -> OvrecipeError:
     """Return the error with the recipe's name: a provider unknown says only what it looked for."""
     if isinstance(error, RecipeError):
         return error
-    return type(error)(f"recipe '{recipe.name}': {error.message}", remedy=error.remedy)
+    named = type(error)(f"recipe '{recipe.name}': {error.message}", remedy=error.remedy)
+    named.__cause__ = error.__cause__
+    return named
 
 
 def uses(recipe: Recipe) -> Iterator[Use]:
@@ -84,8 +86,7 @@ def uses(recipe: Recipe) -> Iterator[Use]:
     yield Use("tokenizer_converter", converter.name, ("tokenizer", "converter"), converter.options)
     for name, variant in recipe.variants.items():
         for number, each in enumerate(variant.compression_passes()):
-            loc = ("variants", name, *(("passes", number) if variant.passes else ()))
-            judged = (each, variant.precision)
+            judged, loc = (each, variant.precision), recipe.pass_loc(name, number)
             yield Use("compressor", each.compressor, loc, each.options, judged)
     for number, spec in enumerate(recipe.check.evaluators):
         yield Use("evaluator", spec.name, ("check", "evaluators", number), spec.options)
@@ -145,11 +146,11 @@ def _check_template(recipe: Recipe) -> None:
 
 
 def _missing_datasets(recipe: Recipe) -> Iterator[OvrecipeError]:
+    from ovrecipe.build.stages.weights import dataset_error
+
     for name, variant in recipe.variants.items():
-        for each in variant.compression_passes():
+        for number, each in enumerate(variant.compression_passes()):
             path = each.dataset_path(recipe.base_dir)
             if path is not None and not path.is_file():
-                yield RecipeInvalid(
-                    f"recipe '{recipe.name}': variants.{name}.dataset: no file {each.dataset}",
-                    remedy="a path starts at the recipe's folder; 'generated' needs no file",
-                )
+                loc = (*recipe.pass_loc(name, number), "dataset")
+                yield dataset_error(recipe, loc, str(each.dataset), "no such file")

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.memory import memory_available_bytes
-from ovrecipe.errors import CheckpointIncomplete, PreflightError
+from ovrecipe.errors import PreflightError
 from ovrecipe.hooks.roles import WeightShape
-from ovrecipe.json_files import read_object
 from ovrecipe.store.disk import free_bytes
 from ovrecipe.wording import amount
 
@@ -31,6 +30,11 @@ CONV1D_ARCHITECTURES = ("gpt2", "openai-gpt")
 CONV1D_LAYERS = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight", ".q_attn.weight")
 #: Below this share of what is needed, an estimate may still be wrong and the build is let through.
 TOLERANCE = 0.9
+
+
+def has_shapes(checkpoint_dir: Path) -> bool:
+    """Return whether a checkpoint has safetensors files, which tell their shapes unread."""
+    return any((checkpoint_dir / name).exists() for name in (SINGLE, INDEX))
 
 
 def tensors(checkpoint_dir: Path) -> list[WeightShape]:
@@ -61,7 +65,9 @@ def matrices(checkpoint_dir: Path) -> list[WeightShape]:
     Raises:
         CheckpointIncomplete: as `tensors`, or config.json is damaged.
     """
-    config = read_object(checkpoint_dir / "config.json", shown=WHERE, error=CheckpointIncomplete)
+    from ovrecipe.builtin.checkpoint import read_json
+
+    config = read_json(WHERE, checkpoint_dir / "config.json")
     layers = CONV1D_LAYERS if config.get("model_type") in CONV1D_ARCHITECTURES else ()
     found = []
     for weight in tensors(checkpoint_dir):
@@ -84,9 +90,9 @@ def admit(work: Work) -> int:
         CheckpointIncomplete: a safetensors file is missing, cut off or not in the format.
     """
     stage = work.stage
+    needed: dict[str, Estimate] = {}
     if stage.is_judged:
         problems: list[str] = []
-        needed: dict[str, Estimate] = {}
         for other in work.companions():
             if other.is_done():
                 continue
@@ -100,7 +106,7 @@ def admit(work: Work) -> int:
         if not work.context.force:
             check_disk(needed, work.context.store.root)
             check_memory(needed)
-    own = stage.estimate(work) if stage.estimate else None
+    own = needed.get(work.title) or (stage.estimate(work) if stage.estimate else None)
     return 0 if own is None else own.memory_bytes
 
 

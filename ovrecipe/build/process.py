@@ -55,6 +55,11 @@ class Seen:
     least_room_bytes: int | None = None
     killed_for_memory: bool = False
 
+    def note_room(self, free_bytes: int) -> None:
+        """Remember the least room that there was: what filled the disk may be gone when it fails."""
+        least = self.least_room_bytes
+        self.least_room_bytes = free_bytes if least is None else min(least, free_bytes)
+
     def __str__(self) -> str:
         facts = [f"the largest it was seen is {amount(self.peak_bytes)}"] * bool(self.peak_bytes)
         if self.available_bytes is not None:
@@ -156,16 +161,16 @@ def _started(
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and all that it started, which outlives it where it ended by itself."""
+    # Also when the process itself is gone: what it started may not heed the first signal.
     for name in ("SIGTERM", "SIGKILL"):
         if sys.platform == "win32":
             _end_tree(process.pid)
         else:
             # The group may be gone already, which is what was wanted.
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, getattr(signal, name))
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
-            return
 
 
 def _end_tree(pid: int) -> None:
@@ -191,8 +196,7 @@ def _look(process: subprocess.Popen[bytes], seen: Seen, staging_dir: Path) -> bo
     """Note the process's size and the room on the disk; return whether it has grown."""
     import psutil
 
-    room = free_bytes(staging_dir)
-    seen.least_room_bytes = min(room, seen.least_room_bytes or room)
+    seen.note_room(free_bytes(staging_dir))
     # A process that is gone or ends now has no size; the last look stands.
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         size_bytes = int(psutil.Process(process.pid).memory_info().rss)

@@ -182,9 +182,8 @@ def _reason(work: Work) -> dict[str, Any]:
         return {"reason": "the checkpoint was not asked for yet, so its commit is unknown"}
     if store.has(key):
         return {"reason": "files that it links to are gone"}
-    log_path = store.logs_dir / f"{key.stage}-{key.short}.log"
-    if log_path.exists():
-        return {"reason": f"failed when it was last built; its log is {log_path}"}
+    if store.log_path(key).exists():
+        return {"reason": f"failed when it was last built; its log is {store.log_path(key)}"}
     damaged: list[ArtifactCorrupt] = []
     stored = nearest(store, key, damaged.append, among=_related(work))
     left_out = ""

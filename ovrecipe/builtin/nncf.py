@@ -35,7 +35,6 @@ class NncfCompressor:
     packages = ("nncf", "openvino")
     version = 1
     needs_torch = False
-    knobs = nncf_rules.KNOBS
     objections = staticmethod(nncf_rules.knob_objections)
     problems = staticmethod(nncf_rules.group_size_problems)
 

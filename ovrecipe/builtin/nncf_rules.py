@@ -32,7 +32,6 @@ LOW_BIT_KNOBS = (
     "group_size", "ratio", "all_layers", "backup_mode", *CORRECTIONS, "sensitivity_metric",
     "group_size_fallback", "dataset", "num_samples",
 )  # fmt: skip
-KNOBS = ("mode", "sym", "ignored_scope", *LOW_BIT_KNOBS)
 #: Modes without weight correction of any kind.
 PLAIN_MODES = ("mxfp4", "mxfp8_e4m3", "fp8_e4m3", "fp4", "nvfp4")
 #: Modes with 8 bits per weight that are not INT8.

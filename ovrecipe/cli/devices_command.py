@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 from ovrecipe.cli.output import AsJson, print_json, print_table
 
 
@@ -17,9 +14,7 @@ def devices(*, as_json: AsJson = False) -> None:
     Example: ovrecipe devices
     """
     from ovrecipe.run.genai import list_devices
-    from ovrecipe.telemetry import switch_off_telemetry
 
-    switch_off_telemetry(sys.modules, os.environ)
     found = list_devices()
     if as_json:
         print_json([device.as_json() for device in found])

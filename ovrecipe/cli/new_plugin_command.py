@@ -16,7 +16,7 @@ NAME = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="What the plugin provides, such as 'redact'.")],
+    name: Annotated[str, typer.Argument(help="What the plugin provides, such as 'shout'.")],
     role: Annotated[
         str, typer.Option("--role", help=f"One of {', '.join(KINDS)}.")
     ] = "output_filter",
@@ -28,7 +28,7 @@ def command(
 
     It works as written; change its one module into what you need.
 
-    Example: ovrecipe new-plugin redact --role output_filter && pip install -e ovrecipe-redact
+    Example: ovrecipe new-plugin shout --role output_filter && pip install -e ovrecipe-shout
     """
     plain, role = name.removeprefix("ovrecipe-"), role.replace("-", "_")
     _check(plain, role)
@@ -42,7 +42,7 @@ def command(
 
 def _check(name: str, role: str) -> None:
     from ovrecipe.cli.main import COMMANDS
-    from ovrecipe.hooks.plugins import load_plugins
+    from ovrecipe.hooks.plugins import FIRST_PARTY, load_plugins
     from ovrecipe.wording import perhaps
 
     if not NAME.fullmatch(name):
@@ -53,6 +53,10 @@ def _check(name: str, role: str) -> None:
     if role not in KINDS:
         hint = perhaps(role, KINDS) or f"; one of {', '.join(KINDS)}"
         raise typer.BadParameter(f"there is no role {role!r}{hint}", param_hint="--role")
+    if f"ovrecipe-{name}" in FIRST_PARTY.values():
+        raise typer.BadParameter(
+            f"'ovrecipe-{name}' is a distribution of ours; choose another name", param_hint="NAME"
+        )
     builtin = COMMANDS if role == "command" else load_plugins(env={}).builtin.get(role, ())
     if name in builtin:
         raise typer.BadParameter(

@@ -10,19 +10,13 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import (
-    Distribution,
-    EntryPoint,
-    PackageNotFoundError,
-    distribution,
-    entry_points,
-)
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ovrecipe.errors import PluginError
 from ovrecipe.hooks.specs import PROJECT
-from ovrecipe.version import __version__
+from ovrecipe.version import __version__, fits
 from ovrecipe.wording import one_line
 
 if TYPE_CHECKING:
@@ -32,8 +26,18 @@ Origin: TypeAlias = Literal["built-in", "entry point", "file", "module", "object
 
 #: After so long an import it is said what one is waiting for.
 SLOW_SECONDS = 1.0
-#: What only `ovrecipe[build]` brings.
-BUILD_MODULES = ("nncf", "optimum", "torch", "transformers", "huggingface_hub")
+#: Modules that only `ovrecipe[build]` brings.
+BUILD_MODULES = (
+    "gguf", "httpx", "huggingface_hub", "nncf", "openvino_tokenizers", "optimum", "safetensors",
+    "sentencepiece", "tokenizers", "torch", "tqdm", "transformers",
+)  # fmt: skip
+INSTALL_BUILD = "install what builds models: pip install 'ovrecipe[build]'"
+
+
+def lacks_build_extra(error: BaseException | None) -> bool:
+    """Return whether a module was not found that `ovrecipe[build]` would have brought."""
+    missing = isinstance(error, ModuleNotFoundError) and error.name
+    return bool(missing) and str(missing).partition(".")[0] in BUILD_MODULES
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,9 +181,8 @@ class Loaded:
     @property
     def remedy(self) -> str:
         """What to do about a failure."""
-        missing = isinstance(self.raised, ModuleNotFoundError) and self.raised.name
         first = "update ovrecipe or the plugin" if self.source.dist else "correct the file"
-        if missing and missing.partition(".")[0] in BUILD_MODULES:
+        if lacks_build_extra(self.raised):
             first = "install ovrecipe[build]"
         return f"{first}, or {self.source.how_to_skip}"
 
@@ -245,21 +248,7 @@ def requirement_problem(source: PluginSource) -> str | None:
         with suppress(InvalidRequirement):  # pip took it, so it is pip's to judge
             wanted = Requirement(line)
             applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-            fits = wanted.specifier.contains(__version__, prereleases=True)
-            if wanted.name.lower() == PROJECT and applies and not fits:
+            is_ours = wanted.name.lower() == PROJECT and applies
+            if is_ours and not fits(__version__, str(wanted.specifier)):
                 return f"needs {PROJECT}{wanted.specifier}, and this is {PROJECT} {__version__}"
     return None
-
-
-def package_version(name: str) -> str | None:
-    """Return the version of a distribution, or None when it is not installed.
-
-    `Distribution.version` parses the whole file as an e-mail, README included: 1 to 2 ms for each
-    distribution, on every build.
-    """
-    try:
-        found = distribution(name)
-    except PackageNotFoundError:
-        return None
-    line = re.search(r"^Version: *(\S+)", found.read_text("METADATA") or "", re.MULTILINE)
-    return found.version if line is None else line.group(1)

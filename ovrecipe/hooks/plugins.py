@@ -12,7 +12,6 @@ import inspect
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from importlib import import_module
@@ -30,10 +29,10 @@ from ovrecipe.hooks.loading import (
     installed_entry_points,
     load_one,
     named_source,
-    package_version,
 )
 from ovrecipe.hooks.roles import ROLES, Role
 from ovrecipe.hooks.specs import PROJECT
+from ovrecipe.version import package_version
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
@@ -102,6 +101,7 @@ class Plugins:
         self.package_version = cache(package_version)
         self._find = find
         self._loaded: dict[PluginSource, Loaded] = {}
+        self._made_up_claims: dict[tuple[PluginSource, str, str], PluginSource] = {}
         self._turn = threading.RLock()  # an observer may do what is observed
         self._reported: set[PluginSource] = set()
 
@@ -267,11 +267,20 @@ class Plugins:
         """Return what the `providers` of plugins have under a name."""
         found = []
         for source in sources:
-            with suppress(KeyError):
-                thing = self.loaded(source).providers[role][name]
+            place = (source, role, name)
+            if place not in self._made_up_claims:
+                try:
+                    thing = self.loaded(source).providers[role][name]
+                except KeyError:
+                    continue
+                except Exception as error:
+                    what = f"{source}: providers: {role}: raised {one_line(error)}"
+                    raise PluginError(what, remedy=source.how_to_skip) from error
                 point = EntryPoint(name, str(thing), role)
                 load = point.load if isinstance(thing, str) else partial(_itself, thing)
-                found.append(replace(source, group=f"{PROJECT}.{role}", load=load))
+                claim = replace(source, group=f"{PROJECT}.{role}", load=load)
+                self._made_up_claims[place] = claim
+            found.append(self._made_up_claims[place])
         return found
 
     def made(

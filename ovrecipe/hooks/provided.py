@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from pydantic import BaseModel, StrictBool, StrictInt, ValidationError, field_validator
 
 from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid
+from ovrecipe.hooks.loading import INSTALL_BUILD, lacks_build_extra
 from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.sections import Section
@@ -170,7 +171,8 @@ class Provided(Generic[P_co]):
         """Turn what a plugin's provider raises by mistake into an error that names the plugin.
 
         Our own errors, those of kinds `passing`, defects of built-in providers, and a stream that
-        is full or whose reader left pass.
+        is full or whose reader left pass. What only `ovrecipe[build]` brings and is not here is
+        named with what to install.
         """
         ours: tuple[type[BaseException], ...] = (OvrecipeError, BrokenPipeError, *passing)
         try:
@@ -178,6 +180,8 @@ class Provided(Generic[P_co]):
         except ours:
             raise
         except (Exception, SystemExit) as error:
+            if self.source.is_builtin and lacks_build_extra(error):
+                raise PluginError(one_line(error), remedy=INSTALL_BUILD) from error
             is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
             if self.source.is_builtin or is_full:
                 raise

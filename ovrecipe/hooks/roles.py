@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.recipe.compression import CompressionPass as CompressionPass  # noqa: PLC0414
     from ovrecipe.recipe.schema import Model, Recipe
+    from ovrecipe.recipe.sections import Objection
     from ovrecipe.types import Json, Progress
 
 Role: TypeAlias = Literal[
@@ -125,7 +126,10 @@ class ConversionJob(ExportJob):
 
 @dataclass(frozen=True)
 class WeightShape:
-    """One matrix of the base IR: `shape` is (out_channels, in_channels)."""
+    """A tensor of the checkpoint by its name there; a weight's shape ends in (out, in) channels.
+
+    Estimates get all float tensors as they are stored, `problems` the weights alone.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -188,6 +192,9 @@ class Compressor(Protocol):
 
     def compress(self, job: CompressionJob) -> Mapping[str, Json] | None:
         """Write `openvino_model.xml` and `.bin` into `job.output_dir`; return facts to show."""
+
+    def objections(self, compression: CompressionPass, precision: str) -> Iterable[Objection]:
+        """Yield what is wrong with the knobs, each with its place in the pass; asked first."""
 
     def problems(
         self, compression: CompressionPass, precision: str, shapes: Sequence[WeightShape]
@@ -302,7 +309,7 @@ class ChatFrontend(Protocol):
 
 
 #: Methods of the protocols above that a provider may leave out.
-OPTIONAL_METHODS = ("problems", "estimate")
+OPTIONAL_METHODS = ("objections", "problems", "estimate")
 PROTOCOLS: Mapping[Role, type] = {
     "source": Source,
     "exporter": Exporter,

@@ -15,7 +15,7 @@ from ovrecipe.recipe.project import check_name, recipe_path
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe
 from ovrecipe.recipe.sections import name_objection
 from ovrecipe.recipe.yaml_reader import MAX_BYTES, Node, Place, node_at, place_of, plain, read_yaml
-from ovrecipe.version import __version__
+from ovrecipe.version import __version__, fits, package_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,18 +160,8 @@ def _replaced(over: dict[str, Node], loc: Loc) -> set[str]:
     return gone - set(over)
 
 
-def installed_version(distribution: str) -> str | None:
-    """Return the version of a distribution in this environment, or None."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
 def check_requirements(
-    recipe: Recipe, *, installed: Callable[[str], str | None] = installed_version
+    recipe: Recipe, *, installed: Callable[[str], str | None] = package_version
 ) -> None:
     """Raise RecipeInvalid, with what to install, unless all that the recipe requires is here."""
     wanted = dict(recipe.requires.plugins)
@@ -182,7 +172,7 @@ def check_requirements(
         version = __version__ if name == "ovrecipe" else installed(name)
         if version is None:
             unmet[f"{name}{specifier}"] = "which is not installed"
-        elif not _satisfies(version, specifier):
+        elif not fits(version, specifier):
             is_ours = name == "ovrecipe"
             here = f"this is {name} {version}" if is_ours else f"{name} {version} is installed"
             unmet[f"{name}{specifier}"] = f"but {here}"
@@ -190,13 +180,6 @@ def check_requirements(
         lines = [f"recipe '{recipe.name}' requires {req}, {found}" for req, found in unmet.items()]
         quoted = " ".join(f"'{requirement}'" for requirement in unmet)
         raise RecipeInvalid("\n".join(lines), remedy=f"pip install {quoted}")
-
-
-def _satisfies(version: str, specifier: str) -> bool:
-    """Return whether a version fits `>=1.2,<2`; pre-releases count as what they are."""
-    from packaging.specifiers import SpecifierSet
-
-    return SpecifierSet(specifier).contains(version, prereleases=True)
 
 
 def _unmet_ovrecipe(tree: Node) -> str | None:
@@ -207,7 +190,8 @@ def _unmet_ovrecipe(tree: Node) -> str | None:
     if wanted is None or not isinstance(wanted.content, str):
         return None
     try:
-        fits = _satisfies(__version__, wanted.content)
+        if fits(__version__, wanted.content):
+            return None
     except InvalidSpecifier:
         return None
-    return None if fits else f"it was written for ovrecipe{wanted.content}; this is {__version__}"
+    return f"it was written for ovrecipe{wanted.content}; this is {__version__}"

@@ -425,6 +425,11 @@ class Recipe(Section):
         """Return the variants that are built when none is named."""
         return tuple(name for name, variant in self.variants.items() if not variant.optional)
 
+    def pass_loc(self, variant: str, number: int) -> Loc:
+        """Return where a compression pass is written."""
+        inner = ("passes", number) if self.variants[variant].passes else ()
+        return ("variants", variant, *inner)
+
     def generation_of(self, variant: str) -> Generation:
         """Return the recipe's generation parameters with the variant's own on top."""
         return self.generation.overridden_by(self.variants[variant].generation)

@@ -40,6 +40,7 @@ class Device:
 
 def list_devices() -> list[Device]:
     """Return the devices of this machine; asks OpenVINO, so it takes a moment."""
+    switch_off_telemetry(sys.modules, os.environ)
     from openvino import Core
 
     core = Core()

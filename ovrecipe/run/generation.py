@@ -159,7 +159,7 @@ class Generation:
         messages: Sequence[Message] = (),
         recipe: Recipe,
         variant: str,
-        on_end: Callable[[GenerationResult | None], None] | None = None,
+        on_end: Callable[[Generation, GenerationResult | None], None] | None = None,
     ) -> None:
         """Wrap a submitted task; `on_end` is told the result, or None when it failed.
 
@@ -314,7 +314,7 @@ class Generation:
             self._over = True
             self._result = result
         if self._on_end is not None:
-            self._on_end(result)
+            self._on_end(self, result)
 
     def _summary(self) -> GenerationResult:
         if self._task.cancelled:

@@ -86,6 +86,7 @@ def load(
     template = read_template(artifact.model_dir)
     if generation:
         check_parameters(merged(generation), artifact.model_dir)
+    parameters, context_length = artifact.parameters(), artifact.context_length()
     runner = Runner(
         open_pipeline(
             artifact.model_dir,
@@ -96,14 +97,18 @@ def load(
         recipe=recipe,
         variant=artifact.variant,
         template=template,
-        parameters=artifact.parameters(),
+        parameters=parameters,
         filters=filters,
-        context_length=artifact.context_length(),
+        context_length=context_length,
         variants=Variants(sizes_bytes, sibling),
         observe=_observe(plugins, announce),
     )
-    if warm_up:
-        runner.warm_up()
+    try:
+        if warm_up:
+            runner.warm_up()
+    except BaseException:
+        runner.close()
+        raise
     return runner
 
 

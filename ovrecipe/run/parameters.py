@@ -26,7 +26,7 @@ SETS = ("stop_strings", "stop_token_ids")
 SEEDS = 2**32
 
 
-def merged(call: Mapping[str, Any], *, stop: Iterable[str] = ()) -> dict[str, Any]:
+def merged(call: Mapping[str, Any], *, stop: Iterable[str] | str | None = None) -> dict[str, Any]:
     """Return parameters as GenAI is to be told them, on top of those that it has.
 
     A sampling parameter without `do_sample` means sampling, or it would be ignored. `greedy=True`
@@ -44,9 +44,13 @@ def merged(call: Mapping[str, Any], *, stop: Iterable[str] = ()) -> dict[str, An
         )
     if named:
         given.setdefault("do_sample", True)
-    own = given.get("stop_strings", ())
-    stops = {*stop, *([own] if isinstance(own, str) else own)}
+    stops = {*_texts(stop), *_texts(given.get("stop_strings"))}
     return {**given, "stop_strings": stops} if stops else given
+
+
+def _texts(stop: Iterable[str] | str | None) -> Iterable[str]:
+    """Return stop texts as a list; transformers takes a single text as well."""
+    return [stop] if isinstance(stop, str) else stop or ()
 
 
 def _without_greedy(given: dict[str, Any]) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ovrecipe.errors import ArtifactCorrupt, PromptRefused
 from ovrecipe.json_files import read_object
+from ovrecipe.wording import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,7 +182,11 @@ def read_template(model_dir: Path, *, clock: Clock = local_now) -> ChatTemplate:
 def read_settings(model_dir: Path) -> PromptSettings | None:
     """Return the settings of a built directory; None where an older ovrecipe wrote none."""
     section = tokenizer_config(model_dir).get(SECTION)
-    return None if section is None else PromptSettings.model_validate(section)
+    try:
+        return None if section is None else PromptSettings.model_validate(section)
+    except ValidationError as error:
+        place = f"{model_dir / TOKENIZER_CONFIG}: {SECTION}"
+        raise ArtifactCorrupt(f"{place}: {one_line(error)}") from error
 
 
 def tokenizer_config(model_dir: Path) -> dict[str, Any]:

@@ -109,16 +109,17 @@ class Runner:
     ) -> Generation:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
         self._tasks.require_open()
-        asked = merged(generation, stop=self.parameters.get("stop_strings", ()))
+        asked = merged(generation, stop=self.parameters.get("stop_strings"))
         parameters, seed = seeded(asked, self.parameters)
         config = self._pipeline.configure(parameters)
         task = GenerationTask(self._tokens(messages, config), config, seed=seed)
 
-        def ended(result: GenerationResult | None) -> None:
+        # The answer is told to it: one that it held would not be gone when it is dropped.
+        def ended(answer: Generation, result: GenerationResult | None) -> None:
             if on_end is not None:
                 on_end(result)
             if self._observe is not None and result is not None:
-                self._observe(started)
+                self._observe(answer)
 
         started = Generation(
             task,

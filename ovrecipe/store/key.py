@@ -1,4 +1,4 @@
-"""Why an artifact is not the wanted one: its key against the nearest one in the store."""
+"""Keys: what a stage reads and the sha256 of that; how two differ, and which is nearest."""
 
 from __future__ import annotations
 

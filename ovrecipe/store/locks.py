@@ -1,7 +1,7 @@
 """Locks between processes, in `store/.locks`; the system releases them when a process dies.
 
 Each key has two: the one who makes its artifact holds `STAGE-SHA256.lock`, and all who use the
-artifact share `STAGE-SHA256.use`, which whoever removes it must have alone. So `gc` runs beside
+artifact share `SHA256.use`, which whoever removes it must have alone. So `gc` runs beside
 builds, and what is in use stays.
 """
 

@@ -50,7 +50,8 @@ class Manifest(_Document):
     files: dict[Annotated[str, AfterValidator(_inside)], FileEntry]
     created: str
     tools: dict[str, str | None]
-    provider: JsonValue = None
+    #: Written by an older ovrecipe; nothing reads it.
+    provider: JsonValue = Field(default=None, exclude=True)
     facts: dict[str, JsonValue]
     peak_memory_bytes: Annotated[int, Field(strict=True)] | None
     seconds: float | None

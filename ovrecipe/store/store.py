@@ -2,9 +2,10 @@
 
 store/<stage>/<sha256>/     an artifact: read-only, its manifest.json written last
 store/.stage-*              a stage at work; removed when it fails
-store/.locks/               one lock per key
-store/.cache/<sha256>/      what OpenVINO compiled from an artifact
-store/logs/                 the logs of failed stages
+store/.locks/               locks of those who make an artifact, and of those who use one
+store/.cache/<sha256>/      what OpenVINO compiled from an artifact, or a compressor learned of it
+store/.roots, .digests.json the folders with views, and digests of files that were read
+store/logs/                 the logs of stages that failed and were not built since
 """
 
 from __future__ import annotations
@@ -59,8 +60,12 @@ class Store:
         return self.root / LOCKS
 
     def cache_dir(self, sha256: str) -> Path:
-        """Return where OpenVINO may keep what it compiled from an artifact; `gc` knows it."""
+        """Return where what is derived from an artifact may be kept; `gc` knows it."""
         return self.root / ".cache" / sha256
+
+    def log_path(self, key: Key) -> Path:
+        """Return where the log of a stage that failed is kept until the stage succeeds."""
+        return self.logs_dir / f"{key.stage}-{key.short}.log"
 
     def ensure(self) -> None:
         """Make the store's folder, and prove by writing that it can be written.
@@ -214,6 +219,7 @@ class Store:
         # A folder without a manifest is no artifact: someone deleted part of one.
         self.discard(key.stage, key.sha256)
         move_into_place(staging_dir, self.artifact_dir(key))
+        self.log_path(key).unlink(missing_ok=True)
         return self.artifact_dir(key)
 
     def keep_log(self, log_path: Path, key: Key) -> Path:
@@ -224,7 +230,7 @@ class Store:
         """
         from ovrecipe.store.disk import disk_errors
 
-        kept = self.logs_dir / f"{key.stage}-{key.short}.log"
+        kept = self.log_path(key)
         if not log_path.is_file():
             raise StoreError(f"{log_path}: the stage left no log")
         with disk_errors(self.root):

@@ -193,6 +193,18 @@ def leave_a_child_behind() -> None:
     os._exit(3)
 
 
+def leave_a_stubborn_child() -> None:
+    """End while a child goes on that does not heed SIGTERM; the pipe is open until it is gone."""
+    pipe = os.open(os.environ["FAKE_PIPE"], os.O_WRONLY)
+    code = (
+        f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True)\n{HANG}"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], pass_fds=[pipe], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    os._exit(3)
+
+
 EXPORTERS: dict[str, Callable[[], None]] = {
     "fine": lambda: None,
     "killed": kill_itself,
@@ -207,6 +219,7 @@ EXPORTERS: dict[str, Callable[[], None]] = {
     "removes": remove_the_store,
     "half-line": say_half_a_line,
     "child": leave_a_child_behind,
+    "stubborn": leave_a_stubborn_child,
 }
 
 

@@ -78,7 +78,9 @@ def test_a_full_disk_is_known_from_the_words_of_every_library(tmp_path: Path, me
 def test_a_disk_that_was_full_once_explains_any_failure(tmp_path: Path) -> None:
     """The log could not be written either, so the library's words may be lost."""
     (tmp_path / "log.txt").write_text("")
-    seen = Seen(least_room_bytes=0)
+    seen = Seen()
+    for room_bytes in (9_000_000_000, 0, 9_000_000_000):
+        seen.note_room(room_bytes)
     found = failure("base m", 1, {}, seen, tmp_path / "log.txt")
     assert isinstance(found, DiskFull)
 

@@ -190,6 +190,19 @@ def test_cancelling_ends_the_process_and_its_children(project: Project, pipe: Pa
     assert store_leftovers(project) == []
 
 
+def test_what_outlives_its_process_is_ended_too(project: Project, pipe: Path) -> None:
+    """It would go on writing into a folder that is gone."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": "stubborn"}))
+    context = context_of(project)
+    do_up_to(context, "m", "source")
+    with ThreadPoolExecutor() as pool:
+        building = pool.submit(do_up_to, context, "m", "base")
+        with pipe.open() as held:
+            assert held.read() == "", "the pipe ends when the last process has ended"
+        with pytest.raises(StageError, match="exit code 3"):
+            building.result()
+
+
 def test_two_builds_at_once_share_one_result(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

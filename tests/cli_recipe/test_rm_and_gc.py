@@ -212,6 +212,6 @@ def test_gc_names_recipe_and_variant(project: Path, ovrecipe_: Call) -> None:
     assert "artifact  of no recipe             weights/" in out
     assert "artifacts would be removed" in out
     lines = ovrecipe_("gc", "--dry-run", "--intermediates").out
-    assert "artifact  one:a                    base/" in lines
+    assert "artifact  one                      base/" in lines
     built(project, "two", a=16)
     assert max(map(len, lines.splitlines())) <= 80

@@ -38,7 +38,10 @@ def test_good_recipes_end_with_zero(project: Path, ovrecipe: CommandLine) -> Non
         ("requires: {plugins: {ovrecipe-nowhere: ''}}", "pip install 'ovrecipe-nowhere'"),
         ("requires: {ovrecipe: '>=99'}", "requires ovrecipe>=99, but this is ovrecipe"),
         ("variants: {int4: {compressor: nncff}}", "nncf"),
-        ("variants: {int4: {awq: true, dataset: gone.txt}}", "variants.int4.dataset: no file gone"),
+        (
+            "variants: {int4: {awq: true, dataset: gone.txt}}",
+            "variants.int4.dataset: gone.txt: no such file",
+        ),
         ("model: {id: 'nosuchscheme:x'}", "recipe 'two': no plugin"),
         ("output: {filters: [strip_markers: {markrs: [a]}]}", "perhaps you meant 'markers'"),
         ("plugins: {nobody: {}}", "plugins.nobody: no plugin owns this section"),

@@ -11,10 +11,10 @@ import pytest
 from ovrecipe import __version__
 from ovrecipe.errors import PluginError, ProviderClaimedTwice, ProviderUnknown
 from ovrecipe.hooks.listing import sample_recipe
-from ovrecipe.hooks.loading import package_version
 from ovrecipe.hooks.plugins import FIRST_PARTY, load_plugins
 from ovrecipe.hooks.roles import ROLES
 from ovrecipe.testing import plugins_with
+from ovrecipe.version import package_version
 from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
 if TYPE_CHECKING:
@@ -329,6 +329,29 @@ def test_a_defect_of_a_built_in_provider_keeps_its_traceback(recipe: Recipe) -> 
     found = load_plugins(env={}).provider("compressor", "fp16", recipe)
     with pytest.raises(ZeroDivisionError, match="division"), found.blamed():
         _ = 1 / 0
+
+
+def test_what_only_building_needs_is_named_with_what_installs_it(recipe: Recipe) -> None:
+    """`pip install ovrecipe` runs models; whoever builds one is told what is missing."""
+    found = load_plugins(env={}).provider("source", "hub", recipe)
+    missing = ModuleNotFoundError("No module named 'httpx'", name="httpx")
+    with pytest.raises(PluginError, match="No module named 'httpx'") as caught, found.blamed():
+        raise missing
+    assert "pip install 'ovrecipe[build]'" in str(caught.value.remedy)
+    with pytest.raises(ModuleNotFoundError), found.blamed():
+        raise ModuleNotFoundError("No module named 'ours'", name="ours")
+
+
+def test_a_mapping_of_providers_that_raises_is_blamed(recipe: Recipe) -> None:
+    """It is asked for names at any time."""
+
+    class Moody(dict[str, object]):
+        def __getitem__(self, name: str) -> object:
+            raise ValueError("not today")
+
+    plugins = plugins_with(compressor=Moody(awq=object()))
+    with pytest.raises(PluginError, match="providers: compressor: raised ValueError: not today"):
+        plugins.provider("compressor", "awq", recipe)
 
 
 @pytest.mark.parametrize(

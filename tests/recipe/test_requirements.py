@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.errors import RecipeInvalid
-from ovrecipe.recipe.load import check_requirements, installed_version
+from ovrecipe.recipe.load import check_requirements
+from ovrecipe.version import package_version
 
 from .conftest import MINIMAL
 
@@ -39,5 +40,5 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(recipes: Rec
 
 def test_versions_are_asked_of_this_environment() -> None:
     """The default looks at installed distributions, without importing them."""
-    assert installed_version("pydantic")
-    assert installed_version("surely-not-installed-here") is None
+    assert package_version("pydantic")
+    assert package_version("surely-not-installed-here") is None

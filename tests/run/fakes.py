@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.build.stages.assemble import plain_to_jinja
-from ovrecipe.hooks.loading import object_source, package_version
+from ovrecipe.hooks.loading import object_source
 from ovrecipe.hooks.provided import Provided
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.chain import ChosenFilter
 from ovrecipe.run.prompt import ChatTemplate, PromptSettings
 from ovrecipe.run.runner import Runner
 from ovrecipe.testing import FakePipeline
+from ovrecipe.version import package_version
 
 
 def recipe(**sections: Any) -> Recipe:

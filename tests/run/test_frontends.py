@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from ovrecipe.builtin.frontends import ConsoleFrontend, JsonlFrontend, QuietFrontend
+from ovrecipe.builtin.frontends import ConsoleFrontend, JsonFrontend, JsonlFrontend, QuietFrontend
 from ovrecipe.errors import RunError
 from ovrecipe.hooks.roles import Console
 from ovrecipe.testing import FakeGeneration, shown
@@ -62,7 +62,9 @@ def test_jsonl_is_one_object_a_line_in_ascii():
     assert result["metrics"]["ttft_ms"] == 20.0
 
 
-@pytest.mark.parametrize("frontend", [ConsoleFrontend(), QuietFrontend(), JsonlFrontend()])
+@pytest.mark.parametrize(
+    "frontend", [ConsoleFrontend(), QuietFrontend(), JsonFrontend(), JsonlFrontend()]
+)
 def test_figures_are_one_line_on_the_other_stream(frontend):
     """Pipes carry answers only."""
     with_stats = shown(frontend, stats=True)

@@ -123,6 +123,8 @@ def test_stop_texts_come_on_top_of_those_that_always_stop():
     """One text is one text, not its letters."""
     assert merged({}, stop=["###"]) == {"stop_strings": {"###"}}
     assert merged({"stop_strings": "end"}, stop=["###"]) == {"stop_strings": {"###", "end"}}
+    assert merged({"stop_strings": "end"}, stop="###") == {"stop_strings": {"###", "end"}}
+    assert merged({}, stop=None) == {}
     assert merged({"stop_strings": ["a", "b"]}) == {"stop_strings": {"a", "b"}}
 
 

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ovrecipe.build.stages.assemble import NO_SYSTEM, plain_to_jinja, with_system
-from ovrecipe.errors import PromptRefused
+from ovrecipe.errors import ArtifactCorrupt, PromptRefused
 from ovrecipe.run.prompt import (
     ChatTemplate,
     PromptSettings,
@@ -233,6 +233,17 @@ def test_a_directory_carries_what_a_prompt_takes(tmp_path):
     template = read_template(tmp_path, clock=clock)
     assert template.render([user("hi")]) == "<s>hi</s>2026"
     assert template.settings == PromptSettings(add_special_tokens=True, control_tokens=("</s>",))
+
+
+def test_damaged_settings_are_named(tmp_path):
+    """The file is the artifact's, and a build makes it again."""
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    damaged = {"ovrecipe": {"control_tokens": 3}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(damaged))
+    with pytest.raises(
+        ArtifactCorrupt, match=r"tokenizer_config\.json: ovrecipe: .*control_tokens"
+    ):
+        read_template(tmp_path)
 
 
 def test_no_template_at_all_is_refused(tmp_path):

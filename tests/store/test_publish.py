@@ -110,6 +110,15 @@ def test_the_log_of_a_failed_stage_is_kept(store: Store) -> None:
     assert kept.read_text() == "out of memory"
 
 
+def test_a_stage_that_succeeds_has_no_log_of_a_failure(store: Store) -> None:
+    """`why` would say that it failed, long after it was built and removed."""
+    with store.staging(key_of()) as staging_dir:
+        fill(staging_dir, {"log.txt": b"out of memory"})
+        store.keep_log(staging_dir / "log.txt", key_of())
+    make(store, key_of())
+    assert not store.log_path(key_of()).exists()
+
+
 def test_a_missing_log_is_said_to_be_missing(store: Store) -> None:
     with store.staging(key_of()) as staging_dir, pytest.raises(StoreError, match="left no log"):
         store.keep_log(staging_dir / "log.txt", key_of())

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, ExportJob
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pydantic import BaseModel
 
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Exporter, WeightShape
+    from ovrecipe.hooks.roles import Exporter
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
 
-WIDTHS = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2}
 #: What a process takes beside the weights, where its provider does not say.
 OTHER_BYTES = 10**9
 
@@ -62,14 +59,9 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
 def estimate(work: Work) -> Estimate | None:
     """Ask the exporter; of one that does not say, expect that it loads the whole checkpoint."""
     tensors = work.tensors()
-    size_bytes = native_bytes(tensors)
+    size_bytes = base_bytes(tensors)
     default = Estimate(disk_bytes=size_bytes, memory_bytes=size_bytes + OTHER_BYTES)
     return (work.plan.exporter.optional("estimate", tensors) or default) if tensors else None
-
-
-def native_bytes(tensors: Sequence[WeightShape]) -> int:
-    """Return the size of the tensors in the checkpoint's own dtypes."""
-    return sum(WIDTHS[tensor.dtype] * math.prod(tensor.shape) for tensor in tensors)
 
 
 STAGE = Stage(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ovrecipe.build.preflight import has_shapes
 from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext, always
 from ovrecipe.hooks.roles import SourceRequest
 from ovrecipe.recipe.schema import split_model_id
@@ -48,7 +49,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
 
 def _shapes_facts(checkpoint_dir: Path, bench: StageContext) -> dict[str, Json]:
     """Say of a checkpoint of pickles that nothing is judged before the stages run."""
-    if any(checkpoint_dir.glob("*.safetensors")):
+    if has_shapes(checkpoint_dir):
         return {}
     warning = "shapes unknown: preflight left out (only safetensors files tell them unread)"
     bench.progress(warning)

@@ -9,8 +9,9 @@ import sys
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.base import OTHER_BYTES, native_bytes
+from ovrecipe.build.stages.base import OTHER_BYTES
 from ovrecipe.build.stages.stage import Stage, keep_torch_out
+from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.errors import PluginError, RecipeInvalid
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import CompressionJob, Estimate
@@ -60,7 +61,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     return {
         "precision": spec.precision,
         "passes": [
-            _pass_fields(plan, each, _loc(plan.recipe, str(variant), number))
+            _pass_fields(plan, each, plan.recipe.pass_loc(str(variant), number))
             for number, each in enumerate(passes)
         ],
     }
@@ -74,12 +75,6 @@ def compression_passes(spec: Variant) -> tuple[CompressionPass, ...]:
 def reads_text(spec: Variant) -> bool:
     """Return whether a pass calibrates on text, and so needs the tokenizer."""
     return any(each.dataset is not None for each in compression_passes(spec))
-
-
-def _loc(recipe: Recipe, variant: str, number: int) -> Loc:
-    """Return where a pass is written."""
-    inner = ("passes", number) if recipe.variants[variant].passes else ()
-    return ("variants", variant, *inner)
 
 
 def _pass_fields(plan: RecipePlan, each: CompressionPass, loc: Loc) -> Json:
@@ -98,27 +93,32 @@ def _pass_fields(plan: RecipePlan, each: CompressionPass, loc: Loc) -> Json:
     return dict(fields)
 
 
+def dataset_error(recipe: Recipe, loc: Loc, written: str, reason: str) -> RecipeInvalid:
+    """Return the error for a data set that cannot be read."""
+    return RecipeInvalid(
+        f"{place_in_recipe(recipe, loc)}: {dotted(loc)}: {written}: {reason}",
+        remedy="a path starts at the recipe's folder; 'generated' needs no file",
+    )
+
+
 def _dataset_digest(plan: RecipePlan, path: Path, loc: Loc, written: str) -> str:
     try:
         return plan.digests.sha256(path)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         reason = "no such file" if missing else f"cannot be read: {error.strerror}"
-        where = f"{place_in_recipe(plan.recipe, loc)}: {dotted(loc)}: {written}"
-        raise RecipeInvalid(
-            f"{where}: {reason}", remedy="paths are relative to the recipe"
-        ) from error
+        raise dataset_error(plan.recipe, loc, written, reason) from error
 
 
 def problems(work: Work) -> list[str]:
     """Ask the compressor of each pass what would fail for certain."""
     spec = work.plan.recipe.variants[str(work.variant)]
     found: list[str] = []
+    shapes = work.matrices()
     for compression in compression_passes(spec):
         compressor = work.plan.compressor(compression.compressor)
         with compressor.blamed():
-            said = compressor.optional("problems", compression, spec.precision, work.matrices())
-            found += said or ()
+            found += compressor.optional("problems", compression, spec.precision, shapes) or ()
     return [f"variants.{work.variant}: {problem}" for problem in found]
 
 
@@ -141,7 +141,7 @@ def default_estimate(
     """Return a generous guess from the bits that the precision's name has."""
     bits = int("".join(re.findall(r"\d+", precision)[:1]))
     size_bytes = int(MARGIN * bits / 8 * sum(math.prod(tensor.shape) for tensor in tensors))
-    data_bytes = 0 if compression.dataset is None else native_bytes(tensors)
+    data_bytes = 0 if compression.dataset is None else base_bytes(tensors)
     return Estimate(size_bytes, OTHER_BYTES + size_bytes + data_bytes)
 
 
@@ -162,7 +162,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
         last = number == len(passes)
         output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
         output_dir.mkdir(exist_ok=True)
-        loc = _loc(job.recipe, str(job.variant), number - 1)
+        loc = job.recipe.pass_loc(str(job.variant), number - 1)
         facts.append(_compress(job, bench, each, loc, input_dir, output_dir))
         _refuse_reserved_names(output_dir, each.compressor)
         input_dir = output_dir
