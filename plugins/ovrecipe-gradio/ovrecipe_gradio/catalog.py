@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe_gradio.settings import CONTROLLED
+from ovrecipe_gradio.settings import CONTROLLED, SAMPLING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,9 +48,17 @@ class Catalog:
 
     @property
     def starts_at(self) -> dict[str, Any]:
-        """The parameters that the controls start at: the artifact's, the conversation's on top."""
-        given = {**self.parameters, **self.generation}
-        return {**given, "do_sample": False} if given.get("greedy") else given
+        """The parameters that the controls start at: the artifact's, the conversation's on top.
+
+        As for the runner, temperature 0 of a conversation is greedy and any other one samples.
+        """
+        given = dict(self.generation)
+        if given.pop("greedy", False) or given.get("temperature") == 0:
+            given.pop("temperature", None)
+            given["do_sample"] = False
+        elif not given.keys().isdisjoint(SAMPLING):
+            given.setdefault("do_sample", True)
+        return {**self.parameters, **given}
 
     @property
     def uncontrolled(self) -> dict[str, Any]:

@@ -43,6 +43,8 @@ TOP_K = Range("top_k", "Top-k", 0, 50, 1, 0, "Keep this many of the likeliest; 0
 #: Short enough to be read and typed again.
 SEEDS = 1_000_000
 RANGES = (MAX_NEW_TOKENS, TEMPERATURE, TOP_P, TOP_K)
+#: What means sampling when it is asked for.
+SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 #: The parameters that the page decides with each answer.
 CONTROLLED = ("greedy", "do_sample", "rng_seed", *(each.name for each in RANGES))
 

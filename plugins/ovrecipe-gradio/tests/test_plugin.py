@@ -141,6 +141,20 @@ def test_a_conversations_parameters_go_before_the_artifacts(stale):
     assert (defaults.ranges[1].default, defaults.seed) == (0.5, "3")
 
 
+def test_a_conversation_at_temperature_zero_starts_greedy(stale):
+    """A slider at 0 would be refused together with sampling."""
+    defaults = Defaults.of(chat_catalog(stale.chat(temperature=0)).starts_at)
+    assert defaults.greedy
+    assert defaults.ranges[1].default == 0.3
+
+
+def test_a_conversation_with_a_temperature_samples_whatever_the_artifact_does(stale):
+    """As everywhere a sampling parameter without `do_sample` means sampling."""
+    stale.parameters = {"do_sample": False}
+    assert Defaults.of(chat_catalog(stale.chat()).starts_at).greedy
+    assert not Defaults.of(chat_catalog(stale.chat(temperature=0.5)).starts_at).greedy
+
+
 def test_what_the_page_cannot_set_stays_as_the_conversation_has_it():
     """`ovrecipe chat -g repetition_penalty=1.2` counts for each answer; what it can set, does."""
     import gradio as gr
