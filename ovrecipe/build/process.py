@@ -56,7 +56,7 @@ class Seen:
     killed_for_memory: bool = False
 
     def note_room(self, free_bytes: int) -> None:
-        """Remember the least room that there was: what filled the disk may be gone when it fails."""
+        """Remember the least room: what filled the disk may be gone when it is asked for."""
         least = self.least_room_bytes
         self.least_room_bytes = free_bytes if least is None else min(least, free_bytes)
 

@@ -151,6 +151,11 @@ class Provided(Generic[P_co]):
             "packages": {name: self.package_version(name) for name in sorted(self.traits.packages)},
         }
 
+    def key_with(self, name: str, options: BaseModel | None) -> dict[str, Json]:
+        """Return `key_fields` under a name, and the options beside it if any is no default."""
+        own = key_options(options)
+        return {name: self.key_fields(), **({"options": own} if own else {})}
+
     def options(self, given: Mapping[str, Any], *, loc: Loc, recipe: Recipe) -> BaseModel | None:
         """Return the options that a recipe gives at `loc` as the provider's own class.
 

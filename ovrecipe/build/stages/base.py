@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.stage import Stage, always
 from ovrecipe.builtin.ir import base_bytes
-from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, ExportJob
 
 if TYPE_CHECKING:
@@ -26,8 +25,7 @@ OTHER_BYTES = 10**9
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
     """The checkpoint and the exporter."""
-    options = key_options(exporter_options(plan.exporter, plan.recipe))
-    return {"exporter": plan.exporter.key_fields(), **({"options": options} if options else {})}
+    return plan.exporter.key_with("exporter", exporter_options(plan.exporter, plan.recipe))
 
 
 def exporter_options(exporter: Provided[Exporter], recipe: Recipe) -> BaseModel | None:

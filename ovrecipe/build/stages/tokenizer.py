@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.stage import Stage, always, keep_torch_out
-from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import ConversionJob
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
     """The checkpoint and the converter."""
-    options = key_options(converter_options(plan.converter, plan.recipe))
-    return {"converter": plan.converter.key_fields(), **({"options": options} if options else {})}
+    return plan.converter.key_with("converter", converter_options(plan.converter, plan.recipe))
 
 
 def converter_options(converter: Provided[TokenizerConverter], recipe: Recipe) -> BaseModel | None:

@@ -13,7 +13,6 @@ from ovrecipe.build.stages.base import OTHER_BYTES
 from ovrecipe.build.stages.stage import Stage, keep_torch_out
 from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.errors import PluginError, RecipeInvalid
-from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import CompressionJob, Estimate
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import place_in_recipe
@@ -80,10 +79,8 @@ def reads_text(spec: Variant) -> bool:
 def _pass_fields(plan: RecipePlan, each: CompressionPass, loc: Loc) -> Json:
     compressor = plan.compressor(each.compressor)
     fields = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"options"})
-    fields["compressor"] = compressor.key_fields()
     given = compressor.options(each.options, loc=(*loc, "options"), recipe=plan.recipe)
-    if options := key_options(given):
-        fields["options"] = options
+    fields |= compressor.key_with("compressor", given)
     path = each.dataset_path(plan.recipe.base_dir)
     if path is not None:
         fields["dataset"] = {
