@@ -43,7 +43,9 @@ def command(
         int | None,
         typer.Option("--port", min=1, max=65535, help="Default: the first free from 7860 on."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="See 'ovrecipe devices'.")] = "CPU",
+    device: Annotated[
+        str | None, typer.Option("--device", help="See 'ovrecipe devices'; CPU unless configured.")
+    ] = None,
     share: Annotated[
         bool,
         typer.Option("--share", help="Ask gradio for a public link: anyone who has it can use it."),
@@ -65,7 +67,8 @@ def command(
     opened = _opener(session)
     notes: list[str] = []
     _say("loading the model")
-    runner = opened(target, device, notes.append)
+    asked = device or configured_device(session)
+    runner = opened(target, asked, notes.append)
     engine = Engine(
         lambda choice, announce: opened(
             f"{runner.recipe.name}:{choice.variant}", choice.device, announce
@@ -73,7 +76,7 @@ def command(
     )
     try:
         choice = engine.adopt(runner, notes)
-        catalog = _catalog(session, runner, device)
+        catalog = _catalog(session, runner, asked)
         serve(catalog, engine, choice, host=host, port=port, share=share, open_browser=open_browser)
     finally:
         engine.close()
@@ -133,6 +136,12 @@ def _opener(session: Session) -> Callable[[str, str, Callable[[str], None]], Run
         )
 
     return opened
+
+
+def configured_device(session: Session) -> str:
+    """Return the device that counts without --device, as for `ovrecipe run`."""
+    default = session.defaults.device
+    return default.value if default else "CPU"
 
 
 def _catalog(session: Session, runner: Runner, device: str) -> Catalog:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,37 +16,39 @@ HANGS_SECONDS = 60
 
 
 @pytest.fixture
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-def command(smollm2_project, free_port):
-    """The running command; what it says is read from `stderr`."""
+def started(smollm2_project):
+    """Start the command with more in its environment; what it says is read from `stderr`."""
     ovrecipe = Path(sys.executable).with_name("ovrecipe")
     root, store = str(smollm2_project.root), str(smollm2_project.store_dir)
-    process = subprocess.Popen(
-        [ovrecipe, "--project", root, "web", "smollm2-135m:int4", "--port", str(free_port)],
-        env={**smollm2_project.env, "OVRECIPE_STORE": store},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    yield process
-    process.kill()
-    process.communicate()
+    own = {"OVRECIPE_STORE": store, "OVRECIPE_CONFIG": os.devnull, "OVRECIPE_DEVICE": ""}
+    processes = []
+
+    def start(**env):
+        process = subprocess.Popen(
+            [ovrecipe, "--project", root, "web", "smollm2-135m:int4"],
+            env={**smollm2_project.env, **own, **env},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.model
 @pytest.mark.browser
-def test_the_real_model_answers_on_the_page_and_ctrl_c_ends_it(command, free_port, tab):
+def test_the_real_model_answers_on_the_page_and_ctrl_c_ends_it(started, tab):
     """Everything at once, as a user has it."""
+    command = started()
     said = []
-    while not any("Ctrl-C" in each for each in said):
+    while not (address := re.search(r"at (\S+) .*Ctrl-C ends it", "".join(said))):
         said.append(command.stderr.readline())
         assert said[-1], said
-    tab.open(f"http://127.0.0.1:{free_port}/")
+    tab.open(address[1])
     tab.click("#greedy input")
     tab.ask("What is the capital of France?")
     tab.until(lambda: tab.state() == "done")
@@ -55,3 +58,12 @@ def test_the_real_model_answers_on_the_page_and_ctrl_c_ends_it(command, free_por
     assert float(figures["Tokens/s"]) > 0
     command.send_signal(signal.SIGINT)
     assert command.wait(HANGS_SECONDS) == 0
+
+
+@pytest.mark.model
+def test_the_configured_device_counts_where_none_is_named(started):
+    """As for `ovrecipe run`: here it is one that no machine has."""
+    command = started(OVRECIPE_DEVICE="NOWHERE")
+    _, said = command.communicate(timeout=HANGS_SECONDS)
+    assert command.returncode == 11
+    assert "NOWHERE" in said
