@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ovrecipe.testing.doubles import Shown as Shown
     from ovrecipe.testing.doubles import fake_chat as fake_chat
     from ovrecipe.testing.doubles import shown as shown
+    from ovrecipe.testing.imports import (
+        assert_imports_public_names as assert_imports_public_names,
+    )
     from ovrecipe.testing.pytest_plugin import make_smollm2_project as make_smollm2_project
 
 #: Where each public name lives.
@@ -27,6 +30,7 @@ _HOMES = {
     "FakePipeline": "ovrecipe.testing.doubles",
     "Shown": "ovrecipe.testing.doubles",
     "assert_chunk_invariant": "ovrecipe.testing.checks",
+    "assert_imports_public_names": "ovrecipe.testing.imports",
     "assert_plugin_conforms": "ovrecipe.testing.checks",
     "fake_chat": "ovrecipe.testing.doubles",
     "compression_job": "ovrecipe.testing.checks",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pkgutil
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -15,14 +17,17 @@ from ovrecipe.hooks.provided import Traits
 from ovrecipe.hooks.roles import PROTOCOLS, ROLES
 from ovrecipe.testing import (
     assert_chunk_invariant,
+    assert_imports_public_names,
     assert_plugin_conforms,
     filtered,
     plugins_with,
 )
+from ovrecipe.testing.imports import PUBLIC_IN_TESTS
 from tests.hooks.installed import COMPRESSOR, compressor_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 
 def module(code: str) -> ModuleType:
@@ -105,6 +110,80 @@ def test_plugins_of_a_test_leave_installed_ones_alone() -> None:
 def test_each_role_has_a_protocol_to_be_checked_against() -> None:
     """But for those whose object is called, or is a class of pydantic's."""
     assert {*PROTOCOLS} == {*ROLES} - {"command", "recipe_section"}
+
+
+PRIVATE = [
+    ("import ovrecipe.store", "ovrecipe.store"),
+    ("from ovrecipe import store", "ovrecipe.store"),
+    ("from ovrecipe.store import manifest", "ovrecipe.store.manifest"),
+    ("from ovrecipe.cli.session import targets_of", "ovrecipe.cli.session.targets_of"),
+    ("def late():\n    import ovrecipe.hooks.plugins", "ovrecipe.hooks.plugins"),
+    ("from ovrecipe.testing import filtered", "ovrecipe.testing.filtered"),
+]
+ALLOWED = """
+import ovrecipe.errors
+from ovrecipe import Chat, hookimpl
+from ovrecipe.errors import RunError
+from ovrecipe.hooks import roles
+from ovrecipe.recipe.sections import Section
+from ovrecipe_mine import store
+from . import store
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> ModuleType:
+    """A package whose module `inner.part` imports what is public."""
+    made = ModuleType("mine")
+    made.__file__, made.__path__ = str(tmp_path / "mine" / "__init__.py"), []
+    (tmp_path / "mine" / "inner").mkdir(parents=True)
+    (tmp_path / "mine" / "inner" / "part.py").write_text(ALLOWED)
+    return made
+
+
+def test_public_imports_pass(package: ModuleType) -> None:
+    assert_imports_public_names(package)
+
+
+@pytest.mark.parametrize(("code", "name"), PRIVATE)
+def test_a_private_import_is_told_with_its_place(
+    package: ModuleType, tmp_path: Path, code: str, name: str
+) -> None:
+    """Wherever in the package it stands."""
+    path = tmp_path / "mine" / "inner" / "other.py"
+    path.write_text(f"{ALLOWED}{code}\n")
+    line = len(path.read_text().splitlines())
+    with pytest.raises(AssertionError, match=re.escape(f"{path}:{line}: {name}")):
+        assert_imports_public_names(package)
+
+
+def test_tests_may_import_the_kit_too_and_nothing_private(
+    package: ModuleType, tmp_path: Path
+) -> None:
+    """What a test relies on can break a plugin's release as well."""
+    tests_dir = tmp_path / "tests"
+    tests_dir.mkdir()
+    (tests_dir / "test_mine.py").write_text("from ovrecipe.testing import filtered\n")
+    assert_imports_public_names(package, tests_dir=tests_dir)
+    for private in ("import ovrecipe.testing.checks", "from ovrecipe.testing import checks"):
+        (tests_dir / "test_other.py").write_text(f"{private}\n")
+        with pytest.raises(AssertionError, match=r"test_other.py:1: ovrecipe.testing.checks"):
+            assert_imports_public_names(package, tests_dir=tests_dir)
+
+
+def test_a_plugin_of_one_file_is_read_alone(tmp_path: Path) -> None:
+    """Its neighbours are somebody else's."""
+    made = ModuleType("mine")
+    made.__file__ = str(tmp_path / "mine.py")
+    (tmp_path / "neighbour.py").write_text("import ovrecipe.store\n")
+    (tmp_path / "mine.py").write_text(ALLOWED)
+    assert_imports_public_names(made)
+
+
+def test_every_name_that_is_public_is_there() -> None:
+    """The list outlives what it names otherwise."""
+    for name in PUBLIC_IN_TESTS:
+        pkgutil.resolve_name(name)
 
 
 def doubling(pieces: Iterable[str], options: object) -> Iterator[str]:

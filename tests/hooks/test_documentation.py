@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import io
 import json
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -23,6 +22,8 @@ from ovrecipe.hooks.plugins import hook_names
 from ovrecipe.hooks.provided import Traits
 from ovrecipe.hooks.roles import ROLES, WeightShape
 from ovrecipe.testing import assert_chunk_invariant, assert_plugin_conforms, filtered, plugins_with
+from ovrecipe.testing.imports import PUBLIC_IN_TESTS, private_imports
+from tests.hooks.test_contract_kit import module
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
 #: The names under which `new-plugin` wrote the examples of the page.
@@ -41,12 +42,6 @@ EXAMPLES = {
 
 def blocks(language: str = "python") -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
-
-
-def module(code: str) -> Any:
-    made = ModuleType("example")
-    exec(code, vars(made))
-    return made
 
 
 def section(heading: str) -> str:
@@ -113,7 +108,9 @@ def test_the_toml_examples_announce_in_groups_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("hook", ["after_stage", "after_generation"])
-def test_the_observer_of_the_example_is_told(hook: str, tmp_path: Path) -> None:
+def test_the_observer_of_the_example_is_told(
+    hook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With all that a build or an answer tells."""
     given = {
         "recipe": sample_recipe(),
@@ -126,10 +123,9 @@ def test_the_observer_of_the_example_is_told(hook: str, tmp_path: Path) -> None:
         "result": SimpleNamespace(generated_tokens=3, finish_reason="stop"),
     }
     arguments = {name: given[name] for name in inspect.signature(getattr(specs, hook)).parameters}
-    os.environ["OVRECIPE_JOURNAL"] = str(tmp_path / "journal")
+    monkeypatch.setenv("OVRECIPE_JOURNAL", str(tmp_path / "journal"))
     said: list[str] = []
     plugins_with(example("observer")).tell(hook, arguments, report=said.append)
-    del os.environ["OVRECIPE_JOURNAL"]
     assert said == []
     noted = json.loads((tmp_path / "journal").read_text())
     assert (noted["recipe"], noted["variant"]) == ("sample", "int4")
@@ -182,7 +178,7 @@ def test_every_attribute_of_a_provider_is_documented() -> None:
 
 def test_what_a_command_finds_in_its_session_is_documented() -> None:
     """Authors guessed it otherwise, and forgot --project."""
-    for name in ("project", "plugins", "recipe_names", "recipe", "env"):
+    for name in ("project", "plugins", "recipe_names", "recipe", "defaults", "env"):
         assert hasattr(Session, name) or name in Session.__dataclass_fields__
         assert f"`{name}" in section("`command`")
 
@@ -197,14 +193,13 @@ def test_every_name_that_selects_plugins_is_documented() -> None:
 
 def test_examples_import_public_modules_only() -> None:
     """What they import is what authors will."""
-    public = {"ovrecipe", "ovrecipe.errors", "ovrecipe.hooks.roles", "ovrecipe.testing"}
-    public |= {"ovrecipe.recipe.sections", "ovrecipe.cli.session"}
-    imported = {
-        name
-        for text in blocks()
-        for name in re.findall(r"^(?:from|import) (ovrecipe[\w.]*)", text, flags=re.MULTILINE)
-    }
-    assert imported - {"ovrecipe_replace"} <= public
+    assert [found for text in blocks() for found in private_imports(text, PUBLIC_IN_TESTS)] == []
+
+
+def test_what_a_plugin_may_import_is_what_the_check_lets_pass() -> None:
+    """Authors read the page, and their tests use the check."""
+    paragraph = PAGE.split("## What a plugin may import\n\n")[1].split("\n\n")[0]
+    assert {*re.findall(r"`(ovrecipe[\w.]*)`", paragraph)} == {*PUBLIC_IN_TESTS}
 
 
 def test_every_fixture_is_documented() -> None:
