@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
@@ -24,26 +23,13 @@ from ovrecipe_gradio.settings import Defaults, generation_of
 import ovrecipe
 from ovrecipe.errors import GenerationParameterRefused, RunError
 from ovrecipe.hooks.roles import ChatFrontend
-from ovrecipe.testing import FakeGeneration, FakePipeline, fake_chat, shown
-
-PUBLIC = (
-    "ovrecipe",
-    "ovrecipe.hooks",
-    "ovrecipe.hooks.roles",
-    "ovrecipe.errors",
-    "ovrecipe.recipe.sections",
-    "ovrecipe.recipe.schema",
-    "ovrecipe.cli.session",
+from ovrecipe.testing import (
+    FakeGeneration,
+    FakePipeline,
+    assert_imports_public_names,
+    fake_chat,
+    shown,
 )
-
-
-def imported_modules():
-    for path in Path(ovrecipe_gradio.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                yield node.module
-            elif isinstance(node, ast.Import):
-                yield from (each.name for each in node.names)
 
 
 def test_the_plugin_keeps_the_contract(assert_plugin_conforms):
@@ -53,8 +39,7 @@ def test_the_plugin_keeps_the_contract(assert_plugin_conforms):
 
 def test_only_public_names_of_ovrecipe_are_imported():
     """Private modules may change with any release."""
-    ours = {each for each in imported_modules() if each.split(".")[0] == "ovrecipe"}
-    assert ours <= set(PUBLIC)
+    assert_imports_public_names(ovrecipe_gradio)
 
 
 def test_looking_for_plugins_does_not_import_gradio():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import ovrecipe_redact as plugin
@@ -10,9 +11,7 @@ import pytest
 from ovrecipe_redact.provider import Redact
 
 from ovrecipe.errors import RecipeInvalid
-from ovrecipe.testing import FakePipeline, filtered
-
-PUBLIC = {"ovrecipe", "ovrecipe.hooks", "ovrecipe.hooks.roles", "ovrecipe.errors"}
+from ovrecipe.testing import FakePipeline, assert_imports_public_names, filtered
 
 
 def test_the_plugin_keeps_the_contract(assert_plugin_conforms) -> None:
@@ -22,13 +21,20 @@ def test_the_plugin_keeps_the_contract(assert_plugin_conforms) -> None:
 
 def test_only_public_names_are_imported() -> None:
     """All else may change with any release."""
-    files = list(Path(plugin.__file__).parent.glob("*.py"))
-    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
-    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-    imported |= {
-        alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
-    }
-    assert {name for name in imported if name and name.split(".")[0] == "ovrecipe"} <= PUBLIC
+    assert_imports_public_names(plugin, tests_dir=Path(__file__).parent)
+
+
+def test_importing_the_plugin_loads_nothing_else_of_it() -> None:
+    """Rules are for who filters, and a filter needs no model."""
+    code = "import sys, ovrecipe_redact; print(*sys.modules)"
+    assert not {"ovrecipe_redact.options", "pydantic"} & modules_after(code)
+    code = "import sys, ovrecipe_redact.provider; print(*sys.modules)"
+    assert not {"openvino", "openvino_genai", "numpy", "torch"} & modules_after(code)
+
+
+def modules_after(code: str) -> set[str]:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {*done.stdout.split()}
 
 
 def test_a_recipe_finds_the_filter_by_name(ovrecipe_plugins, ovrecipe_recipe) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,8 @@ import ovrecipe_sentencepiece as plugin
 import pytest
 
 from ovrecipe.errors import CheckpointIncomplete, StageError
+from ovrecipe.testing import assert_imports_public_names
 from tests.checkpoints import model_only
-
-PUBLIC = {
-    "ovrecipe", "ovrecipe.hooks", "ovrecipe.hooks.roles", "ovrecipe.errors",
-}  # fmt: skip
 
 
 def test_the_plugin_keeps_the_contract(assert_plugin_conforms) -> None:
@@ -25,13 +21,7 @@ def test_the_plugin_keeps_the_contract(assert_plugin_conforms) -> None:
 
 def test_only_public_names_are_imported() -> None:
     """All else may change with any release."""
-    files = list(Path(plugin.__file__).parent.glob("*.py"))
-    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
-    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-    imported |= {
-        alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
-    }
-    assert {name for name in imported if name and name.split(".")[0] == "ovrecipe"} <= PUBLIC
+    assert_imports_public_names(plugin, tests_dir=Path(__file__).parent)
 
 
 def test_planning_a_build_loads_nothing_heavy() -> None:
