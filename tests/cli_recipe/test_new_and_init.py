@@ -277,6 +277,8 @@ def test_get_lets_a_model_answer(
     monkeypatch.chdir(smollm2_project.root)
     monkeypatch.setenv("OVRECIPE_STORE", str(smollm2_project.store_dir))
     model_id = load_recipe_file(smollm2_project.recipes_dir / "smollm2-135m.yaml").model.id
+    built = ovrecipe("build", "smollm2-135m:int4").out
     done = ovrecipe("get", model_id, "--name", "smollm2-135m", "--ask", "What is 2 + 2?")
     assert done.code == 0, done.err
-    assert done.out.splitlines()[-1].strip()
+    assert done.out.startswith(built)
+    assert done.out.removeprefix(built).strip(), "an answer"
