@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
-from ovrecipe.run.parameters import apply
+from ovrecipe.run.parameters import GENERATION_CONFIG, apply
 from ovrecipe.run.pipeline import Finished, OnText, Tokens
 from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import Metrics
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.types import FinishReason
 
+Loaded = TypeVar("Loaded")
 
 #: Devices that are made of others: `AUTO`, `AUTO:GPU,CPU`, `HETERO:GPU,CPU`.
 VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
@@ -79,10 +80,6 @@ def check_device(device: str, available: Sequence[str]) -> None:
 #: asked for by name, it fails instead, and the fall-back is ours to announce.
 ATTENTION_BACKEND = "ATTENTION_BACKEND"
 
-GENERATION_CONFIG = "generation_config.json"
-
-Loaded = TypeVar("Loaded")
-
 
 def open_pipeline(
     model_dir: Path,
@@ -103,7 +100,17 @@ def open_pipeline(
     check_device(device, Core().available_devices)
 
     def construct(more: Mapping[str, Any]) -> GenaiPipeline:
-        return _constructed(model_dir, device, {**properties, **more})
+        from openvino_genai import LLMPipeline
+
+        try:
+            pipeline = LLMPipeline(model_dir, device, **{**properties, **more})
+        except (RuntimeError, TypeError) as exc:
+            raise RunError(
+                f"the model cannot be loaded on {device}: {last_line(exc)}",
+                remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the "
+                "device; properties must be OpenVINO's",
+            ) from exc
+        return GenaiPipeline(pipeline, device)
 
     if "NPU" in device or ATTENTION_BACKEND in properties:
         # The NPU has a pipeline of its own, without paged attention.
@@ -141,24 +148,10 @@ def with_fallback(
         return loaded
 
 
-def _constructed(model_dir: Path, device: str, properties: Mapping[str, Any]) -> GenaiPipeline:
-    from openvino_genai import LLMPipeline
-
-    try:
-        pipeline = LLMPipeline(model_dir, device, **properties)
-    except (RuntimeError, TypeError) as exc:
-        raise RunError(
-            f"the model cannot be loaded on {device}: {last_line(exc)}",
-            remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the device; "
-            "properties must be OpenVINO's",
-        ) from exc
-    return GenaiPipeline(pipeline, device)
-
-
 def last_line(error: BaseException) -> str:
     """Return the sentence of an OpenVINO error, which stands below places in its source."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
 
 
 class GenaiPipeline:
@@ -202,10 +195,8 @@ class GenaiPipeline:
 
         def streamer(text: str) -> Any:
             nonlocal stopped
-            if on_text(text):
-                return go_on
-            stopped = True
-            return cancel
+            stopped = not on_text(text)
+            return cancel if stopped else go_on
 
         try:
             if config.is_beam_search():
@@ -250,8 +241,8 @@ def _encoded_in_pieces(tokenizer: Any, text: str, cuts: Sequence[int], whole: An
     from openvino_genai import TokenizedInputs
 
     def ids_of(piece: str) -> list[int]:
-        found: list[int] = tokenizer.encode(piece, add_special_tokens=False).input_ids.data[0]
-        return [int(token) for token in found]
+        inputs = tokenizer.encode(piece, add_special_tokens=False)
+        return [int(token) for token in inputs.input_ids.data[0]]
 
     def said(ids: Sequence[int]) -> str:
         # Some tokenizers write a space beside a control token that they do not write beside text.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self
 
@@ -11,26 +12,23 @@ from ovrecipe.types import FinishReason, GenerationResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
 
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.chain import FilterChain
     from ovrecipe.run.pipeline import Finished, Pipeline, Tokens
     from ovrecipe.run.prompt import Message
+    from ovrecipe.run.runner import Runner
 
 
 class GenerationTask:
     """One generation as the generating thread sees it.
 
-    `segments` carries text; None wakes a waiting reader, who then looks at `ended` and
-    `cancelled`.
+    `segments` carries text; an empty one wakes the reader, who looks at `ended` and `cancelled`.
     """
 
     def __init__(self, tokens: Tokens, config: object, *, seed: int | None = None) -> None:
         self.tokens = tokens
         self.config = config
         self.seed = seed
-        self.segments: SimpleQueue[str | None] = SimpleQueue()
+        self.segments: SimpleQueue[str] = SimpleQueue()
         self.ended = threading.Event()
         self.cancelled = False
         self.finished: Finished | None = None
@@ -41,7 +39,7 @@ class GenerationTask:
     def cancel(self) -> None:
         """Ask the generating thread to stop at its next token, and wake the reader."""
         self.cancelled = True
-        self.segments.put(None)
+        self.segments.put("")
 
     def run(self, pipeline: Pipeline, closed: threading.Event) -> None:
         """Generate, unless cancelled while waiting; an error is kept for the reader.
@@ -70,7 +68,7 @@ class GenerationTask:
             with self._counting:
                 self._running_on = None
             self.ended.set()
-            put(None)
+            put("")
 
     def count(self, text: str) -> int | None:
         """Return how many tokens a text of the model is; None unless the task is running.
@@ -104,15 +102,15 @@ class TaskQueue:
         """
         with self._lock:
             self.require_open()
-            self._last = threading.Thread(
-                target=self._run, args=(task, self._last), name="ovrecipe-generate"
-            )
-            self._last.start()
+            before = self._last
 
-    def _run(self, task: GenerationTask, before: threading.Thread | None) -> None:
-        if before is not None:
-            before.join()
-        task.run(self._pipeline, self._closed)
+            def run() -> None:
+                if before is not None:
+                    before.join()
+                task.run(self._pipeline, self._closed)
+
+            self._last = threading.Thread(target=run, name="ovrecipe-generate")
+            self._last.start()
 
     def require_open(self) -> None:
         """Refuse work on a closed model.
@@ -153,24 +151,16 @@ class Generation:
     def __init__(
         self,
         task: GenerationTask,
+        runner: Runner,
         *,
-        chain: FilterChain,
-        device: str,
-        messages: Sequence[Message] = (),
-        recipe: Recipe,
-        variant: str,
-        on_end: Callable[[Generation, GenerationResult | None], None] | None = None,
+        messages: Sequence[Message],
+        on_end: Callable[[Generation, GenerationResult | None], None],
     ) -> None:
-        """Wrap a submitted task; `on_end` is told the result, or None when it failed.
-
-        `messages`, `recipe` and `variant` are what is answered, and what answers.
-        """
-        self.messages = tuple(messages)
-        self.recipe = recipe
-        self.variant = variant
+        """Wrap a task of `runner`'s; `on_end` is told the result, or None when it failed."""
         self._task = task
-        self._chain = chain
-        self._device = device
+        self.messages = tuple(messages)
+        self.recipe, self.variant = runner.recipe, runner.variant
+        self._runner = runner
         self._on_end = on_end
         self._raw: list[str] = []
         self._shown: list[str] = []
@@ -197,19 +187,12 @@ class Generation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __del__(self) -> None:
         """Do not let the model work for nobody."""
-        task = getattr(self, "_task", None)
-        if task is not None and not task.ended.is_set():
-            task.cancel()
+        self._task.cancel()
 
     def cancel(self) -> None:
         """End the generation, from any thread; a loop over it stops within 0.3 s."""
@@ -228,7 +211,7 @@ class Generation:
 
     def history_text(self) -> str:
         """Return the answer as the history has it: without filters that are for display only."""
-        kept = self._chain.kept()
+        kept = self._runner.filters.kept()
         return "".join(self._shown if kept is None else kept.over(self._raw))
 
     @property
@@ -261,7 +244,7 @@ class Generation:
 
     def _segments(self) -> Iterator[str]:
         pieces = self._pieces()
-        for text in self._chain.over(pieces):
+        for text in self._runner.filters.over(pieces):
             if self._cut:
                 break  # what filters held back of a text that has no end
             self._shown.append(text)
@@ -273,38 +256,23 @@ class Generation:
 
     def _pieces(self) -> Iterator[str]:
         """Yield the model's text as it comes; raises nothing, for filters read from it."""
-        ended = False
+        task, ended = self._task, False
         while not ended:
-            first = self._next_piece()
+            texts: list[str] = []
             # Looked at before the queue is emptied: what an ended task wrote is in it by then.
-            ended = self._task.ended.is_set()
-            text = first + self._waiting_text()
-            if self._task.cancelled:
+            ended = task.ended.is_set()
+            with suppress(Empty):
+                texts.append(task.segments.get(block=not ended, timeout=WAKE_SECONDS))
+                while True:
+                    texts.append(task.segments.get_nowait())
+            if task.cancelled:
                 break
-            self._raw.append(text)
-            if text:
+            if text := "".join(texts):
+                self._raw.append(text)
                 yield text
-            if not ended:
-                self._task.ended.wait(SEGMENT_SECONDS)
-        self._cut = self._task.cancelled or self._task.error is not None
-
-    def _next_piece(self) -> str:
-        """Wait for the next text; it is empty when the task ended or was cancelled."""
-        while not self._task.ended.is_set():
-            try:
-                return self._task.segments.get(timeout=WAKE_SECONDS) or ""
-            except Empty:
-                continue
-        return ""
-
-    def _waiting_text(self) -> str:
-        """Return all text that came meanwhile."""
-        pieces: list[str] = []
-        try:
-            while True:
-                pieces.append(self._task.segments.get_nowait() or "")
-        except Empty:
-            return "".join(pieces)
+            if texts:
+                task.ended.wait(SEGMENT_SECONDS)
+        self._cut = task.cancelled or task.error is not None
 
     def _end(self, result: GenerationResult | None) -> None:
         """Keep the first result: a loop and a `close` on two threads may both come here."""
@@ -313,22 +281,22 @@ class Generation:
                 return
             self._over = True
             self._result = result
-        if self._on_end is not None:
-            self._on_end(self, result)
+        self._on_end(self, result)
 
     def _summary(self) -> GenerationResult:
-        if self._task.cancelled:
-            self._task.ended.wait(PATIENCE_SECONDS)
-        finished = self._task.finished
+        task = self._task
+        if task.cancelled:
+            task.ended.wait(PATIENCE_SECONDS)
+        finished = task.finished
         reason: FinishReason = "cancelled"
-        if finished is not None and not self._task.cancelled:
+        if finished is not None and not task.cancelled:
             reason = finished.finish_reason
         return GenerationResult(
             text="".join(self._shown),
             finish_reason=reason,
-            prompt_tokens=self._task.tokens.count,
+            prompt_tokens=task.tokens.count,
             generated_tokens=finished.generated_tokens if finished else None,
             metrics=finished.metrics if finished else None,
-            device=self._device,
-            seed=self._task.seed,
+            device=self._runner.device,
+            seed=task.seed,
         )

@@ -9,16 +9,15 @@ from ovrecipe.run.chain import ChosenFilter, FilterChain
 from ovrecipe.run.chat import Chat
 from ovrecipe.run.generation import Generation, GenerationTask, TaskQueue
 from ovrecipe.run.parameters import merged, seeded
-from ovrecipe.run.prompt import checked_prompt, checked_system
+from ovrecipe.run.prompt import checked_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
 
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.artifact import Variants
     from ovrecipe.run.pipeline import Pipeline, Tokens
-    from ovrecipe.run.prompt import ChatTemplate, Message, Rendered
+    from ovrecipe.run.prompt import ChatTemplate, Message
     from ovrecipe.types import GenerationResult
 
 
@@ -49,18 +48,14 @@ class Runner:
         self.recipe = recipe
         self.variant = variant
         self.variants = variants
+        self.device = pipeline.device
+        self.parameters: Mapping[str, Any] = dict(parameters or {})
+        self.filters = FilterChain(filters)
         self._observe = observe
         self._pipeline = pipeline
         self._template = template
-        self.parameters: Mapping[str, Any] = dict(parameters or {})
-        self._filters = tuple(filters)
         self._context_length = context_length
         self._tasks = TaskQueue(pipeline)
-
-    @property
-    def device(self) -> str:
-        """The device the model was loaded on."""
-        return self._pipeline.device
 
     def stream(self, prompt: str, *, system: str | None = None, **generation: Any) -> Generation:
         """Start to answer a prompt; iterate over what is returned.
@@ -114,22 +109,14 @@ class Runner:
         config = self._pipeline.configure(parameters)
         task = GenerationTask(self._tokens(messages, config), config, seed=seed)
 
-        # The answer is told to it: one that it held would not be gone when it is dropped.
+        # It is told the answer: one that it held would not be gone when it is dropped.
         def ended(answer: Generation, result: GenerationResult | None) -> None:
             if on_end is not None:
                 on_end(result)
             if self._observe is not None and result is not None:
                 self._observe(answer)
 
-        started = Generation(
-            task,
-            chain=FilterChain(self._filters),
-            device=self.device,
-            messages=messages,
-            recipe=self.recipe,
-            variant=self.variant,
-            on_end=ended,
-        )
+        started = Generation(task, self, messages=messages, on_end=ended)
         self._tasks.submit(task)
         return started
 
@@ -139,14 +126,7 @@ class Runner:
         Raises:
             PromptRefused: the template refuses the conversation.
         """
-        return self._rendered(messages).text
-
-    def _rendered(self, messages: Sequence[Message]) -> Rendered:
-        rendered = self._template.rendered(messages)
-        for message in messages:
-            if message["role"] == "system":
-                checked_system(message["content"], rendered.text)
-        return rendered
+        return self._template.rendered(messages).text
 
     def warm_up(self) -> None:
         """Generate one token, so that the first answer is as quick as the second."""
@@ -167,20 +147,18 @@ class Runner:
         self._tasks.require_open()
         return self
 
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def __repr__(self) -> str:
         """Name the model and where it runs."""
         return f"<Runner {self.recipe.name}:{self.variant} on {self.device}>"
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _tokens(self, messages: Sequence[Message], config: Any) -> Tokens:
-        rendered, added = self._rendered(messages), self._template.settings.add_special_tokens
+        rendered, added = (
+            self._template.rendered(messages),
+            self._template.settings.add_special_tokens,
+        )
         tokens = self._pipeline.encode(rendered.text, add_special_tokens=added, cuts=rendered.cuts)
         bos = self._pipeline.bos_token_id
         if added and bos is not None and tokens.first == (bos, bos):
