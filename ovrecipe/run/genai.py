@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
 from ovrecipe.run.parameters import GENERATION_CONFIG, apply
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.types import FinishReason
-
-Loaded = TypeVar("Loaded")
 
 #: Devices that are made of others: `AUTO`, `AUTO:GPU,CPU`, `HETERO:GPU,CPU`.
 VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
@@ -132,8 +130,8 @@ def check_parameters(parameters: Mapping[str, Any], model_dir: Path) -> None:
 
 
 def with_fallback(
-    construct: Callable[[Mapping[str, Any]], Loaded], *, announce: Callable[[str], None]
-) -> Loaded:
+    construct: Callable[[Mapping[str, Any]], GenaiPipeline], *, announce: Callable[[str], None]
+) -> GenaiPipeline:
     """Construct with paged attention, or with SDPA and say so.
 
     Raises:
@@ -143,8 +141,7 @@ def with_fallback(
         return construct({ATTENTION_BACKEND: "PA"})
     except RunError as exc:
         loaded = construct({ATTENTION_BACKEND: "SDPA"})
-        cause = last_line(exc.__cause__ or exc)
-        announce(f"no paged attention, SDPA is used instead: {cause}")
+        announce(f"no paged attention, SDPA is used instead: {last_line(exc.__cause__ or exc)}")
         return loaded
 
 
@@ -158,14 +155,10 @@ class GenaiPipeline:
     """An `LLMPipeline` and its tokenizer."""
 
     def __init__(self, pipeline: Any, device: str) -> None:
-        from openvino_genai import GenerationFinishReason, StreamingStatus
-
         self.device = device
         #: The `LLMPipeline` itself, for what only it can do.
         self.llm: Any = pipeline
         self._tokenizer: Any = pipeline.get_tokenizer()
-        self._go_on, self._cancel = StreamingStatus.RUNNING, StreamingStatus.CANCEL
-        self._length = GenerationFinishReason.LENGTH
         bos = int(self._tokenizer.get_bos_token_id())
         self.bos_token_id: int | None = bos if bos >= 0 else None
 
@@ -190,13 +183,14 @@ class GenaiPipeline:
 
     def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Finished:
         """Generate; `on_text` must not raise, for GenAI would print and swallow it."""
-        go_on, cancel = self._go_on, self._cancel
+        from openvino_genai import GenerationFinishReason, StreamingStatus
+
         stopped = False
 
         def streamer(text: str) -> Any:
             nonlocal stopped
             stopped = not on_text(text)
-            return cancel if stopped else go_on
+            return StreamingStatus.CANCEL if stopped else StreamingStatus.RUNNING
 
         try:
             if config.is_beam_search():
@@ -207,7 +201,7 @@ class GenaiPipeline:
                 encoded = self.llm.generate(tokens.ids, config, streamer)
         except RuntimeError as exc:
             raise RunError(f"generation failed on {self.device}: {last_line(exc)}") from exc
-        ended: FinishReason = "length" if encoded.finish_reasons[0] == self._length else "stop"
+        cut = encoded.finish_reasons[0] == GenerationFinishReason.LENGTH
         perf = encoded.perf_metrics
         generated = int(perf.get_num_generated_tokens())
         metrics = Metrics(
@@ -216,7 +210,8 @@ class GenaiPipeline:
             throughput=float(perf.get_throughput().mean) if generated > 1 else None,
             load_time_ms=float(perf.get_load_time()),
         )
-        return Finished("cancelled" if stopped else ended, generated, metrics)
+        ended: FinishReason = "cancelled" if stopped else "length" if cut else "stop"
+        return Finished(ended, generated, metrics)
 
     def close(self) -> None:
         """Let go of the model's memory."""

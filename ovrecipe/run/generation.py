@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 from ovrecipe.errors import RunError
-from ovrecipe.types import FinishReason, GenerationResult
+from ovrecipe.types import GenerationResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,14 +42,12 @@ class GenerationTask:
         self.segments.put("")
 
     def run(self, pipeline: Pipeline, closed: threading.Event) -> None:
-        """Generate, unless cancelled while waiting; an error is kept for the reader.
-
-        When the main thread has left, nobody reads any more, and the process shall end.
-        """
+        """Generate, unless cancelled while waiting; an error is kept for the reader."""
         put = self.segments.put
         main_is_alive = threading.main_thread().is_alive
 
         def go_on() -> bool:
+            # When the main thread has left, nobody reads any more, and the process shall end.
             if closed.is_set() or not main_is_alive():
                 self.cancelled = True
             return not self.cancelled
@@ -95,11 +93,7 @@ class TaskQueue:
         self._last: threading.Thread | None = None
 
     def submit(self, task: GenerationTask) -> None:
-        """Queue a task.
-
-        Raises:
-            RunError: the model was closed.
-        """
+        """Queue a task; refused as by `require_open`."""
         with self._lock:
             self.require_open()
             before = self._last
@@ -154,7 +148,7 @@ class Generation:
         runner: Runner,
         *,
         messages: Sequence[Message],
-        on_end: Callable[[Generation, GenerationResult | None], None],
+        on_end: Callable[[GenerationResult | None], None] | None = None,
     ) -> None:
         """Wrap a task of `runner`'s; `on_end` is told the result, or None when it failed."""
         self._task = task
@@ -222,9 +216,8 @@ class Generation:
     def tokens_so_far(self) -> int | None:
         """Return how many tokens have come, hidden ones included; None unless it is running.
 
-        For figures while the text streams: it costs about a millisecond for 200 tokens, so ask a
-        few times a second. The newest two or three are missing, which GenAI holds back until the
-        next token can no longer change their text; `result` has the exact number.
+        It costs about a millisecond for 200 tokens, so ask a few times a second. The newest two or
+        three are missing, whose text GenAI holds back while the next token can change it.
         """
         return self._task.count("".join(self._raw))
 
@@ -281,19 +274,21 @@ class Generation:
                 return
             self._over = True
             self._result = result
-        self._on_end(self, result)
+        if self._on_end is not None:
+            self._on_end(result)
+        if self._runner.observe is not None and result is not None:
+            self._runner.observe(self)
 
     def _summary(self) -> GenerationResult:
         task = self._task
         if task.cancelled:
             task.ended.wait(PATIENCE_SECONDS)
         finished = task.finished
-        reason: FinishReason = "cancelled"
-        if finished is not None and not task.cancelled:
-            reason = finished.finish_reason
         return GenerationResult(
             text="".join(self._shown),
-            finish_reason=reason,
+            finish_reason=finished.finish_reason
+            if finished and not task.cancelled
+            else "cancelled",
             prompt_tokens=task.tokens.count,
             generated_tokens=finished.generated_tokens if finished else None,
             metrics=finished.metrics if finished else None,

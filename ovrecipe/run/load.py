@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,16 +69,10 @@ def load(
         built = built_artifacts(project, recipe)
         return {name: artifact.weights_bytes for name, artifact in built.items()}
 
+    again = partial(load, device=device, project=project, plugins=plugins, announce=announce)
+
     def sibling(variant: str) -> Runner:
-        return load(
-            f"{name}:{variant}",
-            device,
-            project=project,
-            plugins=plugins,
-            warm_up=warm_up,
-            announce=announce,
-            **properties,
-        )
+        return again(f"{name}:{variant}", warm_up=warm_up, **properties)
 
     # What can be refused without the model is refused before it is loaded.
     if artifact.is_stale(recipe):
@@ -88,9 +83,9 @@ def load(
     if generation:
         check_parameters(merged(generation), artifact.model_dir)
     parameters, context_length = artifact.parameters(), artifact.context_length()
-    whole = _with_cache(properties, artifact, device)
+    cached = _cached(properties, artifact, device)
     runner = Runner(
-        open_pipeline(artifact.model_dir, device, properties=whole, announce=announce),
+        open_pipeline(artifact.model_dir, device, properties=cached, announce=announce),
         recipe=recipe,
         variant=artifact.variant,
         template=template,
@@ -120,9 +115,7 @@ def _observe(plugins: Plugins, report: Callable[[str], None]) -> Callable[[Gener
     return tell
 
 
-def _with_cache(
-    properties: Mapping[str, Any], artifact: Artifact, device: str
-) -> Mapping[str, Any]:
+def _cached(properties: Mapping[str, Any], artifact: Artifact, device: str) -> Mapping[str, Any]:
     """Return properties that say where compiled models are kept between starts.
 
     Not for the CPU: it compiles in less time than it takes to read the cache, which is larger

@@ -123,14 +123,9 @@ def _validate(config: Any, parameters: Mapping[str, Any]) -> None:
         config.validate()
     except RuntimeError as exc:
         lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+        condition = re.search(r"Check '(.*?)' failed", str(exc))
+        words = re.findall(r"\w+", condition[1] if condition else str(exc))
+        culprits = [f"{word}={parameters[word]!r}:" for word in words if word in parameters]
         # The first line is the place in GenAI's source.
-        reason = " ".join(lines[1:] or lines)
-        raise GenerationParameterRefused(f"{_culprit(str(exc), parameters)}{reason}") from exc
-
-
-def _culprit(message: str, parameters: Mapping[str, Any]) -> str:
-    """Return `name=value: ` for the parameter that GenAI's message is about."""
-    condition = re.search(r"Check '(.*?)' failed", message)
-    words = re.findall(r"\w+", condition[1] if condition else message)
-    named = [word for word in words if word in parameters]
-    return f"{named[0]}={parameters[named[0]]!r}: " if named else ""
+        reason = " ".join([*culprits[:1], *(lines[1:] or lines)])
+        raise GenerationParameterRefused(reason) from exc

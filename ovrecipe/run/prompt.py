@@ -43,16 +43,14 @@ Clock = Callable[[], datetime]
 
 
 class PromptSettings(BaseModel):
-    """What a built directory says of its prompts beside the template.
-
-    `system` is the text that the template writes where no message says one. `control_tokens` are
-    the texts that the tokenizer reads as control tokens, and that messages must not smuggle in.
-    """
+    """What a built directory says of its prompts beside the template."""
 
     model_config = ConfigDict(frozen=True)
 
     add_special_tokens: bool = False
+    #: What the template writes where no message says a system text.
     system: str = ""
+    #: What the tokenizer reads as control tokens, and messages must not smuggle in.
     control_tokens: tuple[str, ...] = ()
 
 
@@ -111,8 +109,11 @@ class ChatTemplate:
                 **self._special_tokens,
             )
         except Exception as exc:  # a template can raise anything, and what it raises is its answer
-            line = _line_of(exc)
-            raise PromptRefused(f"chat template{line}: {exc or type(exc).__name__}") from exc
+            # Jinja2 rewrites tracebacks so that they point into the template.
+            frames = traceback.extract_tb(exc.__traceback__)
+            lines = [f", line {frame.lineno}" for frame in frames if frame.filename == "<template>"]
+            place = "".join(["chat template", *lines[-1:]])
+            raise PromptRefused(f"{place}: {exc or type(exc).__name__}") from exc
 
     def rendered(self, messages: Sequence[Message]) -> Rendered:
         """Return the prompt, and where to cut it so that text of messages stays text.
@@ -177,12 +178,9 @@ def read_template(model_dir: Path, *, clock: Clock = local_now) -> ChatTemplate:
     path = model_dir / CHAT_TEMPLATE
     if not path.is_file():
         raise no_template()
-    return ChatTemplate(
-        path.read_text(encoding="utf-8"),
-        special_tokens=special_tokens(model_dir),
-        clock=clock,
-        settings=read_settings(model_dir),
-    )
+    text, settings = path.read_text(encoding="utf-8"), read_settings(model_dir)
+    special = special_tokens(model_dir)
+    return ChatTemplate(text, special_tokens=special, clock=clock, settings=settings)
 
 
 def read_settings(model_dir: Path) -> PromptSettings:
@@ -295,10 +293,3 @@ def _tojson(
     return json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
-
-
-def _line_of(error: BaseException) -> str:
-    """Return `, line N`; Jinja2 rewrites tracebacks so that they point into the template."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == "<template>"]
-    return f", line {lines[-1]}" if lines else ""

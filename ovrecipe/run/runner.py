@@ -51,7 +51,7 @@ class Runner:
         self.device = pipeline.device
         self.parameters: Mapping[str, Any] = dict(parameters or {})
         self.filters = FilterChain(filters)
-        self._observe = observe
+        self.observe = observe
         self._pipeline = pipeline
         self._template = template
         self._context_length = context_length
@@ -108,24 +108,12 @@ class Runner:
         parameters, seed = seeded(asked, self.parameters)
         config = self._pipeline.configure(parameters)
         task = GenerationTask(self._tokens(messages, config), config, seed=seed)
-
-        # It is told the answer: one that it held would not be gone when it is dropped.
-        def ended(answer: Generation, result: GenerationResult | None) -> None:
-            if on_end is not None:
-                on_end(result)
-            if self._observe is not None and result is not None:
-                self._observe(answer)
-
-        started = Generation(task, self, messages=messages, on_end=ended)
+        answer = Generation(task, self, messages=messages, on_end=on_end)
         self._tasks.submit(task)
-        return started
+        return answer
 
     def render(self, messages: Sequence[Message]) -> str:
-        """Return the text that the model sees.
-
-        Raises:
-            PromptRefused: the template refuses the conversation.
-        """
+        """Return the text that the model sees; refused as by `stream`."""
         return self._template.rendered(messages).text
 
     def warm_up(self) -> None:
@@ -155,10 +143,8 @@ class Runner:
         return f"<Runner {self.recipe.name}:{self.variant} on {self.device}>"
 
     def _tokens(self, messages: Sequence[Message], config: Any) -> Tokens:
-        rendered, added = (
-            self._template.rendered(messages),
-            self._template.settings.add_special_tokens,
-        )
+        rendered = self._template.rendered(messages)
+        added = self._template.settings.add_special_tokens
         tokens = self._pipeline.encode(rendered.text, add_special_tokens=added, cuts=rendered.cuts)
         bos = self._pipeline.bos_token_id
         if added and bos is not None and tokens.first == (bos, bos):
@@ -177,13 +163,10 @@ class Runner:
             return
         room = self._context_length - tokens.count
         wanted = self._pipeline.max_new_tokens(config, tokens.count)
-        if wanted <= room and room > 0:
-            return
-        remedy = "shorten the prompt or the conversation"
-        if room > 0:
-            remedy += f", or ask for at most {room} with max_new_tokens"
-        raise PromptRefused(
-            f"the prompt has {tokens.count} tokens and the answer may have {wanted}, more than "
-            f"the {self._context_length} positions of {self.recipe.name}",
-            remedy=remedy,
-        )
+        if room <= 0 or wanted > room:
+            less = f", or ask for at most {room} with max_new_tokens" if room > 0 else ""
+            raise PromptRefused(
+                f"the prompt has {tokens.count} tokens and the answer may have {wanted}, more than "
+                f"the {self._context_length} positions of {self.recipe.name}",
+                remedy=f"shorten the prompt or the conversation{less}",
+            )
