@@ -26,13 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variants:
-    """What is built by now, and how one is loaded.
+    """What is built by now, and how one is loaded."""
 
-    `sizes_bytes` returns the built variants in the recipe's order, each with the bytes of its
-    weights; `load` loads one on the same device with the same plugins and properties.
-    """
-
+    #: The built variants in the recipe's order, each with the bytes of its weights.
     sizes_bytes: Callable[[], Mapping[str, int]]
+    #: Loads one on the same device with the same plugins and properties.
     load: Callable[[str], Runner]
 
 
@@ -42,13 +40,12 @@ PREFERRED = "int4"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A built variant; `model_dir` is what `LLMPipeline` opens.
-
-    `cache_dir` is for what a device compiles from this very artifact.
-    """
+    """A built variant."""
 
     variant: str
+    #: What `LLMPipeline` opens.
     model_dir: Path
+    #: For what a device compiles from this very artifact.
     cache_dir: Path
 
     @property
@@ -70,9 +67,8 @@ class Artifact:
     def is_stale(self, recipe: Recipe) -> bool:
         """Return whether the recipe says something else than when this was built.
 
-        `ovrecipe why` knows more: another version of a package, another text of a data set. An
-        artifact that an older ovrecipe put together, without `PromptSettings`, is stale too.
-        False when it does not say what it was built from.
+        `ovrecipe why` knows of packages and data sets too. One without `PromptSettings`, of an
+        older ovrecipe, is stale; one that does not say what it was built from is not.
 
         Raises:
             ArtifactCorrupt: its manifest is damaged.

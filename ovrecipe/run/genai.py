@@ -80,11 +80,7 @@ ATTENTION_BACKEND = "ATTENTION_BACKEND"
 
 
 def open_pipeline(
-    model_dir: Path,
-    device: str,
-    *,
-    properties: Mapping[str, Any],
-    announce: Callable[[str], None],
+    model_dir: Path, device: str, *, properties: Mapping[str, Any], announce: Callable[[str], None]
 ) -> GenaiPipeline:
     """Load a model; `announce` is told when it runs another way than it should.
 
@@ -227,9 +223,6 @@ def _encoded_in_pieces(tokenizer: Any, text: str, cuts: Sequence[int], whole: An
 
     Tokenizers of SentencePiece's kind put a space in front of every text, so each piece is read
     behind an anchor, whose tokens are then taken off. What comes out must say what `whole` says.
-
-    Raises:
-        PromptRefused: no anchor served.
     """
     from numpy import array, ones_like
     from openvino import Tensor

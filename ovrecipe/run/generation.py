@@ -1,11 +1,11 @@
-"""A running generation, as its caller sees it, and the queue in which it waits."""
+"""A running generation, as the generating thread and as its caller see it."""
 
 from __future__ import annotations
 
 import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from ovrecipe.errors import RunError
 from ovrecipe.types import GenerationResult
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ovrecipe.run.pipeline import Finished, Pipeline, Tokens
     from ovrecipe.run.prompt import Message
     from ovrecipe.run.runner import Runner
+
+    #: Is told the result of an answer, or None when it failed.
+    OnEnd: TypeAlias = Callable[[GenerationResult | None], None]
 
 
 class GenerationTask:
@@ -79,53 +82,6 @@ class GenerationTask:
             return self._running_on.encode(text, add_special_tokens=False).count if text else 0
 
 
-class TaskQueue:
-    """Runs tasks first come, first served: each on a thread that waits for the one before.
-
-    So no thread is there without work. An executor's would be joined before the main thread counts
-    as gone, and a program that forgot to close would wait for its answer to the end.
-    """
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._last: threading.Thread | None = None
-
-    def submit(self, task: GenerationTask) -> None:
-        """Queue a task; refused as by `require_open`."""
-        with self._lock:
-            self.require_open()
-            before = self._last
-
-            def run() -> None:
-                if before is not None:
-                    before.join()
-                task.run(self._pipeline, self._closed)
-
-            self._last = threading.Thread(target=run, name="ovrecipe-generate")
-            self._last.start()
-
-    def require_open(self) -> None:
-        """Refuse work on a closed model.
-
-        Raises:
-            RunError: the model was closed.
-        """
-        if self._closed.is_set():
-            raise RunError(
-                "the model was closed, or its conversation switched to another variant",
-                remedy="load it again",
-            )
-
-    def close(self) -> None:
-        """Cancel what runs and what waits, and return when nothing generates any more."""
-        with self._lock:
-            self._closed.set()
-        if self._last is not None and self._last is not threading.current_thread():
-            self._last.join()
-
-
 #: Text is handed out at most this often: each time a reader wakes it takes a core from the model.
 #: Thirty times a second reads as a steady flow.
 SEGMENT_SECONDS = 0.033
@@ -146,11 +102,9 @@ class Generation:
         self,
         task: GenerationTask,
         runner: Runner,
-        *,
         messages: Sequence[Message],
-        on_end: Callable[[GenerationResult | None], None] | None = None,
+        on_end: OnEnd | None,
     ) -> None:
-        """Wrap a task of `runner`'s; `on_end` is told the result, or None when it failed."""
         self._task = task
         self.messages = tuple(messages)
         self.recipe, self.variant = runner.recipe, runner.variant

@@ -118,8 +118,7 @@ def _observe(plugins: Plugins, report: Callable[[str], None]) -> Callable[[Gener
 def _cached(properties: Mapping[str, Any], artifact: Artifact, device: str) -> Mapping[str, Any]:
     """Return properties that say where compiled models are kept between starts.
 
-    Not for the CPU: it compiles in less time than it takes to read the cache, which is larger
-    than the model (`docs/running.md` has the figures).
+    Not for the CPU, which is slower with a cache (`docs/running.md` has the figures).
     """
     if device == "CPU" or "CACHE_DIR" in properties:
         return properties

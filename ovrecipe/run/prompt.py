@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jinja2 import Template
-    from jinja2.ext import Extension
     from jinja2.nodes import Node
     from jinja2.parser import Parser
 
@@ -87,7 +86,7 @@ class ChatTemplate:
             PromptRefused: it is no Jinja template; the message has the line.
         """
         self.settings = settings or PromptSettings()
-        self._special_tokens = dict(special_tokens or {})
+        self._given: dict[str, Any] = {"tools": None, "documents": None, **(special_tokens or {})}
         self._template = _compiled(text, clock)
         # A single character has no place to be cut.
         known = {token for token in self.settings.control_tokens if len(token) > 1}
@@ -101,13 +100,8 @@ class ChatTemplate:
             PromptRefused: the template does; the message has its line.
         """
         try:
-            return self._template.render(
-                messages=[dict(message) for message in messages],
-                add_generation_prompt=True,
-                tools=None,
-                documents=None,
-                **self._special_tokens,
-            )
+            copies = [dict(message) for message in messages]
+            return self._template.render(self._given, messages=copies, add_generation_prompt=True)
         except Exception as exc:  # a template can raise anything, and what it raises is its answer
             # Jinja2 rewrites tracebacks so that they point into the template.
             frames = traceback.extract_tb(exc.__traceback__)
@@ -247,15 +241,25 @@ def checked_system(system: str, text: str) -> None:
 
 
 def _compiled(text: str, clock: Clock) -> Template:
-    from jinja2 import TemplateError, TemplateSyntaxError
-    from jinja2.ext import loopcontrols
+    from jinja2 import TemplateError, TemplateSyntaxError, nodes
+    from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class GenerationBlock(Extension):
+        """`{% generation %}`, written for training: it renders its content."""
+
+        tags = {"generation"}  # noqa: RUF012 - the name and kind that Jinja2 asks for
+
+        def parse(self, parser: Parser) -> Node | list[Node]:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.Scope(body).set_lineno(line)
 
     def raise_exception(message: str) -> NoReturn:
         raise TemplateError(message)
 
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_block()]
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, GenerationBlock]
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = raise_exception
@@ -264,22 +268,6 @@ def _compiled(text: str, clock: Clock) -> Template:
         return environment.from_string(text)
     except TemplateSyntaxError as exc:
         raise PromptRefused(f"chat template, line {exc.lineno}: {exc.message}") from exc
-
-
-def _generation_block() -> type[Extension]:
-    """Return the extension for `{% generation %}`, written for training: it renders its content."""
-    from jinja2 import nodes
-    from jinja2.ext import Extension
-
-    class GenerationBlock(Extension):
-        tags = {"generation"}  # noqa: RUF012 - the name and kind that Jinja2 asks for
-
-        def parse(self, parser: Parser) -> Node | list[Node]:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.Scope(body).set_lineno(line)
-
-    return GenerationBlock
 
 
 def _tojson(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from ovrecipe.errors import PromptRefused
+from ovrecipe.errors import PromptRefused, RunError
 from ovrecipe.run.chain import ChosenFilter, FilterChain
 from ovrecipe.run.chat import Chat
-from ovrecipe.run.generation import Generation, GenerationTask, TaskQueue
+from ovrecipe.run.generation import Generation, GenerationTask
 from ovrecipe.run.parameters import merged, seeded
 from ovrecipe.run.prompt import checked_prompt
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.artifact import Variants
+    from ovrecipe.run.generation import OnEnd
     from ovrecipe.run.pipeline import Pipeline, Tokens
     from ovrecipe.run.prompt import ChatTemplate, Message
     from ovrecipe.types import GenerationResult
@@ -55,7 +57,9 @@ class Runner:
         self._pipeline = pipeline
         self._template = template
         self._context_length = context_length
-        self._tasks = TaskQueue(pipeline)
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._last: threading.Thread | None = None
 
     def stream(self, prompt: str, *, system: str | None = None, **generation: Any) -> Generation:
         """Start to answer a prompt; iterate over what is returned.
@@ -96,20 +100,16 @@ class Runner:
         return [*first, *history, {"role": "user", "content": checked_prompt(prompt)}]
 
     def stream_messages(
-        self,
-        messages: Sequence[Message],
-        *,
-        on_end: Callable[[GenerationResult | None], None] | None = None,
-        **generation: Any,
+        self, messages: Sequence[Message], *, on_end: OnEnd | None = None, **generation: Any
     ) -> Generation:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
-        self._tasks.require_open()
+        self._require_open()
         asked = merged(generation, stop=self.parameters.get("stop_strings"))
         parameters, seed = seeded(asked, self.parameters)
         config = self._pipeline.configure(parameters)
         task = GenerationTask(self._tokens(messages, config), config, seed=seed)
-        answer = Generation(task, self, messages=messages, on_end=on_end)
-        self._tasks.submit(task)
+        answer = Generation(task, self, messages, on_end)
+        self._submit(task)
         return answer
 
     def render(self, messages: Sequence[Message]) -> str:
@@ -121,26 +121,53 @@ class Runner:
         tokens = self._pipeline.encode("warm", add_special_tokens=False)
         config = self._pipeline.configure({"max_new_tokens": 1, "do_sample": False})
         task = GenerationTask(tokens, config)
-        self._tasks.submit(task)
+        self._submit(task)
         task.ended.wait()
         if task.error is not None:
             raise task.error
 
     def close(self) -> None:
         """Cancel what is running, wait until it has stopped, and free the model."""
-        self._tasks.close()
+        with self._lock:
+            self._closed.set()
+        if self._last is not None and self._last is not threading.current_thread():
+            self._last.join()
         self._pipeline.close()
 
     def __enter__(self) -> Self:
-        self._tasks.require_open()
+        self._require_open()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
-        """Name the model and where it runs."""
         return f"<Runner {self.recipe.name}:{self.variant} on {self.device}>"
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise RunError(
+                "the model was closed, or its conversation switched to another variant",
+                remedy="load it again",
+            )
+
+    def _submit(self, task: GenerationTask) -> None:
+        """Run a task on a thread that waits for the one before.
+
+        So no thread is there without work. An executor's would be joined before the main thread
+        counts as gone, and a program that forgot to close would wait for its answer to the end.
+        """
+        with self._lock:
+            self._require_open()
+            before = self._last
+
+            def run() -> None:
+                if before is not None:
+                    before.join()
+                task.run(self._pipeline, self._closed)
+
+            self._last = threading.Thread(target=run, name="ovrecipe-generate")
+            self._last.start()
 
     def _tokens(self, messages: Sequence[Message], config: Any) -> Tokens:
         rendered = self._template.rendered(messages)
