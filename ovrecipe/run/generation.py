@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ovrecipe.run.runner import Runner
 
     #: Is told the result of an answer, or None when it failed.
-    OnEnd: TypeAlias = Callable[[GenerationResult | None], None]
+    OnEnd: TypeAlias = Callable[[GenerationResult | None], None] | None
 
 
 class GenerationTask:
@@ -36,8 +36,7 @@ class GenerationTask:
         self.cancelled = False
         self.finished: Finished | None = None
         self.error: BaseException | None = None
-        self._running_on: Pipeline | None = None
-        self._counting = threading.Lock()
+        self.generating = False
 
     def cancel(self) -> None:
         """Ask the generating thread to stop at its next token, and wake the reader."""
@@ -61,25 +60,14 @@ class GenerationTask:
 
         try:
             if go_on():
-                self._running_on = pipeline
+                self.generating = True
                 self.finished = pipeline.generate(self.tokens, self.config, on_text)
         except BaseException as exc:  # noqa: BLE001 - raised again where the caller stands
             self.error = exc
         finally:
-            with self._counting:
-                self._running_on = None
+            self.generating = False
             self.ended.set()
             put("")
-
-    def count(self, text: str) -> int | None:
-        """Return how many tokens a text of the model is; None unless the task is running.
-
-        Under a lock, for the pipeline may be closed as soon as its last task has ended.
-        """
-        with self._counting:
-            if self._running_on is None:
-                return None
-            return self._running_on.encode(text, add_special_tokens=False).count if text else 0
 
 
 #: Text is handed out at most this often: each time a reader wakes it takes a core from the model.
@@ -99,11 +87,7 @@ class Generation:
     """
 
     def __init__(
-        self,
-        task: GenerationTask,
-        runner: Runner,
-        messages: Sequence[Message],
-        on_end: OnEnd | None,
+        self, task: GenerationTask, runner: Runner, messages: Sequence[Message], on_end: OnEnd
     ) -> None:
         self._task = task
         self.messages = tuple(messages)
@@ -173,7 +157,7 @@ class Generation:
         It costs about a millisecond for 200 tokens, so ask a few times a second. The newest two or
         three are missing, whose text GenAI holds back while the next token can change it.
         """
-        return self._task.count("".join(self._raw))
+        return self._runner.token_count("".join(self._raw)) if self._task.generating else None
 
     @property
     def result(self) -> GenerationResult:

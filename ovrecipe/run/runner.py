@@ -100,7 +100,7 @@ class Runner:
         return [*first, *history, {"role": "user", "content": checked_prompt(prompt)}]
 
     def stream_messages(
-        self, messages: Sequence[Message], *, on_end: OnEnd | None = None, **generation: Any
+        self, messages: Sequence[Message], *, on_end: OnEnd = None, **generation: Any
     ) -> Generation:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
         self._require_open()
@@ -115,6 +115,13 @@ class Runner:
     def render(self, messages: Sequence[Message]) -> str:
         """Return the text that the model sees; refused as by `stream`."""
         return self._template.rendered(messages).text
+
+    def token_count(self, text: str) -> int | None:
+        """Return how many tokens a text of the model is; None once the model was closed."""
+        with self._lock:
+            if self._closed.is_set():
+                return None
+            return self._pipeline.encode(text, add_special_tokens=False).count if text else 0
 
     def warm_up(self) -> None:
         """Generate one token, so that the first answer is as quick as the second."""
