@@ -221,15 +221,13 @@ class Generation:
         task = self._task
         if task.cancelled:
             task.ended.wait(PATIENCE_SECONDS)
-        finished = task.finished
+        done = task.finished
         return GenerationResult(
             text="".join(self._shown),
-            finish_reason=finished.finish_reason
-            if finished and not task.cancelled
-            else "cancelled",
+            finish_reason=done.finish_reason if done and not task.cancelled else "cancelled",
             prompt_tokens=task.tokens.count,
-            generated_tokens=finished.generated_tokens if finished else None,
-            metrics=finished.metrics if finished else None,
+            generated_tokens=done.generated_tokens if done else None,
+            metrics=done.metrics if done else None,
             device=self._runner.device,
             seed=task.seed,
         )
