@@ -38,30 +38,25 @@ class Traits(BaseModel):
 
     #: The class of the options that a recipe gives it; without one it takes none.
     options_model: type[BaseModel] | None = None
-    #: Distributions whose versions are part of the cache key, because another version may write
-    #: other bytes. They need not be installed to ask for the key of what is built already.
+    #: Distributions that decide what is written; asked for a key they need not be installed.
     packages: tuple[str, ...] = ()
     #: Raised when the provider's own code would write other bytes.
     version: StrictInt = 1
-    #: False for a tokenizer converter or compressor whose process shall not be able to import
-    #: torch: transformers and NNCF would, at the cost of seconds and half a gigabyte.
+    #: False where torch shall not be importable: transformers and NNCF would import it unasked.
     needs_torch: StrictBool = True
-    #: Whether a source's content is only known after asking somewhere else (a hub's branch): then
-    #: the answer of `pin` is recorded in `ovrecipe.lock`, and asked for again only by `--update`.
+    #: Whether the answer of `pin` is kept in `ovrecipe.lock`, and renewed by `--update` only.
     needs_pin: StrictBool = False
     #: The fields of `CompressionPass` that a compressor uses, of which others are refused; or all.
     knobs: tuple[str, ...] | None = None
-    #: Whether a filter is for the eyes only: the history, and so the next prompt, then has the
-    #: text as it would be without this filter.
+    #: Whether a filter is for the eyes only: the next prompt has the text without it.
     display_only: StrictBool = False
 
     @field_validator("knobs")
     @classmethod
     def _knobs_are_some(cls, knobs: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for name in knobs or ():
-            if name not in CompressionPass.model_fields:
-                close = perhaps(name, CompressionPass.model_fields)
-                raise ValueError(f"a pass has no knob {name!r}{close}")
+        known = CompressionPass.model_fields
+        for name in (name for name in knobs or () if name not in known):
+            raise ValueError(f"a pass has no knob {name!r}{perhaps(name, known)}")
         return knobs
 
     @classmethod
@@ -85,40 +80,39 @@ def provider_problems(role: Role, provider: Any) -> list[str]:
         return [] if callable(provider) else [f"{provider!r} cannot be called"]
     try:
         Traits.of(provider)
-        found: list[str | None] = []
+        found = []
     except ValidationError as error:
         found = [f"{details['loc'][0]}: {details['msg']}" for details in error.errors()]
     if role == "output_filter" and not is_class:
-        found.append(_call_problem("it", provider, "pieces", "options"))
+        found += _call_problems("it", provider, "pieces", "options")
     else:
         found += _method_problems(role, provider)
     if is_class and provider.__init__ is not object.__init__:
-        found.append(_call_problem(provider.__name__, provider, "options"))
-    return [problem for problem in found if problem is not None]
+        found += _call_problems(provider.__name__, provider, "options")
+    return found
 
 
-def _method_problems(role: Role, provider: Any) -> Iterator[str | None]:
+def _method_problems(role: Role, provider: Any) -> Iterator[str]:
     for name, method in vars(PROTOCOLS[role]).items():
         if inspect.isfunction(method) and not name.startswith("_"):
-            own = getattr(provider, name, None)
-            arguments = list(inspect.signature(method).parameters)
-            if own is not None:
-                wanted = arguments if inspect.isclass(provider) else arguments[1:]
-                yield _call_problem(name, own, *wanted)
+            _self, *arguments = inspect.signature(method).parameters
+            if (own := getattr(provider, name, None)) is not None:
+                of_class = ["self"] if inspect.isclass(provider) else []
+                yield from _call_problems(name, own, *of_class, *arguments)
             elif name not in OPTIONAL_METHODS:
                 yield f"has no method {name!r}"
 
 
-def _call_problem(name: str, function: object, *arguments: str) -> str | None:
+def _call_problems(name: str, function: object, *arguments: str) -> Iterator[str]:
     if not callable(function):
-        return f"{name} is {function!r}, which cannot be called"
+        yield f"{name} is {function!r}, which cannot be called"
+        return
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError as error:
-        return f"{name}() is called with ({', '.join(arguments)}), and: {error}"
+        yield f"{name}() is called with ({', '.join(arguments)}), and: {error}"
     except ValueError:
         pass  # a callable written in C does not tell its signature
-    return None
 
 
 @dataclass(frozen=True)
@@ -139,8 +133,8 @@ class Provided(Generic[P_co]):
     def key_fields(self) -> dict[str, Json]:
         """Return what a cache key says about the provider.
 
-        The version of ovrecipe itself is left out: a release would rebuild every artifact. The
-        `version` number of a built-in provider says when its output changes.
+        Not the version of ovrecipe itself, which would rebuild every artifact: built-in providers
+        raise their number `version`.
         """
         return {
             "provider": self.name,
@@ -157,11 +151,7 @@ class Provided(Generic[P_co]):
         return {name: self.key_fields(), **({"options": own} if own else {})}
 
     def options(self, given: Mapping[str, Any], *, loc: Loc, recipe: Recipe) -> BaseModel | None:
-        """Return the options that a recipe gives at `loc` as the provider's own class.
-
-        Raises:
-            RecipeInvalid: one is unknown or has a wrong value; a line each, with its place.
-        """
+        """Return the options that a recipe gives at `loc`, as `validated` does."""
         return validated(self.traits.options_model, given, loc=loc, recipe=recipe)
 
     def blame(self, what: str) -> PluginError:
@@ -176,8 +166,7 @@ class Provided(Generic[P_co]):
         """Turn what a plugin's provider raises by mistake into an error that names the plugin.
 
         Our own errors, those of kinds `passing`, defects of built-in providers, and a stream that
-        is full or whose reader left pass. What only `ovrecipe[build]` brings and is not here is
-        named with what to install.
+        is full or whose reader left pass; a library of `ovrecipe[build]` that is missing is named.
         """
         ours: tuple[type[BaseException], ...] = (OvrecipeError, BrokenPipeError, *passing)
         try:
@@ -258,8 +247,7 @@ def section_of(recipe: Recipe, name: str, model: type[Model]) -> Model:
     Raises:
         RecipeInvalid: the section does not fit `model`; every problem on a line of its own.
     """
-    given = recipe.plugins.get(name)
-    given = {} if given is None else given
+    given = {} if recipe.plugins.get(name) is None else recipe.plugins[name]
     section = validated(model, given, loc=("plugins", name), recipe=recipe)
     assert section is not None, "there is a model"
     return section
