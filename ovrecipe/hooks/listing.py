@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
 
-#: A name that no plugin can mean.
+#: A name that no plugin can mean, and what is wrong with one that has it.
 NOBODYS_NAME = "a-name-that-nobody-provides"
+EVERY_NAME = "has every name; it must raise KeyError for names of others"
 
 
 @dataclass
@@ -77,10 +78,7 @@ class PluginFacts:
 
 
 def plugin_facts(plugins: Plugins, *, builtin_commands: Collection[str] = ()) -> list[PluginFacts]:
-    """Return facts of every plugin; imports all that are not skipped.
-
-    Names that two plugins have are a problem of both, a built-in one of the plugin.
-    """
+    """Return facts of every plugin, with names that two have; imports all that are not skipped."""
     providers = {role: tuple(names) for role, names in plugins.builtin.items()}
     builtin = PluginSource("builtin", "built-in", BUILTIN, object)
     together: dict[object, list[PluginSource]] = defaultdict(list)
@@ -139,18 +137,17 @@ def probe(plugins: Plugins, facts: Sequence[PluginFacts], recipe: Recipe | None 
 
 
 def _problems(plugins: Plugins, facts: PluginFacts, recipe: Recipe) -> Iterator[str]:
-    asked = [(role, name) for role in facts.providers for name in facts.providers[role]]
-    for role, name in asked:
-        for claim in plugins.claims(role, name):
-            is_told = claim in plugins.installed and plugins.loaded(claim).failure is not None
-            if claim.belongs_with(facts.source) and not is_told:
+    told = [lost.source for lost in facts.failed]
+    for role, names in facts.providers.items():
+        for name in (*names, NOBODYS_NAME):
+            own = [one for one in plugins.claims(role, name) if one.belongs_with(facts.source)]
+            if own and name == NOBODYS_NAME:
+                yield f"providers: {role} {EVERY_NAME}"
+            for claim in (claim for claim in own if claim not in told and name != NOBODYS_NAME):
                 try:
                     plugins.made(role, name, claim, recipe)
                 except OvrecipeError as error:
                     yield error.message
-    for role in facts.providers:
-        if any(claim.belongs_with(facts.source) for claim in plugins.claims(role, NOBODYS_NAME)):
-            yield f"providers: {role} has every name; it must raise KeyError for names of others"
 
 
 def sample_recipe(
@@ -159,12 +156,6 @@ def sample_recipe(
     """Return the smallest recipe, for providers that are asked without a real one."""
     from ovrecipe.recipe.schema import Recipe
 
-    return Recipe.model_validate(
-        {
-            "name": "sample",
-            "path": Path("sample.yaml"),
-            "model": {"id": "example/model"},
-            "variants": {name: {} for name in variants},
-            "plugins": dict(sections or {}),
-        }
-    )
+    fixed = {"name": "sample", "path": Path("sample.yaml"), "model": {"id": "example/model"}}
+    given = {"variants": {name: {} for name in variants}, "plugins": dict(sections or {})}
+    return Recipe.model_validate({**fixed, **given})

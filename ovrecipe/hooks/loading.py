@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 Providers: TypeAlias = "Mapping[Any, Mapping[str, object]]"
 Origin: TypeAlias = Literal["built-in", "entry point", "file", "module", "object"]
 
-#: After so long an import it is said what one is waiting for.
-SLOW_SECONDS = 1.0
 #: Modules that only `ovrecipe[build]` brings.
 BUILD_MODULES = (
     "gguf", "httpx", "huggingface_hub", "nncf", "openvino_tokenizers", "optimum", "safetensors",
@@ -110,8 +108,7 @@ class PluginSource:
     def release(self) -> str | None:
         """What stands for the plugin's code in a cache key; None for what is built in.
 
-        Code that may change under one version has the digest of its files: files and modules of
-        `-p`, and distributions that were installed with `pip install -e` (PEP 610).
+        A digest where the version stays: for `-p`, and after `pip install -e` (PEP 610).
         """
         if self.is_builtin:
             return None
@@ -164,10 +161,10 @@ def object_source(plugin: object) -> PluginSource:
 def _import_file(path: Path) -> object:
     from importlib.util import module_from_spec, spec_from_file_location
 
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
     name = f"ovrecipe_plugin_{path.stem}"
     spec = spec_from_file_location(name, path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
     if spec is None or spec.loader is None:
         raise ImportError(f"not a Python file: {path}")
     module = module_from_spec(spec)
@@ -182,10 +179,7 @@ def _import_file(path: Path) -> object:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What came of importing a plugin: its object, or the reason why there is none.
-
-    `providers` is what a plugin with hooks provides; `raised` is what it raised, if it did.
-    """
+    """What came of importing a plugin: its object, or why there is none and what it raised."""
 
     source: PluginSource
     seconds: float = 0.0
@@ -216,7 +210,7 @@ class Loaded:
 
 
 @contextmanager
-def at_import(source: PluginSource, slow_seconds: float = SLOW_SECONDS) -> Iterator[None]:
+def at_import(source: PluginSource, slow_seconds: float = 1.0) -> Iterator[None]:
     """Send what a plugin prints to stderr, and say after a second what one is waiting for."""
     if source.is_builtin:
         yield
@@ -237,7 +231,7 @@ def load_one(
     receive: Callable[[PluginSource, object], tuple[object, Providers]] | None = None,
     *,
     clock: Callable[[], float] = time.perf_counter,
-    slow_seconds: float = SLOW_SECONDS,
+    slow_seconds: float = 1.0,
 ) -> Loaded:
     """Import one plugin, and `receive` its hooks; what it raises becomes its `failure`.
 
@@ -245,7 +239,8 @@ def load_one(
     """
     if problem := requirement_problem(source):
         return Loaded(source, failure=problem)
-    start, value, providers = clock(), None, {}
+    providers: Providers = {}
+    start = clock()
     try:
         with at_import(source, slow_seconds):
             value = source.load()

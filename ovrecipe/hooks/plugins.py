@@ -100,10 +100,8 @@ class Plugins:
         self.builtin: Mapping[str, Mapping[str, str]] = import_module(BUILTIN).PROVIDERS
         self.named = (*map(named_source, paths), *named)
         #: The `-p` values with which a process in another folder loads the same plugins.
-        self.options = (
-            *(source.location for source in self.named),
-            *(f"no:{name}" for name in sorted(self.disabled)),
-        )
+        skipped = (f"no:{name}" for name in sorted(self.disabled))
+        self.options = (*(source.location for source in self.named), *skipped)
         #: With the hooks of the plugins that were imported so far.
         self.manager = hook_manager()
         self.package_version = cache(package_version)
@@ -125,10 +123,7 @@ class Plugins:
         )
 
     def reason_against(self, source: PluginSource) -> str | None:
-        """Return why an installed plugin is skipped, with all else of its distribution, or None.
-
-        What is disabled, or to be loaded only, is named by distribution or by any entry point.
-        """
+        """Return why a distribution, named itself or by an entry point, is skipped, or None."""
         if not (self.disabled or self.only):
             return None
         if self.disabled & {"*", "all"}:
@@ -183,10 +178,9 @@ class Plugins:
     def tell(
         self, hook: str, arguments: Mapping[str, Any], *, report: Callable[[str], None]
     ) -> None:
-        """Call a hook of every observer; `report` is told of each that fails, by name.
+        """Call a hook of every observer; `report` is told by name who fails, or does not load.
 
-        Imports the plugins with hooks, so nothing is imported before something has happened. One
-        that does not load is reported once, not each time.
+        The plugins with hooks are imported now: not before something has happened.
         """
         with self._turn:
             for found in self.with_hooks():
@@ -203,8 +197,8 @@ class Plugins:
     def claims(self, role: str, name: str, required: Iterable[str] = ()) -> list[PluginSource]:
         """Return who provides a name: what to load for it, or nothing when nobody does.
 
-        Plugins with hooks are imported when nobody announces the name; those of the distributions
-        `required`, and those called like it, before the others.
+        When nobody announces it, plugins with hooks are imported: first those of the distributions
+        `required`, and those called like it.
         """
         if name in self.builtin.get(role, {}):
             point = EntryPoint(name, self.builtin[role][name], f"{PROJECT}.{role}")
@@ -282,8 +276,6 @@ class Plugins:
     def sections(self, recipe: Recipe) -> dict[str, tuple[PluginSource, dict[str, Json]]]:
         """Return who owns each section under `plugins:`, and what it says but its defaults.
 
-        Imports no plugin when the recipe has no such section.
-
         Raises:
             RecipeInvalid: a section is wrong, or no plugin owns it.
             PluginError: its owner does not load.
@@ -295,11 +287,9 @@ class Plugins:
 
             claim = self._claim("recipe_section", name, recipe)
             if claim is None:
-                place = place_in_recipe(recipe, ("plugins", name))
-                raise RecipeInvalid(
-                    f"{place}: plugins.{name}: no plugin owns this section",
-                    remedy="install its plugin, or remove it; 'ovrecipe plugins' lists those here",
-                )
+                where = f"{place_in_recipe(recipe, ('plugins', name))}: plugins.{name}"
+                remedy = "install its plugin, or remove it; 'ovrecipe plugins' lists those here"
+                raise RecipeInvalid(f"{where}: no plugin owns this section", remedy=remedy)
             model = self.made("recipe_section", name, claim).provider
             found[name] = (claim, key_options(section_of(recipe, name, model)))
         return found
@@ -307,10 +297,9 @@ class Plugins:
     def _claim(self, role: str, name: str, recipe: Recipe | None) -> PluginSource | None:
         claims = self.claims(role, name, recipe.requires.plugins if recipe else ())
         if len(claims) > 1:
-            raise ProviderClaimedTwice(
-                f"the {spoken(role)} {name!r} is claimed by {' and '.join(map(str, claims))}",
-                remedy=f"{claims[-1].how_to_skip}, or uninstall it",
-            )
+            message = f"the {spoken(role)} {name!r} is claimed by {' and '.join(map(str, claims))}"
+            remedy = f"{claims[-1].how_to_skip}, or uninstall it"
+            raise ProviderClaimedTwice(message, remedy=remedy)
         return claims[0] if claims else None
 
     def names(self, role: str) -> list[str]:
@@ -344,11 +333,9 @@ class Plugins:
             if what and (source.group == PROJECT or source.name == name):
                 lines.append(f"{source} {what}")
         lines.append(f"known: {', '.join(known)}" if known else None)
-        lines.append("'ovrecipe plugins' lists what is installed")
-        return ProviderUnknown(
-            f"no plugin provides the {spoken(role)} {name!r}{perhaps(name, known)}",
-            remedy="\n".join(filter(None, lines)),
-        )
+        remedy = "\n".join([*filter(None, lines), "'ovrecipe plugins' lists what is installed"])
+        message = f"no plugin provides the {spoken(role)} {name!r}{perhaps(name, known)}"
+        return ProviderUnknown(message, remedy=remedy)
 
 
 def hook_manager() -> pluggy.PluginManager:
@@ -359,12 +346,7 @@ def hook_manager() -> pluggy.PluginManager:
 
 
 def refuse_what_is_never_called(alone: pluggy.PluginManager, plugin: object) -> None:
-    """Refuse a plugin, the only one of its manager, for what pluggy takes in silence.
-
-    Raises:
-        PluginError: a hook does not exist, lacks its marker, takes an argument with a default, or
-            there is none.
-    """
+    """Refuse a plugin, the only one of its manager, for what pluggy takes in silence."""
     callers = {caller.name: caller for caller in alone.get_hookcallers(plugin) or ()}
     for name in hook_names():
         if name not in callers and inspect.isroutine(getattr(plugin, name, None)):

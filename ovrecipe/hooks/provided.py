@@ -61,11 +61,7 @@ class Traits(BaseModel):
 
     @classmethod
     def of(cls, provider: object) -> Traits:
-        """Return the traits of a provider.
-
-        Raises:
-            ValidationError: an attribute has a wrong value.
-        """
+        """Return the traits of a provider; pydantic's error tells of wrong ones."""
         names = [name for name in cls.model_fields if hasattr(provider, name)]
         return cls.model_validate({name: getattr(provider, name) for name in names})
 
@@ -131,11 +127,7 @@ class Provided(Generic[P_co]):
         return Traits.of(self.provider)
 
     def key_fields(self) -> dict[str, Json]:
-        """Return what a cache key says about the provider.
-
-        Not the version of ovrecipe itself, which would rebuild every artifact: built-in providers
-        raise their number `version`.
-        """
+        """Return what a cache key says of the provider: of a built-in one not our own version."""
         return {
             "provider": self.name,
             "distribution": self.source.distribution,
@@ -188,11 +180,7 @@ class Provided(Generic[P_co]):
             return None if own is None else own(*arguments)
 
     def facts(self, answer: object) -> dict[str, Json]:
-        """Return what a provider answered, as JSON has it; None is no facts.
-
-        Raises:
-            PluginError: it is something else than a mapping of JSON values.
-        """
+        """Return the JSON mapping that a provider answered, or blame it; None is no facts."""
         if not isinstance(answer, Mapping | None):
             raise self.blame(f"returned {type(answer).__name__}; it returns facts by name, or None")
         try:
@@ -202,11 +190,7 @@ class Provided(Generic[P_co]):
         return facts
 
     def require_files(self, folder: Path, *names: str) -> None:
-        """Refuse a result without the files that it consists of.
-
-        Raises:
-            PluginError: the provider did not write one of them.
-        """
+        """Blame the provider unless it wrote these files."""
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise self.blame(f"wrote no {' and no '.join(missing)}")
@@ -248,6 +232,4 @@ def section_of(recipe: Recipe, name: str, model: type[Model]) -> Model:
         RecipeInvalid: the section does not fit `model`; every problem on a line of its own.
     """
     given = {} if recipe.plugins.get(name) is None else recipe.plugins[name]
-    section = validated(model, given, loc=("plugins", name), recipe=recipe)
-    assert section is not None, "there is a model"
-    return section
+    return cast("Model", validated(model, given, loc=("plugins", name), recipe=recipe))

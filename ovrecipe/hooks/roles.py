@@ -1,9 +1,8 @@
 """What a provider of each role looks like: jobs and protocols; nothing needs to be inherited.
 
-An entry point, or the hook `providers`, names an instance, or a class or function that is called
-for one: without arguments, or with `recipe=` if it has an argument of that name. An output filter
-is itself (`OutputFilter`), and so are a command, which is a typer callback, and a recipe section,
-a pydantic class. `OPTIONAL_METHODS` may be left out, and all attributes (`provided.Traits`).
+A provider is an instance, or a class or function that is called for one, with `recipe=` if it has
+an argument of that name. An output filter, a command (a typer callback) and a recipe section (a
+pydantic class) are used as they are. `OPTIONAL_METHODS` and attributes (`Traits`) may be left out.
 """
 
 from __future__ import annotations
@@ -80,23 +79,20 @@ class SourceRequest(ProviderJob):
 
 
 class Source(Protocol):
-    """Brings a checkpoint: a directory with config.json, safetensors and tokenizer files."""
+    """Brings a checkpoint: a directory with config.json, safetensors and tokenizer files.
+
+    Raises:
+        SourceError: the checkpoint does not exist, is unsafe or may not be read.
+    """
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return what identifies the content: equal answers mean equal checkpoints.
 
         Called on every build, so it is cheap (stats, remembered digests), unless `needs_pin`.
-
-        Raises:
-            SourceError: the checkpoint does not exist, is unsafe or may not be read.
         """
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Fill the empty `checkpoint_dir`; link what is on this disk already.
-
-        Raises:
-            SourceError: as `pin`, or the connection broke.
-        """
+        """Fill the empty `checkpoint_dir`; link what is on this disk already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,10 +179,7 @@ class Compressor(Protocol):
     def problems(
         self, compression: CompressionPass, precision: str, shapes: Sequence[WeightShape]
     ) -> Sequence[str]:
-        """Return what would fail, known from the shapes; empty when all is well.
-
-        With no shapes (the checkpoint is not here yet) only the knobs are judged.
-        """
+        """Return what would fail; without shapes (no checkpoint is here yet) judge the knobs."""
 
     def estimate(
         self, compression: CompressionPass, precision: str, tensors: Sequence[WeightShape]
@@ -214,11 +207,7 @@ class Evaluator(Protocol):
     """Judges a variant that is built, before it gets its name."""
 
     def evaluate(self, job: EvaluationJob) -> Mapping[str, Json] | None:
-        """Return facts, which the manifest keeps.
-
-        Raises:
-            GateError: the model must not be used; the message has the fact and the limit.
-        """
+        """Return facts for the manifest; raise GateError, with fact and limit, to refuse it."""
 
 
 class OutputFilter(Protocol):
@@ -281,10 +270,7 @@ class ChatFrontend(Protocol):
     """A frontend that runs the whole conversation by itself."""
 
     def chat(self, conversation: Any, console: Console) -> None:
-        """Run until the user leaves; `conversation` is an `ovrecipe.Chat`.
-
-        It has the command line's parameters already. The model is closed behind it.
-        """
+        """Run an `ovrecipe.Chat`, which has its parameters, until the user leaves."""
 
 
 #: Methods of the protocols above that a provider may leave out.
