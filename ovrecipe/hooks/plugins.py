@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pluggy
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from ovrecipe.types import Json
 
 #: Returns the entry points of all our groups, misspelt ones included.
-EntryPointFinder: TypeAlias = Callable[[], Iterable[EntryPoint]]
+Finder: TypeAlias = Callable[[], Iterable[EntryPoint]]
 
 DISABLED = "OVRECIPE_DISABLED_PLUGINS"
 ONLY = "OVRECIPE_LOAD_PLUGINS"
@@ -82,14 +83,10 @@ class Plugins:
         *,
         env: Mapping[str, str],
         options: Sequence[str] = (),
-        find: EntryPointFinder = installed_entry_points,
+        find: Finder = installed_entry_points,
         named: Sequence[PluginSource] = (),
     ) -> None:
-        """Note what an environment and the values of `-p` select; imports nothing.
-
-        Raises:
-            PluginError: `-p no:builtin`, for nothing works without what is built in.
-        """
+        """Note what an environment and the values of `-p` select; imports none of it."""
         paths = dict.fromkeys(option for option in options if not option.startswith("no:"))
         skipped = (option.removeprefix("no:") for option in options if option not in paths)
         self.disabled = canonical([*env.get(DISABLED, "").split(","), *skipped])
@@ -99,8 +96,8 @@ class Plugins:
             raise PluginError("what is built in cannot be skipped", remedy=remedy)
         self.builtin: Mapping[str, Mapping[str, str]] = import_module(BUILTIN).PROVIDERS
         self.named = (*map(named_source, paths), *named)
-        #: The `-p` values with which a process in another folder loads the same plugins.
         skipped = (f"no:{name}" for name in sorted(self.disabled))
+        #: The `-p` values with which a process in another folder loads the same plugins.
         self.options = (*(source.location for source in self.named), *skipped)
         #: With the hooks of the plugins that were imported so far.
         self.manager = hook_manager()
@@ -114,12 +111,10 @@ class Plugins:
     @cached_property
     def installed(self) -> tuple[PluginSource, ...]:
         """All that distributions announce, sorted by name; what is skipped or misspelt too."""
-        points = sorted(self._find(), key=lambda point: (point.name, point.group, point.value))
+        points = sorted(self._find(), key=attrgetter("name", "group", "value"))
         return tuple(
-            PluginSource(
-                point.name, "entry point", point.value, point.load, point.group, point.dist
-            )
-            for point in points
+            PluginSource(ep.name, "entry point", ep.value, ep.load, ep.group, ep.dist)
+            for ep in points
         )
 
     def reason_against(self, source: PluginSource) -> str | None:
@@ -258,23 +253,18 @@ class Plugins:
 
         Raises:
             RecipeInvalid: a section under `plugins:` is wrong or nobody's.
-            ProviderUnknown: nobody does.
-            ProviderClaimedTwice: more than one does.
-            PluginError: the plugin does not load, raised, or made what does not fit the role.
+            PluginError: nobody does, or more than one (`ProviderUnknown`, `ProviderClaimedTwice`);
+                the plugin does not load, raised, or made what does not fit the role.
         """
         sections = self.sections(recipe) if recipe else {}
         claim = self._claim(role, name, recipe)
         if claim is None:
             raise self._unknown(role, name, recipe)
-        own = {
-            section: values
-            for section, (owner, values) in sections.items()
-            if values and owner.belongs_with(claim)
-        }
+        own = {key: said for key, (owner, said) in sections.items() if owner.belongs_with(claim)}
         return replace(self.made(role, name, claim, recipe), sections=own)
 
     def sections(self, recipe: Recipe) -> dict[str, tuple[PluginSource, dict[str, Json]]]:
-        """Return who owns each section under `plugins:`, and what it says but its defaults.
+        """Return who owns each section under `plugins:` that says more than defaults, and what.
 
         Raises:
             RecipeInvalid: a section is wrong, or no plugin owns it.
@@ -291,7 +281,8 @@ class Plugins:
                 remedy = "install its plugin, or remove it; 'ovrecipe plugins' lists those here"
                 raise RecipeInvalid(f"{where}: no plugin owns this section", remedy=remedy)
             model = self.made("recipe_section", name, claim).provider
-            found[name] = (claim, key_options(section_of(recipe, name, model)))
+            if said := key_options(section_of(recipe, name, model)):
+                found[name] = (claim, said)
         return found
 
     def _claim(self, role: str, name: str, recipe: Recipe | None) -> PluginSource | None:
@@ -364,16 +355,9 @@ def refuse_what_is_never_called(alone: pluggy.PluginManager, plugin: object) -> 
 
 
 def load_plugins(
-    *,
-    env: Mapping[str, str],
-    options: Sequence[str] = (),
-    find: EntryPointFinder = installed_entry_points,
+    *, env: Mapping[str, str], options: Sequence[str] = (), find: Finder = installed_entry_points
 ) -> Plugins:
-    """Return the plugins of this environment and of the values of `-p`; imports only the latter.
-
-    Raises:
-        PluginError: an option makes no sense, or what `-p` names does not load.
-    """
+    """Return the plugins of this environment; what `-p` names is imported, or a PluginError."""
     plugins = Plugins(env=env, options=options, find=find)
     for source in plugins.named:
         plugins.loaded(source).require()

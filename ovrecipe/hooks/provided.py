@@ -148,10 +148,8 @@ class Provided(Generic[P_co]):
 
     def blame(self, what: str) -> PluginError:
         """Return the error that says what the provider did wrong."""
-        return PluginError(
-            f"{self.name!r} of {self.source} {what}",
-            remedy="the plugin has a defect; tell its maintainers, or use another",
-        )
+        remedy = "the plugin has a defect; tell its maintainers, or use another"
+        return PluginError(f"{self.name!r} of {self.source} {what}", remedy=remedy)
 
     @contextmanager
     def blamed(self, *passing: type[BaseException]) -> Iterator[None]:
@@ -226,10 +224,6 @@ def key_options(options: BaseModel | None) -> dict[str, Json]:
 
 
 def section_of(recipe: Recipe, name: str, model: type[Model]) -> Model:
-    """Return a plugin's section `plugins: NAME:` of a recipe; all defaults where it has none.
-
-    Raises:
-        RecipeInvalid: the section does not fit `model`; every problem on a line of its own.
-    """
+    """Return a plugin's section `plugins: NAME:` of a recipe, `validated`; {} where it has none."""
     given = {} if recipe.plugins.get(name) is None else recipe.plugins[name]
     return cast("Model", validated(model, given, loc=("plugins", name), recipe=recipe))
