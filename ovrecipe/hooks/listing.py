@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import OvrecipeError
-from ovrecipe.hooks.loading import PluginSource
-from ovrecipe.hooks.plugins import BUILTIN, hook_names, spoken
+from ovrecipe.hooks.loading import Loaded, PluginSource
+from ovrecipe.hooks.plugins import BUILTIN, Plugins, hook_names, spoken
 from ovrecipe.hooks.roles import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from ovrecipe.hooks.loading import Loaded
-    from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
 

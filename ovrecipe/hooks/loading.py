@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 #: What a plugin with hooks provides: objects by role and name.
 Providers: TypeAlias = "Mapping[Any, Mapping[str, object]]"
-Origin: TypeAlias = Literal["built-in", "entry point", "file", "module", "object"]
-
 #: Modules that only `ovrecipe[build]` brings.
 BUILD_MODULES = (
     "gguf", "httpx", "huggingface_hub", "nncf", "openvino_tokenizers", "optimum", "safetensors",
@@ -52,7 +50,7 @@ class PluginSource:
     """
 
     name: str
-    origin: Origin
+    origin: Literal["built-in", "entry point", "file", "module", "object"]
     location: str
     load: Callable[[], object]
     group: str = PROJECT
@@ -212,9 +210,6 @@ class Loaded:
 @contextmanager
 def at_import(source: PluginSource, slow_seconds: float = 1.0) -> Iterator[None]:
     """Send what a plugin prints to stderr, and say after a second what one is waiting for."""
-    if source.is_builtin:
-        yield
-        return
     words = f"ovrecipe: importing {source} ..."
     notice = threading.Timer(slow_seconds, print, [words], {"file": sys.stderr, "flush": True})
     notice.daemon = True
@@ -233,15 +228,11 @@ def load_one(
     clock: Callable[[], float] = time.perf_counter,
     slow_seconds: float = 1.0,
 ) -> Loaded:
-    """Import one plugin, and `receive` its hooks; what it raises becomes its `failure`.
-
-    SystemExit counts as a failure, for a plugin has no say in whether we run; Ctrl-C passes.
-    """
-    if problem := requirement_problem(source):
-        return Loaded(source, failure=problem)
+    """Import one plugin, and `receive` its hooks; what it raises, but Ctrl-C, is its `failure`."""
     providers: Providers = {}
     start = clock()
     try:
+        refuse_another_ovrecipe(source)
         with at_import(source, slow_seconds):
             value = source.load()
             if receive is not None and source.group == PROJECT:
@@ -253,11 +244,8 @@ def load_one(
     return Loaded(source, clock() - start, value, providers)
 
 
-def requirement_problem(source: PluginSource) -> str | None:
-    """Return why a distribution's `Requires-Dist` does not fit this ovrecipe, or None.
-
-    pip does not stop an ovrecipe from being downgraded under its plugins.
-    """
+def refuse_another_ovrecipe(source: PluginSource) -> None:
+    """Raise unless `Requires-Dist` fits: pip lets ovrecipe be downgraded under its plugins."""
     requires = source.dist.requires if source.dist else None
     for line in (line for line in requires or () if line.lower().startswith(PROJECT)):
         from packaging.requirements import InvalidRequirement, Requirement
@@ -267,5 +255,5 @@ def requirement_problem(source: PluginSource) -> str | None:
             applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
             misfits = applies and not fits(__version__, str(wanted.specifier))
             if misfits and wanted.name.lower() == PROJECT:
-                return f"needs {PROJECT}{wanted.specifier}, and this is {PROJECT} {__version__}"
-    return None
+                this = f"this is {PROJECT} {__version__}"
+                raise PluginError(f"needs {PROJECT}{wanted.specifier}, and {this}")

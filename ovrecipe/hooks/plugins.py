@@ -11,6 +11,7 @@ import inspect
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, cached_property
 from importlib import import_module
@@ -192,8 +193,7 @@ class Plugins:
     def claims(self, role: str, name: str, required: Iterable[str] = ()) -> list[PluginSource]:
         """Return who provides a name: what to load for it, or nothing when nobody does.
 
-        When nobody announces it, plugins with hooks are imported: first those of the distributions
-        `required`, and those called like it.
+        If nobody announces it, plugins with hooks are imported, those `required` or so named first.
         """
         if name in self.builtin.get(role, {}):
             point = EntryPoint(name, self.builtin[role][name], f"{PROJECT}.{role}")
@@ -228,11 +228,7 @@ class Plugins:
     def made(
         self, role: Role, name: str, claim: PluginSource, recipe: Recipe | None = None
     ) -> Provided[Any]:
-        """Return the provider that a claim stands for: load it, and call it if it makes one.
-
-        Raises:
-            PluginError: it does not load, raised, or does not fit the role.
-        """
+        """Return the provider of a claim, called if it makes one; PluginError unless it fits."""
         from ovrecipe.hooks.provided import Provided, provider_problems
 
         thing = claim.load() if claim.is_builtin else self.loaded(claim).require()
@@ -240,7 +236,7 @@ class Plugins:
         is_itself = role in ("output_filter", "command", "recipe_section")
         if not is_itself and (inspect.isclass(thing) or inspect.isroutine(thing)):
             wanted = {"recipe": recipe} if "recipe" in inspect.signature(thing).parameters else {}
-            with provided.blamed(), at_import(claim):
+            with provided.blamed(), nullcontext() if claim.is_builtin else at_import(claim):
                 provided = replace(provided, provider=thing(**wanted))
         if problems := provider_problems(role, provided.provider):
             raise provided.blame(f"is no {spoken(role)}: {'; '.join(problems)}")

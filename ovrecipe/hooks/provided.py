@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from pydantic import BaseModel, StrictBool, StrictInt, ValidationError, field_validator
 
 from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid
-from ovrecipe.hooks.loading import INSTALL_BUILD, lacks_build_extra
-from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS
+from ovrecipe.hooks.loading import INSTALL_BUILD, PluginSource, lacks_build_extra
+from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS, Role
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.sections import Section
 from ovrecipe.wording import one_line, perhaps
@@ -23,8 +23,6 @@ from ovrecipe.wording import one_line, perhaps
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovrecipe.hooks.loading import PluginSource
-    from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.recipe.yaml_reader import Loc
     from ovrecipe.types import Json

@@ -1,13 +1,10 @@
 """The hooks: what pluggy calls in a plugin, in the order in which a recipe meets them.
 
-Who provides a name is mostly no hook, but an entry point of the group of its role
-(`ovrecipe.output_filter`: name = object), so that names are known without an import. Hooks are
-implemented in a module or on an object: one that `-p` names, or an entry point of the group
-`ovrecipe`, imported when a hook is told, or when a name is still unknown. The order is pluggy's:
-registered are the plugins of `-p` as they are given, then the installed ones by their names.
-
-Arguments may be left out of an implementation, but must not have defaults (pluggy would then pass
-nothing). What an observer (`after_...`) raises is reported with its name and changes nothing.
+Who provides a name is mostly no hook, but an entry point of the group of its role, so that names
+are known without an import. Modules and objects with hooks are imported when a hook is told, or
+when a name is still unknown. The order is pluggy's: registered are the plugins of `-p` as they are
+given, then the installed ones by their names. Arguments may be left out, but not have defaults
+(pluggy would pass nothing). What an observer (`after_...`) raises is reported with its name.
 """
 
 from __future__ import annotations
