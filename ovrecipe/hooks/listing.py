@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
 
-#: A name that no plugin can mean, and what is wrong with one that has it.
+#: A name that no plugin can mean.
 NOBODYS_NAME = "a-name-that-nobody-provides"
-EVERY_NAME = "has every name; it must raise KeyError for names of others"
 
 
 @dataclass
@@ -82,8 +81,8 @@ def plugin_facts(plugins: Plugins, *, builtin_commands: Collection[str] = ()) ->
     together: dict[object, list[PluginSource]] = defaultdict(list)
     for source in (*plugins.named, *plugins.installed):
         together[source.dist or source].append(source)
-    facts = [_facts(plugins, sources) for sources in together.values()]
-    facts = [PluginFacts(builtin, providers=providers), *facts]
+    facts = [PluginFacts(builtin, providers=providers)]
+    facts += [_facts(plugins, sources) for sources in together.values()]
     _add_conflicts(facts, builtin_commands)
     return facts
 
@@ -137,11 +136,11 @@ def probe(plugins: Plugins, facts: Sequence[PluginFacts], recipe: Recipe | None 
 def _problems(plugins: Plugins, facts: PluginFacts, recipe: Recipe) -> Iterator[str]:
     told = [lost.source for lost in facts.failed]
     for role, names in facts.providers.items():
-        for name in (*names, NOBODYS_NAME):
-            own = [one for one in plugins.claims(role, name) if one.belongs_with(facts.source)]
-            if own and name == NOBODYS_NAME:
-                yield f"providers: {role} {EVERY_NAME}"
-            for claim in (claim for claim in own if claim not in told and name != NOBODYS_NAME):
+        if any(claim.belongs_with(facts.source) for claim in plugins.claims(role, NOBODYS_NAME)):
+            yield f"providers: {role} has every name; it must raise KeyError for names of others"
+        asked = [(name, claim) for name in names for claim in plugins.claims(role, name)]
+        for name, claim in asked:
+            if claim.belongs_with(facts.source) and claim not in told:
                 try:
                     plugins.made(role, name, claim, recipe)
                 except OvrecipeError as error:

@@ -45,15 +45,15 @@ def lacks_build_extra(error: BaseException | None) -> bool:
 class PluginSource:
     """Where a plugin comes from; known without importing it.
 
-    `group` is `ovrecipe` for what has hooks and `ovrecipe.ROLE` for one provider; `dist` is None
-    for what is built in, and for what `-p` names.
+    `role` is that of one provider, and "" for what has hooks; `dist` is None for what is built in,
+    and for what `-p` names.
     """
 
     name: str
     origin: Literal["built-in", "entry point", "file", "module", "object"]
     location: str
     load: Callable[[], object]
-    group: str = PROJECT
+    role: str = ""
     dist: Distribution | None = None
 
     def __str__(self) -> str:
@@ -66,17 +66,13 @@ class PluginSource:
         return f"{self.distribution} {self.version}" if self.distribution else self.location
 
     @property
-    def role(self) -> str:
-        """The role of the group, also one that there is not; nothing for what has hooks."""
-        return self.group.partition(".")[2]
-
-    @property
     def misplaced(self) -> str | None:
         """What is wrong with the group of an entry point, or None."""
-        if self.group == PROJECT or self.role in ROLES:
+        if self.role in ("", *ROLES):
             return None
-        close = perhaps(self.group, (f"{PROJECT}.{role}" for role in ROLES))
-        return f"is announced in {self.group!r}, a group that there is not{close}"
+        group = f"{PROJECT}.{self.role}"
+        close = perhaps(group, (f"{PROJECT}.{role}" for role in ROLES))
+        return f"is announced in {group!r}, a group that there is not{close}"
 
     def belongs_with(self, other: PluginSource) -> bool:
         """Return whether two are of one distribution, of one plugin of `-p`, or both built in."""
@@ -235,7 +231,7 @@ def load_one(
         refuse_another_ovrecipe(source)
         with at_import(source, slow_seconds):
             value = source.load()
-            if receive is not None and source.group == PROJECT:
+            if receive is not None and not source.role:
                 value, providers = receive(source, value)
     except (PluginError, PluginValidationError) as error:
         return Loaded(source, clock() - start, failure=" ".join(str(error).split()))

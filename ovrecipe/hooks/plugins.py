@@ -114,8 +114,9 @@ class Plugins:
         """All that distributions announce, sorted by name; what is skipped or misspelt too."""
         points = sorted(self._find(), key=attrgetter("name", "group", "value"))
         return tuple(
-            PluginSource(ep.name, "entry point", ep.value, ep.load, ep.group, ep.dist)
+            PluginSource(ep.name, "entry point", ep.value, ep.load, role, ep.dist)
             for ep in points
+            for _, _, role in [ep.group.partition(".")]
         )
 
     def reason_against(self, source: PluginSource) -> str | None:
@@ -196,8 +197,8 @@ class Plugins:
         If nobody announces it, plugins with hooks are imported, those `required` or so named first.
         """
         if name in self.builtin.get(role, {}):
-            point = EntryPoint(name, self.builtin[role][name], f"{PROJECT}.{role}")
-            return [PluginSource("builtin", "built-in", BUILTIN, point.load, point.group)]
+            load = EntryPoint(name, self.builtin[role][name], role).load
+            return [PluginSource("builtin", "built-in", BUILTIN, load, role)]
         found = [source for source in self.enabled(role) if source.name == name]
         found += self._made_up(self.named, role, name)
         if found:
@@ -221,7 +222,7 @@ class Plugins:
                     raise PluginError(what, remedy=source.how_to_skip) from error
                 point = EntryPoint(name, thing, role) if isinstance(thing, str) else None
                 load = point.load if point else object_source(thing).load
-                self._made_up_claims[place] = replace(source, group=f"{PROJECT}.{role}", load=load)
+                self._made_up_claims[place] = replace(source, role=role, load=load)
             found.append(self._made_up_claims[place])
         return found
 
@@ -317,7 +318,7 @@ class Plugins:
         for source in self.installed:
             reason = self.reason_against(source)
             what = f"is skipped: {reason}" if reason else source.misplaced
-            if what and (source.group == PROJECT or source.name == name):
+            if what and (not source.role or source.name == name):
                 lines.append(f"{source} {what}")
         lines.append(f"known: {', '.join(known)}" if known else None)
         remedy = "\n".join([*filter(None, lines), "'ovrecipe plugins' lists what is installed"])
