@@ -82,7 +82,7 @@ def _print_table(facts: Sequence[PluginFacts]) -> None:
 
 
 def _status(facts: PluginFacts) -> str:
-    loads = facts.status == "loaded" and not facts.source.is_builtin
+    loads = facts.status == "loaded" and facts.source.origin != "built-in"
     return f"loaded in {facts.import_ms:.0f} ms" if loads else facts.status
 
 

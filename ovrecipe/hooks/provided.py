@@ -222,6 +222,10 @@ def key_options(options: BaseModel | None) -> dict[str, Json]:
 
 
 def section_of(recipe: Recipe, name: str, model: type[Model]) -> Model:
-    """Return a plugin's section `plugins: NAME:` of a recipe, `validated`; {} where it has none."""
+    """Return a plugin's section `plugins: NAME:` of a recipe; all defaults where it has none.
+
+    Raises:
+        RecipeInvalid: the section does not fit `model`; every problem on a line of its own.
+    """
     given = {} if recipe.plugins.get(name) is None else recipe.plugins[name]
     return cast("Model", validated(model, given, loc=("plugins", name), recipe=recipe))

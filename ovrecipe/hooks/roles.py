@@ -190,8 +190,8 @@ class Compressor(Protocol):
 class EvaluationJob(ProviderJob):
     """What an evaluator judges: `model_dir`, which LLMPipeline opens, made of the IR in `base_dir`.
 
-    `ask(question, **generation)` returns the answer, greedily unless `do_sample=True`; `render` is
-    the recipe's prompt, whose tokens are made with `recipe.prompt.add_special_tokens`.
+    `ask(question, **generation)` returns the answer, greedily unless `do_sample=True`, to what
+    `render(question)` makes of the recipe's prompt (tokens: `recipe.prompt.add_special_tokens`).
     """
 
     model_dir: Path
