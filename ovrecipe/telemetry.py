@@ -17,9 +17,8 @@ def switch_off_telemetry(
 ) -> None:
     """Make `openvino_telemetry` impossible to import and set the opt-outs of the others.
 
-    NNCF and OpenVINO send unless a consent file says no; both treat the package as optional, so
-    an import that fails is the one switch that works for both without writing to the user's home.
-    Call it before the first heavy import.
+    Call it before the first heavy import. NNCF and OpenVINO send unless a file in the user's home
+    says no, but treat the package as optional: an import that fails stops both without that file.
 
     Source: nncf/telemetry/wrapper.py (NNCF 3.4), openvino/tools/ovc/telemetry_utils.py (2026.4).
     """

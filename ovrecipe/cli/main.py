@@ -85,7 +85,7 @@ class PluginCommand(TyperCommand):
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Import the command and go on as that command."""
-        provided = self._plugins.command(str(self.name))
+        provided = self._plugins.provider("command", str(self.name))
         return _command(self.name, blamed_callback(provided)).make_context(*args, **kwargs)
 
 
