@@ -22,7 +22,7 @@ from ovrecipe.testing import (
     filtered,
     plugins_with,
 )
-from ovrecipe.testing.imports import PUBLIC_IN_TESTS
+from ovrecipe.testing.checks import PUBLIC_IN_TESTS
 from tests.hooks.installed import COMPRESSOR, compressor_code
 
 if TYPE_CHECKING:

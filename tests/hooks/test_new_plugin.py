@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from ovrecipe.cli.new_plugin_command import command
-from ovrecipe.cli.plugin_scaffold import KINDS
+from ovrecipe.cli.plugin_scaffold import KINDS, command
 from ovrecipe.errors import ProjectError
 from ovrecipe.hooks.roles import ROLES
 

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from ovrecipe.cli.config import (
+from ovrecipe.cli.run_command import is_question
+from ovrecipe.cli.session import (
     CONFIG_VARIABLE,
     PROJECT_FILE,
     USER_FILE,
@@ -17,7 +18,6 @@ from ovrecipe.cli.config import (
     Defaults,
     read_defaults,
 )
-from ovrecipe.cli.run_command import is_question
 from ovrecipe.errors import DeviceUnknown, ProjectError, StoreNotWritable
 from ovrecipe.run.load import load
 from ovrecipe.store.store import Store
