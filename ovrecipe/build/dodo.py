@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 BUILD = "build:"
 #: What a shell shows for a program that Ctrl-C ended.
 INTERRUPTED = 130
+STOPPED = "stopped; finished stages are kept, build again to go on"
 
 
 class BuildFailure(TaskFailed):  # type: ignore[misc]
@@ -58,10 +59,10 @@ class BuildFailure(TaskFailed):  # type: ignore[misc]
 class WorkAction(BaseAction):  # type: ignore[misc]
     """Does a piece of work inside doit, without doit's redirection of standard output."""
 
+    task = out = err = result = None
+
     def __init__(self, work: Work | ViewWork | Refusal, watch: Watch) -> None:
-        self.work = work
-        self.watch = watch
-        self.task = self.out = self.err = self.result = None
+        self.work, self.watch = work, watch
         self.values: dict[str, Any] = {}
 
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:  # noqa: ARG002
@@ -109,13 +110,13 @@ class Refusal:
 
 
 def recipe_tasks(
-    context: BuildContext, plan: RecipePlan, watch: Watch, *, wanted: tuple[str, ...] = ()
+    plan: RecipePlan, watch: Watch, *, wanted: tuple[str, ...] = ()
 ) -> Iterator[dict[str, Any]]:
     """Yield the tasks of a recipe; `wanted` are the variants that this build was asked for."""
     recipe = plan.recipe
     optional = [name for name, variant in recipe.variants.items() if variant.optional]
     also = f" (when named: {', '.join(optional)})" if optional else ""
-    views = [ViewWork(context, plan, variant, wanted) for variant in recipe.variants]
+    views = [ViewWork(plan, variant, wanted) for variant in recipe.variants]
     yield {
         "basename": f"{BUILD}{recipe.name}",
         "doc": f"{recipe.model.id} as {', '.join(recipe.default_variants())}{also}",
@@ -127,9 +128,9 @@ def recipe_tasks(
         place = f"models/{recipe.name}/{view.variant}"
         doc = f"{recipe.model.id} as {view.variant}, at {place}"
         yield {"basename": view.task_name, "doc": doc, **_parts(view, watch)}
-    for stage in context.stages:
+    for stage in plan.context.stages:
         for variant in stage.variants(recipe.variants):
-            work = Work(context, plan, stage, variant, wanted)
+            work = Work(plan, stage, variant, wanted)
             names = {"basename": stage.name, "name": work.target}
             yield {**names, "doc": stage.doc, **_parts(work, watch)}
 
@@ -140,7 +141,7 @@ def _parts(work: Work | ViewWork, watch: Watch) -> dict[str, Any]:
         "uptodate": [work.is_up_to_date],
         "setup": [needed.task_name for needed in work.needs()],
         "clean": [work.clean],
-        "title": work.task_title,
+        "title": lambda _: work.title,
     }
 
 
@@ -158,13 +159,11 @@ class Failures(ZeroReporter):  # type: ignore[misc]
         elif fail.get_name() != "UnmetDependency":
             self.others.append(f"{task.name}: {fail.get_msg()}")
 
-    def cleanup_error(self, exception: BaseFail) -> None:
+    def runtime_error(self, msg: BaseFail | str) -> None:
         """Keep doit's own trouble."""
-        self.others.append(str(exception))
+        self.others.append(str(msg))
 
-    def runtime_error(self, msg: str) -> None:
-        """Keep doit's own trouble."""
-        self.others.append(msg)
+    cleanup_error = runtime_error
 
 
 class DoorReporter(ConsoleReporter):  # type: ignore[misc]
@@ -177,7 +176,7 @@ class DoorReporter(ConsoleReporter):  # type: ignore[misc]
         super().initialize(tasks, selected_tasks)
         actions = [action for task in tasks.values() for action in task.actions]
         self.contexts = {each.work.context for each in actions if isinstance(each, WorkAction)}
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def complete_run(self) -> None:
         """Wait until everything that was at work is gone, and say so in a line.
@@ -191,12 +190,8 @@ class DoorReporter(ConsoleReporter):  # type: ignore[misc]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for context in self.contexts:
             context.cancel()
-        self.write("stopped; finished stages are kept, build again to go on\n")
+        self.write(f"{STOPPED}\n")
         raise SystemExit(INTERRUPTED)
-
-
-def _interrupt(signum: int, frame: object) -> None:  # noqa: ARG001
-    raise KeyboardInterrupt
 
 
 #: Bare `doit` names what can be built instead of building every model there is. doit's records
@@ -238,7 +233,7 @@ def all_tasks(
     for name in names:
         try:
             plan = context.plan(name)
-            tasks = [*recipe_tasks(context, plan, watch, wanted=_wanted(plan, asked))]
+            tasks = [*recipe_tasks(plan, watch, wanted=_wanted(plan, asked))]
         except OvrecipeError:
             tasks = [Refusal(context, name).to_task(watch)]
         known |= {task["basename"] for task in tasks}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.events import Finished, Planned
 from ovrecipe.build.execute import ViewWork, Work
+from ovrecipe.build.judge import raise_first
 from ovrecipe.errors import NotBuilt
 from ovrecipe.store.key import differences, nearest
 from ovrecipe.store.views import view_target
@@ -42,10 +43,7 @@ class BuildReport:
 
     def require_success(self) -> None:
         """Raise the first error, if there was one; the others are its notes."""
-        for more in self.errors[1:]:
-            self.errors[0].add_note(str(more))
-        if self.errors:
-            raise self.errors[0]
+        raise_first(self.errors)
 
 
 def build(context: BuildContext, targets: Sequence[Target], *, watch: Watch) -> BuildReport:
@@ -73,7 +71,7 @@ def try_to_build(
     for target in targets:
         wanted[target.name] = (*wanted.get(target.name, ()), target.variant)
     for name in wanted:
-        context.judge(context.plan(name))
+        context.plan(name).require_sound()
     report = BuildReport(tuple(targets))
 
     def tell(event: Event) -> None:
@@ -82,7 +80,7 @@ def try_to_build(
         watch(event)
 
     views = [
-        ViewWork(context, context.plan(target.name), target.variant, wanted[target.name])
+        ViewWork(context.plan(target.name), target.variant, wanted[target.name])
         for target in targets
     ]
     missing = [view for view in views if not view.is_up_to_date()]
@@ -125,7 +123,7 @@ def _run_doit(
 
     def task_recipes() -> Iterator[dict[str, Any]]:
         for name, variants in wanted.items():
-            yield from recipe_tasks(context, context.plan(name), watch, wanted=variants)
+            yield from recipe_tasks(context.plan(name), watch, wanted=variants)
 
     failures = Failures()
     jobs = context.jobs if context.jobs > 1 else 0
@@ -147,7 +145,7 @@ def built_manifest(context: BuildContext, target: Target) -> Manifest:
     Raises:
         NotBuilt: it was not built, or the recipe asks for something else by now.
     """
-    key = ViewWork(context, context.plan(target.name), target.variant).assembled.key()
+    key = ViewWork(context.plan(target.name), target.variant).assembled.key()
     if key is None or not context.store.has(key):
         raise NotBuilt(f"{target} is not built", remedy=f"ovrecipe build {target}")
     return context.store.manifest(key)
@@ -161,13 +159,10 @@ def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, 
     """
     rows: dict[str, dict[str, Any]] = {}
     for target in targets:
-        plan = context.plan(target.name)
-        for stage in plan.stages:
-            [variant] = stage.variants([target.variant])
-            work = Work(context, plan, stage, variant)
+        view = ViewWork(context.plan(target.name), target.variant)
+        for work in view.works(context.stages, (target.variant,)):
             if work.title not in rows:
                 rows[work.title] = {} if work.is_done() else _reason(work)
-        view = ViewWork(context, plan, target.variant)
         no_view = {"reason": "no view leads to a checked artifact of this recipe"}
         rows[view.title] = {} if view.is_done() else no_view
     return [

@@ -105,5 +105,5 @@ def state_of(context: BuildContext, plan: RecipePlan, variant: str) -> State:
 
     if view_target(context.project.models_dir, plan.recipe.name, variant) is None:
         return "not built"
-    built = ViewWork(context, plan, variant).is_up_to_date()
+    built = ViewWork(plan, variant).is_up_to_date()
     return "built" if built else "stale"

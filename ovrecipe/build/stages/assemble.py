@@ -12,7 +12,8 @@ import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.build.stages.base import GENERATION_CONFIG
+from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.json_files import read_object, write_object
 from ovrecipe.recipe.schema import settings_of
 from ovrecipe.run.parameters import SETS, merged
@@ -35,12 +36,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.recipe.schema import Prompt, Recipe
     from ovrecipe.types import Json
 
 TOKENIZER_XML = "openvino_tokenizer.xml"
-GENERATION_CONFIG = "generation_config.json"
 PLACEHOLDER = re.compile(r"\{(instruction|system)\}")
 NO_SYSTEM = (
     "a system text was given, but the recipe's template has no {system}; write {system} into its "
