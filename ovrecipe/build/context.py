@@ -19,7 +19,7 @@ from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from ovrecipe.build.stages.stage import Stage
     from ovrecipe.hooks.plugins import Plugins
@@ -47,10 +47,11 @@ class BuildContext:
     _at_work: int = 0
     _plans: dict[str, RecipePlan] = field(default_factory=dict)
 
-    @cached_property
-    def store(self) -> Store:
-        """The project's store."""
-        return Store(self.project.store_dir)
+    def __post_init__(self) -> None:
+        self.store = Store(self.project.store_dir)
+        self.pins = Pins(self.project.lock_path)
+        # Of the user's own files.
+        self.digests = RememberedDigests(self.store.digests_path)
 
     @cached_property
     def plugins(self) -> Plugins:
@@ -58,16 +59,6 @@ class BuildContext:
         from ovrecipe.hooks.plugins import load_plugins
 
         return load_plugins(env=self.project.env, options=self.plugin_options)
-
-    @cached_property
-    def digests(self) -> RememberedDigests:
-        """Digests of the user's own files, remembered in the store."""
-        return RememberedDigests(self.store.digests_path)
-
-    @cached_property
-    def pins(self) -> Pins:
-        """The commits that branches meant."""
-        return Pins(self.project.lock_path)
 
     def plan(self, name: str) -> RecipePlan:
         """Return the plan of a recipe, read once.
@@ -116,10 +107,7 @@ class BuildContext:
 
 @dataclass
 class RecipePlan:
-    """The keys of one recipe's stages, known without building anything.
-
-    A key is None while a branch is not pinned yet.
-    """
+    """The keys of one recipe's stages, known without building; None while a branch has no pin."""
 
     context: BuildContext
     recipe: Recipe
@@ -133,9 +121,9 @@ class RecipePlan:
         Raises:
             OvrecipeError: what `ovrecipe validate` would say.
         """
-        if not self._is_sound:
-            from ovrecipe.build.judge import raise_first, recipe_errors
+        from ovrecipe.build.judge import raise_first, recipe_errors
 
+        if not self._is_sound:
             raise_first(list(recipe_errors(self.recipe, self.context.plugins)))
             self._is_sound = True
 
@@ -161,11 +149,10 @@ class RecipePlan:
 
     def known_pin(self) -> Mapping[str, Json] | None:
         """Return what identifies the checkpoint's content; None when only a network knows."""
-        if self._pin is None:
-            model = self.recipe.model
-            needs_pin = self.source.traits.needs_pin
-            pins = self.context.pins
-            self._pin = pins.get(model.id, model.revision) if needs_pin else self._asked_pin()
+        if self._pin is None and self.source.traits.needs_pin:
+            self._pin = self.context.pins.get(self.recipe.model.id, self.recipe.model.revision)
+        elif self._pin is None:
+            self._pin = self._asked_pin()
         return self._pin
 
     def _asked_pin(self) -> dict[str, Json]:
@@ -214,10 +201,12 @@ class RecipePlan:
             self._keys[stage, variant] = Key(stage, document)
         return self._keys[stage, variant]
 
-    def wanted_keys(self, variants: Iterable[str] | None = None) -> set[str]:
+    def wanted_keys(self, variants: Collection[str] | None = None) -> set[str]:
         """Return the digest of every artifact that these variants, or all, can still want."""
         if self.known_pin() is None:
             return set()
-        names = tuple(self.recipe.variants if variants is None else variants)
-        stages = self.context.stages
-        return {self.pinned_key(stage.name, name).sha256 for stage in stages for name in names}
+        return {
+            self.pinned_key(stage.name, variant).sha256
+            for stage in self.context.stages
+            for variant in stage.variants(self.recipe.variants if variants is None else variants)
+        }

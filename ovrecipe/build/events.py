@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Protocol, TextIO, TypeAlias
+from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from ovrecipe.wording import amount
 
@@ -95,17 +95,14 @@ Watch: TypeAlias = Callable[[Event], None]
 
 def summary_of(manifest: Manifest) -> str:
     """Return size, time and peak memory in a phrase."""
-    seconds = f"{manifest.seconds or 0:.1f} s"
-    parts = [amount(manifest.size_bytes), seconds] if manifest.files else [seconds]
-    if manifest.peak_memory_bytes:
-        parts.append(f"peak {manifest.peak_memory_bytes / 1e9:.2f} GB")
-    return ", ".join(parts)
+    peak_bytes = manifest.peak_memory_bytes
+    size = [amount(manifest.size_bytes)] if manifest.files else []
+    peak = [f"peak {peak_bytes / 1e9:.2f} GB"] if peak_bytes else []
+    return ", ".join([*size, f"{manifest.seconds or 0:.1f} s", *peak])
 
 
-#: The time over which a speed is taken, in seconds.
-PACE_SECONDS = 10.0
-#: A time that is left is a guess, and one of more than this no help.
-SECONDS_SHOWN = 24 * 3600.0
+#: The time over which a speed is taken; and the longest time left that is a help, as a guess.
+PACE_SECONDS, SECONDS_SHOWN = 10.0, 24 * 3600.0
 
 
 @dataclass
@@ -171,14 +168,7 @@ def follow(at_work: dict[str, AtWork], event: Event, now: float) -> None:
 HEARTBEAT_SECONDS = 30.0
 
 
-class Cancellable(Protocol):
-    """A timer that was started."""
-
-    def cancel(self) -> None:
-        """Do not call back any more."""
-
-
-def start_timer(seconds: float, action: Callable[[], None]) -> Cancellable:
+def start_timer(seconds: float, action: Callable[[], None]) -> threading.Timer:
     """Call `action` once, that many seconds from now, from a thread that keeps nobody alive."""
     timer = threading.Timer(seconds, action)
     timer.daemon = True
@@ -193,9 +183,9 @@ class Lines:
     stream: TextIO
     _: KW_ONLY
     clock: Callable[[], float] = time.monotonic
-    timer: Callable[[float, Callable[[], None]], Cancellable] = start_timer
+    timer: Callable[[float, Callable[[], None]], threading.Timer] = start_timer
     _at_work: dict[str, AtWork] = field(default_factory=dict)
-    _timers: dict[str, Cancellable] = field(default_factory=dict)
+    _timers: dict[str, threading.Timer] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, event: Event) -> None:
@@ -203,14 +193,15 @@ class Lines:
         with self._lock:
             follow(self._at_work, event, self.clock())
             match event:
-                case Started(title, text) | Waiting(title, text) | Warned(title, text):
+                case Started(title, text):
+                    self._say(title, text)
+                    self._expect_beat(title)
+                case Waiting(title, text) | Warned(title, text):
                     self._say(title, text)
                 case LogKept(title, log_path):
                     self._say(title, f"log kept at {log_path}")
                 case Finished(title, manifest):
                     self._say(title, summary_of(manifest))
-            if isinstance(event, Started):
-                self._expect_beat(event.title)
             for title in self._timers.keys() - self._at_work.keys():
                 self._timers.pop(title).cancel()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ovrecipe.build.process import LOG_NAME, run_worker
 from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext
 from ovrecipe.errors import OvrecipeError, StageError, StoreError
 from ovrecipe.store.disk import disk_errors
+from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.views import leads_to, remove_view, set_view
 from ovrecipe.wording import amount
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.build.context import BuildContext, RecipePlan
-    from ovrecipe.hooks.roles import WeightShape
+    from ovrecipe.hooks.roles import Estimate, WeightShape
     from ovrecipe.store.key import Key
 
 
@@ -61,9 +63,9 @@ class Doable:
         # doit prints it where a recipe and a project would fill the screen.
         return f"<{self.title}>"
 
+    @abstractmethod
     def is_done(self) -> bool:
         """Return whether there is nothing to do; a few stats."""
-        raise NotImplementedError
 
     def is_up_to_date(self) -> bool:
         """Answer doit; what cannot be known is not up to date, and doing it says why."""
@@ -175,6 +177,10 @@ class Work(Doable):
         if key is None or not store.has(key):
             return False
         return is_usable is None or is_usable(store.artifact_dir(key))
+
+    def estimate(self) -> Estimate | None:
+        """Return what it leaves on the disk and peaks at in memory; None where that is unknown."""
+        return self.stage.estimate(self) if self.stage.estimate else None
 
     def tensors(self) -> list[WeightShape]:
         """Return the float tensors of the checkpoint; none while it is not here, or unknown."""
@@ -297,7 +303,6 @@ def _job(work: Work, output_dir: Path) -> Job:
 
 def _run(work: Work, job: Job, key: Key, watch: events.Watch) -> Mapping[str, Any]:
     context, staging_dir = work.context, job.output_dir.parent
-    env = context.project.env
     if not work.stage.own_process:
 
         def progress(
@@ -305,10 +310,10 @@ def _run(work: Work, job: Job, key: Key, watch: events.Watch) -> Mapping[str, An
         ) -> None:
             watch(events.Progressed(work.title, message, done, total, unit))
 
-        own = StageContext(plugins=context.plugins, progress=progress, env=env)
-        return {"facts": work.stage.run(job, own)}
+        bench = StageContext(context.plugins, progress, context.project.env)
+        return {"facts": work.stage.run(job, bench)}
     try:
-        return run_worker(work.stage, job, work.title, watch, env=env, cancelled=context.cancelled)
+        return run_worker(work, job, watch)
     except Exception:
         log_path = staging_dir / LOG_NAME
         if log_path.exists() and log_path.stat().st_size:
@@ -331,10 +336,9 @@ def _packages(value: Any) -> Iterator[tuple[str, str]]:
 def _known_digests(work: Work, job: Job) -> dict[str, tuple[int, str]]:
     """Return the digests of files that are links to published ones."""
     known: dict[str, tuple[int, str]] = {}
-    for name in work.stage.links:
-        key = work.plan.pinned_key(name, work.variant)
-        for path, digest in work.context.store.manifest(key).known_digests().items():
+    for input_dir in (job.inputs[name] for name in work.stage.links):
+        for path, digest in read_manifest(input_dir).known_digests().items():
             output = job.output_dir / path
-            if output.exists() and output.samefile(job.inputs[name] / path):
+            if output.exists() and output.samefile(input_dir / path):
                 known[path] = digest
     return known

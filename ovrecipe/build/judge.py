@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Compressor, Role
+    from ovrecipe.hooks.roles import Compressor
     from ovrecipe.recipe.compression import CompressionPass
-    from ovrecipe.recipe.schema import ProviderSpec, Recipe
+    from ovrecipe.recipe.schema import Recipe
     from ovrecipe.recipe.yaml_reader import Loc
 
 
@@ -33,7 +33,7 @@ def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
 
 def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     """Yield what raises where something is wrong; every provider that a recipe names is asked."""
-    from ovrecipe.build.stages.stage import named_providers
+    from ovrecipe.build.stages.stage import named_providers, with_options
     from ovrecipe.build.stages.weights import passes_of
     from ovrecipe.recipe.load import check_requirements
     from ovrecipe.recipe.schema import split_model_id
@@ -43,7 +43,7 @@ def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     yield partial(_check_template, recipe)
     yield partial(plugins.provider, "source", split_model_id(recipe.model.id)[0], recipe)
     for role, spec, loc in named_providers(recipe):
-        yield partial(_check_options, recipe, plugins, role, spec, loc)
+        yield partial(with_options, plugins, recipe, role, spec, loc)
     for name, variant in recipe.variants.items():
         for each, loc in passes_of(recipe, name):
             yield partial(_check_pass, recipe, plugins, each, loc, variant.precision)
@@ -65,13 +65,6 @@ def _named(error: OvrecipeError, recipe: Recipe) -> OvrecipeError:
     named = type(error)(f"recipe '{recipe.name}': {error.message}", remedy=error.remedy)
     named.__cause__ = error.__cause__
     return named
-
-
-def _check_options(
-    recipe: Recipe, plugins: Plugins, role: Role, spec: ProviderSpec, loc: Loc
-) -> None:
-    provided = plugins.provider(role, spec.name, recipe)
-    provided.options(spec.options, loc=(*loc, "options"), recipe=recipe)
 
 
 def _check_pass(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ovrecipe.build.events import Finished, Planned
+from ovrecipe.build.events import Event, Finished, Planned, Watch
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.judge import raise_first
-from ovrecipe.errors import NotBuilt
+from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.key import differences, nearest
 from ovrecipe.store.views import view_target
 from ovrecipe.wording import counted
@@ -17,13 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.build.events import Event, Watch
-    from ovrecipe.errors import ArtifactCorrupt
     from ovrecipe.store.manifest import Manifest
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """One variant of one recipe."""
 
     name: str
@@ -68,8 +65,8 @@ def try_to_build(
         KeyboardInterrupt: Ctrl-C; every process of the build is gone.
     """
     wanted: dict[str, tuple[str, ...]] = {}
-    for target in targets:
-        wanted[target.name] = (*wanted.get(target.name, ()), target.variant)
+    for name, variant in targets:
+        wanted[name] = (*wanted.get(name, ()), variant)
     for name in wanted:
         context.plan(name).require_sound()
     report = BuildReport(tuple(targets))
@@ -79,15 +76,12 @@ def try_to_build(
             report.ran.append((event.title, event.manifest))
         watch(event)
 
-    views = [
-        ViewWork(context.plan(target.name), target.variant, wanted[target.name])
-        for target in targets
-    ]
+    views = (ViewWork(context.plan(name), variant, wanted[name]) for name, variant in targets)
     missing = [view for view in views if not view.is_up_to_date()]
     watch(Planned(tuple(_planned(context, missing))))
     if missing:
         try:
-            report.errors += _run_doit(context, wanted, missing, tell, keep_going=keep_going)
+            report.errors += _run_doit(context, missing, tell, keep_going=keep_going)
         except KeyboardInterrupt:
             context.cancel()
             raise
@@ -108,12 +102,7 @@ def _planned(context: BuildContext, views: Sequence[ViewWork]) -> Iterator[str]:
 
 
 def _run_doit(
-    context: BuildContext,
-    wanted: dict[str, tuple[str, ...]],
-    views: Sequence[ViewWork],
-    watch: Watch,
-    *,
-    keep_going: bool,
+    context: BuildContext, views: Sequence[ViewWork], watch: Watch, *, keep_going: bool
 ) -> list[Exception]:
     """Run the tasks of the views, and return what failed."""
     from doit.cmd_base import ModuleTaskLoader
@@ -122,8 +111,8 @@ def _run_doit(
     from ovrecipe.build.dodo import DOIT_CONFIG, Failures, recipe_tasks
 
     def task_recipes() -> Iterator[dict[str, Any]]:
-        for name, variants in wanted.items():
-            yield from recipe_tasks(context.plan(name), watch, wanted=variants)
+        for view in {view.plan.recipe.name: view for view in views}.values():
+            yield from recipe_tasks(view.plan, watch, wanted=view.wanted)
 
     failures = Failures()
     jobs = context.jobs if context.jobs > 1 else 0
@@ -158,9 +147,9 @@ def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, 
         OvrecipeError: a recipe cannot be read, or its keys cannot be known.
     """
     rows: dict[str, dict[str, Any]] = {}
-    for target in targets:
-        view = ViewWork(context.plan(target.name), target.variant)
-        for work in view.works(context.stages, (target.variant,)):
+    for name, variant in targets:
+        view = ViewWork(context.plan(name), variant)
+        for work in view.works(context.stages, (variant,)):
             if work.title not in rows:
                 rows[work.title] = {} if work.is_done() else _reason(work)
         no_view = {"reason": "no view leads to a checked artifact of this recipe"}
@@ -181,10 +170,8 @@ def _reason(work: Work) -> dict[str, Any]:
         return {"reason": f"failed when it was last built; its log is {store.log_path(key)}"}
     damaged: list[ArtifactCorrupt] = []
     stored = nearest(store, key, damaged.append, among=_related(work))
-    left_out = ""
-    if damaged:
-        what = counted(len(damaged), "damaged artifact")
-        left_out = f" (not compared: {what}, see 'ovrecipe verify')"
+    what = counted(len(damaged), "damaged artifact")
+    left_out = f" (not compared: {what}, see 'ovrecipe verify')" if damaged else ""
     if stored is None:
         return {"reason": f"never built{left_out}"}
     found = [

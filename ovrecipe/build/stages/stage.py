@@ -30,8 +30,7 @@ class Job(BaseModel):
     """One run of one stage; JSON for a process of its own.
 
     `inputs` are published artifacts by stage name, `output_dir` the empty folder to fill,
-    `pin` what the source said of the checkpoint's content, `plugin_options` the values of `-p`,
-    `store_dir` the store's folder.
+    `pin` what the source said of the checkpoint's content, `plugin_options` the values of `-p`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -57,7 +56,7 @@ class Job(BaseModel):
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage works with besides its job: plugins, progress and the environment."""
+    """What a stage works with besides its job."""
 
     plugins: Plugins
     progress: Progress
@@ -127,14 +126,20 @@ def named_providers(recipe: Recipe) -> Iterator[tuple[Role, ProviderSpec, Loc]]:
         yield "output_filter", spec, ("output", "filters", number)
 
 
+def with_options(
+    plugins: Plugins, recipe: Recipe, role: Role, spec: ProviderSpec, loc: Loc
+) -> tuple[Provided[Any], BaseModel | None]:
+    """Return the provider that is named at `loc`, and the options that it is given, validated."""
+    provided = plugins.provider(role, spec.name, recipe)
+    return provided, provided.options(spec.options, loc=(*loc, "options"), recipe=recipe)
+
+
 def configured(
     plugins: Plugins, recipe: Recipe, role: Role
 ) -> Iterator[tuple[Provided[Any], BaseModel | None]]:
-    """Yield the providers that a recipe names for a role, and the options it gives, validated."""
-    for known, spec, loc in named_providers(recipe):
-        if known == role:
-            provided = plugins.provider(role, spec.name, recipe)
-            yield provided, provided.options(spec.options, loc=(*loc, "options"), recipe=recipe)
+    """Yield the providers that a recipe names for a role, each with its options."""
+    named = (found for found in named_providers(recipe) if found[0] == role)
+    return (with_options(plugins, recipe, *found) for found in named)
 
 
 def always(*names: str) -> Callable[[Recipe, str | None], tuple[str, ...]]:
@@ -151,9 +156,8 @@ def keep_torch_out(
 ) -> None:
     """Make torch impossible to import in this process when no provider at work needs it.
 
-    transformers and NNCF import it whenever they can. Without it a tokenizer takes 2.7 s and
-    0.2 GB instead of 6.6 s and 0.95 GB, and importing NNCF 1.0 s and 0.1 GB instead of 3.2 s and
-    0.6 GB (SmolLM2; transformers 5.5, NNCF 3.4, torch 2.15).
+    transformers and NNCF import it whenever they can, which costs a tokenizer 4 s and 0.75 GB and
+    NNCF 2 s and 0.5 GB (SmolLM2; transformers 5.5, NNCF 3.4, torch 2.15).
     """
     if not any(provided.traits.needs_torch for provided in providers):
         modules.setdefault("torch", None)  # type: ignore[arg-type]

@@ -111,20 +111,19 @@ def estimate(work: Work) -> Estimate | None:
     needed: list[Estimate] = []
     for each, _ in passes_of(recipe, work.variant):
         compressor = work.plan.provider("compressor", each.compressor)
-        said = compressor.optional("estimate", each, precision, tensors)
-        needed.append(said or default_estimate(each, precision, tensors))
-    disk_bytes = sum(estimate.disk_bytes for estimate in needed)
-    memory_bytes = max(estimate.memory_bytes for estimate in needed)
-    return Estimate(disk_bytes, memory_bytes) if tensors else None
+        own = compressor.optional("estimate", each, precision, tensors)
+        needed.append(own or default_estimate(each, precision, tensors))
+    disk_bytes = sum(said.disk_bytes for said in needed)
+    return Estimate(disk_bytes, max(said.memory_bytes for said in needed)) if tensors else None
 
 
 def default_estimate(
-    compression: CompressionPass, precision: str, tensors: Sequence[WeightShape]
+    each: CompressionPass, precision: str, tensors: Sequence[WeightShape]
 ) -> Estimate:
     """Return a generous guess from the bits that the precision's name has."""
     bits = int("".join(re.findall(r"\d+", precision)[:1]))
     size_bytes = int(MARGIN * bits / 8 * sum(math.prod(tensor.shape) for tensor in tensors))
-    data_bytes = 0 if compression.dataset is None else base_bytes(tensors)
+    data_bytes = 0 if each.dataset is None else base_bytes(tensors)
     return Estimate(size_bytes, OTHER_BYTES + size_bytes + data_bytes)
 
 
@@ -135,6 +134,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
         PluginError: a compressor wrote a file under a name that is not its own.
     """
     passes, base_dir = passes_of(job.recipe, job.variant), job.inputs["base"]
+    precision = job.recipe.variants[str(job.variant)].precision
     names = {each.compressor for each, _ in passes}
     provided = {name: bench.plugins.provider("compressor", name, job.recipe) for name in names}
     keep_torch_out(sys.modules, provided.values())
@@ -153,7 +153,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
             checkpoint_dir=job.checkpoint_dir if "source" in job.inputs else None,
             dataset_path=each.dataset_path(job.recipe.base_dir),
             compression=each,
-            precision=job.recipe.variants[str(job.variant)].precision,
+            precision=precision,
             recipe=job.recipe,
             options=compressor.options(each.options, loc=(*loc, "options"), recipe=job.recipe),
             progress=bench.progress,
@@ -166,7 +166,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
-    if job.recipe.variants[str(job.variant)].precision != "fp16":
+    if precision != "fp16":
         free_kv_cache_precision(job.output_dir / "openvino_model.xml")
     # What describes the weights comes along, so that the base may be collected.
     for path in (base_dir / "config.json", base_dir / GENERATION_CONFIG):
@@ -176,10 +176,9 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
 
 
 def free_kv_cache_precision(xml_path: Path) -> None:
-    """Remove the wish for an f16 KV cache, which a full-precision base carries.
+    """Remove a full-precision base's wish for an f16 KV cache, as NNCF's provider does.
 
-    On compressed weights it would keep the cache from being compressed too; NNCF's provider
-    removes it, and so does this for compressors that do not know of it.
+    On compressed weights it would keep the cache from being compressed too.
     """
     if KV_CACHE_PRECISION.encode() not in xml_path.read_bytes():
         return
