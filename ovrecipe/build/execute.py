@@ -158,11 +158,6 @@ class Work(Doable):
         names = self.stage.inputs(self.plan.recipe, self.variant)
         return self.works(map(self.plan.stage, names), (str(self.variant),))
 
-    def companions(self) -> list[Work]:
-        """Return all work of the recipe for the same variant, or for all that are wanted."""
-        wanted = self.wanted or self.plan.recipe.default_variants()
-        return self.works(self.context.stages, (self.variant,) if self.variant else wanted)
-
     def follows(self, other: Work) -> bool:
         """Return whether this is the other work, or needs it, however indirectly."""
         return self.title == other.title or any(work.follows(other) for work in self.needs())

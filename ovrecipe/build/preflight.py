@@ -86,7 +86,10 @@ def admit(work: Work) -> int:
     needed: dict[str, Estimate] = {}
     if work.stage.is_judged:
         problems: list[str] = []
-        for other in [other for other in work.companions() if not other.is_done()]:
+        wanted = work.wanted or work.plan.recipe.default_variants()
+        for other in work.works(work.context.stages, (work.variant,) if work.variant else wanted):
+            if other.is_done():
+                continue
             if other.stage.problems:
                 problems += other.stage.problems(other)
             if other.stage.is_judged and other.follows(work) and (said := other.estimate()):

@@ -78,7 +78,7 @@ def try_to_build(
 
     views = (ViewWork(context.plan(name), variant, wanted[name]) for name, variant in targets)
     missing = [view for view in views if not view.is_up_to_date()]
-    watch(Planned(tuple(_planned(context, missing))))
+    watch(Planned(_planned(context, missing)))
     if missing:
         try:
             report.errors += _run_doit(context, missing, tell, keep_going=keep_going)
@@ -88,8 +88,8 @@ def try_to_build(
     return report
 
 
-def _planned(context: BuildContext, views: Sequence[ViewWork]) -> Iterator[str]:
-    """Yield the titles of the stages that the views need and that are not built."""
+def _planned(context: BuildContext, views: Sequence[ViewWork]) -> tuple[str, ...]:
+    """Return the titles of the stages that the views need and that are not built, as on the way."""
     found: dict[str, Work] = {}
     waiting = [work for view in views for work in view.needs()]
     while waiting:
@@ -97,8 +97,7 @@ def _planned(context: BuildContext, views: Sequence[ViewWork]) -> Iterator[str]:
         if work.title not in found and not work.is_up_to_date():
             found[work.title] = work
             waiting += work.needs()
-    for stage in context.stages:
-        yield from (title for title, work in found.items() if work.stage is stage)
+    return tuple(sorted(found, key=lambda title: context.stages.index(found[title].stage)))
 
 
 def _run_doit(
