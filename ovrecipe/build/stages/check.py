@@ -158,24 +158,20 @@ def answered(
     """
     tokenizer = pipeline.get_tokenizer()
     tokens = tokenizer.encode(prompt, add_special_tokens=add_special_tokens)
-    score = _answer(pipeline, tokens, do_sample=True, rng_seed=0).scores[0]
+    ask = partial(pipeline.generate, tokens, max_new_tokens=CHECK_TOKENS, apply_chat_template=False)
+    with _refused("the model does not generate"):
+        score = ask(do_sample=True, rng_seed=0).scores[0]
     if not math.isfinite(score):
         raise GateError(
             f"{target}: the model's logits are not finite "
             f"(log-probability of a sampled answer: {score})",
             remedy="the weights overflowed or were corrupted; try another precision",
         )
-    greedy = _answer(pipeline, tokens, do_sample=False)
-    if not greedy.tokens[0]:
-        raise GateError(f"{target}: the model wrote no token at all")
-    return {"answer": tokenizer.decode(greedy.tokens[0]), "log_probability": score}
-
-
-def _answer(pipeline: Any, tokens: Any, **generation: Any) -> Any:
     with _refused("the model does not generate"):
-        return pipeline.generate(
-            tokens, max_new_tokens=CHECK_TOKENS, apply_chat_template=False, **generation
-        )
+        answer = ask(do_sample=False).tokens[0]
+    if not answer:
+        raise GateError(f"{target}: the model wrote no token at all")
+    return {"answer": tokenizer.decode(answer), "log_probability": score}
 
 
 @contextmanager
