@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovrecipe.build.context import BuildContext, RecipePlan
-    from ovrecipe.hooks.roles import Estimate, WeightShape
+    from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.store.key import Key
 
 
@@ -168,14 +168,10 @@ class Work(Doable):
 
     def is_done(self) -> bool:
         """Return whether the wanted artifact is published and usable; a few stats."""
-        key, store, is_usable = self.key(), self.context.store, self.stage.is_usable
+        key, store = self.key(), self.context.store
         if key is None or not store.has(key):
             return False
-        return is_usable is None or is_usable(store.artifact_dir(key))
-
-    def estimate(self) -> Estimate | None:
-        """Return what it leaves on the disk and peaks at in memory; None where that is unknown."""
-        return self.stage.estimate(self) if self.stage.estimate else None
+        return self.stage.is_usable(store.artifact_dir(key))
 
     def tensors(self) -> list[WeightShape]:
         """Return the float tensors of the checkpoint; none while it is not here, or unknown."""

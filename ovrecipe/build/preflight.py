@@ -90,16 +90,16 @@ def admit(work: Work) -> int:
         for other in work.works(work.context.stages, (work.variant,) if work.variant else wanted):
             if other.is_done():
                 continue
-            if other.stage.problems:
-                problems += other.stage.problems(other)
-            if other.stage.is_judged and other.follows(work) and (said := other.estimate()):
-                needed[other.title] = said
+            problems += other.stage.problems(other)
+            if other.stage.is_judged and other.follows(work):
+                said = other.stage.estimate(other)
+                needed |= {other.title: said} if said else {}
         if problems:
             raise PreflightError("\n".join(problems), remedy="change the recipe, then build again")
         if not work.context.force:
             check_disk(needed, work.context.store.root)
             check_memory(needed)
-    own = needed.get(work.title) or work.estimate()
+    own = needed.get(work.title) or work.stage.estimate(work)
     return 0 if own is None else own.memory_bytes
 
 

@@ -83,7 +83,7 @@ class Stage:
     - `is_gate`: a variant gets its view only when this passed.
     - `is_intermediate`: `ovrecipe gc --intermediates` removes it.
     - `links`: the inputs whose files are linked into it, so that they are not hashed again.
-    - `is_usable`: whether a published artifact can still be used; None where it always can.
+    - `is_usable`: whether a published artifact can still be used.
 
     What is known before it runs:
 
@@ -106,10 +106,10 @@ class Stage:
     is_gate: bool = False
     is_intermediate: bool = False
     links: tuple[str, ...] = ()
-    is_usable: Callable[[Path], bool] | None = None
+    is_usable: Callable[[Path], bool] = lambda _: True
     is_judged: bool = False
-    problems: Callable[[Work], Sequence[str]] | None = None
-    estimate: Callable[[Work], Estimate | None] | None = None
+    problems: Callable[[Work], Sequence[str]] = lambda _: ()
+    estimate: Callable[[Work], Estimate | None] = lambda _: None
 
     def variants(self, variants: Iterable[str]) -> tuple[str | None, ...]:
         """Return for which of the variants the stage runs: each of them, or once for all."""
