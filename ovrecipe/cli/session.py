@@ -119,7 +119,7 @@ def state_of(context: BuildContext, plan: RecipePlan, variant: str) -> dict[str,
     from ovrecipe.store.views import view_target
 
     there = view_target(context.project.models_dir, plan.recipe.name, variant) is not None
-    built = there and ViewWork(context, plan, variant).is_up_to_date()
+    built = there and ViewWork(plan, variant).is_up_to_date()
     return {"built": built, "stale": there and not built}
 
 

@@ -244,7 +244,7 @@ def smollm2_as(smollm2_project: Project, tmp_path: Path, prompt: dict[str, str])
     project = find_project(tmp_path, smollm2_project.env)
     context = BuildContext(project)
     plan = context.plan(SMOLLM2)
-    work = Work(context, plan, stage_named("assemble"), "int4")
+    work = Work(plan, stage_named("assemble"), "int4")
     work.do(Lines(io.StringIO()))
     key = work.key()
     assert key is not None

@@ -114,7 +114,7 @@ def work(project: Project, observer: Path) -> Work:
     write_recipe(project, "m", fake_recipe())
     context = context_of(project)
     context.plugin_options = (FAKE_PLUGIN, str(observer))
-    return Work(context, context.plan("m"), stage_named("source"), None)
+    return Work(context.plan("m"), stage_named("source"), None)
 
 
 def test_a_stage_that_ran_is_told_with_its_artifact_and_manifest(

@@ -44,11 +44,6 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
     checkpoint_dir.mkdir()
     with provided.blamed():
         provided.provider.fetch(request, job.pin, checkpoint_dir)
-    return _shapes_facts(checkpoint_dir, bench)
-
-
-def _shapes_facts(checkpoint_dir: Path, bench: StageContext) -> dict[str, Json]:
-    """Say of a checkpoint of pickles that nothing is judged before the stages run."""
     if has_shapes(checkpoint_dir):
         return {}
     warning = "shapes unknown: preflight left out (only safetensors files tell them unread)"
