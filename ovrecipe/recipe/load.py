@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -46,29 +47,27 @@ def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
     check_name(path.stem)
     unusable: list[tuple[Place, str]] = []
     tree = _extended(path, shown_from, (), unusable)
-    problems = [Problem(place, (), reason) for place, reason in unusable]
-    for key in FROM_THE_FILE:
-        if node_at(tree, (key,)):
-            reason = "unknown key; a recipe is called what its file is called"
-            problems.append(Problem(place_of(tree, (key,), of_key=True), (key,), reason))
     document = plain(tree)
     assert isinstance(document, dict), "read_yaml returns a mapping"
+    own = "unknown key; a recipe is called what its file is called"
+    problems = {Problem(place, (), reason) for place, reason in unusable}
+    problems |= {
+        Problem(place_of(tree, (key,), of_key=True), (key,), own)
+        for key in FROM_THE_FILE
+        if key in document
+    }
     document |= {"name": path.stem, "path": path.absolute()}
+    recipe = None
     try:
         recipe = Recipe.model_validate(document, context={"tree": tree})
     except ValidationError as error:
-        found = problems_of(error, model=Recipe, tree=tree)
         told = {place for place, _ in unusable}
-        problems += [problem for problem in found if problem.place not in told]
-        raise _invalid(problems, tree) from error
-    if problems:
-        raise _invalid(problems, tree)
+        found = problems_of(error, model=Recipe, tree=tree)
+        problems |= {problem for problem in found if problem.place not in told}
+    if problems or recipe is None:
+        lines = map(str, sorted(problems))
+        raise RecipeInvalid("\n".join(lines), remedy=_unmet_ovrecipe(tree))
     return recipe
-
-
-def _invalid(problems: list[Problem], tree: Node) -> RecipeInvalid:
-    lines = [str(problem) for problem in sorted(set(problems))]
-    return RecipeInvalid("\n".join(lines), remedy=_unmet_ovrecipe(tree))
 
 
 def _extended(
@@ -122,6 +121,7 @@ def _read(path: Path, shown: str) -> bytes:
 
 #: Keys that name a provider with its options, which another one does not inherit.
 _PROVIDERS: tuple[Loc, ...] = (("model", "exporter"), ("tokenizer", "converter"))
+_TEMPLATES = {"template", "chat_template"}
 
 
 def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
@@ -130,52 +130,40 @@ def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
     Mappings are merged key by key, everything else is replaced, and a null takes an inherited
     key back.
     """
-    if not (isinstance(base.content, dict) and isinstance(over.content, dict)):
+    if not isinstance(base.content, dict) or not isinstance(over.content, dict):
         return over
     if loc in _PROVIDERS:
         return over
-    gone = _replaced(over.content, loc)
+    given = {key for key, value in over.content.items() if value.content is not None}
+    gone = over.content.keys() - given
+    # A prompt has one template, and a variant has either its own knobs or a list of passes.
+    if loc == ("prompt",) and given & _TEMPLATES:
+        gone |= _TEMPLATES - given
+    elif len(loc) == 2 and loc[0] == "variants" and "passes" in given:
+        gone |= CompressionPass.model_fields.keys() - given
     entries = {key: value for key, value in base.content.items() if key not in gone}
     for key, value in over.content.items():
-        if key not in base.content:
+        if key in entries:
+            entries[key] = merged(entries[key], value, (*loc, key))
+        elif key in given or key not in base.content:
             entries[key] = value
-        elif value.content is None:
-            entries.pop(key, None)
-        else:
-            entries[key] = merged(base.content[key], value, (*loc, key))
     return replace(over, content=entries)
-
-
-def _replaced(over: dict[str, Node], loc: Loc) -> set[str]:
-    """Return inherited keys that are not meant any more, because `over` says it otherwise.
-
-    A prompt has one template, and a variant has either its own knobs or a list of passes.
-    """
-    given = {key for key, value in over.items() if value.content is not None}
-    gone: set[str] = set()
-    if loc == ("prompt",) and given & {"template", "chat_template"}:
-        gone = {"template", "chat_template"}
-    if len(loc) == 2 and loc[0] == "variants" and "passes" in given:
-        gone = {*CompressionPass.model_fields}
-    return gone - set(over)
 
 
 def check_requirements(
     recipe: Recipe, *, installed: Callable[[str], str | None] = package_version
 ) -> None:
     """Raise RecipeInvalid, with what to install, unless all that the recipe requires is here."""
-    wanted = dict(recipe.requires.plugins)
-    if recipe.requires.ovrecipe is not None:
-        wanted = {"ovrecipe": recipe.requires.ovrecipe, **wanted}
     unmet: dict[str, str] = {}
-    for name, specifier in wanted.items():
-        version = __version__ if name == "ovrecipe" else installed(name)
+    own = recipe.requires.ovrecipe
+    if own is not None and not fits(__version__, own):
+        unmet[f"ovrecipe{own}"] = f"but this is ovrecipe {__version__}"
+    for name, specifier in recipe.requires.plugins.items():
+        version = installed(name)
         if version is None:
             unmet[f"{name}{specifier}"] = "which is not installed"
         elif not fits(version, specifier):
-            is_ours = name == "ovrecipe"
-            here = f"this is {name} {version}" if is_ours else f"{name} {version} is installed"
-            unmet[f"{name}{specifier}"] = f"but {here}"
+            unmet[f"{name}{specifier}"] = f"but {name} {version} is installed"
     if unmet:
         lines = [f"recipe '{recipe.name}' requires {req}, {found}" for req, found in unmet.items()]
         quoted = " ".join(f"'{requirement}'" for requirement in unmet)
@@ -184,14 +172,9 @@ def check_requirements(
 
 def _unmet_ovrecipe(tree: Node) -> str | None:
     """Return a hint when a recipe that is wrong was written for another ovrecipe."""
-    from packaging.specifiers import InvalidSpecifier
-
     wanted = node_at(tree, ("requires", "ovrecipe"))
-    if wanted is None or not isinstance(wanted.content, str):
-        return None
-    try:
-        if fits(__version__, wanted.content):
-            return None
-    except InvalidSpecifier:
-        return None
-    return f"it was written for ovrecipe{wanted.content}; this is {__version__}"
+    if wanted is not None and isinstance(wanted.content, str):
+        with suppress(ValueError):  # packaging's InvalidSpecifier
+            if not fits(__version__, wanted.content):
+                return f"it was written for ovrecipe{wanted.content}; this is {__version__}"
+    return None

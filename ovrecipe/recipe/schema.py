@@ -29,6 +29,7 @@ from ovrecipe.recipe.sections import (
     name_objection,
 )
 from ovrecipe.recipe.yaml_reader import Loc, Node
+from ovrecipe.version import __version__, fits
 
 #: What Recipe has and no file says: a recipe is called what its file is called.
 FROM_THE_FILE = ("name", "path")
@@ -36,7 +37,7 @@ FROM_THE_FILE = ("name", "path")
 _PATH_START = re.compile(r"^(\.{1,2}[/\\]|[/\\]|~|[A-Za-z]:[/\\])|^\.{1,2}$")
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):(.+)$", re.DOTALL)
 #: Source: validate_repo_id of huggingface_hub 1.x, in ASCII, which is all that the hub has.
-_HUB_ID = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)
+_HUB_ID = re.compile(r"(?!.*(--|\.\.|\.git$))(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)
 #: Sources whose content is what lies on this machine, and what a message calls it.
 _UNVERSIONED = {
     "local": "a local folder",
@@ -65,15 +66,11 @@ def model_id_objection(model_id: str) -> str | None:
     Only ids on the hub have a form: a path may be anything, a plugin judges its own scheme.
     """
     scheme, location = split_model_id(model_id)
-    if scheme != "hub":
-        return None
-    if location.endswith(".git"):
-        return f"'{model_id}' is no hub id: none ends in '.git'"
-    if _HUB_ID.fullmatch(location) and not ("--" in location or ".." in location):
+    if scheme != "hub" or _HUB_ID.fullmatch(location):
         return None
     return (
         f"'{model_id}' is no hub id, which is ORG/NAME or NAME in letters, digits, '_' and single "
-        "'.' and '-'; a local path starts with ./"
+        "'.' and '-', without '.git'; a local path starts with ./"
     )
 
 
@@ -249,23 +246,18 @@ class Generation(Section):
         return {name: value for name, value in self if value is not None}
 
     def overridden_by(self, own: Generation) -> Generation:
-        """Return these parameters with `own` on top; a null in `own` takes one back."""
-        merged = layered(self.given(), {name: getattr(own, name) for name in own.model_fields_set})
-        given = {name: value for name, value in merged.items() if value is not None}
-        return Generation.model_construct(**given)
+        """Return these parameters with `own` on top; a null in `own` takes one back.
 
-
-def layered(below: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return one layer of parameters on top of another, which gives way where they contradict.
-
-    `do_sample: false` takes back what is only for sampling, and a parameter that is only for
-    sampling takes back `do_sample: false`.
-    """
-    if own.get("do_sample") is False:
-        below = {name: value for name, value in below.items() if name not in SAMPLING}
-    elif any(own.get(name) is not None for name in SAMPLING) and below.get("do_sample") is False:
-        below = {name: value for name, value in below.items() if name != "do_sample"}
-    return {**below, **own}
+        `do_sample: false` takes back what is only for sampling, and a parameter that is only for
+        sampling takes back `do_sample: false`.
+        """
+        gone = {name for name in own.model_fields_set if getattr(own, name) is None}
+        if own.do_sample is False:
+            gone |= {*SAMPLING}
+        elif self.do_sample is False and own.given().keys() & SAMPLING:
+            gone |= {"do_sample"}
+        kept = {name: value for name, value in self.given().items() if name not in gone}
+        return Generation.model_construct(**{**kept, **own.given()})
 
 
 class Variant(CompressionPass):
@@ -294,15 +286,13 @@ class Variant(CompressionPass):
             return ()
         if self.passes:
             return self.passes
-        names = CompressionPass.model_fields
-        given = self.model_fields_set & set(names)
-        knobs = {name: getattr(self, name) for name in names}
-        return (CompressionPass.model_construct(given, **knobs),)
+        knobs = {name: getattr(self, name) for name in CompressionPass.model_fields}
+        return (CompressionPass.model_construct(self.model_fields_set & knobs.keys(), **knobs),)
 
     def objections(self) -> Iterator[Objection]:
         """Yield what contradicts itself; `null` says the same as leaving a key out."""
-        knobs = [name for name in CompressionPass.model_fields if name in self.model_fields_set]
-        knobs = [name for name in knobs if getattr(self, name) is not None]
+        given = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        knobs = [name for name in CompressionPass.model_fields if name in given]
         if self.precision == "fp16":
             for name in (*knobs, *(["passes"] if self.passes else [])):
                 yield Objection((name,), "an fp16 variant is not compressed; remove it")
@@ -315,16 +305,6 @@ class Variant(CompressionPass):
         if self.precision not in [re.sub("_a?sym$", "", mode) for mode in modes]:
             reason = f"gives {', '.join(modes)}, but the precision is {self.precision}"
             yield Objection(("passes",) if self.passes else ("mode",), reason)
-
-
-def _with_precision(name: str, variant: Any) -> Any:
-    """Fill in the precision that the variant's name starts with; others stay without."""
-    if variant is None:
-        variant = {}
-    if not isinstance(variant, Mapping) or "precision" in variant:
-        return variant
-    precision = name.split("-", maxsplit=1)[0]
-    return {"precision": precision, **variant} if precision in PRECISIONS else variant
 
 
 class Output(Section):
@@ -357,19 +337,10 @@ class Requires(Section):
         if self.ovrecipe is not None:
             wanted["ovrecipe",] = self.ovrecipe
         for keys, specifier in wanted.items():
-            if not _is_specifier(specifier):
+            try:
+                fits(__version__, specifier)
+            except ValueError:  # packaging's InvalidSpecifier
                 yield Objection(keys, f"must be versions like '>=1.2,<2', got '{specifier}'")
-
-
-def _is_specifier(text: str) -> bool:
-    # Most recipes require nothing and need not pay for the import.
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    try:
-        SpecifierSet(text)
-    except InvalidSpecifier:
-        return False
-    return True
 
 
 class Recipe(Section):
@@ -403,7 +374,12 @@ class Recipe(Section):
     def _precision_from_the_name(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return {name: _with_precision(str(name), variant) for name, variant in value.items()}
+        variants = {name: {} if variant is None else variant for name, variant in value.items()}
+        for name, variant in variants.items():
+            precision = str(name).split("-", maxsplit=1)[0]
+            if isinstance(variant, Mapping) and precision in PRECISIONS:
+                variants[name] = {"precision": precision, **variant}
+        return variants
 
     def objections(self) -> Iterator[Objection]:
         """Yield what of a variant's generation contradicts the recipe's."""

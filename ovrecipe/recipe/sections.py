@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, Self, TypeAlias, TypeVar
 
@@ -14,8 +14,10 @@ from pydantic import (
     Field,
     Strict,
     StringConstraints,
+    ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ovrecipe.recipe.yaml_reader import Loc, dotted
 
@@ -27,13 +29,11 @@ class Objection:
     keys: Loc
     reason: str
 
-
-class Refused(ValueError):
-    """What a section raises that objects to itself: all objections, to be shown at once."""
-
-    def __init__(self, objections: Iterable[Objection]) -> None:
-        self.objections = tuple(objections)
-        super().__init__("; ".join(f"{dotted(o.keys)}: {o.reason}" for o in self.objections))
+    def details(self) -> InitErrorDetails:
+        """Return it as pydantic's own errors are, which have places of their own."""
+        context = {"key": dotted(self.keys), "error": self.reason}
+        error = PydanticCustomError("objection", "{key}: {error}", context)
+        return InitErrorDetails(type=error, loc=self.keys, input=None)
 
 
 class Section(BaseModel):
@@ -49,8 +49,8 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _nothing_to_object_to(self) -> Self:
-        if found := tuple(self.objections()):
-            raise Refused(found)
+        if found := [objection.details() for objection in self.objections()]:
+            raise ValidationError.from_exception_data(type(self).__name__, found)
         return self
 
 
@@ -63,21 +63,14 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-def _refuse_change(self: object, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
-    raise TypeError("a recipe cannot be changed after it was read")
-
-
 class FrozenDict(dict[str, Value]):
     """A dict that refuses every change; a dict, so that json and pydantic write it as one."""
 
-    __setitem__ = _refuse_change
-    __delitem__ = _refuse_change
-    __ior__: Callable[..., NoReturn] = _refuse_change
-    clear = _refuse_change
-    pop: Callable[..., NoReturn] = _refuse_change
-    popitem = _refuse_change
-    setdefault: Callable[..., NoReturn] = _refuse_change
-    update: Callable[..., NoReturn] = _refuse_change
+    def _refuse_change(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
+        raise TypeError("a recipe cannot be changed after it was read")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse_change
+    clear = pop = popitem = setdefault = update = _refuse_change
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as a whole: the default way fills a dict item by item."""

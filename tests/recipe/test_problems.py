@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.recipe.load import load_recipe
-from ovrecipe.recipe.problems import option_problems, place_in_recipe
+from ovrecipe.recipe.problems import place_in_recipe, problems_of
 from ovrecipe.recipe.schema import Recipe
 
 from .conftest import MINIMAL, Recipes
@@ -189,10 +189,10 @@ def test_options_of_plugins_are_told_as_keys_of_ours_are(
     loc = ("output", "filters", 0, "options")
     with pytest.raises(ValidationError, match="validation error") as caught:
         Options.model_validate(dict(recipe.output.filters[0].options))
-    [problem] = option_problems(caught.value, model=Options, tree=recipe.tree, loc=loc)
+    [problem] = problems_of(caught.value, model=Options, tree=recipe.tree, loc=loc)
     column = line.index(at, line.index("mine")) + 1
     assert str(problem) == f"recipes/r.yaml:3:{column}: {where}{message}"
-    [unplaced] = option_problems(caught.value, model=Options, tree=None, loc=loc)
+    [unplaced] = problems_of(caught.value, model=Options, tree=None, loc=loc)
     assert str(unplaced) == f"output.filters[0].options{message}"
 
 
