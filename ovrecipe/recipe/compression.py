@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from ovrecipe.recipe.sections import FrozenMapping, Listed, NonEmpty, Section, key
 
@@ -27,27 +27,27 @@ Mode = Literal[
 GENERATED = "generated"
 
 
+def _compilable(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    return pattern
+
+
+Expression = Annotated[NonEmpty, AfterValidator(_compilable)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
 class IgnoredScope(Section):
     """Weights that keep their precision, by NNCF's own keys."""
 
     names: Listed[NonEmpty] = key("names of nodes", ())
-    patterns: Listed[NonEmpty] = key("regular expressions over names", ())
+    patterns: Listed[Expression] = key("regular expressions over names", ())
     types: Listed[NonEmpty] = key("types of nodes", ())
     validate_: bool = Field(
-        default=True,
-        alias="validate",
-        description="it is an error when one of them matches nothing",
+        True, alias="validate", description="it is an error when one of them matches nothing"
     )
-
-    @field_validator("patterns")
-    @classmethod
-    def _patterns_are_regular_expressions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in value:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
-        return value
 
 
 class CompressionPass(Section):
@@ -61,12 +61,10 @@ class CompressionPass(Section):
     mode: Mode | None = key("NNCF's mode by its name, as `int4_asym`")
     sym: bool | None = key("symmetric weights, without zero point; int8 and int4 only")
     group_size: Annotated[int, Field(ge=-1)] | None = key(
-        "weights that share a scale; `-1` is one scale per channel. "
-        "Must divide every weight's channels"
+        "weights that share a scale; `-1` is one per channel. Must divide every weight's channels"
     )
-    ratio: Annotated[float, Field(gt=0, le=1)] | None = key(
-        "share of the weights that get the precision, the others get `backup_mode`; "
-        "above 0, at most 1"
+    ratio: Share | None = key(
+        "share of weights that get the precision, others get `backup_mode`; above 0, at most 1"
     )
     all_layers: bool | None = key("compress embeddings and the last layer to the precision too")
     backup_mode: BackupMode | None = key(
@@ -84,8 +82,7 @@ class CompressionPass(Section):
     gptq: bool | None = key("GPTQ; needs `dataset`; not with `lora_correction`")
     lora_correction: bool | None = key("correct with low-rank adapters; needs `dataset`")
     dataset: NonEmpty | None = key(
-        "`generated` (text that the model writes itself), or a `.jsonl` or `.txt` file, "
-        "relative to the recipe"
+        "`generated` (written by the model), or a `.jsonl` or `.txt` file, relative to the recipe"
     )
     num_samples: Annotated[int, Field(ge=1)] | None = key("samples taken from `dataset`")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -46,16 +46,13 @@ def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
     """
     check_name(path.stem)
     unusable: list[tuple[Place, str]] = []
-    tree = _extended(path, shown_from, (), unusable)
+    tree = _extended(path, shown_from, unusable)
     document = plain(tree)
     assert isinstance(document, dict), "read_yaml returns a mapping"
-    own = "unknown key; a recipe is called what its file is called"
     problems = {Problem(place, (), reason) for place, reason in unusable}
-    problems |= {
-        Problem(place_of(tree, (key,), of_key=True), (key,), own)
-        for key in FROM_THE_FILE
-        if key in document
-    }
+    for key in document.keys() & FROM_THE_FILE:
+        reason = "unknown key; a recipe is called what its file is called"
+        problems.add(Problem(place_of(tree, (key,), of_key=True), (key,), reason))
     document |= {"name": path.stem, "path": path.absolute()}
     recipe = None
     try:
@@ -70,38 +67,34 @@ def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
     return recipe
 
 
-def _extended(
-    path: Path,
-    shown_from: Path | None,
-    chain: tuple[Path, ...],
-    unusable: list[tuple[Place, str]],
-) -> Node:
-    """Read a file and lay it over the recipe that it extends."""
-    shown = _shown(path, shown_from)
-    tree = read_yaml(_read(path, shown), shown, unusable)
-    extends = node_at(tree, ("extends",))
-    if extends is None or extends.content is None:
-        return tree
-    name, place = extends.content, extends.place
+def _extended(path: Path, shown_from: Path | None, unusable: list[tuple[Place, str]]) -> Node:
+    """Read a file and lay it over the recipes that it extends."""
+    chain, trees = [path], []
+    while True:
+        is_below = shown_from is not None and path.is_relative_to(shown_from)
+        shown = path.relative_to(shown_from or "").as_posix() if is_below else str(path)
+        trees.append(read_yaml(_read(path, shown), shown, unusable))
+        extends = node_at(trees[-1], ("extends",))
+        if extends is None or extends.content is None:
+            return reduce(merged, reversed(trees))
+        path = _extended_path(extends, chain)
+        chain.append(path)
+
+
+def _extended_path(extends: Node, chain: list[Path]) -> Path:
+    where, name = f"{extends.place}: extends:", extends.content
     if not isinstance(name, str) or name_objection(name):
-        raise RecipeInvalid(f"{place}: extends: takes the name of one recipe in the same folder")
+        raise RecipeInvalid(f"{where} takes the name of one recipe in the same folder")
     try:
-        base_path = recipe_path(path.parent, name)
+        path = recipe_path(chain[-1].parent, name)
     except RecipeError as error:
-        raise RecipeNotFound(f"{place}: extends: {error.message}", remedy=error.remedy) from error
-    if base_path in (*chain, path):
-        names = " -> ".join(link.stem for link in (*chain, path, base_path))
-        raise RecipeInvalid(f"{place}: extends: goes in a circle: {names}")
-    if len(chain) >= MAX_EXTENDS:
-        raise RecipeInvalid(f"{place}: extends: more than {MAX_EXTENDS} recipes in a row")
-    return merged(_extended(base_path, shown_from, (*chain, path), unusable), tree)
-
-
-def _shown(path: Path, shown_from: Path | None) -> str:
-    """Return the path as a user would type it: relative where that is shorter, with slashes."""
-    if shown_from is not None and path.is_relative_to(shown_from):
-        return path.relative_to(shown_from).as_posix()
-    return os.fspath(path)
+        raise RecipeNotFound(f"{where} {error.message}", remedy=error.remedy) from error
+    if path in chain:
+        way_round = " -> ".join(link.stem for link in (*chain, path))
+        raise RecipeInvalid(f"{where} goes in a circle: {way_round}")
+    if len(chain) > MAX_EXTENDS:
+        raise RecipeInvalid(f"{where} more than {MAX_EXTENDS} recipes in a row")
+    return path
 
 
 def _read(path: Path, shown: str) -> bytes:

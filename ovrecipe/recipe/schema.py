@@ -7,26 +7,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    PrivateAttr,
-    StringConstraints,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, field_validator, model_serializer, model_validator
 
-from ovrecipe.recipe.compression import PRECISIONS, CompressionPass, Precision
+from ovrecipe.recipe.compression import PRECISIONS, CompressionPass, Precision, Share
 from ovrecipe.recipe.sections import (
-    PATTERN,
+    FileName,
     FrozenMapping,
     Listed,
+    Name,
     NonEmpty,
     Objection,
     Section,
     key,
-    name_objection,
 )
 from ovrecipe.recipe.yaml_reader import Loc, Node
 from ovrecipe.version import __version__, fits
@@ -74,15 +66,8 @@ def model_id_objection(model_id: str) -> str | None:
     )
 
 
-def _file_name(name: str) -> str:
-    if objection := name_objection(name):
-        raise ValueError(objection)
-    return name
-
-
-Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
-#: Recipes and variants become files and folders.
-FileName = Annotated[Name, AfterValidator(_file_name)]
+#: How a file names a provider.
+NAMED = "a name, or `{name: {option: value}}`"
 
 
 class ProviderSpec(Section):
@@ -114,12 +99,9 @@ class Model(Section):
         "branch, tag or commit on the hub; resolved once to a commit, which `ovrecipe.lock` records"
     )
     trust_remote_code: bool = key("run Python code that the checkpoint brings", False)
-    allow_pickle: bool = key(
-        "accept weights in pickle files, which can run code when they are read", False
-    )
+    allow_pickle: bool = key("accept weights in pickle files, which can run code when read", False)
     exporter: ProviderSpec = key(
-        "who turns the checkpoint into OpenVINO's IR: a name, or `{name: {option: value}}`",
-        ProviderSpec(name="optimum"),
+        f"who turns the checkpoint into OpenVINO's IR: {NAMED}", ProviderSpec(name="optimum")
     )
 
     def objections(self) -> Iterator[Objection]:
@@ -136,24 +118,17 @@ class Tokenizer(Section):
     """Who converts the checkpoint's tokenizer."""
 
     converter: ProviderSpec = key(
-        "who converts the tokenizer: a name, or `{name: {option: value}}`",
-        ProviderSpec(name="openvino"),
+        f"who converts the tokenizer: {NAMED}", ProviderSpec(name="openvino")
     )
 
 
 class Prompt(Section):
     """How an instruction becomes the text that the model sees."""
 
-    template: NonEmpty | None = key(
-        "the text around `{instruction}`, and around `{system}` if `system` is given"
-    )
-    chat_template: NonEmpty | None = key(
-        "`model` for the checkpoint's own, or a Jinja text; not together with `template`"
-    )
+    template: NonEmpty | None = key("text around `{instruction}`, and `{system}` if that is given")
+    chat_template: NonEmpty | None = key("`model` (the checkpoint's) or Jinja; not with `template`")
     system: NonEmpty | None = key("the system message")
-    add_special_tokens: bool = key(
-        "let the tokenizer add its BOS; a template mostly writes it itself", False
-    )
+    add_special_tokens: bool = key("let the tokenizer add its BOS; most templates write it", False)
     special_tokens_in_text: bool = key(
         "let the tokenizer read special tokens in messages too; a user can then forge turns", False
     )
@@ -179,6 +154,7 @@ LARGEST = 2**63 - 1
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Positive = Annotated[int, Field(gt=0, le=LARGEST)]
 AboveZero = Annotated[float, Field(gt=0)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 #: What GenAI only looks at while sampling.
 SAMPLING = ("temperature", "top_p", "top_k", "min_p")
@@ -191,22 +167,14 @@ class Generation(Section):
     Source: openvino_genai.GenerationConfig, GenAI 2026.4.
     """
 
-    max_new_tokens: Positive | None = key(
-        "most tokens to generate; 256 when neither recipe nor call says a bound"
-    )
+    max_new_tokens: Positive | None = key("most tokens to generate; 256 when nothing says a bound")
     min_new_tokens: Count | None = key("no end before so many tokens")
-    max_length: Positive | None = key(
-        "most tokens of prompt and answer together; `max_new_tokens` wins"
-    )
+    max_length: Positive | None = key("most tokens of prompt and answer; `max_new_tokens` wins")
     do_sample: bool | None = key("sample; implied by `temperature`, `top_p`, `top_k` and `min_p`")
     temperature: AboveZero | None = key("above 0; higher is more random")
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = key(
-        "sample from the likeliest tokens that make up this probability"
-    )
+    top_p: Share | None = key("sample from the likeliest tokens that make up this probability")
     top_k: Count | None = key("sample from so many tokens; 0 switches it off")
-    min_p: Annotated[float, Field(ge=0, lt=1)] | None = key(
-        "drop tokens less likely than this share of the likeliest"
-    )
+    min_p: BelowOne | None = key("drop tokens less likely than this share of the likeliest")
     repetition_penalty: AboveZero | None = key("above 1 makes repeated tokens less likely")
     presence_penalty: Penalty | None = key("-2 to 2, for tokens that occurred")
     frequency_penalty: Penalty | None = key("-2 to 2, for each time a token occurred")
@@ -214,9 +182,7 @@ class Generation(Section):
     rng_seed: Count | None = key("seed of the sampling")
     ignore_eos: bool | None = key("go on after the end token")
     eos_token_id: Count | None = key("the end token")
-    stop_strings: Listed[NonEmpty] | None = key(
-        "texts that end generation; `prompt.stop` is the usual place"
-    )
+    stop_strings: Listed[NonEmpty] | None = key("texts that end generation; `prompt.stop` is usual")
     stop_token_ids: Listed[Count] | None = key("tokens that end generation")
     include_stop_str_in_output: bool | None = key("keep the text that stopped it")
     num_beams: Positive | None = key("beams of a beam search; 1 is none")
@@ -271,13 +237,9 @@ class Variant(CompressionPass):
         "`fp4` or `nvfp4`"
     )
     optional: bool = key("build it only when it is named", False)
-    passes: Listed[CompressionPass] = key(
-        "several compressions, one after the other, each a mapping of the knobs below", ()
-    )
+    passes: Listed[CompressionPass] = key("compressions in order, each of the knobs below", ())
     generation: Generation = key(
-        "generation parameters that this variant has otherwise; `null` takes one of "
-        "the recipe's back",
-        Generation(),
+        "generation parameters of this variant; `null` takes one of the recipe's back", Generation()
     )
 
     def compression_passes(self) -> tuple[CompressionPass, ...]:
@@ -310,17 +272,13 @@ class Variant(CompressionPass):
 class Output(Section):
     """What happens to the text between the model and the user."""
 
-    filters: Listed[ProviderSpec] = key(
-        "filters that the text passes, in order: a name, or `{name: {option: value}}`", ()
-    )
+    filters: Listed[ProviderSpec] = key(f"filters that the text passes, in order: {NAMED}", ())
 
 
 class Check(Section):
     """What a built variant must pass besides ovrecipe's own gates."""
 
-    evaluators: Listed[ProviderSpec] = key(
-        "who judges, in order: a name, or `{name: {option: value}}`", ()
-    )
+    evaluators: Listed[ProviderSpec] = key(f"who judges, in order: {NAMED}", ())
 
 
 class Requires(Section):
@@ -360,9 +318,7 @@ class Recipe(Section):
     generation: Generation = key("parameters of generation", Generation())
     check: Check = key("what a built variant must pass besides ovrecipe's own gates", Check())
     output: Output = key("what happens to the text before it is shown", Output())
-    plugins: FrozenMapping[Name, Any] = key(
-        "settings of plugins, by plugin name, checked as each plugin declares", {}
-    )
+    plugins: FrozenMapping[Name, Any] = key("settings of plugins by name; each checks its own", {})
     _tree: Node | None = PrivateAttr(default=None)
 
     def model_post_init(self, context: Any, /) -> None:
@@ -414,9 +370,8 @@ class Recipe(Section):
 def settings_of(recipe: Recipe, variant: str) -> dict[str, Any]:
     """Return, as JSON, all that the recipe says of a variant's directory.
 
-    It is part of the directory's key, and so of its manifest: whoever opens the directory can
-    tell whether the recipe still says the same, without planning a build. What decides on the
-    text behind the model (`output`) or on the gates (`check`) is not in it.
+    It is part of the directory's key, and so of its manifest: whoever opens the directory can tell
+    whether the recipe still says the same. What comes after it (`output`, `check`) is not in it.
     """
     return {
         "model": _said(recipe.model),

@@ -7,16 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, Self, TypeAlias, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    Strict,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ovrecipe.recipe.yaml_reader import Loc, dotted
@@ -90,9 +81,9 @@ def frozen(value: Any) -> Any:
 FrozenMapping: TypeAlias = Annotated[Mapping[Key, Value], AfterValidator(frozen)]
 
 #: A YAML list; strict pydantic would take tuples only. What is in it stays strict.
-Listed: TypeAlias = Annotated[tuple[Value, ...], Strict(strict=False)]
+Listed: TypeAlias = Annotated[tuple[Value, ...], Field(strict=False)]
 
-NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+NonEmpty = Annotated[str, Field(min_length=1)]
 
 PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 LETTERS = "a name is letters, digits, '.', '-' and '_', and starts with a letter or digit"
@@ -114,3 +105,14 @@ def name_objection(name: str) -> str | None:
     if name.partition(".")[0].lower() in DEVICES:
         return f"Windows keeps '{name.partition('.')[0]}' for a device"
     return None
+
+
+def _file_name(name: str) -> str:
+    if objection := name_objection(name):
+        raise ValueError(objection)
+    return name
+
+
+Name = Annotated[str, Field(pattern=f"^{PATTERN}$")]
+#: Recipes and variants become files and folders.
+FileName = Annotated[Name, AfterValidator(_file_name)]
