@@ -10,18 +10,14 @@ from pydantic import AfterValidator, Field, field_validator
 
 from ovrecipe.recipe.sections import FrozenMapping, Listed, NonEmpty, Section, key
 
-Precision = Literal[
-    "fp16", "int8", "int4", "nf4", "cb4", "mxfp4", "mxfp8_e4m3", "fp8_e4m3", "fp4", "nvfp4"
-]
+_Formats = Literal["nf4", "cb4", "mxfp4", "mxfp8_e4m3", "fp8_e4m3", "fp4", "nvfp4"]
+Precision = Literal["fp16", "int8", "int4", _Formats]
+Mode = Literal["int8_sym", "int8_asym", "int4_sym", "int4_asym", _Formats]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 BackupMode = Literal["none", "int8_sym", "int8_asym", "mxfp8_e4m3", "fp8_e4m3"]
 SensitivityMetric = Literal[
     "weight_quantization_error", "hessian_input_activation", "mean_activation_variance",
     "max_activation_variance", "mean_activation_magnitude",
-]  # fmt: skip
-Mode = Literal[
-    "int8_sym", "int8_asym", "int4_sym", "int4_asym", "nf4", "cb4", "mxfp4", "mxfp8_e4m3",
-    "fp8_e4m3", "fp4", "nvfp4",
 ]  # fmt: skip
 #: The data set that the model writes itself.
 GENERATED = "generated"
@@ -45,9 +41,7 @@ class IgnoredScope(Section):
     names: Listed[NonEmpty] = key("names of nodes", ())
     patterns: Listed[Expression] = key("regular expressions over names", ())
     types: Listed[NonEmpty] = key("types of nodes", ())
-    validate_: bool = Field(
-        True, alias="validate", description="it is an error when one of them matches nothing"
-    )
+    validate_: bool = Field(True, alias="validate", description="an error when one matches nothing")
 
 
 class CompressionPass(Section):

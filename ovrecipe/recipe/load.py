@@ -34,8 +34,7 @@ def load_recipe(project: Project, name: str) -> Recipe:
     Raises:
         RecipeError: there is none, or it is wrong; all problems at once, with their places.
     """
-    path = recipe_path(project.recipes_dir, name)
-    return load_recipe_file(path, shown_from=project.root)
+    return load_recipe_file(recipe_path(project.recipes_dir, name), shown_from=project.root)
 
 
 def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
@@ -54,25 +53,25 @@ def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
         reason = "unknown key; a recipe is called what its file is called"
         problems.add(Problem(place_of(tree, (key,), of_key=True), (key,), reason))
     document |= {"name": path.stem, "path": path.absolute()}
-    recipe = None
     try:
         recipe = Recipe.model_validate(document, context={"tree": tree})
     except ValidationError as error:
         told = {place for place, _ in unusable}
         found = problems_of(error, model=Recipe, tree=tree)
         problems |= {problem for problem in found if problem.place not in told}
-    if problems or recipe is None:
-        lines = map(str, sorted(problems))
-        raise RecipeInvalid("\n".join(lines), remedy=_unmet_ovrecipe(tree))
-    return recipe
+    else:
+        if not problems:
+            return recipe
+    raise RecipeInvalid("\n".join(map(str, sorted(problems))), remedy=_unmet_ovrecipe(tree))
 
 
 def _extended(path: Path, shown_from: Path | None, unusable: list[tuple[Place, str]]) -> Node:
     """Read a file and lay it over the recipes that it extends."""
     chain, trees = [path], []
     while True:
-        is_below = shown_from is not None and path.is_relative_to(shown_from)
-        shown = path.relative_to(shown_from or "").as_posix() if is_below else str(path)
+        shown = str(path)
+        if shown_from is not None and path.is_relative_to(shown_from):
+            shown = path.relative_to(shown_from).as_posix()
         trees.append(read_yaml(_read(path, shown), shown, unusable))
         extends = node_at(trees[-1], ("extends",))
         if extends is None or extends.content is None:

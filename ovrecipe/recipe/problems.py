@@ -32,7 +32,6 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        """Return place, key and reason."""
         return ": ".join(str(part) for part in (self.place, dotted(self.loc), self.reason) if part)
 
 
@@ -88,8 +87,6 @@ _MUST_BE = {
     ),
     **dict.fromkeys(("tuple_type", "list_type"), "a list"),
     "string_type": "text",
-}
-_BOUNDS = {
     "greater_than": "greater than {gt}",
     "greater_than_equal": "at least {ge}",
     "less_than": "less than {lt}",
@@ -99,7 +96,6 @@ _NO_PRECISION = (
     "is missing; it is read from the first part of the variant's name "
     f"({', '.join(PRECISIONS)}), or say it with 'precision:'"
 )
-_OLD_BOOLEANS = ("y", "n", "yes", "no", "on", "off")
 
 
 def _reason(details: Mapping[str, Any], model: type[BaseModel]) -> str:
@@ -111,10 +107,9 @@ def _reason(details: Mapping[str, Any], model: type[BaseModel]) -> str:
         return str(context["error"])
     if kind in ("literal_error", "enum"):
         return _not_among(context["expected"], value)
-    if what := _MUST_BE.get(kind):
+    if kind in _MUST_BE:
+        what = _MUST_BE[kind].format(**context).removesuffix(".0")
         return f"must be {what}, got {_described(value)}{_hint(what, value)}"
-    if kind in _BOUNDS:
-        return f"must be {_BOUNDS[kind].format(**context).removesuffix('.0')}, got {value}"
     if context.get("min_length") == 1:
         return f"must not be empty{'; name at least one' if kind == 'too_short' else ''}"
     if context.get("pattern") == f"^{PATTERN}$":
@@ -139,7 +134,7 @@ def _described(value: Any) -> str:
 
 def _hint(what: str, value: Any) -> str:
     """Return what to write instead, for the mistakes that are made most."""
-    if what == "true or false" and isinstance(value, str) and value.lower() in _OLD_BOOLEANS:
+    if what == "true or false" and str(value).lower() in ("y", "n", "yes", "no", "on", "off"):
         return "; only YAML 1.1 reads that as a boolean"
     if "number" in what and isinstance(value, str) and type(plain_scalar(value)) in (int, float):
         return "; remove the quotes"

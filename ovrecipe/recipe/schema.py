@@ -100,9 +100,7 @@ class Model(Section):
     )
     trust_remote_code: bool = key("run Python code that the checkpoint brings", False)
     allow_pickle: bool = key("accept weights in pickle files, which can run code when read", False)
-    exporter: ProviderSpec = key(
-        f"who turns the checkpoint into OpenVINO's IR: {NAMED}", ProviderSpec(name="optimum")
-    )
+    exporter: ProviderSpec = key(f"who exports OpenVINO IR: {NAMED}", ProviderSpec(name="optimum"))
 
     def objections(self) -> Iterator[Objection]:
         """Yield what no source could look up."""
@@ -117,9 +115,7 @@ class Model(Section):
 class Tokenizer(Section):
     """Who converts the checkpoint's tokenizer."""
 
-    converter: ProviderSpec = key(
-        f"who converts the tokenizer: {NAMED}", ProviderSpec(name="openvino")
-    )
+    converter: ProviderSpec = key(f"who converts it: {NAMED}", ProviderSpec(name="openvino"))
 
 
 class Prompt(Section):
@@ -130,7 +126,7 @@ class Prompt(Section):
     system: NonEmpty | None = key("the system message")
     add_special_tokens: bool = key("let the tokenizer add its BOS; most templates write it", False)
     special_tokens_in_text: bool = key(
-        "let the tokenizer read special tokens in messages too; a user can then forge turns", False
+        "read special tokens in messages; turns can be forged", False
     )
     stop: Listed[NonEmpty] = key("texts that end the answer and are not shown", ())
 
@@ -141,8 +137,7 @@ class Prompt(Section):
         if self.chat_template is not None:
             yield Objection(("chat_template",), "stands beside 'template'; keep one of the two")
         if "{instruction}" not in self.template:
-            reason = "has no {instruction}, so no instruction would be asked"
-            yield Objection(("template",), reason)
+            yield Objection(("template",), "has no {instruction}, so no instruction would be asked")
         if self.system and "{system}" not in self.template:
             yield Objection(("system",), "the template has no {system}, so it would be ignored")
         if "{system}" in self.template and not self.system:
@@ -262,8 +257,7 @@ class Variant(CompressionPass):
         if self.passes:
             for name in knobs:
                 yield Objection((name,), "stands beside 'passes'; put it into one of them")
-        passes = self.passes or (self,)
-        modes = [one.mode_for(self.precision) for one in passes]
+        modes = [one.mode_for(self.precision) for one in self.passes or (self,)]
         if self.precision not in [re.sub("_a?sym$", "", mode) for mode in modes]:
             reason = f"gives {', '.join(modes)}, but the precision is {self.precision}"
             yield Objection(("passes",) if self.passes else ("mode",), reason)

@@ -20,11 +20,11 @@ class Objection:
     keys: Loc
     reason: str
 
-    def details(self) -> InitErrorDetails:
-        """Return it as pydantic's own errors are, which have places of their own."""
-        context = {"key": dotted(self.keys), "error": self.reason}
-        error = PydanticCustomError("objection", "{key}: {error}", context)
-        return InitErrorDetails(type=error, loc=self.keys, input=None)
+
+def _details(objection: Objection) -> InitErrorDetails:
+    context = {"key": dotted(objection.keys), "error": objection.reason}
+    error = PydanticCustomError("objection", "{key}: {error}", context)
+    return InitErrorDetails(type=error, loc=objection.keys, input=None)
 
 
 class Section(BaseModel):
@@ -40,7 +40,7 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _nothing_to_object_to(self) -> Self:
-        if found := [objection.details() for objection in self.objections()]:
+        if found := [*map(_details, self.objections())]:
             raise ValidationError.from_exception_data(type(self).__name__, found)
         return self
 
