@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field
 
 from ovrecipe.recipe.sections import FrozenMapping, Listed, NonEmpty, Section, key
 
-_Formats = Literal["nf4", "cb4", "mxfp4", "mxfp8_e4m3", "fp8_e4m3", "fp4", "nvfp4"]
-Precision = Literal["fp16", "int8", "int4", _Formats]
-Mode = Literal["int8_sym", "int8_asym", "int4_sym", "int4_asym", _Formats]
+_Format = Literal["nf4", "cb4", "mxfp4", "mxfp8_e4m3", "fp8_e4m3", "fp4", "nvfp4"]
+Precision = Literal["fp16", "int8", "int4", _Format]
+Mode = Literal["int8_sym", "int8_asym", "int4_sym", "int4_asym", _Format]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 BackupMode = Literal["none", "int8_sym", "int8_asym", "mxfp8_e4m3", "fp8_e4m3"]
 SensitivityMetric = Literal[
@@ -31,7 +31,21 @@ def _compilable(pattern: str) -> str:
     return pattern
 
 
+def _not_zero(size: int) -> int:
+    if size == 0:
+        raise ValueError("must be -1 (one group per channel) or at least 1, got 0")
+    return size
+
+
+def _generated_or_file(dataset: str) -> str:
+    if dataset != GENERATED and Path(dataset).suffix not in (".jsonl", ".txt"):
+        raise ValueError(f"must be '{GENERATED}' or a .jsonl or .txt file, got '{dataset}'")
+    return dataset
+
+
 Expression = Annotated[NonEmpty, AfterValidator(_compilable)]
+GroupSize = Annotated[int, Field(ge=-1), AfterValidator(_not_zero)]
+Dataset = Annotated[NonEmpty, AfterValidator(_generated_or_file)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -54,7 +68,7 @@ class CompressionPass(Section):
     options: FrozenMapping[str, Any] = key("options of a plugin's compressor", {})
     mode: Mode | None = key("NNCF's mode by its name, as `int4_asym`")
     sym: bool | None = key("symmetric weights, without zero point; int8 and int4 only")
-    group_size: Annotated[int, Field(ge=-1)] | None = key(
+    group_size: GroupSize | None = key(
         "weights that share a scale; `-1` is one per channel. Must divide every weight's channels"
     )
     ratio: Share | None = key(
@@ -75,24 +89,10 @@ class CompressionPass(Section):
     scale_estimation: bool | None = key("fit scales to data; needs `dataset`")
     gptq: bool | None = key("GPTQ; needs `dataset`; not with `lora_correction`")
     lora_correction: bool | None = key("correct with low-rank adapters; needs `dataset`")
-    dataset: NonEmpty | None = key(
+    dataset: Dataset | None = key(
         "`generated` (written by the model), or a `.jsonl` or `.txt` file, relative to the recipe"
     )
     num_samples: Annotated[int, Field(ge=1)] | None = key("samples taken from `dataset`")
-
-    @field_validator("group_size")
-    @classmethod
-    def _group_size_is_minus_one_or_positive(cls, value: int | None) -> int | None:
-        if value == 0:
-            raise ValueError("must be -1 (one group per channel) or at least 1, got 0")
-        return value
-
-    @field_validator("dataset")
-    @classmethod
-    def _dataset_is_generated_or_a_text_file(cls, value: str | None) -> str | None:
-        if value in (None, GENERATED) or Path(value or "").suffix in (".jsonl", ".txt"):
-            return value
-        raise ValueError(f"must be '{GENERATED}' or a .jsonl or .txt file, got '{value}'")
 
     def mode_for(self, precision: str) -> str:
         """Return the mode: the given one, or that of the precision (asymmetric unless `sym`)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -139,7 +138,7 @@ def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
             entries[key] = merged(entries[key], value, (*loc, key))
         elif key in given or key not in base.content:
             entries[key] = value
-    return replace(over, content=entries)
+    return over._replace(content=entries)
 
 
 def check_requirements(

@@ -1,14 +1,10 @@
-"""pydantic's errors in our words, each at its place in the file; the only translation of the kind.
-
-It serves a recipe as a whole, and the options and sections whose classes are those of plugins.
-"""
+"""pydantic's errors in our words, each at its place: of recipes, and of plugins' own classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from ovrecipe.recipe.compression import PRECISIONS
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe, Variant
@@ -20,14 +16,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
 
-@dataclass(frozen=True, order=True)
-class Problem:
-    """One line of a report: `recipes/phi-2.yaml:9:5: variants.int4.grup_size: unknown key`.
+class Problem(NamedTuple):
+    """One line of a report: `recipes/phi-2.yaml:9:5: variants.int4.grup_size: unknown key`."""
 
-    `place` is None for a recipe that is in no file.
-    """
-
-    place: Place | None
+    place: Place | None  # a recipe may be in no file
     loc: Loc
     reason: str
 
@@ -106,7 +98,10 @@ def _reason(details: Mapping[str, Any], model: type[BaseModel]) -> str:
     if kind in ("value_error", "objection"):
         return str(context["error"])
     if kind in ("literal_error", "enum"):
-        return _not_among(context["expected"], value)
+        parts = context["expected"].replace(" or ", ", ").split(",")
+        known = [part.strip().strip("'") for part in parts]
+        meant = perhaps(value, known) if isinstance(value, str) else ""
+        return f"must be one of {', '.join(known)}, got {_described(value)}{meant}"
     if kind in _MUST_BE:
         what = _MUST_BE[kind].format(**context).removesuffix(".0")
         return f"must be {what}, got {_described(value)}{_hint(what, value)}"
@@ -145,12 +140,6 @@ def _hint(what: str, value: Any) -> str:
     if what == "a mapping of keys" and value is None:
         return "; remove the key or write {}"
     return ""
-
-
-def _not_among(expected: str, value: Any) -> str:
-    known = [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",")]
-    meant = perhaps(value, known) if isinstance(value, str) else ""
-    return f"must be one of {', '.join(known)}, got {_described(value)}{meant}"
 
 
 def _unknown_key(loc: Loc, model: type[BaseModel]) -> str:

@@ -239,9 +239,7 @@ class Variant(CompressionPass):
 
     def compression_passes(self) -> tuple[CompressionPass, ...]:
         """Return the passes to run over the base IR, in order; none for fp16."""
-        if self.precision == "fp16":
-            return ()
-        if self.passes:
+        if self.precision == "fp16" or self.passes:
             return self.passes
         knobs = {name: getattr(self, name) for name in CompressionPass.model_fields}
         return (CompressionPass.model_construct(self.model_fields_set & knobs.keys(), **knobs),)

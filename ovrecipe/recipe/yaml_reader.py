@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
 
@@ -36,21 +35,18 @@ def dotted(loc: Loc) -> str:
     return "".join(steps).removeprefix(".")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """A place in a file; `shown` is the file's name as users see it, line and column from 1."""
 
     shown: str
     line: int
     column: int
 
-    def __str__(self) -> str:
-        """Return `file:line:column`, which editors and terminals open."""
+    def __str__(self) -> str:  # which editors and terminals open
         return f"{self.shown}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A value, where it stands, and where its key does when it is a mapping's."""
 
     content: Content
@@ -114,8 +110,7 @@ _WORDS: dict[str, Scalar] = {
 def read_yaml(data: bytes, shown: str, unusable: list[tuple[Place, str]]) -> Node:
     """Return the one mapping that `data` holds; `shown` is the file's name in messages.
 
-    Single keys and values that no recipe can use are added to `unusable`, each with its place and
-    the reason, so that a user learns of them together with all else.
+    Keys and values that no recipe can use are added to `unusable`, to be told with all else.
 
     Raises:
         RecipeSyntaxError: it is not UTF-8, not YAML, not one mapping, or grows out of bounds.
@@ -252,7 +247,7 @@ class _Composer:
         for event in self._to_the_end():
             place = self._at(event.start_mark)
             key = self._node(event, depth).content
-            value = replace(self._node(next(self._events), depth), key_place=place)
+            value = self._node(next(self._events), depth)._replace(key_place=place)
             if key == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
                 merged = {**self._merged(value), **merged}
             elif isinstance(key, dict | tuple):

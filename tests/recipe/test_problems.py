@@ -53,6 +53,8 @@ def test_values_that_are_none_are_told_with_all_else(recipes: Recipes) -> None:
     [
         ("modle: {}", "5:1: modle: unknown key; perhaps you meant 'model'"),
         ("temperature: 1", "temperature: unknown key; it belongs under generation"),
+        ("evaluators: []", "evaluators: unknown key; it belongs under check"),
+        ("group_size: 64", "group_size: unknown key; it belongs under variants.NAME"),
         ("name: other", "name: unknown key; a recipe is called what its file is called"),
         ("path: other", "path: unknown key; a recipe is called what its file is called"),
         ("zzzzzz: 1", "zzzzzz: unknown key; known are extends, description, requires"),
@@ -135,6 +137,10 @@ def test_a_missing_key_points_at_its_section(recipes: Recipes) -> None:
         ("", "variants: must not be empty; name at least one"),
         ("int4: {dataset: wikitext2}", "must be 'generated' or a .jsonl or .txt file"),
         ("int4: {passes: [{mode: int4}]}", "2:35: variants.int4.passes[0].mode: must be one of"),
+        (
+            "int4: {ignored_scope: {patterns: [a, '(']}}",
+            "patterns[1]: '(' is no regular expression",
+        ),
         ("int4: {ignored_scope: {nams: [a]}}", "ignored_scope.nams: unknown key; perhaps you"),
         ("int4: {generation: {topk: 1}}", "variants.int4.generation.topk: unknown key; perhaps"),
     ],
