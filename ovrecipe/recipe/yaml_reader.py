@@ -228,13 +228,11 @@ class _Composer:
         if not event.implicit[0]:
             return str(event.value)
         value = plain_scalar(event.value)
-        if isinstance(value, float) and math.isinf(value):
-            reason = "too large for a number"
-        elif _NOT_FINITE.fullmatch(event.value):
-            reason = "no number that a recipe can use"
-        else:
+        too_large = isinstance(value, float) and math.isinf(value)
+        if not too_large and not _NOT_FINITE.fullmatch(event.value):
             return value
-        self._unusable.append((self._at(event.start_mark), f"{event.value} is {reason}"))
+        what = "too large for a number" if too_large else "no number that a recipe can use"
+        self._unusable.append((self._at(event.start_mark), f"{event.value} is {what}"))
         return None
 
     def _to_the_end(self) -> Iterator[Any]:
