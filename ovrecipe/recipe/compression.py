@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
-from ovrecipe.recipe.sections import FrozenMapping, Listed, NonEmpty, Section, key
+from ovrecipe.recipe.sections import Listed, Mapped, Section, Text, key
 
 _Format = Literal["nf4", "cb4", "mxfp4", "mxfp8_e4m3", "fp8_e4m3", "fp4", "nvfp4"]
 Precision = Literal["fp16", "int8", "int4", _Format]
@@ -43,18 +43,18 @@ def _generated_or_file(dataset: str) -> str:
     return dataset
 
 
-Expression = Annotated[NonEmpty, AfterValidator(_compilable)]
+Expression = Annotated[Text, AfterValidator(_compilable)]
 GroupSize = Annotated[int, Field(ge=-1), AfterValidator(_not_zero)]
-Dataset = Annotated[NonEmpty, AfterValidator(_generated_or_file)]
+Dataset = Annotated[Text, AfterValidator(_generated_or_file)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class IgnoredScope(Section):
     """Weights that keep their precision, by NNCF's own keys."""
 
-    names: Listed[NonEmpty] = key("names of nodes", ())
+    names: Listed[Text] = key("names of nodes", ())
     patterns: Listed[Expression] = key("regular expressions over names", ())
-    types: Listed[NonEmpty] = key("types of nodes", ())
+    types: Listed[Text] = key("types of nodes", ())
     validate_: bool = Field(True, alias="validate", description="an error when one matches nothing")
 
 
@@ -64,8 +64,8 @@ class CompressionPass(Section):
     Source: nncf.compress_weights, NNCF 3.4.
     """
 
-    compressor: NonEmpty = key("who compresses", "nncf")
-    options: FrozenMapping[str, Any] = key("options of a plugin's compressor", {})
+    compressor: Text = key("who compresses", "nncf")
+    options: Mapped[str, Any] = key("options of a plugin's compressor", {})
     mode: Mode | None = key("NNCF's mode by its name, as `int4_asym`")
     sym: bool | None = key("symmetric weights, without zero point; int8 and int4 only")
     group_size: GroupSize | None = key(

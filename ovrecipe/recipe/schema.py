@@ -10,16 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_serializer, model_validator
 
 from ovrecipe.recipe.compression import PRECISIONS, CompressionPass, Precision, Share
-from ovrecipe.recipe.sections import (
-    FileName,
-    FrozenMapping,
-    Listed,
-    Name,
-    NonEmpty,
-    Objection,
-    Section,
-    key,
-)
+from ovrecipe.recipe.sections import FileName, Listed, Mapped, Name, Objection, Section, Text, key
 from ovrecipe.recipe.yaml_reader import Loc, Node
 from ovrecipe.version import __version__, fits
 
@@ -73,8 +64,8 @@ NAMED = "a name, or `{name: {option: value}}`"
 class ProviderSpec(Section):
     """A provider and its options; in a file also `name` or `{name: {option: value}}`."""
 
-    name: NonEmpty = Field(description="who does it")
-    options: FrozenMapping[str, Any] = key("its options", {})
+    name: Text = Field(description="who does it")
+    options: Mapped[str, Any] = key("its options", {})
 
     @model_validator(mode="before")
     @classmethod
@@ -94,8 +85,8 @@ class ProviderSpec(Section):
 class Model(Section):
     """The checkpoint, and who reads it."""
 
-    id: NonEmpty = Field(description="where the checkpoint is")
-    revision: NonEmpty | None = key(
+    id: Text = Field(description="where the checkpoint is")
+    revision: Text | None = key(
         "branch, tag or commit on the hub; resolved once to a commit, which `ovrecipe.lock` records"
     )
     trust_remote_code: bool = key("run Python code that the checkpoint brings", False)
@@ -121,14 +112,14 @@ class Tokenizer(Section):
 class Prompt(Section):
     """How an instruction becomes the text that the model sees."""
 
-    template: NonEmpty | None = key("text around `{instruction}`, and `{system}` if that is given")
-    chat_template: NonEmpty | None = key("`model` (the checkpoint's) or Jinja; not with `template`")
-    system: NonEmpty | None = key("the system message")
+    template: Text | None = key("text around `{instruction}`, and `{system}` if that is given")
+    chat_template: Text | None = key("`model` (the checkpoint's) or Jinja; not with `template`")
+    system: Text | None = key("the system message")
     add_special_tokens: bool = key("let the tokenizer add its BOS; most templates write it", False)
     special_tokens_in_text: bool = key(
         "read special tokens in messages; turns can be forged", False
     )
-    stop: Listed[NonEmpty] = key("texts that end the answer and are not shown", ())
+    stop: Listed[Text] = key("texts that end the answer and are not shown", ())
 
     def objections(self) -> Iterator[Objection]:
         """Yield what would not be asked, or not be seen by the model."""
@@ -177,7 +168,7 @@ class Generation(Section):
     rng_seed: Count | None = key("seed of the sampling")
     ignore_eos: bool | None = key("go on after the end token")
     eos_token_id: Count | None = key("the end token")
-    stop_strings: Listed[NonEmpty] | None = key("texts that end generation; `prompt.stop` is usual")
+    stop_strings: Listed[Text] | None = key("texts that end generation; `prompt.stop` is usual")
     stop_token_ids: Listed[Count] | None = key("tokens that end generation")
     include_stop_str_in_output: bool | None = key("keep the text that stopped it")
     num_beams: Positive | None = key("beams of a beam search; 1 is none")
@@ -276,8 +267,8 @@ class Check(Section):
 class Requires(Section):
     """What must be installed for the recipe to mean what it says."""
 
-    ovrecipe: NonEmpty | None = key('versions of ovrecipe, as `">=0.1,<1"`')
-    plugins: FrozenMapping[NonEmpty, str] = key(
+    ovrecipe: Text | None = key('versions of ovrecipe, as `">=0.1,<1"`')
+    plugins: Mapped[Text, str] = key(
         'versions of plugin distributions, as `{ovrecipe-awq: ">=0.2"}`; `""` is any', {}
     )
 
@@ -299,18 +290,18 @@ class Recipe(Section):
     name: FileName
     path: Path
     extends: FileName | None = key("the recipe in the same folder that this one is laid over")
-    description: NonEmpty | None = key("one line for people")
+    description: Text | None = key("one line for people")
     requires: Requires = key("what must be installed", Requires())
     model: Model = Field(description="the checkpoint")
     tokenizer: Tokenizer = key("who converts the tokenizer", Tokenizer())
     prompt: Prompt = key("how an instruction becomes the text that the model sees", Prompt())
-    variants: Annotated[FrozenMapping[FileName, Variant], Field(min_length=1)] = Field(
+    variants: Annotated[Mapped[FileName, Variant], Field(min_length=1)] = Field(
         description="what to build; at least one"
     )
     generation: Generation = key("parameters of generation", Generation())
     check: Check = key("what a built variant must pass besides ovrecipe's own gates", Check())
     output: Output = key("what happens to the text before it is shown", Output())
-    plugins: FrozenMapping[Name, Any] = key("settings of plugins by name; each checks its own", {})
+    plugins: Mapped[Name, Any] = key("settings of plugins by name; each checks its own", {})
     _tree: Node | None = PrivateAttr(default=None)
 
     def model_post_init(self, context: Any, /) -> None:

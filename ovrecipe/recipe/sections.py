@@ -77,20 +77,19 @@ def frozen(value: Any) -> Any:
     return value
 
 
-#: A mapping of a recipe; give it as `FrozenMapping[str, Value]`.
-FrozenMapping: TypeAlias = Annotated[Mapping[Key, Value], AfterValidator(frozen)]
+#: A YAML mapping, frozen; give it as `Mapped[str, Value]`.
+Mapped: TypeAlias = Annotated[Mapping[Key, Value], AfterValidator(frozen)]
 
 #: A YAML list; strict pydantic would take tuples only. What is in it stays strict.
 Listed: TypeAlias = Annotated[tuple[Value, ...], Field(strict=False)]
 
-NonEmpty = Annotated[str, Field(min_length=1)]
+#: Text that is not empty.
+Text = Annotated[str, Field(min_length=1)]
 
 PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 LETTERS = "a name is letters, digits, '.', '-' and '_', and starts with a letter or digit"
 #: Windows keeps these for devices, with any ending: `nul.yaml` is the device too.
-DEVICES = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
-)
+DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)
 
 
 def name_objection(name: str) -> str | None:
@@ -102,8 +101,8 @@ def name_objection(name: str) -> str | None:
         return LETTERS
     if name.endswith("."):
         return "a name does not end in '.', which Windows drops"
-    if name.partition(".")[0].lower() in DEVICES:
-        return f"Windows keeps '{name.partition('.')[0]}' for a device"
+    if device := DEVICES.fullmatch(name):
+        return f"Windows keeps '{device[1]}' for a device"
     return None
 
 
