@@ -121,9 +121,7 @@ def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
     Mappings are merged key by key, everything else is replaced, and a null takes an inherited
     key back.
     """
-    if not isinstance(base.content, dict) or not isinstance(over.content, dict):
-        return over
-    if loc in _PROVIDERS:
+    if loc in _PROVIDERS or not (isinstance(base.content, dict) and isinstance(over.content, dict)):
         return over
     given = {key for key, value in over.content.items() if value.content is not None}
     gone = over.content.keys() - given

@@ -28,10 +28,7 @@ class Problem(NamedTuple):
 
 
 def place_in_recipe(recipe: Recipe, loc: Loc) -> Place:
-    """Return where the key at `loc` stands; the top of the file where nothing is written.
-
-    `options` of a filter or evaluator are found where they stand right under its name, too.
-    """
+    """Return where the key at `loc` stands; the top of the file where nothing is written."""
     if recipe.tree is None:
         return Place(recipe.path.name, 1, 1)
     return place_of(recipe.tree, _as_written(recipe.tree, loc), of_key=True)
@@ -40,10 +37,7 @@ def place_in_recipe(recipe: Recipe, loc: Loc) -> Place:
 def problems_of(
     error: ValidationError, *, model: type[BaseModel], tree: Node | None, loc: Loc = ()
 ) -> list[Problem]:
-    """Return every error of a `model` that was validated from what a recipe says at `loc`.
-
-    `tree` is the recipe's; without it problems have no place.
-    """
+    """Return every error of what a recipe says at `loc`; without its `tree` they have no place."""
     above = loc if tree is None else _as_written(tree, loc)
     problems = []
     for details in error.errors():

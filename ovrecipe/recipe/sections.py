@@ -93,10 +93,7 @@ DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)
 
 
 def name_objection(name: str) -> str | None:
-    """Return what is wrong with the name of a recipe or variant; None when nothing is.
-
-    The same on every system: a recipe written on one is built on another.
-    """
+    """Return what is wrong with a name of a recipe or variant, on any system; None if nothing."""
     if not re.fullmatch(PATTERN, name):
         return LETTERS
     if name.endswith("."):

@@ -107,13 +107,11 @@ def recipe_json_schema() -> dict[str, Any]:
     for key in FROM_THE_FILE:
         del schema["properties"][key]
     schema["title"] = "ovrecipe recipe"
-    # What a recipe extends may have the model and the variants.
-    schema["required"] = []
-    schema["anyOf"] = [{"required": ["model", "variants"]}, {"required": ["extends"]}]
     definitions = schema["$defs"]
-    definitions["Model"]["required"] = []
-    # A variant's name says its precision, and what has no knobs may be empty.
-    definitions["Variant"]["required"] = []
+    # What a recipe extends may have the rest, and a variant's name says its precision.
+    for section in (schema, definitions["Model"], definitions["Variant"]):
+        section["required"] = []
+    schema["anyOf"] = [{"required": ["model", "variants"]}, {"required": ["extends"]}]
     variants = schema["properties"]["variants"]
     del variants["patternProperties"]
     variants["minProperties"] = variants.pop("minLength")
