@@ -208,10 +208,10 @@ def validated(
     try:
         found = taken.model_validate_json(json.dumps(given))
     except ValidationError as error:
-        from ovrecipe.recipe.problems import option_problems
+        from ovrecipe.recipe.problems import problems_of
 
         tree = None if recipe is None else recipe.tree
-        problems = option_problems(error, model=taken, tree=tree, loc=loc)
+        problems = problems_of(error, model=taken, tree=tree, loc=loc)
         raise RecipeInvalid("\n".join(map(str, sorted(set(problems))))) from error
     return cast("Model", found) if model else None
 
