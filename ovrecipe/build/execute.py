@@ -301,8 +301,8 @@ def _run(work: Work, job: Job, key: Key, watch: events.Watch) -> Mapping[str, An
         ) -> None:
             watch(events.Progressed(work.title, message, done, total, unit))
 
-        bench = StageContext(context.plugins, progress, context.project.env)
-        return {"facts": work.stage.run(job, bench)}
+        own = StageContext(context.plugins, progress, context.project.env)
+        return {"facts": work.stage.run(job, own)}
     try:
         return run_worker(work, job, watch)
     except Exception:

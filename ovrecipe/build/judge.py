@@ -108,6 +108,6 @@ def _check_template(recipe: Recipe) -> None:
 def _check_dataset(recipe: Recipe, each: CompressionPass, loc: Loc) -> None:
     from ovrecipe.build.stages.weights import NO_FILE, dataset_error
 
-    path = each.dataset_path(recipe.base_dir)
+    path = each.dataset_path(recipe.recipe_dir)
     if path is not None and not path.is_file():
         raise dataset_error(recipe, each, loc, NO_FILE)

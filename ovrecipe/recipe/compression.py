@@ -102,8 +102,8 @@ class CompressionPass(Section):
             return f"{precision}_{'sym' if self.sym else 'asym'}"
         return precision
 
-    def dataset_path(self, base_dir: Path) -> Path | None:
-        """Return the user's file, None without one; `base_dir` is the recipe's folder."""
+    def dataset_path(self, recipe_dir: Path) -> Path | None:
+        """Return the user's file, None without one; `recipe_dir` is the recipe's folder."""
         if self.dataset in (None, GENERATED):
             return None
-        return base_dir / Path(self.dataset or "").expanduser()
+        return recipe_dir / Path(self.dataset or "").expanduser()

@@ -146,7 +146,7 @@ Penalty = Annotated[float, Field(ge=-2, le=2)]
 SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 
 
-class Generation(Section):
+class GenerationParameters(Section):
     """Parameters of generation; an unset one keeps GenAI's (or the checkpoint's) value.
 
     Several answers at once and draft models are left out: nothing here streams or loads them.
@@ -197,7 +197,7 @@ class Generation(Section):
         """Return the parameters that were given, by name."""
         return {name: value for name, value in self if value is not None}
 
-    def overridden_by(self, own: Generation) -> Generation:
+    def overridden_by(self, own: GenerationParameters) -> GenerationParameters:
         """Return these parameters with `own` on top; a null in `own` takes one back.
 
         `do_sample: false` takes back what is only for sampling, and a parameter that is only for
@@ -209,7 +209,7 @@ class Generation(Section):
         elif self.do_sample is False and own.given().keys() & SAMPLING:
             gone |= {"do_sample"}
         kept = {name: value for name, value in self.given().items() if name not in gone}
-        return Generation.model_construct(**{**kept, **own.given()})
+        return GenerationParameters.model_construct(**{**kept, **own.given()})
 
 
 class Variant(CompressionPass):
@@ -224,8 +224,9 @@ class Variant(CompressionPass):
     )
     optional: bool = key("build it only when it is named", False)
     passes: Listed[CompressionPass] = key("compressions in order, each of the knobs below", ())
-    generation: Generation = key(
-        "generation parameters of this variant; `null` takes one of the recipe's back", Generation()
+    generation: GenerationParameters = key(
+        "generation parameters of this variant; `null` takes one of the recipe's back",
+        GenerationParameters(),
     )
 
     def compression_passes(self) -> tuple[CompressionPass, ...]:
@@ -298,7 +299,7 @@ class Recipe(Section):
     variants: Annotated[Mapped[FileName, Variant], Field(min_length=1)] = Field(
         description="what to build; at least one"
     )
-    generation: Generation = key("parameters of generation", Generation())
+    generation: GenerationParameters = key("parameters of generation", GenerationParameters())
     check: Check = key("what a built variant must pass besides ovrecipe's own gates", Check())
     output: Output = key("what happens to the text before it is shown", Output())
     plugins: Mapped[Name, Any] = key("settings of plugins by name; each checks its own", {})
@@ -332,7 +333,7 @@ class Recipe(Section):
         return self._tree
 
     @property
-    def base_dir(self) -> Path:
+    def recipe_dir(self) -> Path:
         """The folder that relative paths in the recipe start from."""
         return self.path.parent
 
@@ -345,7 +346,7 @@ class Recipe(Section):
         inner = ("passes", number) if self.variants[variant].passes else ()
         return ("variants", variant, *inner)
 
-    def generation_of(self, variant: str) -> Generation:
+    def generation_of(self, variant: str) -> GenerationParameters:
         """Return the recipe's generation parameters with the variant's own on top."""
         return self.generation.overridden_by(self.variants[variant].generation)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
 from ovrecipe.run.parameters import GENERATION_CONFIG, apply
-from ovrecipe.run.pipeline import Finished, OnText, Tokens
+from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import Metrics
 
@@ -177,7 +177,7 @@ class GenaiPipeline:
         """Return the limit; GenAI's `max_length` counts the prompt and is the weaker one."""
         return int(min(config.max_new_tokens, max(config.max_length - prompt_tokens, 0)))
 
-    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Finished:
+    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
         """Generate; `on_text` must not raise, for GenAI would print and swallow it."""
         from openvino_genai import GenerationFinishReason, StreamingStatus
 
@@ -207,7 +207,7 @@ class GenaiPipeline:
             load_time_ms=float(perf.get_load_time()),
         )
         ended: FinishReason = "cancelled" if stopped else "length" if cut else "stop"
-        return Finished(ended, generated, metrics)
+        return Ended(ended, generated, metrics)
 
     def close(self) -> None:
         """Let go of the model's memory."""

@@ -13,7 +13,7 @@ from ovrecipe.types import GenerationResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ovrecipe.run.pipeline import Finished, Pipeline, Tokens
+    from ovrecipe.run.pipeline import Ended, Pipeline, Tokens
     from ovrecipe.run.prompt import Message
     from ovrecipe.run.runner import Runner
 
@@ -34,7 +34,7 @@ class GenerationTask:
         self.segments: SimpleQueue[str] = SimpleQueue()
         self.ended = threading.Event()
         self.cancelled = False
-        self.finished: Finished | None = None
+        self.finished: Ended | None = None
         self.error: BaseException | None = None
         self.generating = False
 

@@ -119,7 +119,7 @@ ABSENT = Absent()
 Side: TypeAlias = "Json | Absent"
 
 
-class Difference(NamedTuple):
+class FieldDifference(NamedTuple):
     """One field that differs; `path` is dotted, `compression.group_size`."""
 
     path: str
@@ -148,12 +148,12 @@ def nearest(
     return min(by_age, key=lambda each: len(differences(key.document, each.key)), default=None)
 
 
-def differences(wanted: Mapping[str, Json], stored: Mapping[str, Json]) -> list[Difference]:
+def differences(wanted: Mapping[str, Json], stored: Mapping[str, Json]) -> list[FieldDifference]:
     """Return the fields in which two key documents differ, by path."""
     return sorted(_differing("", dict(wanted), dict(stored)), key=lambda found: found.path)
 
 
-def _differing(path: str, wanted: Side, stored: Side) -> Iterator[Difference]:
+def _differing(path: str, wanted: Side, stored: Side) -> Iterator[FieldDifference]:
     if isinstance(wanted, dict) and isinstance(stored, dict):
         for name in {**wanted, **stored}:
             inner = f"{path}.{name}" if path else name
@@ -163,7 +163,7 @@ def _differing(path: str, wanted: Side, stored: Side) -> Iterator[Difference]:
             yield from _differing(f"{path}[{index}]", _at(wanted, index), _at(stored, index))
     # 1, 1.0 and True are equal in Python and different texts in a key; so are 0.0 and -0.0.
     elif type(wanted) is not type(stored) or repr(wanted) != repr(stored):
-        yield Difference(path, stored, wanted)
+        yield FieldDifference(path, stored, wanted)
 
 
 def _at(values: Sequence[Json], index: int) -> Side:

@@ -10,7 +10,7 @@ from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.hooks.listing import sample_recipe
 from ovrecipe.hooks.roles import Console
 from ovrecipe.run.artifact import Variants
-from ovrecipe.run.pipeline import Finished, OnText, Tokens
+from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.run.prompt import ChatTemplate
 from ovrecipe.run.runner import Runner
 from ovrecipe.types import GenerationResult, Metrics
@@ -63,7 +63,7 @@ class FakePipeline:
         """Return `max_new_tokens`, or as many as there are pieces."""
         return int(config.get("max_new_tokens", len(self.pieces)))
 
-    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Finished:
+    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
         """Say the pieces until told to stop."""
         self.prompts.append(tokens.ids)
         self.configs.append(config)
@@ -75,13 +75,13 @@ class FakePipeline:
                 if self.gate is not None:
                     self.gate.acquire()
                 if not on_text(piece):
-                    return Finished("cancelled", count, METRICS)
+                    return Ended("cancelled", count, METRICS)
             if self.fail is not None:
                 raise self.fail
         finally:
             self._at_once -= 1
         cut = limit < len(self.pieces)
-        return Finished("length" if cut else "stop", min(limit, len(self.pieces)), METRICS)
+        return Ended("length" if cut else "stop", min(limit, len(self.pieces)), METRICS)
 
     def close(self) -> None:
         """Note that it was closed."""

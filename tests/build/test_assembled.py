@@ -69,8 +69,8 @@ def assembled(project: Project, inputs: dict[str, Path], **sections: Any) -> Pat
         plugin_options=(),
         store_dir=project.root / "store",
     )
-    bench = StageContext(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
-    stage_named("assemble").run(job, bench)
+    context = StageContext(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
+    stage_named("assemble").run(job, context)
     return output_dir
 
 

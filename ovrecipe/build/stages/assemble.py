@@ -57,7 +57,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     return settings_of(plan.recipe, str(variant))
 
 
-def run(job: Job, bench: StageContext) -> dict[str, Json]:  # noqa: ARG001
+def run(job: Job, context: StageContext) -> dict[str, Json]:  # noqa: ARG001
     """Link the large files and write the small ones."""
     weights_dir, tokenizer_dir = job.inputs["weights"], job.inputs["tokenizer"]
     links: dict[str, Json] = {}

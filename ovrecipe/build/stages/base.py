@@ -26,15 +26,15 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     return exporter.key_with("exporter", options)
 
 
-def run(job: Job, bench: StageContext) -> dict[str, Json]:
+def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Export the checkpoint."""
-    [(exporter, options)] = configured(bench.plugins, job.recipe, "exporter")
+    [(exporter, options)] = configured(context.plugins, job.recipe, "exporter")
     work = ExportJob(
         checkpoint_dir=job.checkpoint_dir,
         output_dir=job.output_dir,
         recipe=job.recipe,
         options=options,
-        progress=bench.progress,
+        progress=context.progress,
     )
     with exporter.blamed():
         exporter.provider.export(work)

@@ -48,15 +48,15 @@ def rendered(model_dir: Path, prompt: str) -> str:
     return template.render([{"role": "user", "content": prompt}])
 
 
-def evaluate(job: Job, bench: StageContext) -> Iterator[Json]:
+def evaluate(job: Job, context: StageContext) -> Iterator[Json]:
     """Run the recipe's evaluators in order and yield what each found out.
 
     Raises:
         GateError: an evaluator refuses the model; the message names it.
     """
     model_dir = job.inputs["assemble"]
-    for provided, options in configured(bench.plugins, job.recipe, "evaluator"):
-        bench.progress(f"evaluating: {provided.name}")
+    for provided, options in configured(context.plugins, job.recipe, "evaluator"):
+        context.progress(f"evaluating: {provided.name}")
         try:
             with provided.blamed(), _asking(job) as ask:
                 work = EvaluationJob(
@@ -67,7 +67,7 @@ def evaluate(job: Job, bench: StageContext) -> Iterator[Json]:
                     ask=ask,
                     render=partial(rendered, model_dir),
                     options=options,
-                    progress=bench.progress,
+                    progress=context.progress,
                 )
                 facts = provided.facts(provided.provider.evaluate(work))
         except GateError as error:
@@ -122,7 +122,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     }
 
 
-def run(job: Job, bench: StageContext) -> dict[str, Json]:
+def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Open the directory as a user would, let it answer twice, and ask the recipe's evaluators.
 
     Raises:
@@ -133,10 +133,10 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
 
     model_dir = job.inputs["assemble"]
     prompt = rendered(model_dir, PROBE)
-    bench.progress("opening the model")
+    context.progress("opening the model")
     with _refused("OpenVINO GenAI does not open the model"):
         pipeline = openvino_genai.LLMPipeline(str(model_dir), "CPU")
-    bench.progress("asking the model")
+    context.progress("asking the model")
     facts = answered(
         pipeline,
         prompt,
@@ -144,7 +144,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
         target=f"{job.recipe.name}:{job.variant}",
     )
     del pipeline
-    found = list(evaluate(job, bench))
+    found = list(evaluate(job, context))
     return {**facts, "evaluators": found} if found else facts
 
 

@@ -28,7 +28,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     }
 
 
-def run(job: Job, bench: StageContext) -> dict[str, Json]:
+def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Compare the checkpoint's tokenizer with the converted pair.
 
     Raises:
@@ -37,7 +37,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
     from ovrecipe.conformance.compare import check_conformance, compare_tokenizers
 
     tokenizer_dir = job.inputs["tokenizer"]
-    bench.progress("comparing tokenizers")
+    context.progress("comparing tokenizers")
     # One of the prompts is rendered by the template that `assemble` will write.
     template = ChatTemplate(
         chat_template_of(job.recipe.prompt, tokenizer_dir),

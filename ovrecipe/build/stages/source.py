@@ -29,16 +29,16 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     }
 
 
-def run(job: Job, bench: StageContext) -> dict[str, Json]:
+def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Ask the source to fill the folder."""
     scheme, location = split_model_id(job.recipe.model.id)
-    provided = bench.plugins.provider("source", scheme, job.recipe)
+    provided = context.plugins.provider("source", scheme, job.recipe)
     request = SourceRequest(
         recipe=job.recipe,
         location=location,
-        env=bench.env,
+        env=context.env,
         digests=RememberedDigests(Store(job.store_dir).digests_path),
-        progress=bench.progress,
+        progress=context.progress,
     )
     checkpoint_dir = job.output_dir / CHECKPOINT
     checkpoint_dir.mkdir()
@@ -47,7 +47,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
     if has_shapes(checkpoint_dir):
         return {}
     warning = "shapes unknown: preflight left out (only safetensors files tell them unread)"
-    bench.progress(warning)
+    context.progress(warning)
     return {"warning": warning}
 
 

@@ -21,9 +21,9 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     return converter.key_with("converter", options)
 
 
-def run(job: Job, bench: StageContext) -> dict[str, Json]:
+def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Convert the checkpoint's tokenizer."""
-    [(converter, options)] = configured(bench.plugins, job.recipe, "tokenizer_converter")
+    [(converter, options)] = configured(context.plugins, job.recipe, "tokenizer_converter")
     if not job.recipe.model.trust_remote_code:
         keep_torch_out(sys.modules, [converter])
     work = ConversionJob(
@@ -31,7 +31,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
         output_dir=job.output_dir,
         recipe=job.recipe,
         options=options,
-        progress=bench.progress,
+        progress=context.progress,
     )
     with converter.blamed():
         converter.provider.convert(work)

@@ -71,7 +71,7 @@ def _pass_fields(plan: RecipePlan, each: CompressionPass, loc: Loc) -> Json:
     fields = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"options"})
     given = compressor.options(each.options, loc=(*loc, "options"), recipe=plan.recipe)
     fields |= compressor.key_with("compressor", given)
-    path = each.dataset_path(plan.recipe.base_dir)
+    path = each.dataset_path(plan.recipe.recipe_dir)
     if path is not None:
         try:
             digest = plan.context.digests.sha256(path)
@@ -127,7 +127,7 @@ def default_estimate(
     return Estimate(size_bytes, OTHER_BYTES + size_bytes + data_bytes)
 
 
-def run(job: Job, bench: StageContext) -> dict[str, Json]:
+def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Run the passes in order, each reading what the one before wrote.
 
     Raises:
@@ -136,7 +136,7 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
     passes, base_dir = passes_of(job.recipe, job.variant), job.inputs["base"]
     precision = job.recipe.variants[str(job.variant)].precision
     names = {each.compressor for each, _ in passes}
-    provided = {name: bench.plugins.provider("compressor", name, job.recipe) for name in names}
+    provided = {name: context.plugins.provider("compressor", name, job.recipe) for name in names}
     keep_torch_out(sys.modules, provided.values())
     input_dir = base_dir
     facts: list[Json] = []
@@ -151,12 +151,12 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
             output_dir=output_dir,
             tokenizer_dir=job.inputs.get("tokenizer"),
             checkpoint_dir=job.checkpoint_dir if "source" in job.inputs else None,
-            dataset_path=each.dataset_path(job.recipe.base_dir),
+            dataset_path=each.dataset_path(job.recipe.recipe_dir),
             compression=each,
             precision=precision,
             recipe=job.recipe,
             options=compressor.options(each.options, loc=(*loc, "options"), recipe=job.recipe),
-            progress=bench.progress,
+            progress=context.progress,
             cache_dir=_cache_dir(job, compressor),
         )
         with compressor.blamed():
