@@ -34,20 +34,15 @@ def disk_errors(path: Path, *, needed_bytes: int | None = None) -> Iterator[None
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise disk_full(path, needed_bytes) from error
+            needed = "" if needed_bytes is None else f", {amount(needed_bytes)} needed"
+            raise DiskFull(
+                f"{path}: the disk is full ({amount(free_bytes(path))} free{needed})",
+                remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
+                "finished stages are kept",
+            ) from error
         if error.errno in REFUSED:
             raise not_writable(path, error) from error
         raise
-
-
-def disk_full(path: Path, needed_bytes: int | None) -> DiskFull:
-    """Return the error that says how much room there is and how much was needed."""
-    needed = "" if needed_bytes is None else f", {amount(needed_bytes)} needed"
-    return DiskFull(
-        f"{path}: the disk is full ({amount(free_bytes(path))} free{needed})",
-        remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
-        "finished stages are kept",
-    )
 
 
 def not_writable(path: Path, error: OSError) -> StoreNotWritable:
@@ -64,6 +59,11 @@ def free_bytes(path: Path) -> int:
 
     existing = next(place for place in (path, *path.absolute().parents) if place.exists())
     return shutil.disk_usage(existing).free
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, in a fixed order; nothing when there is no such folder."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def random_name() -> str:
@@ -110,9 +110,12 @@ def remove_moved(folder: Path, root: Path) -> None:
     """Remove a folder of the store below `root`; it vanishes with one rename, or is gone already.
 
     So nothing half-removed is seen, and a worker that outlived its parent finds no folder to fill.
+
+    Raises:
+        StoreNotWritable, DiskFull: the disk refused.
     """
     trash = root / f"{TRASH_PREFIX}{random_name()}"
-    with suppress(FileNotFoundError):
+    with disk_errors(root), suppress(FileNotFoundError):
         # A read-only folder cannot be moved to another parent.
         folder.chmod(0o755)
         folder.rename(trash)
@@ -233,21 +236,20 @@ def link_file(source: Path, target: Path) -> Linked:
         except OSError as error:
             if error.errno not in NO_HARD_LINK:
                 raise
-            return _reflink_or_copy(source, target)
-        return "hardlink"
+        else:
+            return "hardlink"
+        if _reflinked(source, target):
+            return "reflink"
+        import shutil
 
-
-def _reflink_or_copy(source: Path, target: Path) -> Linked:
-    import shutil
-
-    if sys.platform == "linux" and _reflinked(source, target):
-        return "reflink"
-    shutil.copyfile(source, target)
-    return "copy"
+        shutil.copyfile(source, target)
+        return "copy"
 
 
 def _reflinked(source: Path, target: Path) -> bool:
     """Ask the file system (btrfs, xfs) to share the blocks; False when it cannot."""
+    if sys.platform != "linux":
+        return False
     import fcntl
 
     with source.open("rb") as reading, target.open("xb") as writing:

@@ -19,6 +19,7 @@ from ovrecipe.errors import ArtifactCorrupt, StoreError
 from ovrecipe.store.digests import sha256_of
 from ovrecipe.store.disk import (
     disk_errors,
+    entries,
     fsync_dir,
     fsync_file,
     random_name,
@@ -42,6 +43,7 @@ STAGING_PREFIX = ".stage-"
 @contextmanager
 def staging_folder(store: Store, key: Key) -> Iterator[Path]:
     """Give a new empty folder and remove what is left of it afterwards."""
+    store.ensure()
     family = f"{STAGING_PREFIX}{key.stage}-{key.short}-"
     for stale in stagings(store, family):
         remove_if_stale(store, stale)
@@ -59,7 +61,7 @@ def staging_folder(store: Store, key: Key) -> Iterator[Path]:
 
 def stagings(store: Store, prefix: str = STAGING_PREFIX) -> list[Path]:
     """Return the staging folders that are there, of builds alive or dead."""
-    return sorted(path for path in store.root.iterdir() if path.name.startswith(prefix))
+    return [path for path in entries(store.root) if path.name.startswith(prefix)]
 
 
 def lock_path(store: Store, folder: Path) -> Path:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import StoreError
-from ovrecipe.store.disk import WINDOWS, disk_errors, fsync_dir, random_name, replace_atomically
+from ovrecipe.store.disk import (
+    WINDOWS,
+    disk_errors,
+    entries,
+    fsync_dir,
+    random_name,
+    replace_atomically,
+)
 from ovrecipe.store.locks import used
 
 if TYPE_CHECKING:
@@ -23,10 +30,7 @@ ROOTS = ".roots"
 
 def registered_views(store_root: Path) -> list[Path]:
     """Return the folders of views that lead into the store, those that are gone left out."""
-    folder = store_root / ROOTS
-    if not folder.is_dir():
-        return []
-    notes = [note for note in sorted(folder.iterdir()) if not note.name.startswith(".")]
+    notes = [note for note in entries(store_root / ROOTS) if not note.name.startswith(".")]
     found = [Path(note.read_text(encoding="utf-8").rstrip("\n")) for note in notes]
     return [path for path in found if path.is_dir()]
 
@@ -48,12 +52,13 @@ def set_view(store: Store, models_dir: Path, name: str, variant: str, artifact_d
         StoreNotWritable, DiskFull: the disk refused.
     """
     view = models_dir / name / variant
-    if not artifact_dir.is_dir():
-        raise _gone(view, artifact_dir)
     with disk_errors(models_dir), used(store.use_path(artifact_dir.name)):
-        # Again, for now `gc` cannot remove it: what a view leads to stays.
+        # From here on `gc` cannot remove it: what is used stays, and what a view leads to.
         if not artifact_dir.is_dir():
-            raise _gone(view, artifact_dir)
+            raise StoreError(
+                f"{view}: the artifact it should lead to, {artifact_dir}, is gone",
+                remedy="build again; what is still there is not made again",
+            )
         view.parent.mkdir(parents=True, exist_ok=True)
         _refuse_what_is_not_ours(view)
         if not leads_to(view, artifact_dir):
@@ -104,10 +109,8 @@ def remove_view(models_dir: Path, name: str, variant: str) -> bool:
 
 def views(models_dir: Path) -> Iterator[View]:
     """Yield every view, dangling ones too, in a fixed order; what is not a view is left alone."""
-    if not models_dir.is_dir():
-        return
-    for folder in sorted(path for path in models_dir.iterdir() if path.is_dir()):
-        for view in sorted(folder.iterdir()):
+    for folder in entries(models_dir):
+        for view in entries(folder):
             if is_link(view) and not view.name.startswith("."):
                 yield View(folder.name, view.name, view, _target(view))
 
@@ -121,13 +124,6 @@ def is_link(path: Path) -> bool:
     # Path.is_junction came with Python 3.12.
     tag = getattr(found, "st_reparse_tag", 0)
     return stat.S_ISLNK(found.st_mode) or tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
-
-
-def _gone(view: Path, artifact_dir: Path) -> StoreError:
-    return StoreError(
-        f"{view}: the artifact it should lead to, {artifact_dir}, is gone",
-        remedy="build again; what is still there is not made again",
-    )
 
 
 def _target(view: Path) -> Path | None:
