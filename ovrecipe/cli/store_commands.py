@@ -239,7 +239,6 @@ def verify(
 def _chosen(store: Store, models_dir: Path, names: list[str]) -> set[str] | None:
     """Return the artifacts behind the named views and all that they were made from."""
     from ovrecipe.store.gc import reachable_from
-    from ovrecipe.store.verify import readable_inputs
 
     roots: set[str] = set()
     for name in names:
@@ -248,7 +247,7 @@ def _chosen(store: Store, models_dir: Path, names: list[str]) -> set[str] | None
             raise NotBuilt(f"{name} is not built", remedy=f"build it with 'ovrecipe build {name}'")
         roots |= found
     folders = {sha256: folder for _, sha256, folder in store.folders()}
-    return reachable_from(roots, folders, inputs=readable_inputs) if names else None
+    return reachable_from(roots, folders, skip_damaged=True) if names else None
 
 
 def _verified(store: Store, shas: set[str] | None) -> tuple[list[Problem], int]:

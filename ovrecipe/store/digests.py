@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.store.disk import WINDOWS, random_name
+from ovrecipe.store.disk import WINDOWS, replace_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,13 +84,9 @@ class RememberedDigests:
         return {path: row for path, row in rows if isinstance(row, list) and len(row) == 6}
 
     def _write(self, digests: dict[str, list[Any]]) -> None:
-        temporary = self.path.with_name(f"{self.path.name}.{random_name()}")
         # A full or read-only disk costs the memory, not the answer.
         with suppress(OSError):
-            temporary.write_text(json.dumps(digests, indent=0), encoding="utf-8")
-            temporary.replace(self.path)
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            replace_atomically(self.path, json.dumps(digests, indent=0))
 
 
 def _identity(real: str) -> list[int]:

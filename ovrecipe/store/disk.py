@@ -97,7 +97,7 @@ def write_durably(path: Path, text: str) -> None:
 
 def replace_atomically(path: Path, text: str) -> None:
     """Write a file so that every reader sees either the old text or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{random_name()}")
+    temporary = path.with_name(f".{path.name.removeprefix('.')}.{random_name()}")
     try:
         write_durably(temporary, text)
         temporary.replace(path)
@@ -140,77 +140,55 @@ def remove_tree(path: Path) -> None:
 
 def _removed_otherwise(call: Callable[[str], object], name: str, error: BaseException) -> None:
     """Accept what somebody else removed first; Windows wants files writable to remove them."""
-    if isinstance(error, FileNotFoundError):
-        return
-    if not (WINDOWS and isinstance(error, PermissionError)):
+    if sys.platform == "win32" and isinstance(error, PermissionError):
+        _remove_read_only(call, name)
+    elif not isinstance(error, FileNotFoundError):
         raise error
-    if call is os.unlink and _has_other_names(Path(name)) and _unlinked_as_it_is(name):
-        return
-    Path(name).chmod(0o644)
-    call(name)
 
-
-def _has_other_names(path: Path) -> bool:
-    """Tell whether a change of the mode would show elsewhere, in a kept or a user's folder."""
-    return path.is_symlink() or path.lstat().st_nlink > 1
-
-
-def _unlinked_as_it_is(name: str) -> bool:
-    """Remove a read-only file's name with its mode untouched; False where the disk cannot.
-
-    Then the mode of a hard link is changed after all: only our own files have those.
-    """
-    if sys.platform == "win32":
-        try:
-            unlink_read_only(name)
-        except OSError:
-            if Path(name).is_symlink():
-                raise
-            return False
-    return True
-
-
-DELETE = 0x00010000
-SHARE_ALL = 0x7
-OPEN_EXISTING = 3
-#: Of a symbolic link, the link.
-OPEN_REPARSE_POINT = 0x00200000
-#: Source: winbase.h, FILE_INFO_BY_HANDLE_CLASS.
-DISPOSITION_EX = 21
-#: Source: winnt.h, FILE_DISPOSITION_FLAG_DELETE, _POSIX_SEMANTICS and
-#: _IGNORE_READONLY_ATTRIBUTE; the last came with Windows 10 1809.
-REMOVE_THOUGH_READ_ONLY = 0x1 | 0x2 | 0x10
 
 if sys.platform == "win32":
 
-    def unlink_read_only(name: str) -> None:
-        """Remove one name of a file and change nothing of the file itself.
+    def _remove_read_only(call: Callable[[str], object], name: str) -> None:
+        path = Path(name)
+        # A change of the mode would show under a file's other names, in a kept or a user's folder.
+        if call is os.unlink and (path.is_symlink() or path.lstat().st_nlink > 1):
+            try:
+                _unlink_as_it_is(name)
+            except OSError:
+                # Where the disk cannot, the mode changes after all: only we make hard links.
+                if path.is_symlink():
+                    raise
+            else:
+                return
+        path.chmod(0o644)
+        call(name)
+
+    def _unlink_as_it_is(name: str) -> None:
+        """Remove one name of a read-only file and change nothing of the file itself.
+
+        Source: winnt.h (DELETE, FILE_DISPOSITION_FLAG_*), winbase.h (FILE_FLAG_OPEN_REPARSE_POINT,
+        of a symbolic link the link; FILE_INFO_BY_HANDLE_CLASS, FileDispositionInfoEx).
 
         Raises:
-            OSError: Windows refused, as it does on file systems other than NTFS.
+            OSError: Windows refused: the file system is not NTFS, or it is older than 1809.
         """
+        import _winapi
         import ctypes
         from ctypes import wintypes
 
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.CreateFileW.restype = wintypes.HANDLE
-        kernel.SetFileInformationByHandle.argtypes = (
-            wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD,
-        )  # fmt: skip
-        kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
-        handle = kernel.CreateFileW(
-            name, DELETE, SHARE_ALL, None, OPEN_EXISTING, OPEN_REPARSE_POINT, None
-        )
-        if handle == wintypes.HANDLE(-1).value:
-            raise ctypes.WinError(ctypes.get_last_error())
-        flags = wintypes.DWORD(REMOVE_THOUGH_READ_ONLY)
+        delete, share_all, open_link = 0x00010000, 0x7, 0x00200000
+        disposition_ex = 21
+        # _DELETE, _POSIX_SEMANTICS, _IGNORE_READONLY_ATTRIBUTE
+        flags = wintypes.DWORD(0x1 | 0x2 | 0x10)
+        set_info = ctypes.WinDLL("kernel32", use_last_error=True).SetFileInformationByHandle
+        set_info.argtypes = wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD
+        existing = _winapi.OPEN_EXISTING
+        handle = _winapi.CreateFile(name, delete, share_all, 0, existing, open_link, 0)
         try:
-            if not kernel.SetFileInformationByHandle(
-                handle, DISPOSITION_EX, ctypes.byref(flags), ctypes.sizeof(flags)
-            ):
+            if not set_info(handle, disposition_ex, ctypes.byref(flags), ctypes.sizeof(flags)):
                 raise ctypes.WinError(ctypes.get_last_error())
         finally:
-            kernel.CloseHandle(handle)
+            _winapi.CloseHandle(handle)
 
 
 #: How a file came to its second name; "copy" costs its size and is worth telling the user.
@@ -238,7 +216,7 @@ def link_file(source: Path, target: Path) -> Linked:
                 raise
         else:
             return "hardlink"
-        if _reflinked(source, target):
+        if sys.platform == "linux" and _reflinked(source, target):
             return "reflink"
         import shutil
 
@@ -248,8 +226,6 @@ def link_file(source: Path, target: Path) -> Linked:
 
 def _reflinked(source: Path, target: Path) -> bool:
     """Ask the file system (btrfs, xfs) to share the blocks; False when it cannot."""
-    if sys.platform != "linux":
-        return False
     import fcntl
 
     with source.open("rb") as reading, target.open("xb") as writing:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
-from ovrecipe.store.key import Key, inputs_of
+from ovrecipe.store.key import SHORT, inputs_of
 
 MANIFEST = "manifest.json"
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -60,7 +60,7 @@ class Manifest(_Document):
     @property
     def short(self) -> str:
         """The first digits of the key, as in `Key.short`."""
-        return self.sha256[:12]
+        return self.sha256[:SHORT]
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -75,10 +75,6 @@ class Manifest(_Document):
     def known_digests(self) -> dict[str, tuple[int, str]]:
         """Return (size, sha256) by path, for `publish` of an artifact that links these files."""
         return {name: (entry.size_bytes, entry.sha256) for name, entry in self.files.items()}
-
-    def own_sha256(self) -> str:
-        """Return the digest that the key document gives; it differs when someone edited it."""
-        return Key(self.stage, self.key).sha256
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as manifest.json has it."""

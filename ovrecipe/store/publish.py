@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,14 +96,13 @@ def seal_files(staging_dir: Path, known: KnownDigests) -> dict[str, FileEntry]:
         StoreError: something in the folder cannot be part of an artifact.
         ArtifactCorrupt: a file with a known digest has another size.
     """
-    entries = {}
+    sealed = {}
     for path in files_below(staging_dir):
         name = path.relative_to(staging_dir).as_posix()
         if name == MANIFEST:
             raise StoreError(f"the stage wrote {MANIFEST} itself; that name is the store's")
-        seal = _sealed_link if path.is_symlink() else _sealed_file
-        entries[name] = seal(path, name, known, staging_dir)
-    return entries
+        sealed[name] = _sealed(path, name, known, staging_dir)
+    return sealed
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -144,38 +142,27 @@ def move_into_place(staging_dir: Path, artifact_dir: Path) -> None:
         artifact_dir.chmod(READ_ONLY_DIR)
 
 
-def _sealed_link(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry:
-    """Return the entry of a symbolic link to a file; its target is not ours to change."""
-    target = path.resolve()
-    if not target.is_file():
-        raise StoreError(f"{name} links to {path.readlink()}, which is no file")
-    if target.is_relative_to(staging_dir.resolve()) and path.readlink().is_absolute():
+def _sealed(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry:
+    """Return the entry of a file, or of a link to one, whose target is not ours to change."""
+    is_link = path.is_symlink()
+    if not path.is_file():
+        what = f"links to {path.readlink()}, which is no file" if is_link else "is no regular file"
+        raise StoreError(f"{name} {what}")
+    is_inside = path.resolve().is_relative_to(staging_dir.resolve())
+    if is_link and is_inside and path.readlink().is_absolute():
         raise StoreError(f"{name} links into the staging folder by its absolute path")
-    size_bytes, sha256 = _digest(target, name, known)
-    return FileEntry(size_bytes=size_bytes, sha256=sha256, link=True)
-
-
-def _sealed_file(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry:
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode):
-        raise StoreError(f"{name} is no regular file")
-    size_bytes, sha256 = _digest(path, name, known)
-    with disk_errors(staging_dir, needed_bytes=size_bytes):
-        if name not in known:
-            fsync_file(path)
-        # With a second name elsewhere it may be the user's own file: only ours are locked.
-        if found.st_nlink == 1:
-            path.chmod(READ_ONLY_FILE)
-    return FileEntry(size_bytes=size_bytes, sha256=sha256)
-
-
-def _digest(path: Path, name: str, known: KnownDigests) -> tuple[int, str]:
     size_bytes = path.stat().st_size
-    if name not in known:
-        return size_bytes, sha256_of(path)
-    if known[name][0] != size_bytes:
+    known_bytes, sha256 = known.get(name) or (size_bytes, sha256_of(path))
+    if known_bytes != size_bytes:
         raise ArtifactCorrupt(
-            f"{name} has {size_bytes} bytes, and {known[name][0]} in the artifact it comes from",
+            f"{name} has {size_bytes} bytes, and {known_bytes} in the artifact it comes from",
             remedy=REBUILD,
         )
-    return known[name]
+    if not is_link:
+        with disk_errors(staging_dir, needed_bytes=size_bytes):
+            if name not in known:
+                fsync_file(path)
+            # With a second name elsewhere it may be the user's own file: only ours are locked.
+            if path.lstat().st_nlink == 1:
+                path.chmod(READ_ONLY_FILE)
+    return FileEntry(size_bytes=size_bytes, sha256=sha256, link=is_link)

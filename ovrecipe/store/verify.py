@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import sha256_of
+from ovrecipe.store.key import SHORT, Key
 from ovrecipe.store.manifest import MANIFEST, FileEntry, read_manifest
 from ovrecipe.store.publish import files_below
 
@@ -26,14 +27,6 @@ class Problem(NamedTuple):
     message: str
 
 
-def readable_inputs(folder: Path) -> tuple[str, ...]:
-    """Return what an artifact was made from, as far as its manifest can be read."""
-    try:
-        return read_manifest(folder).inputs
-    except (NotBuilt, ArtifactCorrupt):
-        return ()  # the problem itself is reported by `verify`
-
-
 def verify(
     store: Store, shas: Collection[str] | None = None, *, progress: Progress | None = None
 ) -> list[Problem]:
@@ -46,7 +39,7 @@ def verify(
     problems: list[Problem] = []
     for index, (stage, sha256, folder) in enumerate(chosen):
         if progress is not None:
-            progress(f"{stage} {sha256[:12]}", done=index, total=len(chosen))
+            progress(f"{stage} {sha256[:SHORT]}", done=index, total=len(chosen))
         problems += [
             Problem(stage, sha256, file, message) for file, message in _problems(sha256, folder)
         ]
@@ -64,7 +57,7 @@ def _problems(sha256: str, folder: Path) -> Iterator[tuple[str | None, str]]:
         return
     if (manifest.stage, manifest.sha256) != (folder.parent.name, sha256):
         yield None, f"{MANIFEST} belongs to {manifest.stage} {manifest.short}"
-    elif manifest.own_sha256() != sha256:
+    elif Key(manifest.stage, manifest.key).sha256 != sha256:
         yield None, f"the key in {MANIFEST} is not the one the artifact was built for"
     present = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
     for name in sorted(set(present) - set(manifest.files) - {MANIFEST}):

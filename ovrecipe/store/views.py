@@ -79,7 +79,9 @@ def _register(store_root: Path, models_dir: Path) -> None:
 
 def view_target(models_dir: Path, name: str, variant: str) -> Path | None:
     """Return the artifact's folder that a view leads to; None when there is none or it is gone."""
-    return _target(models_dir / name / variant)
+    view = models_dir / name / variant
+    target = Path(os.path.realpath(view))
+    return target if is_link(view) and target.is_dir() else None
 
 
 def leads_to(view: Path, artifact_dir: Path) -> bool:
@@ -112,7 +114,8 @@ def views(models_dir: Path) -> Iterator[View]:
     for folder in entries(models_dir):
         for view in entries(folder):
             if is_link(view) and not view.name.startswith("."):
-                yield View(folder.name, view.name, view, _target(view))
+                target = view_target(models_dir, folder.name, view.name)
+                yield View(folder.name, view.name, view, target)
 
 
 def is_link(path: Path) -> bool:
@@ -126,13 +129,6 @@ def is_link(path: Path) -> bool:
     return stat.S_ISLNK(found.st_mode) or tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
 
 
-def _target(view: Path) -> Path | None:
-    if not is_link(view):
-        return None
-    target = Path(os.path.realpath(view))
-    return target if target.is_dir() else None
-
-
 def _refuse_what_is_not_ours(view: Path) -> None:
     if os.path.lexists(view) and not is_link(view):
         raise StoreError(
@@ -143,7 +139,12 @@ def _refuse_what_is_not_ours(view: Path) -> None:
 
 def _replace(view: Path, artifact_dir: Path) -> None:
     if WINDOWS:
-        _junction(view, artifact_dir)
+        import _winapi
+
+        # A junction needs no privilege, unlike a symbolic link; but it cannot be replaced.
+        if os.path.lexists(view):
+            _unlink(view)
+        _winapi.CreateJunction(str(artifact_dir.resolve()), str(view))  # type: ignore[attr-defined]
         return
     # Relative, so that a project can be moved or mounted elsewhere as a whole.
     target = os.path.relpath(artifact_dir.resolve(), view.parent.resolve())
@@ -153,15 +154,6 @@ def _replace(view: Path, artifact_dir: Path) -> None:
         temporary.replace(view)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _junction(view: Path, artifact_dir: Path) -> None:
-    """Make a junction, which unlike a symbolic link needs no privilege; it cannot be replaced."""
-    import _winapi
-
-    if os.path.lexists(view):
-        _unlink(view)
-    _winapi.CreateJunction(str(artifact_dir.resolve()), str(view))  # type: ignore[attr-defined]
 
 
 def _unlink(view: Path) -> None:

@@ -161,6 +161,27 @@ def test_what_a_build_reads_that_began_after_the_plan_stays(store: Store) -> Non
     assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS))
 
 
+def test_what_stays_for_a_build_is_found_before_its_inputs_go(store: Store) -> None:
+    """Whatever their stages are called; what is asked about first is nobody's input any more."""
+    built(store, SOURCE, BASE, WEIGHTS, OLD)
+    plan = plan_gc(store, set())
+    with store.lock(ASSEMBLED):
+        done = collect(store, plan)
+    assert [each.name for each in done.removals] == [f"weights/{OLD.sha256}"]
+    assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS))
+
+
+def test_a_damaged_artifact_that_a_build_took_after_the_plan_stops_gc(store: Store) -> None:
+    """What it was made from cannot be known, and nothing of that may go."""
+    built(store, SOURCE, BASE, WEIGHTS)
+    break_the_manifest(store.artifact_dir(WEIGHTS))
+    plan = plan_gc(store, set())
+    with store.lock(ASSEMBLED), pytest.raises(ArtifactCorrupt, match="is not JSON"):
+        collect(store, plan)
+    assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS))
+    assert len(collect(store, plan).removals) == 3
+
+
 def test_what_was_published_after_the_plan_keeps_its_inputs(store: Store) -> None:
     """Another variant of it starts from the base, as with everything that is kept."""
     built(store, SOURCE, BASE)
