@@ -194,7 +194,7 @@ class Work(Doable):
         """Return the sizes of the inputs that are built, by stage name."""
         store = self.context.store
         keys = [key for work in self.needs() if (key := work.key()) and store.has(key)]
-        return {key.stage: store.size_bytes(key) for key in keys}
+        return {key.stage: store.manifest(key).size_bytes for key in keys}
 
     def do(self, watch: Watch) -> None:
         """Make the artifact unless it is there; wait while another build is making it.

@@ -23,8 +23,12 @@ TRASH_PREFIX = ".trash-"
 
 
 @contextmanager
-def disk_errors(path: Path, *, needed_bytes: int | None = None) -> Iterator[None]:
+def disk_errors(
+    path: Path, *, needed_bytes: int | None = None, any_refusal: bool = False
+) -> Iterator[None]:
     """Turn what a disk refuses into errors of the store; any other OSError is a bug and passes.
+
+    With `any_refusal` every other one says that `path` cannot be written.
 
     Raises:
         DiskFull: no room, no quota, or a file larger than the file system takes.
@@ -40,17 +44,12 @@ def disk_errors(path: Path, *, needed_bytes: int | None = None) -> Iterator[None
                 remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
                 "finished stages are kept",
             ) from error
-        if error.errno in REFUSED:
-            raise not_writable(path, error) from error
+        if any_refusal or error.errno in REFUSED:
+            raise StoreNotWritable(
+                f"{path}: cannot be written ({error.strerror or error})",
+                remedy="make it a writable folder, or put the store elsewhere with OVRECIPE_STORE",
+            ) from error
         raise
-
-
-def not_writable(path: Path, error: OSError) -> StoreNotWritable:
-    """Return the error that says what the system said about writing below `path`."""
-    return StoreNotWritable(
-        f"{path}: cannot be written ({error.strerror or error})",
-        remedy="make it a writable folder, or put the store elsewhere with OVRECIPE_STORE",
-    )
 
 
 def free_bytes(path: Path) -> int:
@@ -71,20 +70,16 @@ def random_name() -> str:
     return os.urandom(5).hex()
 
 
-def fsync_file(path: Path) -> None:
-    """Wait until a file's bytes are on the disk."""
+def fsync(path: Path) -> None:
+    """Wait until a file's bytes or a folder's names are on the disk."""
+    if WINDOWS and path.is_dir():
+        return  # it has no such call for folders and needs none
     # Windows flushes only through a handle that may write.
     descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) if WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def fsync_dir(path: Path) -> None:
-    """Wait until a folder's names are on the disk; Windows has no such call and needs none."""
-    if not WINDOWS:
-        fsync_file(path)
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -103,7 +98,7 @@ def replace_atomically(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    fsync_dir(path.parent)
+    fsync(path.parent)
 
 
 def remove_moved(folder: Path, root: Path) -> None:

@@ -6,7 +6,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache, partial
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -145,11 +145,11 @@ def _collected(store: Store, plan: GcPlan) -> Iterator[Removal]:
         except ArtifactCorrupt:
             return math.inf  # when it is in use, nobody knows what else has to stay
 
-    def is_needed(stage: str, sha256: str) -> bool:
+    def is_needed(path: Path) -> bool:
         there = {sha256: folder for _, sha256, folder in store.folders()}
         roots = {*_shown(store), *(there.keys() - waiting)}
-        reachable = reachable_from(roots, there, read=read)
-        return stage not in plan.dropped_stages and sha256 in reachable
+        is_reachable = path.name in reachable_from(roots, there, read=read)
+        return is_reachable and path.parent.name not in plan.dropped_stages
 
     waiting = {Path(removal.name).name for removal in plan.removals}
     for removal in sorted(plan.removals, key=rank, reverse=True):
@@ -216,13 +216,12 @@ def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[
     yield from (("leftover", path) for path in leftovers)
 
 
-def _removed(store: Store, removal: Removal, is_needed: Callable[[str, str], bool]) -> bool:
+def _removed(store: Store, removal: Removal, is_needed: Callable[[Path], bool]) -> bool:
     path = store.root / removal.name
     if removal.kind == "staging":
         return remove_if_stale(store, path)
     if removal.kind == "artifact":
-        place = path.parent.name, path.name
-        return store.discard_if_unused(*place, unless=partial(is_needed, *place))
+        return store.discard_if_unused(path.parent.name, path.name, unless=lambda: is_needed(path))
     with disk_errors(store.root):
         if path.is_dir():
             remove_tree(path)

@@ -6,10 +6,10 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
-from ovrecipe.store.key import SHORT, inputs_of
+from ovrecipe.store.key import inputs_of
 
 MANIFEST = "manifest.json"
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -24,12 +24,7 @@ def _inside(name: str) -> str:
     return name
 
 
-class _Document(BaseModel):
-    # Not strict about numbers only: JSON knows no difference between 1 and 1.0 seconds.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class FileEntry(_Document):
+class FileEntry(BaseModel, frozen=True, extra="forbid"):
     """One file; a `link` leads out of the store to a file of the user's or of a hub's cache."""
 
     size_bytes: Annotated[int, Field(strict=True, ge=0)]
@@ -37,7 +32,7 @@ class FileEntry(_Document):
     link: Annotated[bool, Field(strict=True)] = False
 
 
-class Manifest(_Document):
+class Manifest(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """An artifact's files, its key, and how it was made.
 
     `files` is by relative posix path; `tools` maps distributions to versions; `facts` is what
@@ -54,13 +49,9 @@ class Manifest(_Document):
     provider: JsonValue = Field(default=None, exclude=True)
     facts: dict[str, JsonValue]
     peak_memory_bytes: Annotated[int, Field(strict=True)] | None
+    #: Not strict: JSON knows no difference between 1 and 1.0.
     seconds: float | None
     schema_version: Literal[1] = Field(default=1, alias="schema")
-
-    @property
-    def short(self) -> str:
-        """The first digits of the key, as in `Key.short`."""
-        return self.sha256[:SHORT]
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -99,9 +90,7 @@ def read_manifest(artifact_dir: Path) -> Manifest:
 
 def _complaint(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
     if first["type"] == "json_invalid":
         return f"is not JSON ({first['ctx']['error']})"
-    if not where:
-        return "is not a mapping"
-    return f"{where}: {first['msg'].removeprefix('Value error, ').lower()}"
+    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what.lower()}" if where else "is not a mapping"

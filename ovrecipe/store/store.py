@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
 from ovrecipe.store import locks
-from ovrecipe.store.disk import disk_errors, entries, not_writable, random_name, remove_moved
+from ovrecipe.store.disk import disk_errors, entries, random_name, remove_moved
 from ovrecipe.store.key import STAGE_NAME
 from ovrecipe.store.manifest import MANIFEST, SHA256, Manifest, read_manifest
 from ovrecipe.store.publish import move_into_place, seal_files, staging_folder, write_manifest
@@ -77,16 +77,13 @@ class Store:
             DiskFull: there is no room for even this.
         """
         probe = self.root / f".probe-{random_name()}"
-        try:
-            with disk_errors(self.root):
-                self.locks_dir.mkdir(parents=True, exist_ok=True)
-                for name, text in ((".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)):
-                    if not (self.root / name).exists():
-                        (self.root / name).write_text(text, encoding="utf-8")
-                probe.touch()
-                probe.unlink(missing_ok=True)
-        except OSError as error:
-            raise not_writable(self.root, error) from error
+        with disk_errors(self.root, any_refusal=True):
+            self.locks_dir.mkdir(parents=True, exist_ok=True)
+            for name, text in ((".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)):
+                if not (self.root / name).exists():
+                    (self.root / name).write_text(text, encoding="utf-8")
+            probe.touch()
+            probe.unlink(missing_ok=True)
 
     def has(self, key: Key) -> bool:
         """Tell whether the artifact is there: one stat, for a manifest means all is whole."""
@@ -105,10 +102,6 @@ class Store:
         """
         return read_manifest(self.artifact_dir(key))
 
-    def size_bytes(self, key: Key) -> int:
-        """Return the size of the artifact's own files, as its manifest has it."""
-        return self.manifest(key).size_bytes
-
     def artifacts(
         self, damaged: Callable[[ArtifactCorrupt], None] | None = None
     ) -> Iterator[tuple[str, str, Manifest]]:
@@ -121,15 +114,13 @@ class Store:
         """
         for stage, sha256, folder in self.folders():
             try:
-                manifest = read_manifest(folder)
+                yield stage, sha256, read_manifest(folder)
             except NotBuilt:
                 continue  # not published, or removed by somebody since it was listed
             except ArtifactCorrupt as error:
                 if damaged is None:
                     raise
                 damaged(error)
-                continue
-            yield stage, sha256, manifest
 
     def folders(self) -> Iterator[tuple[str, str, Path]]:
         """Yield (stage, sha256, folder) of everything in an artifact's place, damaged ones too."""

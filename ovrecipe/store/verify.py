@@ -40,9 +40,7 @@ def verify(
     for index, (stage, sha256, folder) in enumerate(chosen):
         if progress is not None:
             progress(f"{stage} {sha256[:SHORT]}", done=index, total=len(chosen))
-        problems += [
-            Problem(stage, sha256, file, message) for file, message in _problems(sha256, folder)
-        ]
+        problems += [Problem(stage, sha256, *found) for found in _problems(sha256, folder)]
     return problems
 
 
@@ -56,7 +54,7 @@ def _problems(sha256: str, folder: Path) -> Iterator[tuple[str | None, str]]:
         yield None, error.message.removeprefix(f"{folder}/")
         return
     if (manifest.stage, manifest.sha256) != (folder.parent.name, sha256):
-        yield None, f"{MANIFEST} belongs to {manifest.stage} {manifest.short}"
+        yield None, f"{MANIFEST} belongs to {manifest.stage} {manifest.sha256[:SHORT]}"
     elif Key(manifest.stage, manifest.key).sha256 != sha256:
         yield None, f"the key in {MANIFEST} is not the one the artifact was built for"
     present = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}

@@ -13,7 +13,7 @@ from ovrecipe.store.disk import (
     WINDOWS,
     disk_errors,
     entries,
-    fsync_dir,
+    fsync,
     random_name,
     replace_atomically,
 )
@@ -63,7 +63,7 @@ def set_view(store: Store, models_dir: Path, name: str, variant: str, artifact_d
         _refuse_what_is_not_ours(view)
         if not leads_to(view, artifact_dir):
             _replace(view, artifact_dir)
-            fsync_dir(view.parent)
+            fsync(view.parent)
         _register(store.root, models_dir)
     return view
 
