@@ -15,7 +15,6 @@ from ovrecipe.wording import amount
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.name != "nt" else (errno.ENOSPC,)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 WINDOWS = os.name == "nt"
@@ -126,14 +125,12 @@ def remove_tree(path: Path) -> None:
         with suppress(FileNotFoundError):
             Path(folder).chmod(0o755)
     if sys.version_info >= (3, 12):
-        shutil.rmtree(path, onexc=_removed_otherwise)
+        shutil.rmtree(path, onexc=_remove_anyway)
     else:
-        shutil.rmtree(
-            path, onerror=lambda call, name, info: _removed_otherwise(call, name, info[1])
-        )
+        shutil.rmtree(path, onerror=lambda call, name, info: _remove_anyway(call, name, info[1]))
 
 
-def _removed_otherwise(call: Callable[[str], object], name: str, error: BaseException) -> None:
+def _remove_anyway(call: Callable[[str], object], name: str, error: BaseException) -> None:
     """Accept what somebody else removed first; Windows wants files writable to remove them."""
     if sys.platform == "win32" and isinstance(error, PermissionError):
         _remove_read_only(call, name)
@@ -171,8 +168,7 @@ if sys.platform == "win32":
         import ctypes
         from ctypes import wintypes
 
-        delete, share_all, open_link = 0x00010000, 0x7, 0x00200000
-        disposition_ex = 21
+        delete, share_all, open_link, disposition_ex = 0x00010000, 0x7, 0x00200000, 21
         # _DELETE, _POSIX_SEMANTICS, _IGNORE_READONLY_ATTRIBUTE
         flags = wintypes.DWORD(0x1 | 0x2 | 0x10)
         set_info = ctypes.WinDLL("kernel32", use_last_error=True).SetFileInformationByHandle

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ovrecipe.store.store import Store
     from ovrecipe.types import Json
 
-
 #: A stage's name is a folder of the store, also on file systems that ignore case.
 STAGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 SHORT = 12
@@ -29,8 +28,7 @@ SHORT = 12
 class Key:
     """What a stage reads, as a JSON document, and its sha256.
 
-    `document["inputs"]`, where there is one, maps names to the sha256 of other keys; `gc` follows
-    it.
+    `document["inputs"]`, if any, maps names to the sha256 of other keys; `gc` follows it.
 
     Raises:
         TypeError: the document has something that is not plain JSON.

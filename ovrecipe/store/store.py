@@ -73,8 +73,7 @@ class Store:
         """Make the store's folder, and prove by writing that it can be written.
 
         Raises:
-            StoreNotWritable: it cannot.
-            DiskFull: there is no room for even this.
+            StoreNotWritable, DiskFull: it cannot.
         """
         probe = self.root / f".probe-{random_name()}"
         with disk_errors(self.root, any_refusal=True):
@@ -235,8 +234,7 @@ class Store:
         `unless` is asked when nobody can begin to use it any more.
         """
         self.ensure()
-        lock_path = self.lock_path(stage, sha256)
-        use_path = self.use_path(sha256)
+        lock_path, use_path = self.lock_path(stage, sha256), self.use_path(sha256)
         with locks.held_if_free(lock_path) as free, locks.alone_if_unused(use_path) as unused:
             if not (free and unused) or unless():
                 return False

@@ -9,14 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import StoreError
-from ovrecipe.store.disk import (
-    WINDOWS,
-    disk_errors,
-    entries,
-    fsync,
-    random_name,
-    replace_atomically,
-)
+from ovrecipe.store import disk
 from ovrecipe.store.locks import used
 
 if TYPE_CHECKING:
@@ -24,13 +17,12 @@ if TYPE_CHECKING:
 
     from ovrecipe.store.store import Store
 
-
 ROOTS = ".roots"
 
 
 def registered_views(store_root: Path) -> list[Path]:
     """Return the folders of views that lead into the store, those that are gone left out."""
-    notes = [note for note in entries(store_root / ROOTS) if not note.name.startswith(".")]
+    notes = [note for note in disk.entries(store_root / ROOTS) if not note.name.startswith(".")]
     found = [Path(note.read_text(encoding="utf-8").rstrip("\n")) for note in notes]
     return [path for path in found if path.is_dir()]
 
@@ -52,7 +44,7 @@ def set_view(store: Store, models_dir: Path, name: str, variant: str, artifact_d
         StoreNotWritable, DiskFull: the disk refused.
     """
     view = models_dir / name / variant
-    with disk_errors(models_dir), used(store.use_path(artifact_dir.name)):
+    with disk.disk_errors(models_dir), used(store.use_path(artifact_dir.name)):
         # From here on `gc` cannot remove it: what is used stays, and what a view leads to.
         if not artifact_dir.is_dir():
             raise StoreError(
@@ -63,7 +55,7 @@ def set_view(store: Store, models_dir: Path, name: str, variant: str, artifact_d
         _refuse_what_is_not_ours(view)
         if not leads_to(view, artifact_dir):
             _replace(view, artifact_dir)
-            fsync(view.parent)
+            disk.fsync(view.parent)
         _register(store.root, models_dir)
     return view
 
@@ -74,7 +66,7 @@ def _register(store_root: Path, models_dir: Path) -> None:
     note = store_root / ROOTS / hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
     if not note.exists():
         note.parent.mkdir(exist_ok=True)
-        replace_atomically(note, text)
+        disk.replace_atomically(note, text)
 
 
 def view_target(models_dir: Path, name: str, variant: str) -> Path | None:
@@ -102,7 +94,7 @@ def remove_view(models_dir: Path, name: str, variant: str) -> bool:
     if not os.path.lexists(view):
         return False
     _refuse_what_is_not_ours(view)
-    with disk_errors(models_dir):
+    with disk.disk_errors(models_dir):
         _unlink(view)
         if not any(view.parent.iterdir()):
             view.parent.rmdir()
@@ -111,8 +103,8 @@ def remove_view(models_dir: Path, name: str, variant: str) -> bool:
 
 def views(models_dir: Path) -> Iterator[View]:
     """Yield every view, dangling ones too, in a fixed order; what is not a view is left alone."""
-    for folder in entries(models_dir):
-        for view in entries(folder):
+    for folder in disk.entries(models_dir):
+        for view in disk.entries(folder):
             if is_link(view) and not view.name.startswith("."):
                 target = view_target(models_dir, folder.name, view.name)
                 yield View(folder.name, view.name, view, target)
@@ -138,7 +130,7 @@ def _refuse_what_is_not_ours(view: Path) -> None:
 
 
 def _replace(view: Path, artifact_dir: Path) -> None:
-    if WINDOWS:
+    if disk.WINDOWS:
         import _winapi
 
         # A junction needs no privilege, unlike a symbolic link; but it cannot be replaced.
@@ -148,7 +140,7 @@ def _replace(view: Path, artifact_dir: Path) -> None:
         return
     # Relative, so that a project can be moved or mounted elsewhere as a whole.
     target = os.path.relpath(artifact_dir.resolve(), view.parent.resolve())
-    temporary = view.with_name(f".{view.name}.{random_name()}")
+    temporary = view.with_name(f".{view.name}.{disk.random_name()}")
     temporary.symlink_to(target, target_is_directory=True)
     try:
         temporary.replace(view)
@@ -157,7 +149,7 @@ def _replace(view: Path, artifact_dir: Path) -> None:
 
 
 def _unlink(view: Path) -> None:
-    if WINDOWS and not view.is_symlink():
+    if disk.WINDOWS and not view.is_symlink():
         view.rmdir()
     else:
         view.unlink()
