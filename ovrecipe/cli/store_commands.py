@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from ovrecipe.build.context import BuildContext
     from ovrecipe.store.gc import GcPlan
+    from ovrecipe.store.manifest import Problem
     from ovrecipe.store.store import Store
-    from ovrecipe.store.verify import Problem
     from ovrecipe.store.views import View
 
 
@@ -253,7 +253,7 @@ def _chosen(store: Store, models_dir: Path, names: list[str]) -> set[str] | None
 def _verified(store: Store, shas: set[str] | None) -> tuple[list[Problem], int]:
     from rich.console import Console
 
-    from ovrecipe.store.verify import verify as find_problems
+    from ovrecipe.store.manifest import verify as find_problems
 
     checked = sum(1 for _, sha256, _ in store.folders() if shas is None or sha256 in shas)
     with Console(stderr=True).status("verifying") as status:

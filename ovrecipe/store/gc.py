@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import RememberedDigests
-from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, entries, remove_tree
+from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, entries, files_below, remove_tree
 from ovrecipe.store.locks import alone_if_unused
 from ovrecipe.store.manifest import SHA256, read_manifest
-from ovrecipe.store.publish import files_below, is_stale, remove_if_stale, stagings
+from ovrecipe.store.publish import is_stale, remove_if_stale, stagings
 from ovrecipe.store.views import registered_views, views
 
 if TYPE_CHECKING:
@@ -121,8 +121,7 @@ def collect(store: Store, plan: GcPlan) -> GcPlan:
     # Looked at before: afterwards there is nothing left to count.
     stats = {removal: list(_stats(store.root / removal.name)) for removal in plan.removals}
     done = set(_collected(store, plan))
-    if store.digests_path.exists():
-        RememberedDigests(store.digests_path).forget_missing()
+    RememberedDigests(store.digests_path).forget_missing()
     stayed = sum(removal.kind == "artifact" for removal in stats.keys() - done)
     freed = _freed_bytes(stats[removal] for removal in done)
     removals = tuple(removal for removal in plan.removals if removal in done)

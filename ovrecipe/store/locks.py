@@ -42,12 +42,10 @@ def held_if_free(path: Path) -> Iterator[bool]:
 def _tried(lock: AbstractContextManager[object]) -> Iterator[bool]:
     from filelock import Timeout
 
+    is_held = False
     with ExitStack() as stack:
-        try:
+        with suppress(Timeout):
             stack.enter_context(lock)
-        except Timeout:
-            is_held = False
-        else:
             is_held = True
         yield is_held
 
@@ -95,7 +93,6 @@ def note_process(lock_path: Path) -> None:
 
 def noted_process(lock_path: Path) -> int | None:
     """Return the process noted beside a lock; None when there is no note, or half a note."""
-    try:
+    with suppress(OSError, ValueError):
         return int(lock_path.with_suffix(".pid").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
+    return None

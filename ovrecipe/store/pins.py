@@ -75,10 +75,9 @@ class Pins:
 def _read(path: Path) -> dict[tuple[str, str | None], dict[str, Json]]:
     try:
         data = path.read_bytes()
+        found = _LockFile.model_validate_json(data)
     except FileNotFoundError:
         return {}
-    try:
-        found = _LockFile.model_validate_json(data)
     except ValidationError as error:
         raise _refusal(path, data, error) from error
     return {(entry.model, entry.revision): entry.pin for entry in found.pins}

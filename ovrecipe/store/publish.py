@@ -85,24 +85,12 @@ def seal_files(staging_dir: Path, known: KnownDigests) -> dict[str, FileEntry]:
         ArtifactCorrupt: a file with a known digest has another size.
     """
     sealed = {}
-    for path in files_below(staging_dir):
+    for path in disk.files_below(staging_dir):
         name = path.relative_to(staging_dir).as_posix()
         if name == MANIFEST:
             raise StoreError(f"the stage wrote {MANIFEST} itself; that name is the store's")
         sealed[name] = _sealed(path, name, known, staging_dir)
     return sealed
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield everything below a folder that is not a folder, in a fixed order; follow no link."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for here, dirs, files in os.walk(folder, onerror=refuse):
-        dirs.sort()
-        linked = [name for name in dirs if (Path(here) / name).is_symlink()]
-        yield from (Path(here) / name for name in sorted([*files, *linked]))
 
 
 def write_manifest(staging_dir: Path, manifest: Manifest) -> None:

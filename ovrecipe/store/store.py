@@ -164,7 +164,7 @@ class Store:
     def staging(self, key: Key) -> AbstractContextManager[Path]:
         """Give an empty folder on the store's disk to build in; what is left of it is removed.
 
-        Leftovers of builds of the same key that were killed are removed first.
+        Leftovers of killed builds of the same key are removed first.
         """
         return staging_folder(self, key)
 
@@ -214,13 +214,11 @@ class Store:
         Raises:
             StoreError: there is no such log.
         """
-        kept = self.log_path(key)
         if not log_path.is_file():
             raise StoreError(f"{log_path}: the stage left no log")
         with disk_errors(self.root):
             self.logs_dir.mkdir(exist_ok=True)
-            log_path.replace(kept)
-        return kept
+            return log_path.replace(self.log_path(key))
 
     def remove(self, key: Key) -> None:
         """Remove an artifact; it vanishes with one rename, so nothing half-removed is ever seen."""

@@ -16,9 +16,8 @@ from ovrecipe.errors import ArtifactCorrupt
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.gc import collect, plan_gc, viewed
 from ovrecipe.store.key import Key
-from ovrecipe.store.manifest import MANIFEST
+from ovrecipe.store.manifest import MANIFEST, verify
 from ovrecipe.store.store import Store
-from ovrecipe.store.verify import verify
 from ovrecipe.store.views import set_view
 from tests.store.making import fill, key_of, link_all, make
 from tests.store.test_verify import break_the_manifest

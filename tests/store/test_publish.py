@@ -12,10 +12,9 @@ import pytest
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
 from ovrecipe.store.disk import link_file
-from ovrecipe.store.manifest import MANIFEST, FileEntry
+from ovrecipe.store.manifest import MANIFEST, FileEntry, verify
 from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
-from ovrecipe.store.verify import verify
 from tests.store.making import FILES, fill, key_of, make
 
 if TYPE_CHECKING:
