@@ -16,9 +16,9 @@ from ovrecipe.cli.session import session_of, targets_of
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, OvrecipeError, StoreError
 from ovrecipe.recipe.project import recipe_names
 from ovrecipe.store.gc import GcPlan, collect, in_use, plan_gc, reachable_from, viewed
+from ovrecipe.store.manifest import Damage
+from ovrecipe.store.manifest import verify as verify_artifacts
 from ovrecipe.store.store import Store
-from ovrecipe.store.verify import Problem, readable_inputs
-from ovrecipe.store.verify import verify as verify_artifacts
 from ovrecipe.store.views import View, remove_view, views
 from ovrecipe.wording import amount, counted
 
@@ -218,10 +218,10 @@ def _chosen(store: Store, models_dir: Path, names: list[str]) -> set[str]:
         if not found:
             raise NotBuilt(f"{name} is not built", remedy=f"build it with 'ovrecipe build {name}'")
         roots |= found
-    return reachable_from(roots, folders, inputs=readable_inputs) if names else set(folders)
+    return reachable_from(roots, folders, skip_damaged=True) if names else set(folders)
 
 
-def _problems(store: Store, chosen: set[str]) -> list[Problem]:
+def _problems(store: Store, chosen: set[str]) -> list[Damage]:
     with status("verifying") as shown:
 
         def show(message: str, *, done: Any = 0, total: Any = 0, unit: str = "") -> None:  # noqa: ARG001

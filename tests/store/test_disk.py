@@ -11,8 +11,8 @@ import pytest
 
 from ovrecipe.errors import DiskFull, StoreNotWritable
 from ovrecipe.store.disk import link_file, remove_tree
+from ovrecipe.store.manifest import verify
 from ovrecipe.store.store import Store
-from ovrecipe.store.verify import verify
 from tests.store.making import fill, key_of, make
 
 if TYPE_CHECKING:

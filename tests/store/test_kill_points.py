@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.store.gc import collect, plan_gc
+from ovrecipe.store.manifest import verify
 from ovrecipe.store.pins import Pins
 from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
-from ovrecipe.store.verify import verify
 from ovrecipe.store.views import set_view, view_target
 from tests.store.killing import killed_at_every_line
 from tests.store.making import FILES, key_of, make

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ovrecipe.store.manifest import MANIFEST
-from ovrecipe.store.verify import verify
+from ovrecipe.store.manifest import MANIFEST, verify
 from tests.store.making import key_of, make
 
 if TYPE_CHECKING:

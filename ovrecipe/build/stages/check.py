@@ -186,7 +186,7 @@ def estimate(work: Work) -> Estimate:
     """The larger of the models that are opened; never two at a time."""
     store = work.context.store
     keys = [needed.key() for needed in work.needs() if needed.kind in MODELS]
-    sizes = [store.size_bytes(key) for key in keys if key is not None and store.has(key)]
+    sizes = [store.manifest(key).size_bytes for key in keys if key is not None and store.has(key)]
     memory_bytes = OPENING_BYTES + OPENING_FACTOR * max(sizes, default=0)
     return Estimate(disk_bytes=0, memory_bytes=int(memory_bytes))
 
