@@ -7,7 +7,6 @@ import glob
 import io
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +48,7 @@ class HubSource:
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the commit that the revision means now; a full commit is not asked for."""
-        client = _client(request)
+        client = HubClient(request)
         revision = request.model.revision or DEFAULT_REVISION
         return {
             "repo_id": client.repo_id,
@@ -63,46 +62,37 @@ class HubSource:
         Raises:
             SourceError: the hub cannot be asked, or what it has is damaged or unsafe.
         """
-        client, commit = _client(request), str(pin["commit"])
+        client, commit = HubClient(request), str(pin["commit"])
         request.progress(f"asking the hub for {client.repo_id}")
         snapshot_dir, names = client.snapshot(commit, request.model, request.progress)
         link_files(names, snapshot_dir, checkpoint_dir)
         check_contents(f"{client.repo_id} at {commit[:12]}", checkpoint_dir, request.model)
 
 
-def _client(request: SourceRequest) -> HubClient:
-    env = request.env
-    home = env.get("HF_HOME")
-    cache_dir = env.get("HF_HUB_CACHE") or (f"{home}/hub" if home else None)
-    return HubClient(
-        repo_id=request.location,
-        endpoint=env.get("HF_ENDPOINT") or None,
-        token=env.get("HF_TOKEN") or None,
-        cache_dir=Path(cache_dir).expanduser() if cache_dir else None,
-        offline=env.get("HF_HUB_OFFLINE", "").upper() in TRUE,
-    )
-
-
-@dataclass(frozen=True)
 class HubClient:
     """huggingface_hub, told where to look by the environment that was handed in.
 
-    What is None is left to its own defaults: its token file, its cache in the home directory.
+    What that does not say is left to its own defaults: its token file, its cache in the home.
     """
 
-    repo_id: str
-    endpoint: str | None
-    token: str | None
-    cache_dir: Path | None
-    offline: bool
+    def __init__(self, request: SourceRequest) -> None:
+        env = request.env
+        home = env.get("HF_HOME")
+        cache_dir = env.get("HF_HUB_CACHE") or (f"{home}/hub" if home else None)
+        self.repo_id = request.location
+        self._cache_dir = Path(cache_dir).expanduser() if cache_dir else None
+        self._hub = {
+            "endpoint": env.get("HF_ENDPOINT") or None,
+            "token": env.get("HF_TOKEN") or None,
+        }
+        self._is_offline = env.get("HF_HUB_OFFLINE", "").upper() in TRUE
 
     def commit(self, revision: str) -> str:
         """Return the commit of a branch or tag; offline, the one that the cache remembers."""
-        if self.offline:
+        if self._is_offline:
             missing = f"revision '{revision}' is not in huggingface_hub's cache"
             return self._cached(revision, or_else=self._offline(missing)).name
-        with translated(self.repo_id, revision):
-            return str(self._info(revision).sha)
+        return str(self._info(revision).sha)
 
     def snapshot(
         self, commit: str, model: Model, progress: Progress
@@ -112,57 +102,42 @@ class HubClient:
         With no connection a cached snapshot is as good, because a commit never changes.
         """
         try:
-            if self.offline:
+            if self._is_offline:
                 missing = f"commit {commit[:12]} is not complete in huggingface_hub's cache"
                 raise self._offline(missing)
-            return self._downloaded(commit, model, progress)
+            listed = [sibling.rfilename for sibling in self._info(commit).siblings or ()]
+            check_names(f"{self.repo_id} at {commit[:12]}", listed, model)
+            names = wanted_files(listed, model)
+            patterns = [glob.escape(name) for name in names]
+            bar = progress_bar(progress)
+            options = {"allow_patterns": patterns, "tqdm_class": bar, **self._hub}
+            with translated(self.repo_id, commit):
+                return self._snapshot(commit, **options), names
         except HubUnreachable as unreachable:
             snapshot_dir = self._cached(commit, or_else=unreachable)
             files = (path for path in snapshot_dir.rglob("*") if path.is_file())
-            names = [path.relative_to(snapshot_dir).as_posix() for path in files]
+            found = [path.relative_to(snapshot_dir).as_posix() for path in files]
             try:
-                check_names(str(snapshot_dir), names, model)
+                check_names(str(snapshot_dir), found, model)
                 check_contents(str(snapshot_dir), snapshot_dir, model)
             except CheckpointIncomplete:
                 raise unreachable from None
-            return snapshot_dir, wanted_files(names, model)
-
-    def _downloaded(
-        self, commit: str, model: Model, progress: Progress
-    ) -> tuple[Path, tuple[str, ...]]:
-        from huggingface_hub import snapshot_download
-
-        with translated(self.repo_id, commit):
-            listed = [sibling.rfilename for sibling in self._info(commit).siblings or ()]
-        check_names(f"{self.repo_id} at {commit[:12]}", listed, model)
-        names = wanted_files(listed, model)
-        with translated(self.repo_id, commit):
-            found = snapshot_download(
-                self.repo_id,
-                revision=commit,
-                cache_dir=self.cache_dir,
-                endpoint=self.endpoint,
-                token=self.token,
-                allow_patterns=[glob.escape(name) for name in names],
-                tqdm_class=progress_bar(progress),
-            )
-        return Path(found), names
+            return snapshot_dir, wanted_files(found, model)
 
     def _cached(self, revision: str, *, or_else: HubUnreachable) -> Path:
-        from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         with translated(self.repo_id, revision):
             try:
-                found = snapshot_download(
-                    self.repo_id,
-                    revision=revision,
-                    cache_dir=self.cache_dir,
-                    local_files_only=True,
-                )
+                return self._snapshot(revision, local_files_only=True)
             except LocalEntryNotFoundError as exc:
                 raise or_else from exc
-        return Path(found)
+
+    def _snapshot(self, revision: str, **options: Any) -> Path:
+        from huggingface_hub import snapshot_download
+
+        place = {"revision": revision, "cache_dir": self._cache_dir}
+        return Path(snapshot_download(self.repo_id, **place, **options))
 
     def _offline(self, missing: str) -> HubUnreachable:
         message = f"{self.repo_id}: HF_HUB_OFFLINE is set and {missing}"
@@ -171,8 +146,9 @@ class HubClient:
     def _info(self, revision: str) -> Any:
         from huggingface_hub import HfApi
 
-        api = HfApi(endpoint=self.endpoint, token=self.token, library_name="ovrecipe")
-        return api.model_info(self.repo_id, revision=revision)
+        with translated(self.repo_id, revision):
+            api = HfApi(library_name="ovrecipe", **self._hub)
+            return api.model_info(self.repo_id, revision=revision)
 
 
 def progress_bar(progress: Progress) -> Any:
@@ -220,34 +196,33 @@ def _translation(error: Exception, repo_id: str, revision: str) -> OvrecipeError
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return DiskFull(
-            f"{repo_id}: no room left for the download in huggingface_hub's cache",
-            remedy="free some space, or move the cache with HF_HUB_CACHE",
-        )
-    if isinstance(error, errors.HFValidationError):
-        return CheckpointNotFound(
+        message = f"{repo_id}: no room left for the download in huggingface_hub's cache"
+        return DiskFull(message, remedy="free some space, or move the cache with HF_HUB_CACHE")
+    # Subclasses stand before their bases.
+    known: dict[type[Exception], OvrecipeError] = {
+        errors.HFValidationError: CheckpointNotFound(
             f"'{repo_id}' is no hub id and no path: {line}",
             remedy="write ORG/NAME for the hub, or start a local path with ./",
-        )
-    if isinstance(error, errors.GatedRepoError):
-        return HubAccessDenied(
+        ),
+        errors.GatedRepoError: HubAccessDenied(
             f"{repo_id}: the model is gated and this machine's token has no access to it",
-            remedy=f"accept the licence on the model's page (huggingface.co/{repo_id}), "
-            f"then {LOG_IN}",
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return CheckpointNotFound(
+            remedy=f"accept the licence at huggingface.co/{repo_id}, then {LOG_IN}",
+        ),
+        errors.RevisionNotFoundError: CheckpointNotFound(
             f"{repo_id}: the hub has no revision '{revision}'",
             remedy="name a branch, a tag or a full commit in model.revision, or leave it out",
-        )
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return CheckpointNotFound(
+        ),
+        errors.RepositoryNotFoundError: CheckpointNotFound(
             f"{repo_id}: the hub has no such model, or it is private",
             remedy=f"check the spelling of model.id; for a private model, {LOG_IN}",
-        )
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, errors.DisabledRepoError) or status in (401, 403):
-        return HubAccessDenied(f"{repo_id}: {line}", remedy=LOG_IN)
+        ),
+        errors.DisabledRepoError: HubAccessDenied(f"{repo_id}: {line}", remedy=LOG_IN),
+    }
+    for kind, ours in known.items():
+        if isinstance(error, kind):
+            return ours
+    if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+        return known[errors.DisabledRepoError]
     unanswered = (
         httpx.TransportError,
         errors.HfHubHTTPError,

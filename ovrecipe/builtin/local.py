@@ -11,7 +11,7 @@ from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_file
 from ovrecipe.errors import CheckpointNotFound, DiskFull, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from ovrecipe.hooks.roles import FileDigests, SourceRequest
     from ovrecipe.types import Json
@@ -71,10 +71,8 @@ def _directory(request: SourceRequest) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise CheckpointNotFound(
-            f"{path}: is a file; a local model.id is a checkpoint's directory or a .gguf file",
-            remedy=f"perhaps you meant {path.parent}",
-        )
+        message = f"{path}: is a file; a local model.id is a checkpoint's directory or a .gguf file"
+        raise CheckpointNotFound(message, remedy=f"perhaps you meant {path.parent}")
     raise CheckpointNotFound(
         f"{path}: there is no such directory",
         remedy="relative paths in a recipe start from the recipe's own folder",
@@ -82,17 +80,13 @@ def _directory(request: SourceRequest) -> Path:
 
 
 def _wanted(request: SourceRequest, source_dir: Path) -> tuple[str, ...]:
-    names = list(_file_names(source_dir))
+    """Return the names to take, hidden folders such as `.git` and `.cache` left out."""
+    names = []
+    for folder, folders, files in os.walk(source_dir):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names += [Path(folder, name).relative_to(source_dir).as_posix() for name in files]
     check_names(str(source_dir), names, request.model)
     return wanted_files(names, request.model)
-
-
-def _file_names(source_dir: Path) -> Iterator[str]:
-    """Yield relative names, hidden folders such as `.git` and `.cache` left out."""
-    for folder, folders, files in os.walk(source_dir):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            yield Path(folder, name).relative_to(source_dir).as_posix()
 
 
 def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> None:
@@ -109,16 +103,12 @@ def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> No
             _link(link, target)
         except OSError as exc:
             if exc.errno in FULL:
-                raise DiskFull(
-                    f"{link.parent}: the disk is full",
-                    remedy="make room ('ovrecipe gc'), then build again",
-                ) from exc
+                message = f"{link.parent}: the disk is full"
+                raise DiskFull(message, remedy="free some, or 'ovrecipe gc'") from exc
+            move = "switch on Developer Mode, or put the store on the same drive (OVRECIPE_STORE)"
             raise SourceError(
                 f"{target} cannot be linked into the store: {exc.strerror}",
-                remedy="switch on Developer Mode, or put the store on the same drive "
-                "(OVRECIPE_STORE)"
-                if exc.errno in (errno.EPERM, errno.EXDEV)
-                else None,
+                remedy=move if exc.errno in (errno.EPERM, errno.EXDEV) else None,
             ) from exc
 
 
@@ -126,10 +116,9 @@ def _link(link: Path, target: Path) -> None:
     """Make a symbolic link, or a hard one where the file system or Windows has no others."""
     try:
         link.symlink_to(target)
-    except NotImplementedError:
-        os.link(target.resolve(), link)
-    except OSError as exc:
-        if exc.errno != errno.EPERM and getattr(exc, "winerror", None) != NO_PRIVILEGE:
+    except (NotImplementedError, OSError) as exc:
+        is_other_trouble = isinstance(exc, OSError) and exc.errno != errno.EPERM
+        if is_other_trouble and getattr(exc, "winerror", None) != NO_PRIVILEGE:
             raise
         os.link(target.resolve(), link)
 
