@@ -64,10 +64,8 @@ def knob_objections(compression: CompressionPass, precision: str) -> Iterator[Ob
     if is_int8(mode):
         for name in LOW_BIT_KNOBS:
             if getattr(compression, name) is not None:
-                reason = (
-                    f"int8 takes no {name} (NNCF compresses every weight per channel); remove it"
-                )
-                yield Objection((name,), reason)
+                why = f"int8 takes no {name} (NNCF compresses every weight per channel); remove it"
+                yield Objection((name,), why)
         return
     yield from _group_objections(compression, mode)
     yield from _correction_objections(compression, mode)
@@ -111,8 +109,8 @@ def _dataset_objections(compression: CompressionPass) -> Iterator[Objection]:
 
 #: How many weights a message names.
 NAMED = 3
-#: Smaller groups cost more in scales than they save.
-SMALLEST_GROUP = 16
+#: Powers of two; smaller groups cost more in scales than they save.
+GROUP_SIZES = [2**power for power in range(4, 21)]
 EMBEDDING = re.compile(r"(embed_tokens|embed_in|embed_positions|wte|wpe|word_embeddings?|embd)\b")
 LAST_LAYER = re.compile(r"(^|\.)(lm_head|embed_out|output|score)\b(?!\.dense)")
 #: What the exported IR calls a module's operation, after the module's own path.
@@ -147,9 +145,9 @@ def group_size_problems(
     more = f" and {len(odd) - NAMED} more" if len(odd) > NAMED else ""
     valid = ", ".join(map(str, valid_group_sizes(low_bit)))
     problem = (
-        f"group_size {group_size} does not divide the channels of {named}{more}; "
-        f"group sizes that fit every weight: {valid}; "
-        "or let NNCF adjust it per weight with 'group_size_fallback: adjust'"
+        f"group_size {group_size} does not divide the channels of {named}{more}; group sizes that "
+        f"fit every weight: {valid}; or let NNCF adjust it per weight with "
+        "'group_size_fallback: adjust'"
     )
     return (problem,)
 
@@ -157,11 +155,7 @@ def group_size_problems(
 def valid_group_sizes(weights: Sequence[WeightShape]) -> list[int]:
     """Return -1 (one group per channel) and the powers of two that divide all channels."""
     common = math.gcd(*(weight.shape[-1] for weight in weights))
-    sizes = []
-    size = SMALLEST_GROUP
-    while common % size == 0 and size <= common:
-        sizes.append(size)
-        size *= 2
+    sizes = [size for size in GROUP_SIZES if common % size == 0]
     return [-1, *reversed(sizes)]
 
 

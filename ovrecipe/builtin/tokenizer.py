@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import StageError
+from ovrecipe.errors import StageError, foreign_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,9 @@ def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
     whole = (checkpoint_dir / "tokenizer.json").is_file()
     reader = PreTrainedTokenizerFast if whole else AutoTokenizer
     remote = {} if whole else {"trust_remote_code": trust_remote_code}
-    try:
+    remedy = "check tokenizer.json and tokenizer_config.json in the model's checkpoint"
+    doing = f"transformers cannot read the tokenizer of {checkpoint_dir}"
+    with foreign_errors(doing, remedy=remedy):
         return reader.from_pretrained(
             checkpoint_dir,
             local_files_only=True,
@@ -67,32 +69,19 @@ def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
             clean_up_tokenization_spaces=False,
             **remote,
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as exc:
-        raise StageError(
-            f"transformers cannot read the tokenizer of {checkpoint_dir}: {_first_line(exc)}",
-            remedy="check tokenizer.json and tokenizer_config.json in the model's checkpoint",
-        ) from exc
 
 
 def _save_converted(tokenizer: Any, output_dir: Path) -> None:
     from openvino import save_model
     from openvino_tokenizers import convert_tokenizer
 
-    try:
+    kind = type(tokenizer).__name__
+    remedy = "use the model's original tokenizer files, or a plugin's tokenizer.converter"
+    with foreign_errors(f"openvino_tokenizers cannot convert {kind}", remedy=remedy):
         pair = convert_tokenizer(
             tokenizer, with_detokenizer=True, clean_up_tokenization_spaces=False
         )
-    except Exception as exc:  # every parser and every OpenVINO operation fails in its own way
-        raise StageError(
-            f"openvino_tokenizers cannot convert {type(tokenizer).__name__}: {_first_line(exc)}",
-            remedy="use the model's original tokenizer files, or a plugin's tokenizer.converter",
-        ) from exc
     if not isinstance(pair, tuple):
-        raise StageError(f"openvino_tokenizers has no detokenizer for {type(tokenizer).__name__}")
+        raise StageError(f"openvino_tokenizers has no detokenizer for {kind}")
     for model, name in zip(pair, (TOKENIZER_FILE, DETOKENIZER_FILE), strict=True):
         save_model(model, output_dir / name)
-
-
-def _first_line(exc: Exception) -> str:
-    lines = str(exc).strip().splitlines()
-    return lines[0] if lines else type(exc).__name__
