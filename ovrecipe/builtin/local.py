@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ovrecipe.hooks.roles import FileDigests, SourceRequest
+    from ovrecipe.recipe.schema import Model
     from ovrecipe.types import Json
 
 #: ERROR_PRIVILEGE_NOT_HELD of Windows, which allows symbolic links only with Developer Mode or as
@@ -32,18 +33,14 @@ class LocalSource:
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the digest of each file that would be taken."""
         source_dir = _directory(request)
-        names = _wanted(request, source_dir)
+        names = names_in(str(source_dir), source_dir, request.model)
         return {"files": {name: request.digests.sha256(source_dir / name) for name in names}}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Link the files; the directory stays as it is.
-
-        Raises:
-            SourceError: the files are damaged or unsafe, or were changed since they were pinned.
-        """
+        """Link the files, unchanged since they were pinned; the directory stays as it is."""
         source_dir = _directory(request)
         request.progress(f"linking {source_dir.name}")
-        names = _wanted(request, source_dir)
+        names = names_in(str(source_dir), source_dir, request.model)
         link_files(names, source_dir, checkpoint_dir)
         check_contents(str(source_dir), checkpoint_dir, request.model)
         pinned = pin["files"]
@@ -79,14 +76,20 @@ def _directory(request: SourceRequest) -> Path:
     )
 
 
-def _wanted(request: SourceRequest, source_dir: Path) -> tuple[str, ...]:
-    """Return the names to take, hidden folders such as `.git` and `.cache` left out."""
+def names_in(where: str, source_dir: Path, model: Model) -> tuple[str, ...]:
+    """Return the names to take from a folder, those in hidden ones such as `.git` left out.
+
+    Raises:
+        CheckpointIncomplete: files that every checkpoint needs are missing.
+        CheckpointUnsafe: the weights are pickles.
+    """
     names = []
     for folder, folders, files in os.walk(source_dir):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        names += [Path(folder, name).relative_to(source_dir).as_posix() for name in files]
-    check_names(str(source_dir), names, request.model)
-    return wanted_files(names, request.model)
+        paths = [path for path in (Path(folder, name) for name in files) if path.is_file()]
+        names += [path.relative_to(source_dir).as_posix() for path in paths]
+    check_names(where, names, model)
+    return wanted_files(names, model)
 
 
 def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> None:

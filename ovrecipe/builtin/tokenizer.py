@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from ovrecipe.hooks.roles import ConversionJob
 
-TOKENIZER_FILE = "openvino_tokenizer.xml"
-DETOKENIZER_FILE = "openvino_detokenizer.xml"
-
 
 class OpenvinoTokenizerConverter:
     """Converts with openvino_tokenizers."""
@@ -39,25 +36,32 @@ class OpenvinoTokenizerConverter:
         Raises:
             StageError: the tokenizer cannot be read, or has no OpenVINO form.
         """
+        from openvino import save_model
+        from openvino_tokenizers import convert_tokenizer
+
         job.progress("reading the tokenizer")
-        trusted = job.model.trust_remote_code
-        tokenizer = load_tokenizer(job.checkpoint_dir, trust_remote_code=trusted)
+        tokenizer = _read(job.checkpoint_dir, trust_remote_code=job.model.trust_remote_code)
         tokenizer.save_pretrained(job.output_dir)
         job.progress("converting the tokenizer")
-        _save_converted(tokenizer, job.output_dir)
+        kind = type(tokenizer).__name__
+        remedy = "use the model's original tokenizer files, or a plugin's tokenizer.converter"
+        with foreign_errors(f"openvino_tokenizers cannot convert {kind}", remedy=remedy):
+            pair = convert_tokenizer(
+                tokenizer, with_detokenizer=True, clean_up_tokenization_spaces=False
+            )
+        if not isinstance(pair, tuple):
+            raise StageError(f"openvino_tokenizers has no detokenizer for {kind}")
+        for model, name in zip(pair, ("openvino_tokenizer", "openvino_detokenizer"), strict=True):
+            save_model(model, job.output_dir / f"{name}.xml")
 
 
-def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
-    """Return transformers' tokenizer of a checkpoint, set up for text generation.
-
-    Raises:
-        StageError: its files are missing, damaged or of a kind that transformers does not know.
-    """
+def _read(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
+    """Return transformers' tokenizer of a checkpoint, set up for text generation."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    whole = (checkpoint_dir / "tokenizer.json").is_file()
-    reader = PreTrainedTokenizerFast if whole else AutoTokenizer
-    remote = {} if whole else {"trust_remote_code": trust_remote_code}
+    is_whole = (checkpoint_dir / "tokenizer.json").is_file()
+    reader = PreTrainedTokenizerFast if is_whole else AutoTokenizer
+    remote = {} if is_whole else {"trust_remote_code": trust_remote_code}
     remedy = "check tokenizer.json and tokenizer_config.json in the model's checkpoint"
     doing = f"transformers cannot read the tokenizer of {checkpoint_dir}"
     with foreign_errors(doing, remedy=remedy):
@@ -69,19 +73,3 @@ def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
             clean_up_tokenization_spaces=False,
             **remote,
         )
-
-
-def _save_converted(tokenizer: Any, output_dir: Path) -> None:
-    from openvino import save_model
-    from openvino_tokenizers import convert_tokenizer
-
-    kind = type(tokenizer).__name__
-    remedy = "use the model's original tokenizer files, or a plugin's tokenizer.converter"
-    with foreign_errors(f"openvino_tokenizers cannot convert {kind}", remedy=remedy):
-        pair = convert_tokenizer(
-            tokenizer, with_detokenizer=True, clean_up_tokenization_spaces=False
-        )
-    if not isinstance(pair, tuple):
-        raise StageError(f"openvino_tokenizers has no detokenizer for {kind}")
-    for model, name in zip(pair, (TOKENIZER_FILE, DETOKENIZER_FILE), strict=True):
-        save_model(model, output_dir / name)
