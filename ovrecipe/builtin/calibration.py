@@ -37,10 +37,8 @@ def calibration_samples(job: CompressionJob) -> list[dict[str, Any]]:
     """
     names = {port.get_any_name() for port in read_ir(job.input_dir).inputs}
     if unknown := names - MODEL_INPUTS:
-        raise StageError(
-            f"the model takes {', '.join(sorted(unknown))}, which a data set of texts cannot give",
-            remedy="use data-free knobs for this model",
-        )
+        message = f"the model takes {', '.join(sorted(unknown))}, which texts cannot give"
+        raise StageError(message, remedy="use data-free knobs for this model")
     return [model_inputs([ids], names) for ids in _token_ids(job)]
 
 
@@ -129,10 +127,8 @@ def generated_ids(ir_dir: Path, num_samples: int, progress: Progress) -> list[li
             progress("generating calibration text", done=len(found), total=num_samples)
             if len(found) >= num_samples:
                 return found[:num_samples]
-    raise StageError(
-        f"the model wrote {len(found)} usable texts of the {num_samples} wanted; it repeats itself",
-        remedy="give a data set of your own",
-    )
+    message = f"the model wrote {len(found)} usable texts of the {num_samples} wanted; it loops"
+    raise StageError(message, remedy="give a data set of your own")
 
 
 def _written(model: StatefulModel, starts: Any, random: Any) -> list[list[int]]:

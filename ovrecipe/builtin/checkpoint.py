@@ -10,7 +10,7 @@ import re
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe
+from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe, SourceError
 from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.json_files import read_object
 
@@ -71,10 +71,8 @@ def wanted_files(names: Iterable[str], model: Model) -> tuple[str, ...]:
     }
     for name in sorted(chosen):
         if _leads_out(name):
-            raise CheckpointUnsafe(
-                f"the checkpoint lists a file that lies outside of its own folder: {name!r}",
-                remedy="do not use it: no honest checkpoint does that",
-            )
+            message = f"the checkpoint lists a file that lies outside of its own folder: {name!r}"
+            raise CheckpointUnsafe(message, remedy="do not use it: no honest checkpoint does that")
     return tuple(sorted({*chosen, *weights}))
 
 
@@ -104,25 +102,19 @@ def check_names(where: str, names: Iterable[str], model: Model) -> None:
     """
     known = set(names)
     if "config.json" not in known:
-        raise CheckpointIncomplete(
-            f"{where}: has no config.json, so it is no transformers checkpoint",
-            remedy=_other_format(known),
-        )
+        message = f"{where}: has no config.json, so it is no transformers checkpoint"
+        raise CheckpointIncomplete(message, remedy=_other_format(known))
     if not _weight_files(known, model):
         raise _no_weights(where, known, model)
     own = model.trust_remote_code and "tokenizer_config.json" in known
     tiktoken = any(name.endswith(".tiktoken") for name in known)
     if not (own or tiktoken or any(known.issuperset(files) for files in TOKENIZER_FILES)):
         choices = ", ".join(" with ".join(files) for files in TOKENIZER_FILES)
-        raise CheckpointIncomplete(
-            f"{where}: has no tokenizer files, none of {choices}",
-            remedy="copy the tokenizer files of the model that this one was made from",
-        )
+        message = f"{where}: has no tokenizer files, none of {choices}"
+        raise CheckpointIncomplete(message, remedy="copy those of the model it was made from")
 
 
-def _no_weights(
-    where: str, known: set[str], model: Model
-) -> CheckpointIncomplete | CheckpointUnsafe:
+def _no_weights(where: str, known: set[str], model: Model) -> SourceError:
     pickles = [name for name in known if name.endswith((".bin", ".pt"))]
     if pickles and not model.allow_pickle:
         named = min([name for name in pickles if PICKLE.fullmatch(name)] or pickles)
@@ -158,11 +150,9 @@ def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
         shards = read_index(where, index)
         missing = [name for name in shards if not (checkpoint_dir / name).is_file()]
         if missing:
-            raise CheckpointIncomplete(
-                f"{where}: {len(missing)} of the {len(shards)} shards that {index.name} names are "
-                f"missing: {', '.join(missing[:3])}",
-                remedy="fetch the missing files",
-            )
+            of = f"{len(missing)} of the {len(shards)} shards of {index.name}"
+            message = f"{where}: {of} are missing: {', '.join(missing[:3])}"
+            raise CheckpointIncomplete(message, remedy="fetch the missing files")
     for path in sorted(checkpoint_dir.glob("*.safetensors")):
         read_header(where, path)
 
@@ -217,14 +207,12 @@ def read_header(where: str, path: Path) -> tuple[WeightShape, ...]:
         reason = str(exc).removeprefix("Error while deserializing header: ")
         if "not fully covered" in reason:
             size = path.stat().st_size
-            raise CheckpointIncomplete(
-                f"{shown} has {size} bytes and its header promises another size",
-                remedy=f"the copy or download broke off: {AGAIN}",
-            ) from exc
-        raise CheckpointIncomplete(
-            f"{shown} is not a safetensors file ({reason})",
-            remedy="a file of a few lines may be a Git LFS pointer: run 'git lfs pull'",
-        ) from exc
+            message = f"{shown} has {size} bytes and its header promises another size"
+            remedy = f"the copy or download broke off: {AGAIN}"
+        else:
+            message = f"{shown} is not a safetensors file ({reason})"
+            remedy = "a file of a few lines may be a Git LFS pointer: run 'git lfs pull'"
+        raise CheckpointIncomplete(message, remedy=remedy) from exc
 
 
 def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]) -> None:
@@ -249,10 +237,9 @@ def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]
         own["tokenizer_config.json"] = None
     for file_name, class_name in own.items():
         if class_name:
-            raise CheckpointUnsafe(
-                f"{where}: {file_name} wants the checkpoint's own code to be run ({class_name})",
-                remedy="read that code; if you trust it, write 'model.trust_remote_code: true'",
-            )
+            message = f"{where}: {file_name} wants the checkpoint's own code run ({class_name})"
+            remedy = "read that code; if you trust it, write 'model.trust_remote_code: true'"
+            raise CheckpointUnsafe(message, remedy=remedy)
 
 
 def _own_class(config: dict[str, Any], *auto_classes: str) -> str | None:

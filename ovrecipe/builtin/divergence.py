@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from ovrecipe.builtin.ir import StatefulModel
 from ovrecipe.errors import GateError, foreign_errors
@@ -27,10 +27,8 @@ INSTRUCTIONS = (
 EXACTLY = {"EXECUTION_MODE_HINT": "ACCURACY", "INFERENCE_PRECISION_HINT": "f32"}
 
 
-class DivergenceOptions(BaseModel):
+class DivergenceOptions(BaseModel, frozen=True, extra="forbid"):
     """The limit, and how much of each answer is compared."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_mean_kl: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_new_tokens: int = Field(default=32, ge=1, le=1024)
@@ -49,12 +47,7 @@ class DivergenceEvaluator:
     options_model = DivergenceOptions
 
     def evaluate(self, job: EvaluationJob) -> dict[str, Json]:
-        """Return the mean divergence and its standard error.
-
-        Raises:
-            GateError: the mean is above `max_mean_kl`.
-            StageError: OpenVINO cannot run one of the two.
-        """
+        """Return the mean divergence and its standard error; refuse one above `max_mean_kl`."""
         assert isinstance(job.options, DivergenceOptions), "validated before"
         with foreign_errors("measuring the divergence"):
             facts = _compared(job, job.options.max_new_tokens)
@@ -102,10 +95,9 @@ def _tokens(job: EvaluationJob) -> tuple[list[list[int]], int]:
 
     tokenizer = openvino_genai.Tokenizer(str(job.model_dir))
     special = job.recipe.prompt.add_special_tokens
-    prompts = []
-    for text in map(job.render, INSTRUCTIONS):
-        encoded = tokenizer.encode(text, add_special_tokens=special)
-        prompts.append(encoded.input_ids.data[0].tolist())
+    texts = map(job.render, INSTRUCTIONS)
+    encoded = [tokenizer.encode(text, add_special_tokens=special) for text in texts]
+    prompts = [tokens.input_ids.data[0].tolist() for tokens in encoded]
     return prompts, int(tokenizer.get_eos_token_id())
 
 

@@ -50,21 +50,16 @@ class OptimumExporter:
         return Estimate(base_bytes(tensors) + SMALL_FILES_BYTES, PEAK_BYTES)
 
     def export(self, job: ExportJob) -> None:
-        """Write the IR, config.json and generation_config.json.
-
-        Raises:
-            StageError: optimum-intel cannot export the checkpoint; the message says why.
-        """
+        """Write the IR, config.json and generation_config.json; a StageError says why it cannot."""
         shown = "config.json of the checkpoint"
         config = read_object(job.checkpoint_dir / "config.json", shown=shown, error=StageError)
         if not config:
             raise StageError(f"{shown}: is missing or empty")
         method = (config.get("quantization_config") or {}).get("quant_method")
         if method in QUANTIZED_BY:
-            raise StageError(
-                f"the checkpoint's weights are quantized already ({method})",
-                remedy="name the original checkpoint in model.id; variants are compressed from it",
-            )
+            message = f"the checkpoint's weights are quantized already ({method})"
+            remedy = "name the original checkpoint in model.id; variants are compressed from it"
+            raise StageError(message, remedy=remedy)
         job.progress("importing torch, transformers and optimum-intel")
         with foreign_errors("importing the exporter", remedy="pip install 'ovrecipe[build]'"):
             from optimum.exporters.openvino import convert, model_configs  # noqa: F401

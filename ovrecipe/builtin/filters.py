@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,17 +18,13 @@ if TYPE_CHECKING:
 Marker = Annotated[str, Field(min_length=1)]
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MarkerOptions(_Options):
+class MarkerOptions(BaseModel, frozen=True, extra="forbid"):
     """Options of `strip_markers` and `stop_at`."""
 
     markers: Annotated[tuple[Marker, ...], Field(min_length=1)]
 
 
-class ReasoningOptions(_Options):
+class ReasoningOptions(BaseModel, frozen=True, extra="forbid"):
     """Options of `hide_reasoning`.
 
     `begins_inside` is for models whose chat template writes the start marker into the prompt, so

@@ -67,10 +67,8 @@ def distribution_file(location: str) -> Path:
     """
     name, _, inside = location.partition("/")
     if not inside.endswith(".gguf"):
-        raise CheckpointNotFound(
-            f"dist:{location}: names no .gguf file inside a distribution",
-            remedy="write dist:DISTRIBUTION/path/inside/model.gguf",
-        )
+        message = f"dist:{location}: names no .gguf file inside a distribution"
+        raise CheckpointNotFound(message, remedy="write dist:DISTRIBUTION/path/inside/model.gguf")
     try:
         found = distribution(name)
     except (PackageNotFoundError, ValueError) as exc:
@@ -80,10 +78,9 @@ def distribution_file(location: str) -> Path:
     path = Path(str(found.locate_file(inside)))
     if ".." in Path(inside).parts or not path.is_file():
         others = [str(file) for file in found.files or () if str(file).endswith(".gguf")]
-        raise CheckpointNotFound(
-            f"dist:{location}: distribution {name} {found.version} has no file {inside}",
-            remedy=f"it has {', '.join(others)}" if others else None,
-        )
+        message = f"dist:{location}: distribution {name} {found.version} has no file {inside}"
+        remedy = f"it has {', '.join(others)}" if others else None
+        raise CheckpointNotFound(message, remedy=remedy)
     return path
 
 

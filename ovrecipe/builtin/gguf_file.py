@@ -26,6 +26,8 @@ SHARED_FACTS = {
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
     "rope_theta": "rope.freq_base",
 }
+#: Special tokens: transformers' name, then GGUF's.
+SPECIAL_TOKENS = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
 
 class GgufFile:
@@ -44,10 +46,9 @@ class GgufFile:
             reader = GGUFReader(path)
         except (ValueError, IndexError, KeyError) as exc:
             # The package reads past the end of a truncated file and reports that in many ways.
-            raise CheckpointIncomplete(
-                f"{path}: the GGUF file is truncated or damaged: {exc}",
-                remedy="download it again and compare its size",
-            ) from exc
+            message = f"{path}: the GGUF file is truncated or damaged: {exc}"
+            remedy = "download it again and compare its size"
+            raise CheckpointIncomplete(message, remedy=remedy) from exc
         self._fields = reader.fields
         self.tensors: dict[str, Any] = {tensor.name: tensor for tensor in reader.tensors}
 
@@ -86,6 +87,14 @@ class GgufFile:
         """The ids of all tokens, by text."""
         return {text: number for number, text in enumerate(self.tokens)}
 
+    @cached_property
+    def special_ids(self) -> dict[str, int]:
+        """The ids of the special tokens that the file names, by transformers' name."""
+        keys = {
+            name: f"tokenizer.ggml.{theirs}_token_id" for name, theirs in SPECIAL_TOKENS.items()
+        }
+        return {name: int(self.get(key)) for name, key in keys.items() if self.get(key) is not None}
+
     def dequantized(self, tensor: Any) -> Any:
         """Return a tensor's values as a float32 array, row-major as in a checkpoint."""
         from gguf import dequantize
@@ -93,11 +102,10 @@ class GgufFile:
         try:
             return dequantize(tensor.data, tensor.tensor_type)
         except NotImplementedError as exc:
-            raise self.refusal(
-                f"tensor {tensor.name} has type {tensor.tensor_type.name}, which the gguf package "
-                "cannot dequantize",
-                remedy="use a GGUF file of another quantization, or the model's hub id",
-            ) from exc
+            kind = tensor.tensor_type.name
+            reason = f"tensor {tensor.name} is {kind}, which the gguf package cannot dequantize"
+            remedy = "use a GGUF file of another quantization, or the model's hub id"
+            raise self.refusal(reason, remedy=remedy) from exc
 
 
 def check_magic(path: Path) -> None:
@@ -174,9 +182,5 @@ def _shared(file: GgufFile) -> dict[str, Any]:
 
 
 def _token_ids(file: GgufFile) -> dict[str, Any]:
-    ids = {
-        "bos_token_id": file.get("tokenizer.ggml.bos_token_id"),
-        "eos_token_id": file.require("tokenizer.ggml.eos_token_id"),
-        "pad_token_id": file.get("tokenizer.ggml.padding_token_id"),
-    }
-    return {name: int(value) for name, value in ids.items() if value is not None}
+    file.require("tokenizer.ggml.eos_token_id")
+    return {f"{name}_token_id": id_ for name, id_ in file.special_ids.items() if name != "unk"}

@@ -78,19 +78,12 @@ def tokenizer_of(file: GgufFile) -> Any:
 
 def tokenizer_config_of(file: GgufFile) -> dict[str, Any]:
     """Return the content of tokenizer_config.json."""
-    named = {
-        "bos_token": "bos_token_id",
-        "eos_token": "eos_token_id",
-        "unk_token": "unknown_token_id",
-        "pad_token": "padding_token_id",
-    }
-    ids = {name: file.get(f"tokenizer.ggml.{key}") for name, key in named.items()}
     return {
         # The generic class takes tokenizer.json as it is; a model's own class may rebuild it.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "model_max_length": int(file.fact("context_length")),
-        **{name: file.tokens[int(id_)] for name, id_ in ids.items() if id_ is not None},
+        **{f"{name}_token": file.tokens[id_] for name, id_ in file.special_ids.items()},
     }
 
 
@@ -105,12 +98,11 @@ def _named(file: GgufFile, key: str, known: Mapping[str, T]) -> T:
     return known[name]
 
 
-def _added(file: GgufFile, key: str, *, default: bool) -> list[tuple[str, int]]:
+def _added(file: GgufFile, name: str, *, default: bool) -> list[tuple[str, int]]:
     """Return the token that the file puts before or behind each text, if it does."""
-    number = file.get(f"tokenizer.ggml.{key}_token_id")
-    if number is None or not file.get(f"tokenizer.ggml.add_{key}_token", default):
-        return []
-    return [(file.tokens[int(number)], int(number))]
+    id_ = file.special_ids.get(name)
+    is_added = file.get(f"tokenizer.ggml.add_{name}_token", default)
+    return [(file.tokens[id_], id_)] if is_added and id_ is not None else []
 
 
 def _byte_level(file: GgufFile) -> Any:
@@ -138,7 +130,7 @@ def _sentencepiece(file: GgufFile) -> Any:
     """Return SentencePiece's BPE as byte-fallback BPE with merges in the order of the scores."""
     from tokenizers import Tokenizer, decoders, models, normalizers
 
-    unknown = file.tokens[int(file.get("tokenizer.ggml.unknown_token_id", 0))]
+    unknown = file.tokens[file.special_ids.get("unk", 0)]
     tokenizer = Tokenizer(
         models.BPE(file.ids, _merges(file), unk_token=unknown, fuse_unk=True, byte_fallback=True)
     )

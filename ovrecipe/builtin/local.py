@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,10 +71,8 @@ def _directory(request: SourceRequest) -> Path:
     if path.exists():
         message = f"{path}: is a file; a local model.id is a checkpoint's directory or a .gguf file"
         raise CheckpointNotFound(message, remedy=f"perhaps you meant {path.parent}")
-    raise CheckpointNotFound(
-        f"{path}: there is no such directory",
-        remedy="relative paths in a recipe start from the recipe's own folder",
-    )
+    remedy = "relative paths in a recipe start from the recipe's own folder"
+    raise CheckpointNotFound(f"{path}: there is no such directory", remedy=remedy)
 
 
 def names_in(where: str, source_dir: Path, model: Model) -> tuple[str, ...]:
@@ -132,12 +131,10 @@ def check_unchanged(path: Path, pinned: Json, digests: FileDigests) -> None:
     Raises:
         SourceError: it is another file by now, or gone; keys were made from what it was.
     """
-    try:
-        same = digests.sha256(path) == pinned
-    except OSError:
-        same = False
-    if not same:
-        raise _changed(path)
+    with suppress(OSError):
+        if digests.sha256(path) == pinned:
+            return
+    raise _changed(path)
 
 
 def _changed(path: Path) -> SourceError:

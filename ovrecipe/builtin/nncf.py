@@ -46,11 +46,7 @@ class NncfCompressor:
         return Estimate(size + SMALL_FILES_BYTES, size + PEAK_BYTES + data_bytes)
 
     def compress(self, job: CompressionJob) -> dict[str, Json]:
-        """Write the compressed IR; facts are the bits used, and a warning where NNCF was quiet.
-
-        Raises:
-            StageError: NNCF refused, or the data set cannot be used.
-        """
+        """Write the compressed IR; facts are the bits used, and a warning where NNCF was quiet."""
         job.progress("importing nncf")
         with foreign_errors("importing nncf", remedy="pip install 'ovrecipe[build]'"):
             import nncf

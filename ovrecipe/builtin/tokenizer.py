@@ -31,11 +31,7 @@ class OpenvinoTokenizerConverter:
     needs_torch = False
 
     def convert(self, job: ConversionJob) -> None:
-        """Write the pair and the tokenizer's own files.
-
-        Raises:
-            StageError: the tokenizer cannot be read, or has no OpenVINO form.
-        """
+        """Write the pair and the tokenizer's own files; a StageError says why it cannot."""
         from openvino import save_model
         from openvino_tokenizers import convert_tokenizer
 
