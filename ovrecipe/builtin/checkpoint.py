@@ -43,7 +43,7 @@ OTHER_FORMATS = {
     ".xml": "an OpenVINO model is there already; ovrecipe builds from a checkpoint",
     "adapter_config.json": "merge the adapter into its base model first",
 }
-AGAIN = "fetch the file again"
+AGAIN, MISSING = "fetch the file again", "fetch the missing files"
 #: What file systems take; asking for a longer name is an error of its own.
 MAX_NAME = 255
 
@@ -152,7 +152,7 @@ def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
         if missing:
             of = f"{len(missing)} of the {len(shards)} shards of {index.name}"
             message = f"{where}: {of} are missing: {', '.join(missing[:3])}"
-            raise CheckpointIncomplete(message, remedy="fetch the missing files")
+            raise CheckpointIncomplete(message, remedy=MISSING)
     for path in sorted(checkpoint_dir.glob("*.safetensors")):
         read_header(where, path)
 
@@ -200,7 +200,7 @@ def read_header(where: str, path: Path) -> tuple[WeightShape, ...]:
                 for name, part in slices.items()
             )
     except FileNotFoundError as exc:
-        raise CheckpointIncomplete(f"{shown} is missing", remedy="fetch the missing files") from exc
+        raise CheckpointIncomplete(f"{shown} is missing", remedy=MISSING) from exc
     except OSError as exc:
         raise CheckpointIncomplete(f"{shown} cannot be read: {exc}") from exc
     except SafetensorError as exc:
@@ -245,7 +245,9 @@ def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]
 def _own_class(config: dict[str, Any], *auto_classes: str) -> str | None:
     """Return the class that `auto_map` names; for a tokenizer that is a list of slow and fast."""
     mapped = config.get("auto_map")
-    for auto_class in auto_classes if isinstance(mapped, dict) else ():
+    if not isinstance(mapped, dict):
+        return None
+    for auto_class in auto_classes:
         named = mapped.get(auto_class)
         for name in reversed(named) if isinstance(named, list) else (named,):
             if name:

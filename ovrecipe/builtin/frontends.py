@@ -25,7 +25,7 @@ class ConsoleFrontend:
         if result.finish_reason == "length":
             cut = f"[cut after {result.generated_tokens} tokens; --max-new-tokens N for more]\n"
             _write(console.err, cut)
-        _write_stats(generation, console)
+        _write_stats(generation.result, console)
 
 
 class QuietFrontend:
@@ -35,7 +35,7 @@ class QuietFrontend:
         """Write nothing at all when the generation fails half-way."""
         text = "".join(generation)
         _write(console.out, text if text.endswith("\n") else text + "\n")
-        _write_stats(generation, console)
+        _write_stats(generation.result, console)
 
 
 class JsonFrontend:
@@ -46,7 +46,7 @@ class JsonFrontend:
         for _ in generation:
             pass
         _write(console.out, json.dumps(generation.result.as_json(), indent=2) + "\n")
-        _write_stats(generation, console)
+        _write_stats(generation.result, console)
 
 
 class JsonlFrontend:
@@ -62,14 +62,16 @@ class JsonlFrontend:
             _write(console.out, json.dumps({"event": "segment", "text": segment}) + "\n")
         result = {"event": "result", **generation.result.as_json()}
         _write(console.out, json.dumps(result) + "\n")
-        _write_stats(generation, console)
+        _write_stats(generation.result, console)
 
 
-def stats_line(result: GenerationResult) -> str:
-    """Return a result as one line for people."""
-    tokens = result.generated_tokens
+def _write_stats(result: GenerationResult, console: Console) -> None:
+    """Write what people want to know of a result as one line, if they asked for it."""
+    if not console.stats:
+        return
+    tokens, metrics = result.generated_tokens, result.metrics
     parts = [f"{result.finish_reason} after {'?' if tokens is None else tokens} tokens"]
-    if (metrics := result.metrics) is not None:
+    if metrics is not None:
         parts.append(f"first token {metrics.ttft_ms:.0f} ms")
         if metrics.tpot_ms is not None:
             parts.append(f"then {metrics.tpot_ms:.1f} ms per token")
@@ -77,12 +79,7 @@ def stats_line(result: GenerationResult) -> str:
     parts.append(f"prompt {result.prompt_tokens} tokens")
     if result.seed is not None:
         parts.append(f"seed {result.seed}")
-    return f"[{', '.join(parts)}, on {result.device}]"
-
-
-def _write_stats(generation: ShownGeneration, console: Console) -> None:
-    if console.stats:
-        _write(console.err, stats_line(generation.result) + "\n")
+    _write(console.err, f"[{', '.join(parts)}, on {result.device}]\n")
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -31,19 +31,18 @@ class GgufSource:
     version = 1
     needs_pin = False
 
-    def path(self, request: SourceRequest) -> Path:
-        """Return where the file is."""
+    def _path(self, request: SourceRequest) -> Path:
         return user_path(request)
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the file's digest; where it lies does not matter."""
-        path = self.path(request)
+        path = self._path(request)
         check_magic(path)
         return {"sha256": request.digests.sha256(path)}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Convert the file, unchanged since it was pinned."""
-        path = self.path(request)
+        path = self._path(request)
         write_checkpoint(path, checkpoint_dir, request.progress)
         check_unchanged(path, pin["sha256"], request.digests)
 
@@ -54,8 +53,7 @@ class DistributionSource(GgufSource):
     The distribution is never imported: what it depends on need not be installed.
     """
 
-    def path(self, request: SourceRequest) -> Path:
-        """Return where the file is."""
+    def _path(self, request: SourceRequest) -> Path:
         return distribution_file(request.location)
 
 
@@ -79,8 +77,8 @@ def distribution_file(location: str) -> Path:
     if ".." in Path(inside).parts or not path.is_file():
         others = [str(file) for file in found.files or () if str(file).endswith(".gguf")]
         message = f"dist:{location}: distribution {name} {found.version} has no file {inside}"
-        remedy = f"it has {', '.join(others)}" if others else None
-        raise CheckpointNotFound(message, remedy=remedy)
+        hint = f"it has {', '.join(others)}" if others else None
+        raise CheckpointNotFound(message, remedy=hint)
     return path
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ovrecipe.builtin.gguf_file import GgufFile
     from ovrecipe.types import Progress
 
-#: The names of dtypes in safetensors files, and their bytes.
-FORMATS = {"float16": ("F16", 2), "bfloat16": ("BF16", 2), "float32": ("F32", 4)}
+#: The names of dtypes in safetensors files, and how numpy writes them.
+FORMATS = {"float16": ("F16", "<f2"), "bfloat16": ("BF16", "<u2"), "float32": ("F32", "<f4")}
 ALIGNMENT = 8
 #: Tensor names of llama.cpp and transformers; those of a layer are prefixed on both sides.
 MODEL_NAMES = {
@@ -79,10 +79,10 @@ def write_weights(file: GgufFile, path: Path, *, dtype: str, progress: Progress)
 def _header(file: GgufFile, dtype: str) -> bytes:
     """Return the safetensors header of all tensors, in the file's order."""
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    format_name, item_size = FORMATS[dtype]
+    format_name, item_type = FORMATS[dtype]
     end = 0
     for name, tensor in file.tensors.items():
-        start, end = end, end + tensor.n_elements * item_size
+        start, end = end, end + tensor.n_elements * int(item_type[-1])
         entries[_checkpoint_name(file, name)] = {
             "dtype": format_name,
             "shape": tensor.shape[::-1].tolist(),
@@ -124,5 +124,5 @@ def _as_bytes(values: Any, dtype: str) -> bytes:
 
     if dtype == "bfloat16":
         # Exact: the values came from bfloat16, so the lower half of each float32 is zero.
-        return bytes((np.ascontiguousarray(values).view(np.uint32) >> 16).astype("<u2").tobytes())
-    return bytes(values.astype("<f2" if dtype == "float16" else "<f4").tobytes())
+        values = np.ascontiguousarray(values).view(np.uint32) >> 16
+    return bytes(values.astype(FORMATS[dtype][1]).tobytes())

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Model
     from ovrecipe.types import Json
 
-#: ERROR_PRIVILEGE_NOT_HELD of Windows, which allows symbolic links only with Developer Mode or as
-#: administrator.
+#: ERROR_PRIVILEGE_NOT_HELD: Windows wants Developer Mode or an administrator for symbolic links.
 NO_PRIVILEGE = 1314
 FULL = (errno.ENOSPC, errno.EDQUOT) if os.name != "nt" else (errno.ENOSPC,)
 
@@ -56,12 +55,10 @@ def user_path(request: SourceRequest) -> Path:
 
     The home comes from the environment that was handed in, not from this process.
     """
-    location = request.location
-    if location == "~" or location.startswith(("~/", "~\\")):
-        home = request.env.get("HOME") or request.env.get("USERPROFILE")
-        if home:
-            return Path(home, location[2:])
-    return request.recipe_dir / location
+    home = request.env.get("HOME") or request.env.get("USERPROFILE")
+    if home and request.location[:2] in ("~", "~/", "~\\"):
+        return Path(home, request.location[2:])
+    return request.recipe_dir / request.location
 
 
 def _directory(request: SourceRequest) -> Path:

@@ -112,7 +112,7 @@ SCALE_BYTES = 2
 #: How many weights a message names.
 NAMED = 3
 #: Powers of two; smaller groups cost more in scales than they save.
-GROUP_SIZES = [2**power for power in range(4, 21)]
+GROUP_SIZES = [2**power for power in range(20, 3, -1)]
 EMBEDDING = re.compile(r"(embed_tokens|embed_in|embed_positions|wte|wpe|word_embeddings?|embd)\b")
 LAST_LAYER = re.compile(r"(^|\.)(lm_head|embed_out|output|score)\b(?!\.dense)")
 #: What the exported IR calls a module's operation, after the module's own path.
@@ -157,8 +157,7 @@ def group_size_problems(
 def valid_group_sizes(weights: Sequence[WeightShape]) -> list[int]:
     """Return -1 (one group per channel) and the powers of two that divide all channels."""
     common = math.gcd(*(weight.shape[-1] for weight in weights))
-    sizes = [size for size in GROUP_SIZES if common % size == 0]
-    return [-1, *reversed(sizes)]
+    return [-1, *(size for size in GROUP_SIZES if common % size == 0)]
 
 
 def _elements(weights: Sequence[WeightShape]) -> int:
