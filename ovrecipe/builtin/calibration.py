@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.roles import CompressionJob
     from ovrecipe.types import Progress
 
-FIELD = "text"
 #: Longer samples are cut: activations of every layer are held for the whole sequence.
 MAX_TOKENS = 512
 SEED = 42
@@ -98,9 +97,9 @@ def _text_of(raw: bytes, path: Path, number: int) -> str:
         value: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise StageError(f"{where}: not JSON: {error}") from error
-    text = value.get(FIELD) if isinstance(value, dict) else value
+    text = value.get("text") if isinstance(value, dict) else value
     if not isinstance(text, str) or not text.strip():
-        remedy = f'each line is {{"{FIELD}": "..."}} or a JSON string'
+        remedy = 'each line is {"text": "..."} or a JSON string'
         raise StageError(f"{where}: no text in it", remedy=remedy)
     return text
 

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Model
 
 TASK = "text-generation-with-past"
-OWN_CODE = (
-    "the checkpoint brings code of its own; read it, and if you trust it say "
-    "'trust_remote_code: true' under model"
-)
+OWN_CODE = "read the checkpoint's own code; if you trust it, write 'model.trust_remote_code: true'"
 #: Peak anonymous memory, measured with optimum-intel 2.2: 0.63 GB with SmolLM2-135M (f16), 0.59 GB
 #: with a 1.01-billion Llama (bf16).
 PEAK_BYTES = 800_000_000

@@ -60,19 +60,15 @@ def tokenizer_of(file: GgufFile) -> Any:
     make = _named(file, "tokenizer.ggml.model", makers)
     tokenizer = make(file)
     kinds = file.get("tokenizer.ggml.token_type") or []
-    for kind, add in (
-        (CONTROL, tokenizer.add_special_tokens),
-        (USER_DEFINED, tokenizer.add_tokens),
-    ):
+    for kind in (CONTROL, USER_DEFINED):
+        flags = {"normalized": False, "special": kind == CONTROL}
         texts = [file.tokens[number] for number, found in enumerate(kinds) if found == kind]
-        add([AddedToken(text, normalized=False, special=kind == CONTROL) for text in texts])
+        tokenizer.add_tokens([AddedToken(text, **flags) for text in texts])
     before = _added(file, "bos", default=make is _sentencepiece)
     after = _added(file, "eos", default=False)
     if before or after:
         parts = [*(text for text, _ in before), "$A", *(text for text, _ in after)]
-        tokenizer.post_processor = TemplateProcessing(
-            single=" ".join(parts), special_tokens=[*before, *after]
-        )
+        tokenizer.post_processor = TemplateProcessing(single=parts, special_tokens=before + after)
     return tokenizer
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ def write_weights(file: GgufFile, path: Path, *, dtype: str, progress: Progress)
     """
     header = _header(file, dtype)
     with path.open("wb") as output:
-        output.write(struct.pack("<Q", len(header)))
-        output.write(header)
+        output.write(len(header).to_bytes(8, "little") + header)
         for done, tensor in enumerate(file.tensors.values(), start=1):
             output.write(_as_bytes(_unpermuted(file, tensor), dtype))
             progress("dequantizing", done=done, total=len(file.tensors))

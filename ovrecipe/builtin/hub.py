@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 TRUE = {"1", "ON", "YES", "TRUE"}
-OFFLINE_REMEDY = "unset HF_HUB_OFFLINE, or download it where there is a network"
 NETWORK_REMEDY = (
     "check the network and HF_ENDPOINT; what was downloaded completely is kept\n"
     "with HF_HUB_OFFLINE=1 a model that is in huggingface_hub's cache is used from there"
@@ -123,7 +122,8 @@ class HubClient:
 
     def _offline(self, missing: str) -> HubUnreachable:
         message = f"{self.repo_id}: HF_HUB_OFFLINE is set and {missing} in huggingface_hub's cache"
-        return HubUnreachable(message, remedy=OFFLINE_REMEDY)
+        remedy = "unset HF_HUB_OFFLINE, or download it where there is a network"
+        return HubUnreachable(message, remedy=remedy)
 
     def _info(self, revision: str) -> Any:
         from huggingface_hub import HfApi

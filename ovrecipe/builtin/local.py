@@ -32,15 +32,13 @@ class LocalSource:
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the digest of each file that would be taken."""
-        source_dir = _directory(request)
-        names = names_in(str(source_dir), source_dir, request.model)
+        source_dir, names = _wanted(request)
         return {"files": {name: request.digests.sha256(source_dir / name) for name in names}}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Link the files, unchanged since they were pinned; the directory stays as it is."""
-        source_dir = _directory(request)
+        source_dir, names = _wanted(request)
         request.progress(f"linking {source_dir.name}")
-        names = names_in(str(source_dir), source_dir, request.model)
         link_files(names, source_dir, checkpoint_dir)
         check_contents(str(source_dir), checkpoint_dir, request.model)
         pinned = pin["files"]
@@ -61,10 +59,11 @@ def user_path(request: SourceRequest) -> Path:
     return request.recipe_dir / request.location
 
 
-def _directory(request: SourceRequest) -> Path:
+def _wanted(request: SourceRequest) -> tuple[Path, tuple[str, ...]]:
+    """Return the directory and the names to take from it."""
     path = Path(os.path.normpath(user_path(request)))
     if path.is_dir():
-        return path
+        return path, names_in(str(path), path, request.model)
     if path.exists():
         message = f"{path}: is a file; a local model.id is a checkpoint's directory or a .gguf file"
         raise CheckpointNotFound(message, remedy=f"perhaps you meant {path.parent}")
