@@ -15,11 +15,10 @@ class ConsoleFrontend:
 
     def show(self, generation: ShownGeneration, console: Console) -> None:
         """Write each segment at once; with `stats`, one line about it on the other stream."""
-        last = ""
+        segment = ""
         for segment in generation:
             _write(console.out, segment)
-            last = segment
-        if not last.endswith("\n"):
+        if not segment.endswith("\n"):
             _write(console.out, "\n")
         result = generation.result
         if result.finish_reason == "length":

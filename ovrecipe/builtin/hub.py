@@ -94,8 +94,7 @@ class HubClient:
             check_names(f"{self.repo_id} at {commit[:12]}", listed, model)
             wanted = [glob.escape(name) for name in wanted_files(listed, model)]
             bar = progress_bar(progress)
-            with translated(self.repo_id, commit):
-                return self._snapshot(commit, allow_patterns=wanted, tqdm_class=bar, **self._hub)
+            return self._snapshot(commit, allow_patterns=wanted, tqdm_class=bar, **self._hub)
         except HubUnreachable as unreachable:
             folder = self._cached(commit, unreachable)
             try:
@@ -106,19 +105,17 @@ class HubClient:
             return folder
 
     def _cached(self, revision: str, or_else: HubUnreachable) -> Path:
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
-        with translated(self.repo_id, revision):
-            try:
-                return self._snapshot(revision, local_files_only=True)
-            except LocalEntryNotFoundError as exc:
-                raise or_else from exc
+        try:
+            return self._snapshot(revision, local_files_only=True)
+        except HubUnreachable as exc:
+            raise or_else from exc
 
     def _snapshot(self, revision: str, **options: Any) -> Path:
         from huggingface_hub import snapshot_download
 
         options |= {"revision": revision, "cache_dir": self._cache_dir}
-        return Path(snapshot_download(self.repo_id, **options))
+        with translated(self.repo_id, revision):
+            return Path(snapshot_download(self.repo_id, **options))
 
     def _offline(self, missing: str) -> HubUnreachable:
         message = f"{self.repo_id}: HF_HUB_OFFLINE is set and {missing} in huggingface_hub's cache"

@@ -86,9 +86,8 @@ def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, An
         arguments["ignored_scope"] = nncf.IgnoredScope(**scope)
     if nncf_rules.is_int8(mode):
         return arguments
-    arguments |= {
-        name: getattr(compression, name) for name in ("all_layers", *nncf_rules.CORRECTIONS)
-    }
+    plain = ("all_layers", *nncf_rules.CORRECTIONS)
+    arguments |= {name: getattr(compression, name) for name in plain}
     arguments["ratio"] = 1.0 if compression.ratio is None else compression.ratio
     if mode not in nncf_rules.FIXED_GROUP_SIZE:
         arguments["group_size"] = nncf_rules.group_size_of(compression, mode)
