@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-    from types import ModuleType
+from collections.abc import MutableMapping
+from types import ModuleType
+from typing import Any
 
 #: What the libraries we call look at before they count their users.
 OPT_OUTS = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}

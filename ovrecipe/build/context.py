@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -19,8 +20,6 @@ from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
     from ovrecipe.build.stages.stage import Stage
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided

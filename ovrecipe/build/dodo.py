@@ -11,10 +11,12 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from doit.action import BaseAction
 from doit.exceptions import BaseFail, InvalidDodoFile, TaskFailed
@@ -25,10 +27,6 @@ from ovrecipe.build.events import Lines, Watch
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.errors import OvrecipeError, ProjectError
 from ovrecipe.recipe.project import check_variant, find_project, recipe_names, split_target
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 BUILD = "build:"
 #: What a shell shows for a program that Ctrl-C ended.

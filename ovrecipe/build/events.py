@@ -7,13 +7,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.store.manifest import Manifest
 
 

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build import events, preflight
@@ -20,8 +21,6 @@ from ovrecipe.store.views import leads_to, remove_view, set_view
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.build.context import BuildContext, RecipePlan
     from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.store.key import Key

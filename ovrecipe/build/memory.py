@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 #: Where a container's own limits are. Source: Linux, Documentation/admin-guide/cgroup-v2.rst.
 CGROUP_DIR = Path("/sys/fs/cgroup")

@@ -6,7 +6,9 @@ means anonymous memory: pages of mapped files make room when others need it and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.memory import memory_available_bytes
@@ -16,9 +18,6 @@ from ovrecipe.store.disk import free_bytes
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from ovrecipe.build.execute import Work
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"

@@ -6,11 +6,10 @@ libraries it needs when it works.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.hooks.roles import Role
 
 #: Role, then name, then module and object.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.ir import MODEL_INPUTS, StatefulModel, model_inputs, read_ir
@@ -11,8 +12,6 @@ from ovrecipe.builtin.nncf_rules import DEFAULT_NUM_SAMPLES
 from ovrecipe.errors import StageError, foreign_errors
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import CompressionJob
     from ovrecipe.types import Progress
 

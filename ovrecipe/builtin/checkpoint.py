@@ -7,7 +7,8 @@ headers and configuration files and run before the checkpoint is published.
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath, PureWindowsPath
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe, SourceError
@@ -15,9 +16,6 @@ from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
     from ovrecipe.recipe.schema import Model
 
 #: One file, or numbered shards; variants such as `model.fp16.safetensors`, adapters and

@@ -6,6 +6,8 @@ compressed from the native dtype equal those of optimum-cli byte for byte.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
@@ -14,9 +16,6 @@ from ovrecipe.hooks.roles import Estimate
 from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import ExportJob, WeightShape
     from ovrecipe.recipe.schema import Model
 

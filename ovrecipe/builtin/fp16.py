@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.ir import SMALL_FILES_BYTES, read_ir, save_ir, vector_bytes, weight_facts
@@ -10,9 +12,6 @@ from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import CompressionJob, WeightShape
     from ovrecipe.recipe.compression import CompressionPass
     from ovrecipe.types import Json

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,6 @@ from ovrecipe.builtin.local import check_unchanged, user_path
 from ovrecipe.errors import CheckpointNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.hooks.roles import SourceRequest
     from ovrecipe.types import Json, Progress
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ovrecipe.errors import CheckpointIncomplete, CheckpointNotFound
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MAGIC = b"GGUF"
 OTHER_SOURCE = "give the model's hub id or a local checkpoint directory instead"

@@ -7,12 +7,11 @@ architecture instead and gives a Llama architecture with byte-level tokens a wro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.builtin.gguf_file import GgufFile
 
 T = TypeVar("T")

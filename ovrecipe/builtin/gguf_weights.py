@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.builtin.gguf_file import GgufFile
     from ovrecipe.types import Progress
 

@@ -6,6 +6,7 @@ import errno
 import glob
 import io
 import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,6 @@ from ovrecipe.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from ovrecipe.errors import OvrecipeError
     from ovrecipe.hooks.roles import SourceRequest
     from ovrecipe.recipe.schema import Model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,6 @@ from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_file
 from ovrecipe.errors import CheckpointNotFound, DiskFull, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from ovrecipe.hooks.roles import FileDigests, SourceRequest
     from ovrecipe.recipe.schema import Model
     from ovrecipe.types import Json

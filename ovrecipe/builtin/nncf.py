@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,6 @@ from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from ovrecipe.hooks.roles import CompressionJob, WeightShape
     from ovrecipe.recipe.compression import CompressionPass
     from ovrecipe.types import Json, Progress

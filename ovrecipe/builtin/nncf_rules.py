@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.ir import vector_bytes
 from ovrecipe.recipe.sections import Objection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
 

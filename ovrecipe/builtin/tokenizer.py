@@ -13,13 +13,12 @@ it differs on purpose:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import StageError, foreign_errors
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import ConversionJob
 
 

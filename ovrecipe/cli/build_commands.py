@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +18,6 @@ from ovrecipe.cli.session import session_of, state_of, targets_of
 from ovrecipe.run.artifact import not_built
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.events import Event, Watch
     from ovrecipe.build.run import Target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -18,8 +19,6 @@ from ovrecipe.errors import OvrecipeError, PromptRefused
 from ovrecipe.hooks.roles import ChatFrontend, Console, Frontend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.run.chat import Chat
 

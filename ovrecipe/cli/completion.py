@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from click import shell_completion
 
 from ovrecipe.cli.session import Session
 from ovrecipe.errors import OvrecipeError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:

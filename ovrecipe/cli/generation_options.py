@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
@@ -17,8 +18,6 @@ from ovrecipe.hooks.roles import Console, Frontend
 from ovrecipe.recipe.project import split_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ovrecipe.cli.session import Session
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.run.runner import Runner

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from traceback import print_exception
@@ -23,8 +24,6 @@ from ovrecipe.version import __version__
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.hooks.plugins import Plugins
 
 INTERRUPTED = 130

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -18,9 +19,6 @@ from ovrecipe.recipe import writing
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import bundled_recipes_dir, check_name, recipe_paths
 from ovrecipe.recipe.schema import model_id_objection, split_model_id
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ModelId = Annotated[
     str, typer.Argument(help="An id on the hub, ./directory, ./file.gguf, dist:... or a plugin's.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import rich.live
@@ -13,8 +14,6 @@ from ovrecipe.build.events import AtWork, follow, summary_of
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from rich.console import Console, ConsoleOptions
 
 #: Columns in the order in which they stand, and the width that each keeps while figures change.

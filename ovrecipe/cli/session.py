@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,6 @@ from ovrecipe.recipe.project import check_variant, find_project, recipe_names, s
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import typer
 
     from ovrecipe.build.context import BuildContext, RecipePlan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,8 +24,6 @@ from ovrecipe.store.views import View, remove_view, views
 from ovrecipe.wording import amount, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.build.context import BuildContext
 
 

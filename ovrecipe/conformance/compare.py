@@ -13,8 +13,10 @@ makes one for what is unfinished. No reader sees either: a streamer waits for th
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.conformance import corpus
@@ -23,9 +25,6 @@ from ovrecipe.errors import GateError
 from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     from ovrecipe.conformance.reference import Reference
 
 #: Added tokens tried in the middle of texts; a model can have a thousand reserved ones.

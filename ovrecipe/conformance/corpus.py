@@ -9,10 +9,8 @@ agrees with it about every id.
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 # ruff: noqa: RUF001 - letters that look like others are what this is about
 

@@ -8,13 +8,11 @@ with that mistake.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+from pathlib import Path
+from typing import Any
 
 #: What turns text into ids and ids into text, apart from added tokens.
 KEPT_PARTS = ("normalizer", "pre_tokenizer", "model", "decoder")

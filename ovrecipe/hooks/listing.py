@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,6 @@ from ovrecipe.hooks.plugins import BUILTIN, Plugins, hook_names, spoken
 from ovrecipe.hooks.roles import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
 

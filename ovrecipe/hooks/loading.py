@@ -6,13 +6,14 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pluggy import PluginValidationError
 
@@ -21,9 +22,6 @@ from ovrecipe.hooks.roles import ROLES
 from ovrecipe.hooks.specs import PROJECT
 from ovrecipe.version import __version__, fits
 from ovrecipe.wording import one_line, perhaps
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 #: What a plugin with hooks provides: objects by role and name.
 Providers: TypeAlias = "Mapping[Any, Mapping[str, object]]"

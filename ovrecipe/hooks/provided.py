@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, StrictBool, StrictInt, ValidationError, field_validator
@@ -21,8 +22,6 @@ from ovrecipe.recipe.sections import Section
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.recipe.yaml_reader import Loc
     from ovrecipe.types import Json

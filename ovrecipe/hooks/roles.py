@@ -9,12 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    TextIO,
+    TypeAlias,
+    get_args,
+    runtime_checkable,
+)
 
 if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import TextIO
-
     from pydantic import BaseModel
 
     from ovrecipe.recipe.compression import CompressionPass as CompressionPass  # noqa: PLC0414

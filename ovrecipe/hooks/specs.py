@@ -9,14 +9,13 @@ given, then the installed ones by their names. Arguments may be left out, but no
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -18,9 +20,6 @@ from ovrecipe.recipe.yaml_reader import MAX_BYTES, Node, Place, node_at, place_o
 from ovrecipe.version import __version__, fits, package_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.yaml_reader import Loc
 

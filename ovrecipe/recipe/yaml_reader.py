@@ -11,16 +11,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
 from ovrecipe.errors import RecipeSyntaxError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 Scalar: TypeAlias = "bool | int | float | str | None"
 #: What a node holds: a scalar, values by key, or items.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import OvrecipeError, RunError
 from ovrecipe.run.artifact import not_built
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.run.generation import Generation
     from ovrecipe.run.prompt import Message
     from ovrecipe.run.runner import Runner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -11,13 +12,10 @@ from ovrecipe.errors import RunError
 from ovrecipe.types import GenerationResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from ovrecipe.run.pipeline import Ended, Pipeline, Tokens
     from ovrecipe.run.prompt import Message
     from ovrecipe.run.runner import Runner
 
-    #: Is told the result of an answer, or None when it failed.
     OnEnd: TypeAlias = Callable[[GenerationResult | None], None] | None
 
 

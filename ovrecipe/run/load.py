@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,6 @@ from ovrecipe.run.runner import Runner
 from ovrecipe.store.disk import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.run.generation import Generation

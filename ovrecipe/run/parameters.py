@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.recipe.schema import SAMPLING
 from ovrecipe.wording import perhaps
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 GENERATION_CONFIG = "generation_config.json"
 #: The bound where neither artifact nor caller gives one: GenAI's own is "for ever".

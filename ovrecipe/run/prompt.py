@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,8 +26,6 @@ from ovrecipe.json_files import read_object
 from ovrecipe.wording import one_line
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jinja2 import Template
     from jinja2.nodes import Node
     from jinja2.parser import Parser

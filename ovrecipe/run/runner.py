@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from ovrecipe.errors import PromptRefused, RunError
@@ -13,8 +14,6 @@ from ovrecipe.run.parameters import merged, seeded
 from ovrecipe.run.prompt import checked_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.artifact import Variants
     from ovrecipe.run.generation import OnEnd

@@ -6,16 +6,14 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.store.disk import WINDOWS, replace_atomically
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: Two writes within the clock's resolution look the same to stat; git calls this "racily clean".
 RACY_NS = 2_000_000_000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,9 +22,6 @@ from ovrecipe.store.publish import is_stale, remove_if_stale, stagings
 from ovrecipe.store.views import registered_views, views
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Collection, Iterable, Iterator
-
     from ovrecipe.store.manifest import Manifest
     from ovrecipe.store.store import Store
 

@@ -6,14 +6,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
     from ovrecipe.errors import ArtifactCorrupt
     from ovrecipe.store.manifest import Manifest
     from ovrecipe.store.store import Store

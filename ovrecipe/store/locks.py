@@ -8,13 +8,12 @@ builds, and what is in use stays.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from filelock import BaseFileLock, ReadWriteLock
 
 LOCKS = ".locks"

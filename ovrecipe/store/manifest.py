@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -14,8 +15,6 @@ from ovrecipe.store.disk import files_below
 from ovrecipe.store.key import SHORT, Key, inputs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
     from ovrecipe.store.store import Store
     from ovrecipe.types import Progress
 

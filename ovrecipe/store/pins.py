@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
@@ -19,9 +21,6 @@ from ovrecipe.store.disk import disk_errors, replace_atomically
 from ovrecipe.store.locks import held, unlink_held
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from ovrecipe.types import Json
 
 SCHEMA = 1

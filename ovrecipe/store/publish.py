@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,8 +20,6 @@ from ovrecipe.store.digests import sha256_of
 from ovrecipe.store.manifest import MANIFEST, REBUILD, FileEntry, Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from ovrecipe.store.key import Key
     from ovrecipe.store.store import Store
 

@@ -11,10 +11,12 @@ store/logs/                 the logs of stages that failed and were not built si
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
@@ -25,10 +27,6 @@ from ovrecipe.store.manifest import MANIFEST, SHA256, Manifest, read_manifest
 from ovrecipe.store.publish import move_into_place, seal_files, staging_folder, write_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
     from ovrecipe.store.key import Key
     from ovrecipe.types import Json
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,8 +14,6 @@ from ovrecipe.store import disk
 from ovrecipe.store.locks import used
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ovrecipe.store.store import Store
 
 ROOTS = ".roots"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import PluginError
@@ -21,10 +23,6 @@ from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.run.chain import filter_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from importlib.metadata import EntryPoint
-    from types import ModuleType
-
     from ovrecipe.hooks.roles import FilterMaker
 
 #: Modules and names that stay from release to release; `docs/plugins.md` has the same list.

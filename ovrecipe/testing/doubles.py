@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,9 +18,6 @@ from ovrecipe.run.runner import Runner
 from ovrecipe.types import GenerationResult, Metrics
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
     from ovrecipe.hooks.roles import Frontend
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.chat import Chat

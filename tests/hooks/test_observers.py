@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,6 @@ from tests.hooks.installed import Site
 from tests.run.fakes import runner
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.recipe.project import Project
     from tests.conftest import CommandLine
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,9 +14,6 @@ from ovrecipe.recipe.problems import place_in_recipe, problems_of
 from ovrecipe.recipe.schema import Recipe
 
 from .conftest import MINIMAL, Recipes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def test_all_problems_come_at_once_in_the_order_of_the_file(recipes: Recipes) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +14,6 @@ from ovrecipe.store.disk import link_file, remove_tree
 from ovrecipe.store.manifest import verify
 from ovrecipe.store.store import Store
 from tests.store.making import fill, key_of, make
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture

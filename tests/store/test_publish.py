@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +16,6 @@ from ovrecipe.store.manifest import MANIFEST, FileEntry, verify
 from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
 from tests.store.making import FILES, fill, key_of, make
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_published_files_are_the_staged_ones(store: Store) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.base import GENERATION_CONFIG
@@ -32,8 +33,6 @@ from ovrecipe.store.disk import link_file
 from ovrecipe.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.recipe.schema import Prompt
     from ovrecipe.types import Json

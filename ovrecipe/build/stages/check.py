@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.stages.base import GENERATION_CONFIG
@@ -17,9 +19,6 @@ from ovrecipe.json_files import read_object
 from ovrecipe.run.prompt import read_template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.recipe.schema import Recipe

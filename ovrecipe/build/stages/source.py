@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.preflight import has_shapes
@@ -12,8 +13,6 @@ from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.types import Json
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -11,9 +13,6 @@ from pydantic import BaseModel, ConfigDict
 from ovrecipe.recipe.schema import ProviderSpec, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-    from types import ModuleType
-
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.hooks.plugins import Plugins

@@ -7,6 +7,8 @@ import re
 import shutil
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.base import GENERATION_CONFIG, MODEL_FILES, OTHER_BYTES
@@ -22,9 +24,6 @@ from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.hooks.provided import Provided
