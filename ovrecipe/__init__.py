@@ -5,16 +5,13 @@
     with ovrecipe.load("smollm2-135m:int4") as model:
         print(model.generate("What is the capital of France?", greedy=True).text)
 
-The names below are all that other programs and plugins need; importing this module is cheap,
-and each name is imported when it is first used.
+Importing this module is cheap: each name is imported when it is first used.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from ovrecipe.version import __version__
 
 if TYPE_CHECKING:
     from ovrecipe.errors import OvrecipeError as OvrecipeError
@@ -29,8 +26,9 @@ if TYPE_CHECKING:
     from ovrecipe.run.runner import Runner as Runner
     from ovrecipe.types import GenerationResult as GenerationResult
     from ovrecipe.types import Metrics as Metrics
+    from ovrecipe.version import __version__ as __version__
 
-#: Where each public name lives.
+#: Where each public name lives; other programs and plugins need no more.
 _HOMES = {
     "load": "ovrecipe.run.load",
     "Runner": "ovrecipe.run.runner",
@@ -44,23 +42,9 @@ _HOMES = {
     "section_of": "ovrecipe.hooks.provided",
     "Project": "ovrecipe.recipe.project",
     "find_project": "ovrecipe.recipe.project",
+    "__version__": "ovrecipe.version",
 }
-
-__all__ = [
-    "Chat",
-    "Generation",
-    "GenerationResult",
-    "Metrics",
-    "OvrecipeError",
-    "Project",
-    "Runner",
-    "__version__",
-    "find_project",
-    "hookimpl",
-    "list_devices",
-    "load",
-    "section_of",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
@@ -70,4 +54,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(_HOMES)

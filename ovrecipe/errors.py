@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class OvrecipeError(Exception):
@@ -19,16 +16,13 @@ class OvrecipeError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
-        """Keep the message and the remedy."""
         super().__init__(message)
         self.message = message
         self.remedy = remedy
 
     def __str__(self) -> str:
         """Return the message, with the remedy indented below it."""
-        if self.remedy is None:
-            return self.message
-        return self.message + "\n" + "\n".join(f"  {line}" for line in self.remedy.splitlines())
+        return "\n  ".join([self.message, *(self.remedy or "").splitlines()])
 
 
 class RecipeError(OvrecipeError):
@@ -189,9 +183,8 @@ def translated(error: Exception, doing: str, remedy: str | None) -> OvrecipeErro
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return DiskFull(f"{doing}: no space left on the disk", remedy="free some, or 'ovrecipe gc'")
     if isinstance(error, MemoryError):
-        return StageError(
-            f"{doing}: out of memory", remedy="close programs, or take a smaller model"
-        )
+        remedy = "close programs, or take a smaller model"
+        return StageError(f"{doing}: out of memory", remedy=remedy)
     text = str(error).strip()
     shown = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " ..."
     return StageError(f"{doing}: {type(error).__name__}: {shown}", remedy=remedy)

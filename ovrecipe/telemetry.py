@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-    from types import ModuleType
+from collections.abc import MutableMapping
+from types import ModuleType
+from typing import Any
 
 #: What the libraries we call look at before they count their users.
 OPT_OUTS = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
@@ -17,9 +15,8 @@ def switch_off_telemetry(
 ) -> None:
     """Make `openvino_telemetry` impossible to import and set the opt-outs of the others.
 
-    NNCF and OpenVINO send unless a consent file says no; both treat the package as optional, so
-    an import that fails is the one switch that works for both without writing to the user's home.
-    Call it before the first heavy import.
+    Call it before the first heavy import. NNCF and OpenVINO send unless a file in the user's home
+    says no, but treat the package as optional: an import that fails stops both without that file.
 
     Source: nncf/telemetry/wrapper.py (NNCF 3.4), openvino/tools/ovc/telemetry_utils.py (2026.4).
     """

@@ -13,12 +13,7 @@ class Progress(Protocol):
     """Where long work says how far it is; safe to call often and from any thread."""
 
     def __call__(
-        self,
-        message: str,
-        *,
-        done: float | None = None,
-        total: float | None = None,
-        unit: str = "",
+        self, message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
     ) -> None:
         """Show `message`, and `done` of `total` where the end is known; `unit` "B" is bytes."""
 
@@ -30,8 +25,7 @@ FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 class Metrics:
     """GenAI's own figures of one generation; milliseconds, and tokens per second.
 
-    `tpot_ms` and `throughput` are None where fewer than two tokens were generated: there is no
-    time between tokens then.
+    `tpot_ms` and `throughput`, of the time between tokens, are None for fewer than two of them.
 
     Source: openvino_genai.PerfMetrics, GenAI 2026.4.
     """
@@ -46,9 +40,8 @@ class Metrics:
 class GenerationResult:
     """An answer: the text as it was shown, why it ended, and what it took.
 
-    `metrics` and `generated_tokens` are None when the generation was cancelled and GenAI had not
-    come back by the time the caller was let go, for instance within a long prompt. `seed` is that
-    of the sampling, None where nothing was sampled: with it, `rng_seed` gives the answer again.
+    `metrics` and `generated_tokens` are None when it was cancelled before GenAI came back, and
+    `seed`, with which `rng_seed` gives the answer again, when nothing was sampled.
     """
 
     text: str

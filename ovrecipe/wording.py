@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
 
 
 def perhaps(name: str, known: Iterable[str]) -> str:
@@ -18,11 +15,10 @@ def perhaps(name: str, known: Iterable[str]) -> str:
 
 def amount(size_bytes: float) -> str:
     """Return a size as people read it, in decimal units: `85.8 MB`, `1.38 GB`."""
-    if size_bytes >= 1e9:
-        return f"{size_bytes / 1e9:.2f} GB"
-    if size_bytes >= 1e6:
-        return f"{size_bytes / 1e6:.1f} MB"
-    return f"{size_bytes / 1e3:.1f} kB" if size_bytes >= 1e3 else f"{size_bytes:.0f} bytes"
+    for unit, size, digits in (("GB", 1e9, 2), ("MB", 1e6, 1), ("kB", 1e3, 1)):
+        if size_bytes >= size:
+            return f"{size_bytes / size:.{digits}f} {unit}"
+    return f"{size_bytes:.0f} bytes"
 
 
 def counted(number: int, noun: str) -> str:

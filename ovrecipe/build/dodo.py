@@ -11,26 +11,22 @@ import os
 import signal
 import sys
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from doit.action import BaseAction
 from doit.exceptions import BaseFail, InvalidDodoFile, TaskFailed
 from doit.reporter import ConsoleReporter, ZeroReporter
 
-from ovrecipe.build.context import BuildContext
-from ovrecipe.build.events import Lines
+from ovrecipe.build.context import BuildContext, RecipePlan
+from ovrecipe.build.events import Lines, Watch
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.errors import OvrecipeError, ProjectError
 from ovrecipe.recipe.project import check_variant, find_project, recipe_names, split_target
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from ovrecipe.build.context import RecipePlan
-    from ovrecipe.build.events import Watch
 
 BUILD = "build:"
 #: What a shell shows for a program that Ctrl-C ended.
@@ -55,67 +51,53 @@ class BuildFailure(TaskFailed):  # type: ignore[misc]
         return type(self.error).__name__
 
 
+@dataclass(eq=False, repr=False)
 class WorkAction(BaseAction):  # type: ignore[misc]
-    """Does a piece of work inside doit, without doit's redirection of standard output."""
+    """Does something inside doit, without doit's redirection of standard output."""
 
-    def __init__(self, work: Work | ViewWork | Refusal, watch: Watch) -> None:
-        self.work = work
-        self.watch = watch
-        self.task = self.out = self.err = self.result = None
-        self.values: dict[str, Any] = {}
+    context: BuildContext
+    title: str
+    do: Callable[[], None]
+    values: dict[str, Any] = field(default_factory=dict)
+    task = out = err = result = None
 
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:  # noqa: ARG002
         """Do it; whatever is raised becomes a failed task."""
         try:
-            self.work.do(self.watch)
+            self.do()
         except Exception as error:  # noqa: BLE001 - kept in the failure, which is reported
             return BuildFailure(error)
         return None
 
     def __str__(self) -> str:
-        """Say what is done, for `doit info`."""
-        return self.work.title
+        # For `doit info`.
+        return self.title
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """The work of what cannot be built, a broken recipe or one that is not there: to say why."""
+def _refusal(context: BuildContext, target: str) -> dict[str, Any]:
+    """Return the task that says what is wrong with a recipe or a name, and shortly in a list."""
 
-    context: BuildContext
-    target: str
+    def read() -> None:
+        name, variant = split_target(target)
+        check_variant(context.plan(name).recipe, str(variant))
 
-    @property
-    def title(self) -> str:
-        """How the work is called on screen."""
-        return f"read {self.target}"
-
-    def do(self, watch: Watch | None = None) -> None:  # noqa: ARG002
-        """Read the recipe and look for the variant.
-
-        Raises:
-            OvrecipeError: what is wrong, with the closest name.
-        """
-        name, variant = split_target(self.target)
-        check_variant(self.context.plan(name).recipe, str(variant))
-
-    def to_task(self, watch: Watch) -> dict[str, Any]:
-        """Return the task that says it when it is asked for, and shortly in a list."""
-        task = {"basename": f"{BUILD}{self.target}", "uptodate": [False]}
-        try:
-            self.do()
-        except OvrecipeError as error:
-            task["doc"] = f"cannot be built: {str(error).splitlines()[0]}"
-        return {**task, "actions": [WorkAction(self, watch)]}
+    actions = [WorkAction(context, f"read {target}", read)]
+    task = {"basename": f"{BUILD}{target}", "actions": actions, "uptodate": [False]}
+    try:
+        read()
+    except OvrecipeError as error:
+        task["doc"] = f"cannot be built: {str(error).splitlines()[0]}"
+    return task
 
 
 def recipe_tasks(
-    context: BuildContext, plan: RecipePlan, watch: Watch, *, wanted: tuple[str, ...] = ()
+    plan: RecipePlan, watch: Watch, *, wanted: tuple[str, ...] = ()
 ) -> Iterator[dict[str, Any]]:
     """Yield the tasks of a recipe; `wanted` are the variants that this build was asked for."""
     recipe = plan.recipe
     optional = [name for name, variant in recipe.variants.items() if variant.optional]
     also = f" (when named: {', '.join(optional)})" if optional else ""
-    views = [ViewWork(context, plan, variant, wanted) for variant in recipe.variants]
+    views = [ViewWork(plan, variant, wanted) for variant in recipe.variants]
     yield {
         "basename": f"{BUILD}{recipe.name}",
         "doc": f"{recipe.model.id} as {', '.join(recipe.default_variants())}{also}",
@@ -124,23 +106,21 @@ def recipe_tasks(
         "clean": [view.clean for view in views],
     }
     for view in views:
-        place = f"models/{recipe.name}/{view.variant}"
-        doc = f"{recipe.model.id} as {view.variant}, at {place}"
-        yield {"basename": view.task_name, "doc": doc, **_parts(view, watch)}
-    for stage in context.stages:
-        for variant in stage.variants(recipe.variants):
-            work = Work(context, plan, stage, variant, wanted)
-            names = {"basename": stage.name, "name": work.target}
-            yield {**names, "doc": stage.doc, **_parts(work, watch)}
+        doc = f"{recipe.model.id} as {view.variant}, at models/{recipe.name}/{view.variant}"
+        yield {"basename": view.task_name, **_task(view, doc, watch)}
+    for work in views[0].works(plan.context.stages, tuple(recipe.variants)):
+        names = {"basename": work.kind, "name": work.target}
+        yield {**names, **_task(work, work.stage.doc, watch)}
 
 
-def _parts(work: Work | ViewWork, watch: Watch) -> dict[str, Any]:
+def _task(work: Work | ViewWork, doc: str, watch: Watch) -> dict[str, Any]:
     return {
-        "actions": [WorkAction(work, watch)],
+        "doc": doc,
+        "actions": [WorkAction(work.context, work.title, partial(work.do, watch))],
         "uptodate": [work.is_up_to_date],
         "setup": [needed.task_name for needed in work.needs()],
         "clean": [work.clean],
-        "title": work.task_title,
+        "title": lambda _: work.title,
     }
 
 
@@ -158,13 +138,11 @@ class Failures(ZeroReporter):  # type: ignore[misc]
         elif fail.get_name() != "UnmetDependency":
             self.others.append(f"{task.name}: {fail.get_msg()}")
 
-    def cleanup_error(self, exception: BaseFail) -> None:
+    def runtime_error(self, msg: BaseFail | str) -> None:
         """Keep doit's own trouble."""
-        self.others.append(str(exception))
+        self.others.append(str(msg))
 
-    def runtime_error(self, msg: str) -> None:
-        """Keep doit's own trouble."""
-        self.others.append(msg)
+    cleanup_error = runtime_error
 
 
 class DoorReporter(ConsoleReporter):  # type: ignore[misc]
@@ -176,8 +154,8 @@ class DoorReporter(ConsoleReporter):  # type: ignore[misc]
         """Let a SIGTERM end the build as Ctrl-C does."""
         super().initialize(tasks, selected_tasks)
         actions = [action for task in tasks.values() for action in task.actions]
-        self.contexts = {each.work.context for each in actions if isinstance(each, WorkAction)}
-        signal.signal(signal.SIGTERM, _interrupt)
+        self.contexts = {each.context for each in actions if isinstance(each, WorkAction)}
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def complete_run(self) -> None:
         """Wait until everything that was at work is gone, and say so in a line.
@@ -193,10 +171,6 @@ class DoorReporter(ConsoleReporter):  # type: ignore[misc]
             context.cancel()
         self.write("stopped; finished stages are kept, build again to go on\n")
         raise SystemExit(INTERRUPTED)
-
-
-def _interrupt(signum: int, frame: object) -> None:  # noqa: ARG001
-    raise KeyboardInterrupt
 
 
 #: Bare `doit` names what can be built instead of building every model there is. doit's records
@@ -238,26 +212,25 @@ def all_tasks(
     for name in names:
         try:
             plan = context.plan(name)
-            tasks = [*recipe_tasks(context, plan, watch, wanted=_wanted(plan, asked))]
+            tasks = [*recipe_tasks(plan, watch, wanted=_wanted(plan, asked))]
         except OvrecipeError:
-            tasks = [Refusal(context, name).to_task(watch)]
+            tasks = [_refusal(context, name)]
         known |= {task["basename"] for task in tasks}
         yield from tasks
     for word in dict.fromkeys(asked):
         if word not in known and "*" not in word:
-            yield Refusal(context, word.removeprefix(BUILD)).to_task(watch)
+            yield _refusal(context, word.removeprefix(BUILD))
 
 
 def _wanted(plan: RecipePlan, asked: Sequence[str]) -> tuple[str, ...]:
     """Return the variants of a recipe that the words of doit's command line name."""
     recipe = plan.recipe
-    tasks = {variant: [f"{BUILD}{recipe.name}:{variant}"] for variant in recipe.variants}
-    for variant in recipe.default_variants():
-        tasks[variant].append(f"{BUILD}{recipe.name}")
+    name = f"{BUILD}{recipe.name}"
+    by_name = recipe.default_variants() if any(fnmatch(name, word) for word in asked) else ()
     return tuple(
         variant
-        for variant, names in tasks.items()
-        if any(fnmatch(name, word) for name in names for word in asked)
+        for variant in recipe.variants
+        if variant in by_name or any(fnmatch(f"{name}:{variant}", word) for word in asked)
     )
 
 

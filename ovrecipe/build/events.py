@@ -6,14 +6,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TextIO, TypeAlias
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.store.manifest import Manifest
 
 
@@ -95,17 +94,14 @@ Watch: TypeAlias = Callable[[Event], None]
 
 def summary_of(manifest: Manifest) -> str:
     """Return size, time and peak memory in a phrase."""
-    seconds = f"{manifest.seconds or 0:.1f} s"
-    parts = [amount(manifest.size_bytes), seconds] if manifest.files else [seconds]
-    if manifest.peak_memory_bytes:
-        parts.append(f"peak {manifest.peak_memory_bytes / 1e9:.2f} GB")
-    return ", ".join(parts)
+    peak_bytes = manifest.peak_memory_bytes
+    size = [amount(manifest.size_bytes)] if manifest.files else []
+    peak = [f"peak {peak_bytes / 1e9:.2f} GB"] if peak_bytes else []
+    return ", ".join([*size, f"{manifest.seconds or 0:.1f} s", *peak])
 
 
-#: The time over which a speed is taken, in seconds.
-PACE_SECONDS = 10.0
-#: A time that is left is a guess, and one of more than this no help.
-SECONDS_SHOWN = 24 * 3600.0
+#: The time over which a speed is taken; and the longest time left that is a help, as a guess.
+PACE_SECONDS, SECONDS_SHOWN = 10.0, 24 * 3600.0
 
 
 @dataclass
@@ -160,24 +156,18 @@ def follow(at_work: dict[str, AtWork], event: Event, now: float) -> None:
     match event:
         case Started(title, doing):
             at_work[title] = AtWork(title, doing, now)
-        case Progressed(title):
-            if (work := at_work.get(title)) is not None:
-                work.progressed(event, now)
-        case MemorySeen(title, peak_bytes):
-            if (work := at_work.get(title)) is not None:
-                work.peak_bytes = peak_bytes
+        case Progressed(title) if title in at_work:
+            at_work[title].progressed(event, now)
+        case MemorySeen(title, peak_bytes) if title in at_work:
+            at_work[title].peak_bytes = peak_bytes
         case LogKept(title) | Failed(title) | Finished(title):
             at_work.pop(title, None)
 
 
-class Cancellable(Protocol):
-    """A timer that was started."""
-
-    def cancel(self) -> None:
-        """Do not call back any more."""
+HEARTBEAT_SECONDS = 30.0
 
 
-def start_timer(seconds: float, action: Callable[[], None]) -> Cancellable:
+def start_timer(seconds: float, action: Callable[[], None]) -> threading.Timer:
     """Call `action` once, that many seconds from now, from a thread that keeps nobody alive."""
     timer = threading.Timer(seconds, action)
     timer.daemon = True
@@ -185,49 +175,41 @@ def start_timer(seconds: float, action: Callable[[], None]) -> Cancellable:
     return timer
 
 
-HEARTBEAT_SECONDS = 30.0
-
-
+@dataclass(eq=False)
 class Lines:
     """Writes a line for each event that matters, and now and then that a stage is at work."""
 
-    def __init__(
-        self,
-        stream: TextIO,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        timer: Callable[[float, Callable[[], None]], Cancellable] = start_timer,
-    ) -> None:
-        self._stream = stream
-        self._clock = clock
-        self._timer = timer
-        self._at_work: dict[str, AtWork] = {}
-        self._timers: dict[str, Cancellable] = {}
-        self._lock = threading.Lock()
+    stream: TextIO
+    _: KW_ONLY
+    clock: Callable[[], float] = time.monotonic
+    timer: Callable[[float, Callable[[], None]], threading.Timer] = start_timer
+    _at_work: dict[str, AtWork] = field(default_factory=dict)
+    _timers: dict[str, threading.Timer] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, event: Event) -> None:
         """Write what happened, if it matters in a log."""
         with self._lock:
-            follow(self._at_work, event, self._clock())
+            follow(self._at_work, event, self.clock())
             match event:
-                case Started(title, doing):
-                    self._say(title, doing)
-                    self._timers[title] = self._next_beat(title)
+                case Started(title, text):
+                    self._say(title, text)
+                    self._expect_beat(title)
                 case Waiting(title, text) | Warned(title, text):
                     self._say(title, text)
                 case LogKept(title, log_path):
                     self._say(title, f"log kept at {log_path}")
                 case Finished(title, manifest):
                     self._say(title, summary_of(manifest))
-            for title in [title for title in self._timers if title not in self._at_work]:
+            for title in self._timers.keys() - self._at_work.keys():
                 self._timers.pop(title).cancel()
 
     def _say(self, title: str, text: str) -> None:
-        self._stream.write(f"   {title}: {text}\n")
-        self._stream.flush()
+        self.stream.write(f"   {title}: {text}\n")
+        self.stream.flush()
 
-    def _next_beat(self, title: str) -> Cancellable:
-        return self._timer(HEARTBEAT_SECONDS, lambda: self._beat(title))
+    def _expect_beat(self, title: str) -> None:
+        self._timers[title] = self.timer(HEARTBEAT_SECONDS, lambda: self._beat(title))
 
     def _beat(self, title: str) -> None:
         """Say that the stage goes on, unless it ended a moment ago."""
@@ -236,5 +218,5 @@ class Lines:
             if work is None:
                 return
             share = "" if work.share is None else f", {work.share:.0%}"
-            self._say(title, f"{self._clock() - work.started:.0f} s, {work.message}{share}")
-            self._timers[title] = self._next_beat(title)
+            self._say(title, f"{self.clock() - work.started:.0f} s, {work.message}{share}")
+            self._expect_beat(title)

@@ -4,37 +4,44 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build import events, preflight
 from ovrecipe.build.process import LOG_NAME, run_worker
-from ovrecipe.build.stages.stage import CHECKPOINT, Job, StageContext
+from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext
 from ovrecipe.errors import OvrecipeError, StageError, StoreError
 from ovrecipe.store.disk import disk_errors
+from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.views import leads_to, remove_view, set_view
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.build.context import BuildContext, RecipePlan
-    from ovrecipe.build.events import Watch
-    from ovrecipe.build.stages.stage import Stage
     from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.store.key import Key
 
 
 class Doable:
-    """What `Work` and `ViewWork` have in common: names, and an answer for doit."""
+    """What `Work` and `ViewWork` have in common: names, and an answer for doit.
 
-    context: BuildContext
+    `wanted` are the variants of the recipe that this build was asked for, which are judged before
+    the first long stage; empty means those that a bare name stands for.
+    """
+
     plan: RecipePlan
     variant: str | None
     wanted: tuple[str, ...]
     kind: str
+
+    @property
+    def context(self) -> BuildContext:
+        """What the build works with."""
+        return self.plan.context
 
     @property
     def target(self) -> str:
@@ -52,16 +59,12 @@ class Doable:
         return f"{self.kind}:{self.target}"
 
     def __repr__(self) -> str:
-        """Return the title: doit prints it where a recipe and a project would fill the screen."""
+        # doit prints it where a recipe and a project would fill the screen.
         return f"<{self.title}>"
 
-    def task_title(self, task: object) -> str:  # noqa: ARG002
-        """Return the title, as doit asks for it."""
-        return self.title
-
+    @abstractmethod
     def is_done(self) -> bool:
         """Return whether there is nothing to do; a few stats."""
-        raise NotImplementedError
 
     def is_up_to_date(self) -> bool:
         """Answer doit; what cannot be known is not up to date, and doing it says why."""
@@ -70,10 +73,10 @@ class Doable:
         except OvrecipeError:
             return False
 
-    def works(self, stages: Iterator[Stage], variants: tuple[str, ...]) -> list[Work]:
+    def works(self, stages: Iterable[Stage], variants: tuple[str, ...]) -> list[Work]:
         """Return the work of these stages for these variants of the same recipe."""
         return [
-            Work(self.context, self.plan, stage, variant, self.wanted)
+            Work(self.plan, stage, variant, self.wanted)
             for stage in stages
             for variant in stage.variants(variants)
         ]
@@ -81,9 +84,8 @@ class Doable:
 
 @dataclass(frozen=True, repr=False)
 class ViewWork(Doable):
-    """One variant of one recipe, under its name; `wanted` as in `Work`."""
+    """One variant of one recipe, under its name."""
 
-    context: BuildContext
     plan: RecipePlan
     variant: str
     wanted: tuple[str, ...] = ()
@@ -94,7 +96,7 @@ class ViewWork(Doable):
 
         A gate's result may have outlived what it judged (removed by `verify --remove`).
         """
-        stages = (stage for stage in self.plan.stages if stage.publishes or stage.is_gate)
+        stages = [stage for stage in self.context.stages if stage.publishes or stage.is_gate]
         return self.works(stages, (self.variant,))
 
     @property
@@ -102,11 +104,15 @@ class ViewWork(Doable):
         """The work whose artifact the view leads to."""
         return next(work for work in self.needs() if work.stage.publishes)
 
+    @property
+    def _place(self) -> tuple[Path, str, str]:
+        return self.context.project.models_dir, self.plan.recipe.name, self.variant
+
     def is_done(self) -> bool:
         """Return whether the view leads to what the recipe asks for, and that passed its gates."""
         artifact_dir = self._checked_dir()
-        view = self.context.project.models_dir / self.plan.recipe.name / self.variant
-        return artifact_dir is not None and leads_to(view, artifact_dir)
+        models_dir, name, variant = self._place
+        return artifact_dir is not None and leads_to(models_dir / name / variant, artifact_dir)
 
     def _checked_dir(self) -> Path | None:
         """Return what the view shall lead to; None unless every gate was passed."""
@@ -114,7 +120,7 @@ class ViewWork(Doable):
         key = self.assembled.key()
         return self.context.store.artifact_dir(key) if passed and key is not None else None
 
-    def do(self, watch: Watch) -> None:  # noqa: ARG002
+    def do(self, watch: events.Watch) -> None:  # noqa: ARG002
         """Set the view.
 
         Raises:
@@ -124,24 +130,18 @@ class ViewWork(Doable):
         artifact_dir = self._checked_dir()
         if artifact_dir is None:
             raise StageError(f"{self.title}: its gate was not passed, so it gets no name")
-        models_dir = self.context.project.models_dir
-        set_view(self.context.store, models_dir, self.plan.recipe.name, self.variant, artifact_dir)
+        set_view(self.context.store, *self._place, artifact_dir)
 
     def clean(self) -> None:
         """Remove the view; the artifact stays in the store until `ovrecipe gc`."""
-        if remove_view(self.context.project.models_dir, self.plan.recipe.name, self.variant):
+        if remove_view(*self._place):
             print(f"removed models/{self.plan.recipe.name}/{self.variant}")
 
 
 @dataclass(frozen=True, repr=False)
 class Work(Doable):
-    """One stage of one recipe, to be done or found done.
+    """One stage of one recipe, to be done or found done."""
 
-    `wanted` are the variants of the recipe that this build was asked for, which are judged before
-    the first long stage; empty means those that a bare name stands for.
-    """
-
-    context: BuildContext
     plan: RecipePlan
     stage: Stage
     variant: str | None
@@ -157,11 +157,6 @@ class Work(Doable):
         names = self.stage.inputs(self.plan.recipe, self.variant)
         return self.works(map(self.plan.stage, names), (str(self.variant),))
 
-    def companions(self) -> list[Work]:
-        """Return all work of the recipe for the same variant, or for all that are wanted."""
-        wanted = self.wanted or self.plan.recipe.default_variants()
-        return self.works(iter(self.plan.stages), (self.variant,) if self.variant else wanted)
-
     def follows(self, other: Work) -> bool:
         """Return whether this is the other work, or needs it, however indirectly."""
         return self.title == other.title or any(work.follows(other) for work in self.needs())
@@ -172,42 +167,34 @@ class Work(Doable):
 
     def is_done(self) -> bool:
         """Return whether the wanted artifact is published and usable; a few stats."""
-        key, store, is_usable = self.key(), self.context.store, self.stage.is_usable
+        key, store = self.key(), self.context.store
         if key is None or not store.has(key):
             return False
-        return is_usable is None or is_usable(store.artifact_dir(key))
+        return self.stage.is_usable(store.artifact_dir(key))
 
     def tensors(self) -> list[WeightShape]:
         """Return the float tensors of the checkpoint; none while it is not here, or unknown."""
-        return preflight.tensors(self._checkpoint_dir())
+        return preflight.tensors(self._checkpoint_dir)
 
     def matrices(self) -> list[WeightShape]:
         """Return those of the tensors that are weights, as (..., out, in) channels."""
-        return preflight.matrices(self._checkpoint_dir())
+        return preflight.matrices(self._checkpoint_dir)
 
+    @property
     def _checkpoint_dir(self) -> Path:
-        key = self.plan.key(self.plan.stages[0].name)
-        assert key is not None, "asked for once the source is pinned"
+        key = self.plan.pinned_key(self.context.stages[0].name)
         return self.context.store.artifact_dir(key) / CHECKPOINT
 
-    def input_bytes(self) -> dict[str, int]:
-        """Return the sizes of the inputs that are built, by stage name."""
-        store = self.context.store
-        keys = [key for work in self.needs() if (key := work.key()) and store.has(key)]
-        return {key.stage: store.size_bytes(key) for key in keys}
-
-    def do(self, watch: Watch) -> None:
+    def do(self, watch: events.Watch) -> None:
         """Make the artifact unless it is there; wait while another build is making it.
 
         Raises:
             OvrecipeError: the stage failed; nothing was published and its log is kept.
             KeyboardInterrupt: the build was cancelled.
         """
-        self.context.judge(self.plan)
+        self.plan.require_sound()
         self.plan.resolve()
-        key = self.key()
-        assert key is not None, "resolve() pins the source"
-        store = self.context.store
+        key, store = self.plan.pinned_key(self.stage.name, self.variant), self.context.store
 
         def waiting(text: str) -> None:
             watch(events.Waiting(self.title, text))
@@ -218,11 +205,7 @@ class Work(Doable):
             if store.has(key):
                 store.remove(key)
             _make(self, key, watch)
-        self._tell_plugins(key, watch)
-
-    def _tell_plugins(self, key: Key, watch: Watch) -> None:
-        """Call the observers among the plugins; the lock is free for whoever waits."""
-        store = self.context.store
+        # The observers among the plugins: by now the lock is free for whoever waits.
         arguments = {
             "stage": self.stage.name,
             "recipe": self.plan.recipe,
@@ -237,13 +220,12 @@ class Work(Doable):
     def clean(self) -> None:
         """Remove the artifact, if it is there and no running build makes or reads it."""
         store, key = self.context.store, self.key()
-        if key is None or not store.has(key):
-            return
-        removed = store.discard_if_unused(key.stage, key.sha256)
-        print(f"removed {key}" if removed else f"kept {key}: a running build uses it")
+        if key is not None and store.has(key):
+            removed = store.discard_if_unused(key.stage, key.sha256)
+            print(f"removed {key}" if removed else f"kept {key}: a running build uses it")
 
 
-def _make(work: Work, key: Key, watch: Watch) -> None:
+def _make(work: Work, key: Key, watch: events.Watch) -> None:
     context, store = work.context, work.context.store
     needed_bytes = preflight.admit(work)
 
@@ -274,12 +256,8 @@ def _make(work: Work, key: Key, watch: Watch) -> None:
 
 
 @contextmanager
-def _failing_in(work: Work, staging_dir: Path, watch: Watch) -> Iterator[None]:
-    """Tell of a failure, and of one because the folder is gone or the disk refused in our words.
-
-    Raises:
-        StoreError: the store was removed, or the disk is full or refuses.
-    """
+def _failing_in(work: Work, staging_dir: Path, watch: events.Watch) -> Iterator[None]:
+    """Tell of a failure, and of one because the folder is gone or the disk refused in our words."""
     try:
         with disk_errors(work.context.store.root):
             yield
@@ -295,20 +273,17 @@ def _failing_in(work: Work, staging_dir: Path, watch: Watch) -> Iterator[None]:
 
 def _job(work: Work, output_dir: Path) -> Job:
     plan, store = work.plan, work.context.store
-    inputs: dict[str, Path] = {}
-    for needed in work.needs():
-        key = needed.key()
-        assert key is not None, "the source is pinned"
+    keys = [plan.pinned_key(needed.kind, needed.variant) for needed in work.needs()]
+    for key in keys:
         if not store.has(key):
             raise StageError(
                 f"{work.title}: its input {key.stage} is not in the store",
                 remedy=f"run 'ovrecipe build {plan.recipe.name}' to make it again",
             )
-        inputs[key.stage] = store.artifact_dir(key)
     return Job(
         recipe=plan.recipe,
         variant=work.variant,
-        inputs=inputs,
+        inputs={key.stage: store.artifact_dir(key) for key in keys},
         output_dir=output_dir,
         pin=dict(plan.pin),
         plugin_options=work.context.plugins.options,
@@ -316,9 +291,8 @@ def _job(work: Work, output_dir: Path) -> Job:
     )
 
 
-def _run(work: Work, job: Job, key: Key, watch: Watch) -> Mapping[str, Any]:
+def _run(work: Work, job: Job, key: Key, watch: events.Watch) -> Mapping[str, Any]:
     context, staging_dir = work.context, job.output_dir.parent
-    env = context.project.env
     if not work.stage.own_process:
 
         def progress(
@@ -326,10 +300,10 @@ def _run(work: Work, job: Job, key: Key, watch: Watch) -> Mapping[str, Any]:
         ) -> None:
             watch(events.Progressed(work.title, message, done, total, unit))
 
-        own = StageContext(plugins=context.plugins, progress=progress, env=env)
+        own = StageContext(context.plugins, progress, context.project.env)
         return {"facts": work.stage.run(job, own)}
     try:
-        return run_worker(work.stage, job, work.title, watch, env=env, cancelled=context.cancelled)
+        return run_worker(work, job, watch)
     except Exception:
         log_path = staging_dir / LOG_NAME
         if log_path.exists() and log_path.stat().st_size:
@@ -352,11 +326,9 @@ def _packages(value: Any) -> Iterator[tuple[str, str]]:
 def _known_digests(work: Work, job: Job) -> dict[str, tuple[int, str]]:
     """Return the digests of files that are links to published ones."""
     known: dict[str, tuple[int, str]] = {}
-    for name in work.stage.links:
-        key = work.plan.key(name, work.variant)
-        assert key is not None, "the source is pinned"
-        for path, digest in work.context.store.manifest(key).known_digests().items():
+    for input_dir in (job.inputs[name] for name in work.stage.links):
+        for path, digest in read_manifest(input_dir).known_digests().items():
             output = job.output_dir / path
-            if output.exists() and output.samefile(job.inputs[name] / path):
+            if output.exists() and output.samefile(input_dir / path):
                 known[path] = digest
     return known

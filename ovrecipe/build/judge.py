@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from ovrecipe.errors import OvrecipeError, RecipeError, RecipeInvalid
+from ovrecipe.errors import OvrecipeError, PromptRefused, RecipeError, RecipeInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Compressor
@@ -18,31 +17,10 @@ if TYPE_CHECKING:
     from ovrecipe.recipe.yaml_reader import Loc
 
 
-class Use(NamedTuple):
-    """A provider that the recipe asks for; `loc` is where it says so, options below it.
-
-    `judged` is the compressor's pass and the precision.
-    """
-
-    role: Any
-    name: str
-    loc: Loc
-    options: Mapping[str, Any] | None = None
-    judged: tuple[CompressionPass, str] | None = None
-
-
 def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
     """Yield what a build or a run of the recipe would stumble over, each thing once."""
-    from ovrecipe.recipe.load import check_requirements
-
-    checks: list[Callable[[], object]] = [
-        partial(check_requirements, recipe),
-        partial(plugins.sections, recipe),
-        partial(_check_template, recipe),
-    ]
-    checks += [partial(_check_use, recipe, plugins, use) for use in uses(recipe)]
     told: set[str] = set()
-    for check in checks:
+    for check in _checks(recipe, plugins):
         try:
             check()
         except OvrecipeError as error:
@@ -50,21 +28,33 @@ def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
             if str(named) not in told:
                 told.add(str(named))
                 yield named
-    yield from _missing_datasets(recipe)
 
 
-def require_sound(recipe: Recipe, plugins: Plugins) -> None:
-    """Raise the first of `recipe_errors`; the others are its notes.
+def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
+    """Yield what raises where something is wrong; every provider that a recipe names is asked."""
+    from ovrecipe.build.stages.stage import named_providers, with_options
+    from ovrecipe.build.stages.weights import passes_of
+    from ovrecipe.recipe.load import check_requirements
+    from ovrecipe.recipe.schema import split_model_id
 
-    Raises:
-        OvrecipeError: the recipe cannot be built or run as it stands.
-    """
-    errors = list(recipe_errors(recipe, plugins))
-    if not errors:
-        return
+    yield partial(check_requirements, recipe)
+    yield partial(plugins.sections, recipe)
+    yield partial(_check_template, recipe)
+    yield partial(plugins.provider, "source", split_model_id(recipe.model.id)[0], recipe)
+    for role, spec, loc in named_providers(recipe):
+        yield partial(with_options, plugins, recipe, role, spec, loc)
+    for name, variant in recipe.variants.items():
+        for each, loc in passes_of(recipe, name):
+            yield partial(_check_pass, recipe, plugins, each, loc, variant.precision)
+            yield partial(_check_dataset, recipe, each, loc)
+
+
+def raise_first(errors: Sequence[Exception]) -> None:
+    """Raise the first of the errors, if there is one; the others are its notes."""
     for more in errors[1:]:
         errors[0].add_note(str(more))
-    raise errors[0]
+    if errors:
+        raise errors[0]
 
 
 def _named(error: OvrecipeError, recipe: Recipe) -> OvrecipeError:
@@ -76,57 +66,28 @@ def _named(error: OvrecipeError, recipe: Recipe) -> OvrecipeError:
     return named
 
 
-def uses(recipe: Recipe) -> Iterator[Use]:
-    """Yield every provider that a recipe names."""
-    from ovrecipe.recipe.schema import split_model_id
-
-    yield Use("source", split_model_id(recipe.model.id)[0], ("model", "id"))
-    exporter, converter = recipe.model.exporter, recipe.tokenizer.converter
-    yield Use("exporter", exporter.name, ("model", "exporter"), exporter.options)
-    yield Use("tokenizer_converter", converter.name, ("tokenizer", "converter"), converter.options)
-    for name, variant in recipe.variants.items():
-        for number, each in enumerate(variant.compression_passes()):
-            judged, loc = (each, variant.precision), recipe.pass_loc(name, number)
-            yield Use("compressor", each.compressor, loc, each.options, judged)
-    for number, spec in enumerate(recipe.check.evaluators):
-        yield Use("evaluator", spec.name, ("check", "evaluators", number), spec.options)
-    for number, spec in enumerate(recipe.output.filters):
-        yield Use("output_filter", spec.name, ("output", "filters", number), spec.options)
-
-
-def _check_use(recipe: Recipe, plugins: Plugins, use: Use) -> None:
-    """Raise unless a plugin provides it and takes its knobs and options."""
-    provided = plugins.provider(use.role, use.name, recipe)
-    if use.judged is not None:
-        _check_knobs(recipe, provided, use.loc, *use.judged)
-    if use.options is not None:
-        provided.options(use.options, loc=(*use.loc, "options"), recipe=recipe)
-
-
-def _check_knobs(
-    recipe: Recipe,
-    provided: Provided[Compressor],
-    loc: Loc,
-    compression: CompressionPass,
-    precision: str,
+def _check_pass(
+    recipe: Recipe, plugins: Plugins, each: CompressionPass, loc: Loc, precision: str
 ) -> None:
-    """Raise with the knobs of a pass that the compressor would ignore, and what it objects to."""
+    """Raise with the knobs that the compressor would ignore, what it objects to, and options."""
     from ovrecipe.recipe.problems import Problem, place_in_recipe
 
+    provided: Provided[Compressor] = plugins.provider("compressor", each.compressor, recipe)
     with provided.blamed():
-        objections = [*(provided.optional("objections", compression, precision) or ())]
-    reasons = [(each.keys, each.reason) for each in objections]
+        objections = [*(provided.optional("objections", each, precision) or ())]
+    reasons = [(objection.keys, objection.reason) for objection in objections]
     knobs = provided.traits.knobs
     if knobs is not None:
-        unused = compression.model_fields_set - {"compressor", "options", *knobs}
+        unused = each.model_fields_set - {"compressor", "options", *knobs}
         ignored = f"'compressor: {provided.name}' does not use it; remove it"
-        reasons += [((name,), ignored) for name in unused if getattr(compression, name) is not None]
+        reasons += [((name,), ignored) for name in unused if getattr(each, name) is not None]
     problems = [
         Problem(place_in_recipe(recipe, (*loc, *keys)), (*loc, *keys), reason)
         for keys, reason in reasons
     ]
     if problems:
         raise RecipeInvalid("\n".join(map(str, sorted(problems))))
+    provided.options(each.options, loc=(*loc, "options"), recipe=recipe)
 
 
 def _check_template(recipe: Recipe) -> None:
@@ -134,23 +95,18 @@ def _check_template(recipe: Recipe) -> None:
     text = recipe.prompt.chat_template
     if text in {None, "model"}:
         return
-    from ovrecipe.errors import PromptRefused
     from ovrecipe.run.prompt import ChatTemplate
 
     try:
         ChatTemplate(str(text))
     except PromptRefused as error:
-        raise RecipeInvalid(
-            f"recipe '{recipe.name}': prompt.chat_template: {error.message}", remedy=error.remedy
-        ) from error
+        message = f"recipe '{recipe.name}': prompt.chat_template: {error.message}"
+        raise RecipeInvalid(message, remedy=error.remedy) from error
 
 
-def _missing_datasets(recipe: Recipe) -> Iterator[OvrecipeError]:
-    from ovrecipe.build.stages.weights import dataset_error
+def _check_dataset(recipe: Recipe, each: CompressionPass, loc: Loc) -> None:
+    from ovrecipe.build.stages.weights import NO_FILE, dataset_error
 
-    for name, variant in recipe.variants.items():
-        for number, each in enumerate(variant.compression_passes()):
-            path = each.dataset_path(recipe.base_dir)
-            if path is not None and not path.is_file():
-                loc = (*recipe.pass_loc(name, number), "dataset")
-                yield dataset_error(recipe, loc, str(each.dataset), "no such file")
+    path = each.dataset_path(recipe.recipe_dir)
+    if path is not None and not path.is_file():
+        raise dataset_error(recipe, each, loc, NO_FILE)

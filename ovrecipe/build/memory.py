@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 #: Where a container's own limits are. Source: Linux, Documentation/admin-guide/cgroup-v2.rst.
 CGROUP_DIR = Path("/sys/fs/cgroup")
-#: Counts, among much else, the processes that the kernel killed for want of memory.
 VMSTAT_PATH = Path("/proc/vmstat")
 #: The share of the available memory that stages at work at the same time may plan with.
 SHARE = 0.8
@@ -31,10 +27,7 @@ def memory_available_bytes(cgroup_dir: Path = CGROUP_DIR) -> int:
 
 
 def container_available_bytes(cgroup_dir: Path) -> int | None:
-    """Return what a container's limit leaves; cached file pages count as free.
-
-    None outside of a container and in one without a limit.
-    """
+    """Return what a container's limit leaves, None without one; cached pages count as free."""
     limit, used = _numbers(cgroup_dir / "memory.max"), _numbers(cgroup_dir / "memory.current")
     if not (limit and used):
         return None

@@ -6,23 +6,21 @@ means anonymous memory: pages of mapped files make room when others need it and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.memory import memory_available_bytes
 from ovrecipe.errors import PreflightError
-from ovrecipe.hooks.roles import WeightShape
+from ovrecipe.hooks.roles import Estimate, WeightShape
 from ovrecipe.store.disk import free_bytes
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from ovrecipe.build.execute import Work
-    from ovrecipe.hooks.roles import Estimate
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
-#: What messages call it: which one it is stands on the line with the stage's name.
 WHERE = "the checkpoint"
 DTYPES = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16"}
 #: Layers that store (in_channels, out_channels): transformers' Conv1D.
@@ -38,9 +36,7 @@ def has_shapes(checkpoint_dir: Path) -> bool:
 
 
 def tensors(checkpoint_dir: Path) -> list[WeightShape]:
-    """Return all float tensors of a checkpoint, once each, by name; no data is read.
-
-    A checkpoint without safetensors files has none: nothing is known of it before it is loaded.
+    """Return all float tensors of a checkpoint by name, unread; none without safetensors files.
 
     Raises:
         CheckpointIncomplete: a file is missing, cut off or not in the format.
@@ -69,55 +65,50 @@ def matrices(checkpoint_dir: Path) -> list[WeightShape]:
 
     config = read_json(WHERE, checkpoint_dir / "config.json")
     layers = CONV1D_LAYERS if config.get("model_type") in CONV1D_ARCHITECTURES else ()
-    found = []
-    for weight in tensors(checkpoint_dir):
-        if weight.name.endswith(layers) and len(weight.shape) > 1:
+    found = [weight for weight in tensors(checkpoint_dir) if len(weight.shape) > 1]
+    for number, weight in enumerate(found):
+        if weight.name.endswith(layers):
             *rest, into, out = weight.shape
-            found.append(WeightShape(weight.name, (*rest, out, into), weight.dtype))
-        elif len(weight.shape) > 1:
-            found.append(weight)
+            found[number] = replace(weight, shape=(*rest, out, into))
     return found
 
 
 def admit(work: Work) -> int:
     """Refuse work that cannot end well; return a heavy stage's memory in bytes, 0 for others.
 
-    Before the first long stage everything that was asked for is judged, so that a group size that
-    does not fit is known before hours of work and not after them.
+    Before the first long stage everything that was asked for is judged, not after hours of work.
 
     Raises:
         PreflightError: a line per problem; or disk or memory do not suffice, and nobody forces it.
         CheckpointIncomplete: a safetensors file is missing, cut off or not in the format.
     """
-    stage = work.stage
     needed: dict[str, Estimate] = {}
-    if stage.is_judged:
+    if work.stage.is_judged:
         problems: list[str] = []
-        for other in work.companions():
+        wanted = work.wanted or work.plan.recipe.default_variants()
+        for other in work.works(work.context.stages, (work.variant,) if work.variant else wanted):
             if other.is_done():
                 continue
-            if other.stage.problems:
-                problems += other.stage.problems(other)
-            if other.stage.is_judged and other.stage.estimate and other.follows(work):
-                estimate = other.stage.estimate(other)
-                needed |= {} if estimate is None else {other.title: estimate}
+            problems += other.stage.problems(other)
+            if other.stage.is_judged and other.follows(work):
+                said = other.stage.estimate(other)
+                needed |= {other.title: said} if said else {}
         if problems:
             raise PreflightError("\n".join(problems), remedy="change the recipe, then build again")
         if not work.context.force:
             check_disk(needed, work.context.store.root)
             check_memory(needed)
-    own = needed.get(work.title) or (stage.estimate(work) if stage.estimate else None)
+    own = needed.get(work.title) or work.stage.estimate(work)
     return 0 if own is None else own.memory_bytes
 
 
 def check_disk(needed: Mapping[str, Estimate], store_dir: Path) -> None:
-    """Refuse a build that does not fit on the store's disk; `--force` skips this check.
+    """Refuse a build that does not fit on the store's disk.
 
     Raises:
         PreflightError: with both numbers.
     """
-    free = free_bytes(store_dir)
-    disk_bytes = sum(estimate.disk_bytes for estimate in needed.values())
+    free, disk_bytes = free_bytes(store_dir), sum(said.disk_bytes for said in needed.values())
     if disk_bytes > free:
         raise PreflightError(
             f"the build needs about {amount(disk_bytes)} of disk, and {amount(free)} are "
@@ -128,7 +119,7 @@ def check_disk(needed: Mapping[str, Estimate], store_dir: Path) -> None:
 
 
 def check_memory(needed: Mapping[str, Estimate], available_bytes: int | None = None) -> None:
-    """Refuse a build whose hungriest stage does not fit into memory; `--force` skips this check.
+    """Refuse a build whose hungriest stage does not fit into memory.
 
     Raises:
         PreflightError: with both numbers and the stage.

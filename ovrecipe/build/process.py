@@ -9,29 +9,28 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from ovrecipe import errors
-from ovrecipe.build.events import MemorySeen, Progressed
+from ovrecipe.build.events import MemorySeen, Progressed, Watch
 from ovrecipe.build.memory import TICK, memory_available_bytes, oom_kills
 from ovrecipe.errors import DiskFull, OvrecipeError, StageError, StageKilled
 from ovrecipe.store.disk import free_bytes
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
-    from ovrecipe.build.events import Watch
-    from ovrecipe.build.stages.stage import Job, Stage
+    from ovrecipe.build.execute import Work
+    from ovrecipe.build.stages.stage import Job
 
 LOG_NAME = "log.txt"
 #: How long a process may take to end when asked, in seconds.
 GRACE = 5.0
-#: Signals that people, supervisors and the kernel send (Windows has no names for them); every
-#: other one is a crash. The kernel's is the one when memory ends.
+#: Signals that people, supervisors and, when memory ends, the kernel send; others are crashes.
+#: Windows has no names for them.
 KILLED, FROM_OUTSIDE = 9, (1, 2, 9, 15)
 #: With less memory than this available, a process that was killed was probably killed for it.
 LOW_BYTES = 1_000_000_000
@@ -60,6 +59,20 @@ class Seen:
         least = self.least_room_bytes
         self.least_room_bytes = free_bytes if least is None else min(least, free_bytes)
 
+    def has_grown(self, pid: int) -> bool:
+        """Note a process's size, and return whether it is the largest yet."""
+        import psutil
+
+        # A process that is gone or ends now has no size; the last look stands.
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            size_bytes = int(psutil.Process(pid).memory_info().rss)
+            if size_bytes:
+                self.available_bytes = memory_available_bytes()
+            if size_bytes > self.peak_bytes:
+                self.peak_bytes = size_bytes
+                return True
+        return False
+
     def __str__(self) -> str:
         facts = [f"the largest it was seen is {amount(self.peak_bytes)}"] * bool(self.peak_bytes)
         if self.available_bytes is not None:
@@ -67,15 +80,7 @@ class Seen:
         return " and ".join(facts) or "nothing was seen of its memory"
 
 
-def run_worker(
-    stage: Stage,
-    job: Job,
-    title: str,
-    watch: Watch,
-    *,
-    env: Mapping[str, str],
-    cancelled: Callable[[], bool],
-) -> Mapping[str, Any]:
+def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
     """Run the job in a process group of its own and return its last event.
 
     The process's TMPDIR lies in the staging folder, so that what it leaves behind goes with it.
@@ -85,34 +90,35 @@ def run_worker(
         DiskFull: it failed and the disk was full, whatever it said.
         StageKilled: the process was ended from outside.
         StageError: the process ended without a word; the message has the end of its log.
-        KeyboardInterrupt: `cancelled` said so; the group is gone.
+        KeyboardInterrupt: the build was cancelled; the group is gone.
     """
-    staging_dir = job.output_dir.parent
+    context, title, staging_dir = work.context, work.title, job.output_dir.parent
     job_path, log_path, tmp_dir = (staging_dir / name for name in ("job.json", LOG_NAME, "tmp"))
     job_path.write_text(job.to_json(), encoding="utf-8")
     tmp_dir.mkdir()
-    command = [sys.executable, "-m", "ovrecipe.build.worker", stage.run.__module__, str(job_path)]
+    module = work.stage.run.__module__
+    command = [sys.executable, "-m", "ovrecipe.build.worker", module, str(job_path)]
     last: dict[str, Any] = {}
 
-    def listen(line: bytes) -> None:
-        # A process that is killed may leave half a line behind, which is no event.
-        with suppress(ValueError):
-            event = json.loads(line)
-            if event.pop("event") == "progress":
-                watch(Progressed(title, **event))
-            else:
-                last.update(event)
+    def listen(lines: IO[bytes]) -> None:
+        for line in lines:
+            # A process that is killed may leave half a line behind, which is no event.
+            with suppress(ValueError):
+                event = json.loads(line)
+                if event.pop("event") == "progress":
+                    watch(Progressed(title, **event))
+                else:
+                    last.update(event)
 
+    env = {**context.project.env, "PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_dir)}
     seen, killed_before = Seen(), oom_kills()
-    with (
-        log_path.open("wb") as log,
-        _started(command, {**env, "TMPDIR": str(tmp_dir)}, log, listen) as process,
-    ):
+    with log_path.open("wb") as log, _started(command, env, log, listen) as process:
         while process.poll() is None:
             # doit's threads outlive a main thread that Ctrl-C has ended; they must not go on.
-            if cancelled() or not threading.main_thread().is_alive():
+            if context.cancelled() or not threading.main_thread().is_alive():
                 raise KeyboardInterrupt
-            if _look(process, seen, staging_dir):
+            seen.note_room(free_bytes(staging_dir))
+            if seen.has_grown(process.pid):
                 watch(MemorySeen(title, seen.peak_bytes))
             with suppress(subprocess.TimeoutExpired):
                 process.wait(TICK)
@@ -124,29 +130,21 @@ def run_worker(
 
 @contextmanager
 def _started(
-    command: list[str], env: Mapping[str, str], log: Any, listen: Callable[[bytes], None]
+    command: list[str], env: Mapping[str, str], log: Any, listen: Callable[[IO[bytes]], None]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process whose lines on standard output are listened to; in the end all is gone."""
-    own_group: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        env={**env, "PYTHONUNBUFFERED": "1"},
-        **own_group,
+        env=env,
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    lines = process.stdout
-
-    def read() -> None:
-        for line in lines:
-            listen(line)
-
-    reader = threading.Thread(target=read, daemon=True)
+    reader = threading.Thread(target=listen, args=(process.stdout,), daemon=True)
     reader.start()
     try:
         yield process
@@ -187,26 +185,6 @@ def _end_tree(pid: int) -> None:
 class RemoteTraceback(Exception):
     """Where the error arose in the worker; the cause of ours, for `--traceback`."""
 
-    def __str__(self) -> str:
-        """Return it below the line that the traceback of this process begins with."""
-        return "\n" + "".join(self.args)
-
-
-def _look(process: subprocess.Popen[bytes], seen: Seen, staging_dir: Path) -> bool:
-    """Note the process's size and the room on the disk; return whether it has grown."""
-    import psutil
-
-    seen.note_room(free_bytes(staging_dir))
-    # A process that is gone or ends now has no size; the last look stands.
-    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        size_bytes = int(psutil.Process(process.pid).memory_info().rss)
-        if size_bytes:
-            seen.available_bytes = memory_available_bytes()
-        if size_bytes > seen.peak_bytes:
-            seen.peak_bytes = size_bytes
-            return True
-    return False
-
 
 def failure(
     title: str, code: int, last: Mapping[str, Any], seen: Seen, log_path: Path
@@ -215,13 +193,13 @@ def failure(
     if "kind" in last:
         kind: type[OvrecipeError] = getattr(errors, last["kind"], StageError)
         found = kind(f"{title}: {last['message']}", remedy=last["remedy"])
-        found.__cause__ = RemoteTraceback(last["details"])
+        found.__cause__ = RemoteTraceback("\n" + last["details"])
     elif -code in FROM_OUTSIDE:
         return _killed(title, -code, seen)
     else:
         ended = f"exit code {code}" if code >= 0 else f"signal {-code}"
         lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
-        tail = "".join(f"\n  | {line}" for line in lines)
+        tail = "\n  | ".join(["", *lines])
         found = StageError(f"{title}: its process ended with {ended} ({seen}):{tail}")
     room = seen.least_room_bytes
     if not FULL.search(found.message) and (room is None or room >= FULL_BYTES):

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ovrecipe.build.events import Finished, Planned
+from ovrecipe.build.events import Event, Finished, Planned, Watch
 from ovrecipe.build.execute import ViewWork, Work
-from ovrecipe.errors import NotBuilt
+from ovrecipe.build.judge import raise_first
+from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.key import differences, nearest
 from ovrecipe.store.views import view_target
 from ovrecipe.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.build.events import Event, Watch
-    from ovrecipe.errors import ArtifactCorrupt
     from ovrecipe.store.manifest import Manifest
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """One variant of one recipe."""
 
     name: str
@@ -42,10 +39,7 @@ class BuildReport:
 
     def require_success(self) -> None:
         """Raise the first error, if there was one; the others are its notes."""
-        for more in self.errors[1:]:
-            self.errors[0].add_note(str(more))
-        if self.errors:
-            raise self.errors[0]
+        raise_first(self.errors)
 
 
 def build(context: BuildContext, targets: Sequence[Target], *, watch: Watch) -> BuildReport:
@@ -70,10 +64,10 @@ def try_to_build(
         KeyboardInterrupt: Ctrl-C; every process of the build is gone.
     """
     wanted: dict[str, tuple[str, ...]] = {}
-    for target in targets:
-        wanted[target.name] = (*wanted.get(target.name, ()), target.variant)
+    for name, variant in targets:
+        wanted[name] = (*wanted.get(name, ()), variant)
     for name in wanted:
-        context.judge(context.plan(name))
+        context.plan(name).require_sound()
     report = BuildReport(tuple(targets))
 
     def tell(event: Event) -> None:
@@ -81,23 +75,20 @@ def try_to_build(
             report.ran.append((event.title, event.manifest))
         watch(event)
 
-    views = [
-        ViewWork(context, context.plan(target.name), target.variant, wanted[target.name])
-        for target in targets
-    ]
+    views = (ViewWork(context.plan(name), variant, wanted[name]) for name, variant in targets)
     missing = [view for view in views if not view.is_up_to_date()]
-    watch(Planned(tuple(_planned(context, missing))))
+    watch(Planned(_planned(context, missing)))
     if missing:
         try:
-            report.errors += _run_doit(context, wanted, missing, tell, keep_going=keep_going)
+            report.errors += _run_doit(context, missing, tell, keep_going=keep_going)
         except KeyboardInterrupt:
             context.cancel()
             raise
     return report
 
 
-def _planned(context: BuildContext, views: Sequence[ViewWork]) -> Iterator[str]:
-    """Yield the titles of the stages that the views need and that are not built."""
+def _planned(context: BuildContext, views: Sequence[ViewWork]) -> tuple[str, ...]:
+    """Return the titles of the stages that the views need and that are not built, as on the way."""
     found: dict[str, Work] = {}
     waiting = [work for view in views for work in view.needs()]
     while waiting:
@@ -105,17 +96,11 @@ def _planned(context: BuildContext, views: Sequence[ViewWork]) -> Iterator[str]:
         if work.title not in found and not work.is_up_to_date():
             found[work.title] = work
             waiting += work.needs()
-    for stage in context.stages:
-        yield from (title for title, work in found.items() if work.stage is stage)
+    return tuple(sorted(found, key=lambda title: context.stages.index(found[title].stage)))
 
 
 def _run_doit(
-    context: BuildContext,
-    wanted: dict[str, tuple[str, ...]],
-    views: Sequence[ViewWork],
-    watch: Watch,
-    *,
-    keep_going: bool,
+    context: BuildContext, views: Sequence[ViewWork], watch: Watch, *, keep_going: bool
 ) -> list[Exception]:
     """Run the tasks of the views, and return what failed."""
     from doit.cmd_base import ModuleTaskLoader
@@ -124,8 +109,8 @@ def _run_doit(
     from ovrecipe.build.dodo import DOIT_CONFIG, Failures, recipe_tasks
 
     def task_recipes() -> Iterator[dict[str, Any]]:
-        for name, variants in wanted.items():
-            yield from recipe_tasks(context, context.plan(name), watch, wanted=variants)
+        for view in {view.plan.recipe.name: view for view in views}.values():
+            yield from recipe_tasks(view.plan, watch, wanted=view.wanted)
 
     failures = Failures()
     jobs = context.jobs if context.jobs > 1 else 0
@@ -147,7 +132,7 @@ def built_manifest(context: BuildContext, target: Target) -> Manifest:
     Raises:
         NotBuilt: it was not built, or the recipe asks for something else by now.
     """
-    key = ViewWork(context, context.plan(target.name), target.variant).assembled.key()
+    key = ViewWork(context.plan(target.name), target.variant).assembled.key()
     if key is None or not context.store.has(key):
         raise NotBuilt(f"{target} is not built", remedy=f"ovrecipe build {target}")
     return context.store.manifest(key)
@@ -160,14 +145,11 @@ def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, 
         OvrecipeError: a recipe cannot be read, or its keys cannot be known.
     """
     rows: dict[str, dict[str, Any]] = {}
-    for target in targets:
-        plan = context.plan(target.name)
-        for stage in plan.stages:
-            [variant] = stage.variants([target.variant])
-            work = Work(context, plan, stage, variant)
+    for name, variant in targets:
+        view = ViewWork(context.plan(name), variant)
+        for work in view.works(context.stages, (variant,)):
             if work.title not in rows:
                 rows[work.title] = {} if work.is_done() else _reason(work)
-        view = ViewWork(context, plan, target.variant)
         no_view = {"reason": "no view leads to a checked artifact of this recipe"}
         rows[view.title] = {} if view.is_done() else no_view
     return [
@@ -186,10 +168,8 @@ def _reason(work: Work) -> dict[str, Any]:
         return {"reason": f"failed when it was last built; its log is {store.log_path(key)}"}
     damaged: list[ArtifactCorrupt] = []
     stored = nearest(store, key, damaged.append, among=_related(work))
-    left_out = ""
-    if damaged:
-        what = counted(len(damaged), "damaged artifact")
-        left_out = f" (not compared: {what}, see 'ovrecipe verify')"
+    what = counted(len(damaged), "damaged artifact")
+    left_out = f" (not compared: {what}, see 'ovrecipe verify')" if damaged else ""
     if stored is None:
         return {"reason": f"never built{left_out}"}
     found = [

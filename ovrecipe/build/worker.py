@@ -14,7 +14,7 @@ import threading
 import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ovrecipe.errors import GateError, OvrecipeError, PluginError
 from ovrecipe.telemetry import switch_off_telemetry
@@ -23,31 +23,24 @@ from ovrecipe.telemetry import switch_off_telemetry
 class Events:
     """Writes events to the parent; safe from any thread."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
+        """Keep standard output for events and send all that is printed to standard error."""
+        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
         self._lock = threading.Lock()
 
     def send(self, event: str, **fields: Any) -> None:
         """Write one line."""
-        line = json.dumps({"event": event, **fields})
+        # Libraries count in numpy's numbers, which JSON does not take.
+        line = json.dumps({"event": event, **fields}, default=float)
         with self._lock:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            print(line, file=self._stream, flush=True)
 
     def __call__(
         self, message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
     ) -> None:
         """Report progress; this is what stages and providers are given."""
-        # Libraries count in numpy's integers, which JSON does not take.
-        done, total = (None if number is None else float(number) for number in (done, total))
         self.send("progress", message=message, done=done, total=total, unit=unit)
-
-
-def claim_stdout() -> Events:
-    """Keep standard output for events and send all that is printed to standard error."""
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return Events(stream)
 
 
 def end_with_parent() -> None:
@@ -63,7 +56,7 @@ def end_with_parent() -> None:
 
 
 def peak_memory_bytes() -> int:
-    """Return the largest resident set this process had, in bytes."""
+    """Return the largest resident set this process had."""
     if sys.platform == "win32":
         import psutil
 
@@ -88,7 +81,7 @@ def run(module: str, job_path: Path, events: Events) -> int:
     stage: Stage = import_module(module).STAGE
     try:
         plugins = load_plugins(env=os.environ, options=job.plugin_options)
-        facts = stage.run(job, StageContext(plugins=plugins, progress=events, env=os.environ))
+        facts = stage.run(job, StageContext(plugins, events, os.environ))
     except OvrecipeError as error:
         # What a gate found is kept for `ovrecipe why`; where a plugin's code raised, for its
         # author: the message names only the plugin.
@@ -96,28 +89,19 @@ def run(module: str, job_path: Path, events: Events) -> int:
             print(error, file=sys.stderr)
         if isinstance(error, PluginError) and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
-        events.send(
-            "error",
-            kind=type(error).__name__,
-            message=error.message,
-            remedy=error.remedy,
-            details="".join(traceback.format_exception(error)),
-        )
+        kind, details = type(error).__name__, "".join(traceback.format_exception(error))
+        told = {"message": error.message, "remedy": error.remedy, "details": details}
+        events.send("error", kind=kind, **told)
         return error.exit_code
     events.send("done", facts=facts, peak_memory_bytes=peak_memory_bytes())
     return 0
 
 
-def main() -> None:
-    """Run the stage and the job named on the command line."""
-    events = claim_stdout()
+if __name__ == "__main__":
+    to_parent = Events()
     end_with_parent()
     switch_off_telemetry(sys.modules, os.environ)
-    code = run(sys.argv[1], Path(sys.argv[2]), events)
+    code = run(sys.argv[1], Path(sys.argv[2]), to_parent)
     sys.stderr.flush()
     # Tearing down torch and OpenVINO takes up to a second and changes nothing: all is written.
     os._exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,11 +6,10 @@ libraries it needs when it works.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.hooks.roles import Role
 
 #: Role, then name, then module and object.
@@ -29,9 +28,9 @@ PROVIDERS: Mapping[Role, Mapping[str, str]] = {
     },
     "evaluator": {"divergence": "ovrecipe.builtin.divergence:DivergenceEvaluator"},
     "output_filter": {
-        "strip_markers": "ovrecipe.builtin.filters:StripMarkers",
-        "stop_at": "ovrecipe.builtin.filters:StopAt",
-        "hide_reasoning": "ovrecipe.builtin.filters:HideReasoning",
+        "strip_markers": "ovrecipe.builtin.filters:strip_markers",
+        "stop_at": "ovrecipe.builtin.filters:stop_at",
+        "hide_reasoning": "ovrecipe.builtin.filters:hide_reasoning",
     },
     "frontend": {
         "console": "ovrecipe.builtin.frontends:ConsoleFrontend",

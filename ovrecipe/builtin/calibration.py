@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.builtin.ir import MODEL_INPUTS, model_inputs, read_ir
+from ovrecipe.builtin.ir import MODEL_INPUTS, StatefulModel, model_inputs, read_ir
 from ovrecipe.builtin.nncf_rules import DEFAULT_NUM_SAMPLES
 from ovrecipe.errors import StageError, foreign_errors
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import CompressionJob
     from ovrecipe.types import Progress
 
-FIELD = "text"
 #: Longer samples are cut: activations of every layer are held for the whole sequence.
 MAX_TOKENS = 512
 SEED = 42
@@ -36,25 +35,21 @@ def calibration_samples(job: CompressionJob) -> list[dict[str, Any]]:
     """
     names = {port.get_any_name() for port in read_ir(job.input_dir).inputs}
     if unknown := names - MODEL_INPUTS:
-        raise StageError(
-            f"the model takes {', '.join(sorted(unknown))}, which a data set of texts cannot give",
-            remedy="use data-free knobs for this model",
-        )
+        message = f"the model takes {', '.join(sorted(unknown))}, which texts cannot give"
+        raise StageError(message, remedy="use data-free knobs for this model")
     return [model_inputs([ids], names) for ids in _token_ids(job)]
 
 
 def _token_ids(job: CompressionJob) -> list[list[int]]:
     """Return the samples as token ids: the user's texts, or what the model itself writes."""
-    wanted = job.compression.num_samples
-    if job.dataset_path is None:
-        return generated_ids(job.base_dir, wanted or DEFAULT_NUM_SAMPLES, job.progress)
-    texts = read_texts(job.dataset_path, at_most=wanted or DEFAULT_NUM_SAMPLES)
-    if wanted is not None and len(texts) < wanted:
-        raise StageError(
-            f"data set {job.dataset_path.name} has {len(texts)} samples, "
-            f"'num_samples' asks for {wanted}",
-            remedy="add samples, or lower num_samples",
-        )
+    asked, path = job.compression.num_samples, job.dataset_path
+    wanted = asked or DEFAULT_NUM_SAMPLES
+    if path is None:
+        return generated_ids(job.base_dir, wanted, job.progress)
+    texts = read_texts(path, at_most=wanted)
+    if asked is not None and len(texts) < asked:
+        message = f"data set {path.name} has {len(texts)} samples, 'num_samples' asks for {asked}"
+        raise StageError(message, remedy="add samples, or lower num_samples")
     if job.tokenizer_dir is None:
         raise StageError("a data set of texts needs the converted tokenizer, and none was given")
     job.progress("tokenizing the data set")
@@ -75,14 +70,10 @@ def read_texts(path: Path, *, at_most: int) -> list[str]:
         StageError: the file cannot be read, is not UTF-8, holds a line without a text, or no
             text at all; the message names the line.
     """
-    texts: list[str] = []
     try:
         with path.open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                if text := _text_of(raw, path, number):
-                    texts.append(text)
-                if len(texts) == at_most:
-                    break
+            lines = (_text_of(raw, path, number) for number, raw in enumerate(stream, start=1))
+            texts = list(islice(filter(None, lines), at_most))
     except OSError as error:
         reason = error.strerror or str(error)
         raise StageError(f"data set {path.name} cannot be read: {reason}") from error
@@ -97,22 +88,18 @@ def _text_of(raw: bytes, path: Path, number: int) -> str:
     try:
         line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
     except UnicodeDecodeError as error:
-        raise StageError(
-            f"{where}: not UTF-8 (byte {error.start + 1} of the line)",
-            remedy="save the data set as UTF-8",
-        ) from error
+        message = f"{where}: not UTF-8 (byte {error.start + 1} of the line)"
+        raise StageError(message, remedy="save the data set as UTF-8") from error
     if path.suffix != ".jsonl" or not line:
         return line
     try:
         value: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise StageError(f"{where}: not JSON: {error}") from error
-    text = value.get(FIELD) if isinstance(value, dict) else value
+    text = value.get("text") if isinstance(value, dict) else value
     if not isinstance(text, str) or not text.strip():
-        raise StageError(
-            f"{where}: no text in it",
-            remedy=f'each line is {{"{FIELD}": "..."}} or a JSON string',
-        )
+        remedy = 'each line is {"text": "..."} or a JSON string'
+        raise StageError(f"{where}: no text in it", remedy=remedy)
     return text
 
 
@@ -126,56 +113,35 @@ def generated_ids(ir_dir: Path, num_samples: int, progress: Progress) -> list[li
 
     progress("compiling the base IR to generate calibration text")
     with foreign_errors("generating calibration text"):
-        writer = _Writer(ir_dir, np.random.default_rng(SEED))
-        starts = _starts(writer.vocabulary_size, num_samples)
+        model, random = StatefulModel(ir_dir), np.random.default_rng(SEED)
+        # Evenly spread first tokens, then those beside them as replacements.
+        step = max(1, model.vocabulary_size // num_samples)
+        spread = step * np.arange(num_samples)
+        starts = np.concatenate([spread + shift for shift in range(TRIES)]) % model.vocabulary_size
         found: list[list[int]] = []
         for begin in range(0, len(starts), BATCH):
-            batch = writer.write(starts[begin : begin + BATCH])
+            batch = _written(model, starts[begin : begin + BATCH], random)
             found += [ids for ids in batch if len(set(ids)) >= FEWEST_DIFFERENT]
             progress("generating calibration text", done=len(found), total=num_samples)
             if len(found) >= num_samples:
                 return found[:num_samples]
-    raise StageError(
-        f"the model wrote {len(found)} usable texts of the {num_samples} wanted; it repeats itself",
-        remedy="give a data set of your own",
-    )
+    message = f"the model wrote {len(found)} usable texts of the {num_samples} wanted; it loops"
+    raise StageError(message, remedy="give a data set of your own")
 
 
-def _starts(vocabulary_size: int, num_samples: int) -> list[int]:
-    """Return first tokens: evenly spread ones, then those beside them as replacements."""
-    step = max(1, vocabulary_size // num_samples)
-    return [
-        (index * step + shift) % vocabulary_size
-        for shift in range(TRIES)
-        for index in range(num_samples)
-    ]
+def _written(model: StatefulModel, starts: Any, random: Any) -> list[list[int]]:
+    """Return the continuations of a batch of first tokens, without these."""
+    import numpy as np
 
-
-class _Writer:
-    """Continues batches of first tokens with the base IR."""
-
-    def __init__(self, ir_dir: Path, random: Any) -> None:
-        import openvino as ov
-
-        model = read_ir(ir_dir)
-        self.names = {port.get_any_name() for port in model.inputs}
-        self.vocabulary_size = int(model.output("logits").get_partial_shape()[-1].get_length())
-        self.request = ov.Core().compile_model(model, "CPU").create_infer_request()
-        self.random = random
-
-    def write(self, starts: list[int]) -> list[list[int]]:
-        """Return the continuations of one batch, without their first tokens."""
-        import numpy as np
-
-        self.request.reset_state()
-        tokens = np.array(starts)[:, None]
-        written = []
-        for position in range(GREEDY_TOKENS + SAMPLED_TOKENS):
-            inputs = model_inputs(tokens, self.names, past=position)
-            logits = self.request.infer(inputs)["logits"][:, -1]
-            if position >= GREEDY_TOKENS:
-                # Noise of this kind makes the largest a draw from the distribution (Gumbel-max).
-                logits = logits + self.random.gumbel(size=logits.shape)
-            tokens = logits.argmax(-1)[:, None]
-            written.append(tokens)
-        return [[int(token) for token in row] for row in np.concatenate(written, axis=1)]
+    model.forget()
+    tokens = starts[:, None]
+    written = []
+    for position in range(GREEDY_TOKENS + SAMPLED_TOKENS):
+        logits = model.logits(tokens)[:, -1]
+        if position >= GREEDY_TOKENS:
+            # Noise of this kind makes the largest a draw from the distribution (Gumbel-max).
+            logits = logits + random.gumbel(size=logits.shape)
+        tokens = logits.argmax(-1)[:, None]
+        written.append(tokens)
+    found: list[list[int]] = np.concatenate(written, axis=1).tolist()
+    return found

@@ -7,17 +7,15 @@ headers and configuration files and run before the checkpoint is published.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe
+from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe, SourceError
+from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
     from ovrecipe.recipe.schema import Model
 
 #: One file, or numbered shards; variants such as `model.fp16.safetensors`, adapters and
@@ -34,14 +32,16 @@ SMALL_FILE = re.compile(
 )
 #: Sets of files, each of which is a whole tokenizer to transformers.
 TOKENIZER_FILES = (
-    {"tokenizer.json"},
-    {"tokenizer.model"},
-    {"spiece.model"},
-    {"sentencepiece.bpe.model"},
-    {"vocab.json", "merges.txt"},
-    {"vocab.txt"},
-    {"tekken.json"},
-)
+    ("tokenizer.json",), ("tokenizer.model",), ("spiece.model",), ("sentencepiece.bpe.model",),
+    ("vocab.json", "merges.txt"), ("vocab.txt",), ("tekken.json",),
+)  # fmt: skip
+#: What a folder may have in the place of a checkpoint, by the end of a name, and what to do then.
+OTHER_FORMATS = {
+    ".gguf": "give the .gguf file itself as model.id",
+    ".xml": "an OpenVINO model is there already; ovrecipe builds from a checkpoint",
+    "adapter_config.json": "merge the adapter into its base model first",
+}
+AGAIN, MISSING = "fetch the file again", "fetch the missing files"
 #: What file systems take; asking for a longer name is an error of its own.
 MAX_NAME = 255
 
@@ -56,25 +56,22 @@ def wanted_files(names: Iterable[str], model: Model) -> tuple[str, ...]:
         CheckpointUnsafe: one of them lies outside of the checkpoint's folder.
     """
     known = set(names)
-    chosen = {*_weight_files(known, model)}
-    sharded = {name.rpartition(".")[2] for name in chosen if "-of-" in name}
-    for name in known:
-        if name.endswith(INDEX_SUFFIX):
-            # It belongs to chosen shards, and not to weights that are left out.
-            kind = name.removesuffix(INDEX_SUFFIX).rpartition(".")[2]
-            is_wanted = "/" not in name and kind in sharded
-        else:
-            is_code = model.trust_remote_code and name.endswith(".py")
-            is_wanted = is_code or SMALL_FILE.fullmatch(name) is not None
-        if is_wanted:
-            chosen.add(name)
+    weights = _weight_files(known, model)
+    # An index belongs to chosen shards, and not to weights that are left out.
+    sharded = {PurePosixPath(name).suffix for name in weights if "-of-" in name}
+    indexes = tuple(suffix + INDEX_SUFFIX for suffix in sharded)
+    chosen = {
+        name
+        for name in known
+        if (SMALL_FILE.fullmatch(name) and not name.endswith(INDEX_SUFFIX))
+        or ("/" not in name and name.endswith(indexes))
+        or (model.trust_remote_code and name.endswith(".py"))
+    }
     for name in sorted(chosen):
         if _leads_out(name):
-            raise CheckpointUnsafe(
-                f"the checkpoint lists a file that lies outside of its own folder: {name!r}",
-                remedy="do not use it: no honest checkpoint does that",
-            )
-    return tuple(sorted(chosen))
+            message = f"the checkpoint lists a file that lies outside of its own folder: {name!r}"
+            raise CheckpointUnsafe(message, remedy="do not use it: no honest checkpoint does that")
+    return tuple(sorted({*chosen, *weights}))
 
 
 def _weight_files(known: set[str], model: Model) -> list[str]:
@@ -103,50 +100,35 @@ def check_names(where: str, names: Iterable[str], model: Model) -> None:
     """
     known = set(names)
     if "config.json" not in known:
-        raise CheckpointIncomplete(
-            f"{where}: has no config.json, so it is no transformers checkpoint",
-            remedy=_other_format(known),
-        )
+        message = f"{where}: has no config.json, so it is no transformers checkpoint"
+        raise CheckpointIncomplete(message, remedy=_other_format(known))
     if not _weight_files(known, model):
         raise _no_weights(where, known, model)
     own = model.trust_remote_code and "tokenizer_config.json" in known
     tiktoken = any(name.endswith(".tiktoken") for name in known)
-    if not (own or tiktoken or any(files <= known for files in TOKENIZER_FILES)):
-        choices = ", ".join(" with ".join(sorted(files, reverse=True)) for files in TOKENIZER_FILES)
-        raise CheckpointIncomplete(
-            f"{where}: has no tokenizer files, none of {choices}",
-            remedy="copy the tokenizer files of the model that this one was made from",
-        )
+    if not (own or tiktoken or any(known.issuperset(files) for files in TOKENIZER_FILES)):
+        choices = ", ".join(" with ".join(files) for files in TOKENIZER_FILES)
+        message = f"{where}: has no tokenizer files, none of {choices}"
+        raise CheckpointIncomplete(message, remedy="copy those of the model it was made from")
 
 
-def _no_weights(
-    where: str, known: set[str], model: Model
-) -> CheckpointIncomplete | CheckpointUnsafe:
+def _no_weights(where: str, known: set[str], model: Model) -> SourceError:
     pickles = [name for name in known if name.endswith((".bin", ".pt"))]
     if pickles and not model.allow_pickle:
         named = min([name for name in pickles if PICKLE.fullmatch(name)] or pickles)
         return CheckpointUnsafe(
-            f"{where}: its weights are only there as pickles ({named}), "
-            "which can run any code when they are read",
+            f"{where}: its weights are only there as pickles ({named}), which can run any code",
             remedy="use a revision with safetensors, or trust it with 'model.allow_pickle: true'",
         )
-    return CheckpointIncomplete(
-        f"{where}: has no weights (model.safetensors, or shards of it)",
-        remedy=_other_format(known),
-    )
+    message = f"{where}: has no weights (model.safetensors, or shards of it)"
+    return CheckpointIncomplete(message, remedy=_other_format(known))
 
 
 def _other_format(known: set[str]) -> str | None:
     """Return a hint at what the folder does have."""
-    for suffix, advice in (
-        (".gguf", "give the .gguf file itself as model.id"),
-        (".xml", "an OpenVINO model is there already; ovrecipe builds from a checkpoint"),
-    ):
-        found = sorted(name for name in known if name.endswith(suffix))
-        if found:
+    for end, advice in OTHER_FORMATS.items():
+        if found := sorted(name for name in known if name.endswith(end)):
             return f"it has {found[0]}: {advice}"
-    if "adapter_config.json" in known:
-        return "it is an adapter: merge it into its base model first"
     return None
 
 
@@ -166,11 +148,9 @@ def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
         shards = read_index(where, index)
         missing = [name for name in shards if not (checkpoint_dir / name).is_file()]
         if missing:
-            raise CheckpointIncomplete(
-                f"{where}: {index.name} names {len(shards)} shards, "
-                f"of which {len(missing)} are missing: {', '.join(missing[:3])}",
-                remedy="fetch the missing files",
-            )
+            of = f"{len(missing)} of the {len(shards)} shards of {index.name}"
+            message = f"{where}: {of} are missing: {', '.join(missing[:3])}"
+            raise CheckpointIncomplete(message, remedy=MISSING)
     for path in sorted(checkpoint_dir.glob("*.safetensors")):
         read_header(where, path)
 
@@ -193,58 +173,44 @@ def read_index(where: str, path: Path) -> tuple[str, ...]:
     weight_map = read_json(where, path).get("weight_map")
     found = list(weight_map.values()) if isinstance(weight_map, dict) else []
     if not found or not all(isinstance(name, str) for name in found):
-        raise CheckpointIncomplete(
-            f"{where}: {path.name} has no weight_map from tensors to files",
-            remedy="fetch the file again",
-        )
+        message = f"{where}: {path.name} has no weight_map from tensors to files"
+        raise CheckpointIncomplete(message, remedy=AGAIN)
     for name in found:
         if _leads_out(name) or len(name) > MAX_NAME:
             raise CheckpointIncomplete(f"{where}: {path.name} names no file with {name[:80]!r}")
     return tuple(sorted(set(found)))
 
 
-@dataclass(frozen=True)
-class TensorEntry:
-    """One tensor of a header: its name, the format's name of its dtype, and its shape."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-def read_header(where: str, path: Path) -> tuple[TensorEntry, ...]:
-    """Return the tensors of a safetensors file; its size is what its header promises.
+def read_header(where: str, path: Path) -> tuple[WeightShape, ...]:
+    """Return a safetensors file's tensors, with the format's own names of dtypes (`BF16`).
 
     Raises:
         CheckpointIncomplete: the file is missing, cut off, damaged or something else.
     """
     from safetensors import SafetensorError, safe_open
 
+    shown = f"{where}: {path.name}"
     try:
         with safe_open(path, framework="np") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no dict
             return tuple(
-                TensorEntry(name, part.get_dtype(), tuple(part.get_shape()))
+                WeightShape(name, tuple(part.get_shape()), part.get_dtype())
                 for name, part in slices.items()
             )
     except FileNotFoundError as exc:
-        raise CheckpointIncomplete(
-            f"{where}: {path.name} is missing", remedy="fetch the missing files"
-        ) from exc
+        raise CheckpointIncomplete(f"{shown} is missing", remedy=MISSING) from exc
     except OSError as exc:
-        raise CheckpointIncomplete(f"{where}: {path.name} cannot be read: {exc}") from exc
+        raise CheckpointIncomplete(f"{shown} cannot be read: {exc}") from exc
     except SafetensorError as exc:
         reason = str(exc).removeprefix("Error while deserializing header: ")
         if "not fully covered" in reason:
-            raise CheckpointIncomplete(
-                f"{where}: {path.name} has {path.stat().st_size} bytes and its header promises "
-                "another size",
-                remedy="the copy or download broke off: fetch the file again",
-            ) from exc
-        raise CheckpointIncomplete(
-            f"{where}: {path.name} is not a safetensors file ({reason})",
-            remedy="a file of a few lines may be a Git LFS pointer: run 'git lfs pull'",
-        ) from exc
+            size = path.stat().st_size
+            message = f"{shown} has {size} bytes and its header promises another size"
+            remedy = f"the copy or download broke off: {AGAIN}"
+        else:
+            message = f"{shown} is not a safetensors file ({reason})"
+            remedy = "a file of a few lines may be a Git LFS pointer: run 'git lfs pull'"
+        raise CheckpointIncomplete(message, remedy=remedy) from exc
 
 
 def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]) -> None:
@@ -269,10 +235,9 @@ def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]
         own["tokenizer_config.json"] = None
     for file_name, class_name in own.items():
         if class_name:
-            raise CheckpointUnsafe(
-                f"{where}: {file_name} wants the checkpoint's own code to be run ({class_name})",
-                remedy="read that code; if you trust it, write 'model.trust_remote_code: true'",
-            )
+            message = f"{where}: {file_name} wants the checkpoint's own code run ({class_name})"
+            remedy = "read that code; if you trust it, write 'model.trust_remote_code: true'"
+            raise CheckpointUnsafe(message, remedy=remedy)
 
 
 def _own_class(config: dict[str, Any], *auto_classes: str) -> str | None:
@@ -282,8 +247,7 @@ def _own_class(config: dict[str, Any], *auto_classes: str) -> str | None:
         return None
     for auto_class in auto_classes:
         named = mapped.get(auto_class)
-        if isinstance(named, list | tuple):
-            named = next((name for name in reversed(named) if name), None)
-        if named:
-            return str(named)
+        for name in reversed(named) if isinstance(named, list) else (named,):
+            if name:
+                return str(name)
     return None

@@ -6,7 +6,8 @@ compressed from the native dtype equal those of optimum-cli byte for byte.
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
@@ -15,17 +16,11 @@ from ovrecipe.hooks.roles import Estimate
 from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import ExportJob, WeightShape
     from ovrecipe.recipe.schema import Model
 
 TASK = "text-generation-with-past"
-OWN_CODE = (
-    "the checkpoint brings code of its own; read it, and if you trust it say "
-    "'trust_remote_code: true' under model"
-)
+OWN_CODE = "read the checkpoint's own code; if you trust it, write 'model.trust_remote_code: true'"
 #: Peak anonymous memory, measured with optimum-intel 2.2: 0.63 GB with SmolLM2-135M (f16), 0.59 GB
 #: with a 1.01-billion Llama (bf16).
 PEAK_BYTES = 800_000_000
@@ -51,16 +46,16 @@ class OptimumExporter:
         return Estimate(base_bytes(tensors) + SMALL_FILES_BYTES, PEAK_BYTES)
 
     def export(self, job: ExportJob) -> None:
-        """Write the IR, config.json and generation_config.json.
-
-        Raises:
-            StageError: optimum-intel cannot export the checkpoint; the message says why.
-        """
+        """Write the IR, config.json and generation_config.json; a StageError says why it cannot."""
         shown = "config.json of the checkpoint"
         config = read_object(job.checkpoint_dir / "config.json", shown=shown, error=StageError)
         if not config:
             raise StageError(f"{shown}: is missing or empty")
-        _refuse_quantized(config)
+        method = (config.get("quantization_config") or {}).get("quant_method")
+        if method in QUANTIZED_BY:
+            message = f"the checkpoint's weights are quantized already ({method})"
+            remedy = "name the original checkpoint in model.id; variants are compressed from it"
+            raise StageError(message, remedy=remedy)
         job.progress("importing torch, transformers and optimum-intel")
         with foreign_errors("importing the exporter", remedy="pip install 'ovrecipe[build]'"):
             from optimum.exporters.openvino import convert, model_configs  # noqa: F401
@@ -76,15 +71,6 @@ class OptimumExporter:
         for path in (written, written.with_suffix(".bin")):
             if not path.exists() or path.stat().st_size == 0:
                 raise StageError(f"optimum-intel ended without an error and without {path.name}")
-
-
-def _refuse_quantized(config: Mapping[str, Any]) -> None:
-    method = (config.get("quantization_config") or {}).get("quant_method")
-    if method in QUANTIZED_BY:
-        raise StageError(
-            f"the checkpoint's weights are quantized already ({method})",
-            remedy="name the original checkpoint in model.id; variants are compressed from it",
-        )
 
 
 def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model) -> Any:
@@ -110,10 +96,17 @@ def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model) -> An
 
 def _export(torch_model: Any, output_dir: Path, model: Model) -> None:
     import torch
+    from optimum.exporters.openvino import model_configs, utils
     from optimum.exporters.openvino.convert import export_from_model
 
-    _skip_second_trace(torch_model.config.model_type)
-    _lift_version_bound(torch_model.config.model_type)
+    model_type = torch_model.config.model_type
+    # The second trace compares itself with the first and changes nothing in it. It takes a third
+    # of the export's time; a model that was traced wrongly does not pass the build's check.
+    known = getattr(utils, "SKIP_CHECK_TRACE_MODELS", None)
+    if isinstance(known, tuple) and model_type not in known:
+        utils.SKIP_CHECK_TRACE_MODELS = (*known, model_type)
+    if model_type in CHECKED_BEYOND_BOUND:
+        getattr(model_configs, CHECKED_BEYOND_BOUND[model_type]).MAX_TRANSFORMERS_VERSION = None
     export_from_model(
         torch_model,
         output_dir,
@@ -124,23 +117,3 @@ def _export(torch_model: Any, output_dir: Path, model: Model) -> None:
         trust_remote_code=model.trust_remote_code,
         patch_16bit_model=torch_model.dtype in (torch.float16, torch.bfloat16),
     )
-
-
-def _skip_second_trace(model_type: str) -> None:
-    """Add the architecture to those that optimum-intel does not trace twice.
-
-    The second trace compares itself with the first and changes nothing in it. It takes a third
-    of the export's time; a model that was traced wrongly does not pass the build's check.
-    """
-    convert = sys.modules["optimum.exporters.openvino.utils"]
-    known = getattr(convert, "SKIP_CHECK_TRACE_MODELS", None)
-    if isinstance(known, tuple) and model_type not in known:
-        convert.SKIP_CHECK_TRACE_MODELS = (*known, model_type)  # type: ignore[attr-defined]
-
-
-def _lift_version_bound(model_type: str) -> None:
-    """Let an architecture through whose export was checked with a newer transformers."""
-    from optimum.exporters.openvino import model_configs
-
-    if model_type in CHECKED_BEYOND_BOUND:
-        getattr(model_configs, CHECKED_BEYOND_BOUND[model_type]).MAX_TRANSFORMERS_VERSION = None

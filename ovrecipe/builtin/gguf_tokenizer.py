@@ -7,16 +7,14 @@ architecture instead and gives a Llama architecture with byte-level tokens a wro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from ovrecipe.builtin.gguf_file import OTHER_SOURCE
-from ovrecipe.errors import CheckpointIncomplete
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from ovrecipe.builtin.gguf_file import GgufFile
 
-
+T = TypeVar("T")
 #: Values of tokenizer.ggml.token_type that matter here.
 CONTROL, USER_DEFINED = 3, 4
 
@@ -54,81 +52,80 @@ def tokenizer_of(file: GgufFile) -> Any:
     Raises:
         CheckpointIncomplete: its algorithm or pre-tokenizer is not known here.
     """
-    kind = str(file.require("tokenizer.ggml.model"))
-    if kind == "gpt2":
-        tokenizer = _byte_level(file, _cut_of(file))
-    elif kind == "llama":
-        tokenizer = _sentencepiece(file)
-    else:
-        raise _unknown(file, "tokenizer.ggml.model", kind, ("gpt2", "llama"))
-    _add_tokens(file, tokenizer)
-    _add_template(file, tokenizer, begins=kind == "llama")
+    from tokenizers import AddedToken
+    from tokenizers.processors import TemplateProcessing
+
+    makers = {"gpt2": _byte_level, "llama": _sentencepiece}
+    make = _named(file, "tokenizer.ggml.model", makers)
+    tokenizer = make(file)
+    kinds = file.get("tokenizer.ggml.token_type") or []
+    for kind in (CONTROL, USER_DEFINED):
+        flags = {"normalized": False, "special": kind == CONTROL}
+        texts = [file.tokens[number] for number, found in enumerate(kinds) if found == kind]
+        tokenizer.add_tokens([AddedToken(text, **flags) for text in texts])
+    before = _added(file, "bos", default=make is _sentencepiece)
+    after = _added(file, "eos", default=False)
+    if before or after:
+        parts = [*(text for text, _ in before), "$A", *(text for text, _ in after)]
+        tokenizer.post_processor = TemplateProcessing(single=parts, special_tokens=before + after)
     return tokenizer
 
 
 def tokenizer_config_of(file: GgufFile) -> dict[str, Any]:
     """Return the content of tokenizer_config.json."""
-    named = {
-        "bos_token": "bos_token_id",
-        "eos_token": "eos_token_id",
-        "unk_token": "unknown_token_id",
-        "pad_token": "padding_token_id",
-    }
-    ids = {name: file.get(f"tokenizer.ggml.{key}") for name, key in named.items()}
     return {
         # The generic class takes tokenizer.json as it is; a model's own class may rebuild it.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "model_max_length": int(file.fact("context_length")),
-        **{name: file.tokens[int(id_)] for name, id_ in ids.items() if id_ is not None},
+        **{f"{name}_token": file.tokens[id_] for name, id_ in file.special_ids.items()},
     }
 
 
-def _cut_of(file: GgufFile) -> Cut:
-    name = str(file.get("tokenizer.ggml.pre", "not named"))
-    if name not in CUTS:
-        raise _unknown(file, "tokenizer.ggml.pre", name, tuple(CUTS))
-    return CUTS[name]
+def _named(file: GgufFile, key: str, known: Mapping[str, T]) -> T:
+    """Return what a metadata value names."""
+    name = str(file.get(key, "not named"))
+    if name not in known:
+        raise file.refusal(
+            f"{key} is '{name}', which is none of {', '.join(known)}; a guessed tokenizer would "
+            "give wrong token ids"
+        )
+    return known[name]
 
 
-def _unknown(file: GgufFile, key: str, value: str, known: tuple[str, ...]) -> CheckpointIncomplete:
-    return CheckpointIncomplete(
-        f"{file.path.name}: {key} is '{value}', which is none of {', '.join(known)}; "
-        "a guessed tokenizer would give wrong token ids",
-        remedy=OTHER_SOURCE,
-    )
+def _added(file: GgufFile, name: str, *, default: bool) -> list[tuple[str, int]]:
+    """Return the token that the file puts before or behind each text, if it does."""
+    id_ = file.special_ids.get(name)
+    is_added = file.get(f"tokenizer.ggml.add_{name}_token", default)
+    return [(file.tokens[id_], id_)] if is_added and id_ is not None else []
 
 
-def _byte_level(file: GgufFile, cut: Cut) -> Any:
-    from tokenizers import Tokenizer, decoders, models, normalizers
+def _byte_level(file: GgufFile) -> Any:
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+    cut = _named(file, "tokenizer.ggml.pre", CUTS)
     merges = [tuple(pair.split(" ", 1)) for pair in file.require("tokenizer.ggml.merges")]
     tokenizer = Tokenizer(models.BPE(file.ids, merges, ignore_merges=cut.ignore_merges))
     if cut.nfc:
         tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = _pre_tokenizer(file, cut)
+    prefix = bool(file.get("tokenizer.ggml.add_space_prefix", False))
+    split = pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=cut.pattern is None)
+    if cut.pattern is not None:
+        by_pattern = pre_tokenizers.Split(Regex(cut.pattern), behavior="isolated")
+        split = pre_tokenizers.Sequence([by_pattern, split])
+    elif cut.digits:
+        by_digit = pre_tokenizers.Digits(individual_digits=True)
+        split = pre_tokenizers.Sequence([by_digit, split])
+    tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
-
-
-def _pre_tokenizer(file: GgufFile, cut: Cut) -> Any:
-    from tokenizers import Regex, pre_tokenizers
-
-    prefix = bool(file.get("tokenizer.ggml.add_space_prefix", False))
-    parts: list[Any] = []
-    if cut.pattern is not None:
-        parts.append(pre_tokenizers.Split(Regex(cut.pattern), behavior="isolated"))
-    elif cut.digits:
-        parts.append(pre_tokenizers.Digits(individual_digits=True))
-    parts.append(pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=cut.pattern is None))
-    return pre_tokenizers.Sequence(parts) if len(parts) > 1 else parts[0]
 
 
 def _sentencepiece(file: GgufFile) -> Any:
     """Return SentencePiece's BPE as byte-fallback BPE with merges in the order of the scores."""
     from tokenizers import Tokenizer, decoders, models, normalizers
 
-    unknown = file.tokens[int(file.get("tokenizer.ggml.unknown_token_id", 0))]
+    unknown = file.tokens[file.special_ids.get("unk", 0)]
     tokenizer = Tokenizer(
         models.BPE(file.ids, _merges(file), unk_token=unknown, fuse_unk=True, byte_fallback=True)
     )
@@ -152,31 +149,3 @@ def _merges(file: GgufFile) -> list[tuple[str, str]]:
             if left in ids and right in ids:
                 found.append((-score, ids[left], ids[right], left, right))
     return [(left, right) for *_, left, right in sorted(found)]
-
-
-def _add_tokens(file: GgufFile, tokenizer: Any) -> None:
-    from tokenizers import AddedToken
-
-    kinds = file.get("tokenizer.ggml.token_type") or []
-    chosen = [(file.tokens[n], kind) for n, kind in enumerate(kinds) if kind >= CONTROL]
-    special = [AddedToken(t, normalized=False, special=True) for t, k in chosen if k == CONTROL]
-    others = [AddedToken(t, normalized=False) for t, k in chosen if k == USER_DEFINED]
-    tokenizer.add_special_tokens(special)
-    tokenizer.add_tokens(others)
-
-
-def _add_template(file: GgufFile, tokenizer: Any, *, begins: bool) -> None:
-    """Put BOS and EOS where the file wants them; `begins` is what silence means for BOS."""
-    from tokenizers import processors
-
-    before: list[tuple[str, int]] = []
-    after: list[tuple[str, int]] = []
-    for key, is_added, tokens in (("bos", begins, before), ("eos", False, after)):
-        number = file.get(f"tokenizer.ggml.{key}_token_id")
-        if number is not None and file.get(f"tokenizer.ggml.add_{key}_token", is_added):
-            tokens.append((file.tokens[int(number)], int(number)))
-    if before or after:
-        texts = [*(text for text, _ in before), "$A", *(text for text, _ in after)]
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=" ".join(texts), special_tokens=[*before, *after]
-        )

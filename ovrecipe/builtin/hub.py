@@ -6,13 +6,13 @@ import errno
 import glob
 import io
 import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
-from ovrecipe.builtin.local import link_files
+from ovrecipe.builtin.local import link_files, names_in
 from ovrecipe.errors import (
     CheckpointIncomplete,
     CheckpointNotFound,
@@ -22,17 +22,13 @@ from ovrecipe.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from ovrecipe.errors import OvrecipeError
     from ovrecipe.hooks.roles import SourceRequest
     from ovrecipe.recipe.schema import Model
     from ovrecipe.types import Json, Progress
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-DEFAULT_REVISION = "main"
 TRUE = {"1", "ON", "YES", "TRUE"}
-OFFLINE_REMEDY = "unset HF_HUB_OFFLINE, or download it where there is a network"
 NETWORK_REMEDY = (
     "check the network and HF_ENDPOINT; what was downloaded completely is kept\n"
     "with HF_HUB_OFFLINE=1 a model that is in huggingface_hub's cache is used from there"
@@ -49,130 +45,88 @@ class HubSource:
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the commit that the revision means now; a full commit is not asked for."""
-        client = _client(request)
-        revision = request.model.revision or DEFAULT_REVISION
-        return {
-            "repo_id": client.repo_id,
-            "revision": revision,
-            "commit": revision if COMMIT.fullmatch(revision) else client.commit(revision),
-        }
+        client = HubClient(request)
+        revision = request.model.revision or "main"
+        commit = revision if COMMIT.fullmatch(revision) else client.commit(revision)
+        return {"repo_id": client.repo_id, "revision": revision, "commit": commit}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Download what the cache lacks, and link it.
-
-        Raises:
-            SourceError: the hub cannot be asked, or what it has is damaged or unsafe.
-        """
-        client, commit = _client(request), str(pin["commit"])
+        """Download what the cache lacks, and link it."""
+        client, commit = HubClient(request), str(pin["commit"])
         request.progress(f"asking the hub for {client.repo_id}")
-        snapshot_dir, names = client.snapshot(commit, request.model, request.progress)
-        link_files(names, snapshot_dir, checkpoint_dir)
-        check_contents(f"{client.repo_id} at {commit[:12]}", checkpoint_dir, request.model)
+        folder = client.snapshot(commit, request.model, request.progress)
+        where = f"{client.repo_id} at {commit[:12]}"
+        link_files(names_in(where, folder, request.model), folder, checkpoint_dir)
+        check_contents(where, checkpoint_dir, request.model)
 
 
-def _client(request: SourceRequest) -> HubClient:
-    env = request.env
-    home = env.get("HF_HOME")
-    cache_dir = env.get("HF_HUB_CACHE") or (f"{home}/hub" if home else None)
-    return HubClient(
-        repo_id=request.location,
-        endpoint=env.get("HF_ENDPOINT") or None,
-        token=env.get("HF_TOKEN") or None,
-        cache_dir=Path(cache_dir).expanduser() if cache_dir else None,
-        offline=env.get("HF_HUB_OFFLINE", "").upper() in TRUE,
-    )
-
-
-@dataclass(frozen=True)
 class HubClient:
     """huggingface_hub, told where to look by the environment that was handed in.
 
-    What is None is left to its own defaults: its token file, its cache in the home directory.
+    What that does not say is left to its own defaults: its token file, its cache in the home.
     """
 
-    repo_id: str
-    endpoint: str | None
-    token: str | None
-    cache_dir: Path | None
-    offline: bool
+    def __init__(self, request: SourceRequest) -> None:
+        env = request.env
+        home = env.get("HF_HOME")
+        cache_dir = env.get("HF_HUB_CACHE") or (f"{home}/hub" if home else None)
+        self.repo_id = request.location
+        self._cache_dir = Path(cache_dir).expanduser() if cache_dir else None
+        self._hub = {name: env.get(f"HF_{name.upper()}") or None for name in ("endpoint", "token")}
+        self._is_offline = env.get("HF_HUB_OFFLINE", "").upper() in TRUE
 
     def commit(self, revision: str) -> str:
         """Return the commit of a branch or tag; offline, the one that the cache remembers."""
-        if self.offline:
-            missing = f"revision '{revision}' is not in huggingface_hub's cache"
-            return self._cached(revision, or_else=self._offline(missing)).name
-        with translated(self.repo_id, revision):
-            return str(self._info(revision).sha)
+        if self._is_offline:
+            return self._cached(revision, self._offline(f"revision '{revision}' is not")).name
+        return str(self._info(revision).sha)
 
-    def snapshot(
-        self, commit: str, model: Model, progress: Progress
-    ) -> tuple[Path, tuple[str, ...]]:
-        """Return a directory in the cache and the names to take from it.
+    def snapshot(self, commit: str, model: Model, progress: Progress) -> Path:
+        """Return a folder in the cache that has all of a commit that is wanted.
 
-        With no connection a cached snapshot is as good, because a commit never changes.
+        With no connection what is there already is as good, because a commit never changes.
         """
         try:
-            if self.offline:
-                missing = f"commit {commit[:12]} is not complete in huggingface_hub's cache"
-                raise self._offline(missing)
-            return self._downloaded(commit, model, progress)
+            if self._is_offline:
+                raise self._offline(f"commit {commit[:12]} is not complete")
+            listed = [sibling.rfilename for sibling in self._info(commit).siblings or ()]
+            check_names(f"{self.repo_id} at {commit[:12]}", listed, model)
+            wanted = [glob.escape(name) for name in wanted_files(listed, model)]
+            bar = progress_bar(progress)
+            return self._snapshot(commit, allow_patterns=wanted, tqdm_class=bar, **self._hub)
         except HubUnreachable as unreachable:
-            snapshot_dir = self._cached(commit, or_else=unreachable)
-            files = (path for path in snapshot_dir.rglob("*") if path.is_file())
-            names = [path.relative_to(snapshot_dir).as_posix() for path in files]
+            folder = self._cached(commit, unreachable)
             try:
-                check_names(str(snapshot_dir), names, model)
-                check_contents(str(snapshot_dir), snapshot_dir, model)
+                names_in(str(folder), folder, model)
+                check_contents(str(folder), folder, model)
             except CheckpointIncomplete:
                 raise unreachable from None
-            return snapshot_dir, wanted_files(names, model)
+            return folder
 
-    def _downloaded(
-        self, commit: str, model: Model, progress: Progress
-    ) -> tuple[Path, tuple[str, ...]]:
+    def _cached(self, revision: str, or_else: HubUnreachable) -> Path:
+        try:
+            return self._snapshot(revision, local_files_only=True)
+        except HubUnreachable as exc:
+            raise or_else from exc
+
+    def _snapshot(self, revision: str, **options: Any) -> Path:
         from huggingface_hub import snapshot_download
 
-        with translated(self.repo_id, commit):
-            listed = [sibling.rfilename for sibling in self._info(commit).siblings or ()]
-        check_names(f"{self.repo_id} at {commit[:12]}", listed, model)
-        names = wanted_files(listed, model)
-        with translated(self.repo_id, commit):
-            found = snapshot_download(
-                self.repo_id,
-                revision=commit,
-                cache_dir=self.cache_dir,
-                endpoint=self.endpoint,
-                token=self.token,
-                allow_patterns=[glob.escape(name) for name in names],
-                tqdm_class=progress_bar(progress),
-            )
-        return Path(found), names
-
-    def _cached(self, revision: str, *, or_else: HubUnreachable) -> Path:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
+        options |= {"revision": revision, "cache_dir": self._cache_dir}
         with translated(self.repo_id, revision):
-            try:
-                found = snapshot_download(
-                    self.repo_id,
-                    revision=revision,
-                    cache_dir=self.cache_dir,
-                    local_files_only=True,
-                )
-            except LocalEntryNotFoundError as exc:
-                raise or_else from exc
-        return Path(found)
+            return Path(snapshot_download(self.repo_id, **options))
 
     def _offline(self, missing: str) -> HubUnreachable:
-        message = f"{self.repo_id}: HF_HUB_OFFLINE is set and {missing}"
-        return HubUnreachable(message, remedy=OFFLINE_REMEDY)
+        message = f"{self.repo_id}: HF_HUB_OFFLINE is set and {missing} in huggingface_hub's cache"
+        remedy = "unset HF_HUB_OFFLINE, or download it where there is a network"
+        return HubUnreachable(message, remedy=remedy)
 
     def _info(self, revision: str) -> Any:
         from huggingface_hub import HfApi
 
-        api = HfApi(endpoint=self.endpoint, token=self.token, library_name="ovrecipe")
-        return api.model_info(self.repo_id, revision=revision)
+        with translated(self.repo_id, revision):
+            api = HfApi(library_name="ovrecipe", **self._hub)
+            return api.model_info(self.repo_id, revision=revision)
 
 
 def progress_bar(progress: Progress) -> Any:
@@ -220,41 +174,40 @@ def _translation(error: Exception, repo_id: str, revision: str) -> OvrecipeError
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return DiskFull(
-            f"{repo_id}: no room left for the download in huggingface_hub's cache",
-            remedy="free some space, or move the cache with HF_HUB_CACHE",
-        )
-    if isinstance(error, errors.HFValidationError):
-        return CheckpointNotFound(
+        message = f"{repo_id}: no room left for the download in huggingface_hub's cache"
+        return DiskFull(message, remedy="free some space, or move the cache with HF_HUB_CACHE")
+    # Subclasses stand before their bases.
+    known: dict[type[Exception], OvrecipeError] = {
+        errors.HFValidationError: CheckpointNotFound(
             f"'{repo_id}' is no hub id and no path: {line}",
             remedy="write ORG/NAME for the hub, or start a local path with ./",
-        )
-    if isinstance(error, errors.GatedRepoError):
-        return HubAccessDenied(
+        ),
+        errors.GatedRepoError: HubAccessDenied(
             f"{repo_id}: the model is gated and this machine's token has no access to it",
-            remedy=f"accept the licence on the model's page (huggingface.co/{repo_id}), "
-            f"then {LOG_IN}",
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return CheckpointNotFound(
+            remedy=f"accept the licence at huggingface.co/{repo_id}, then {LOG_IN}",
+        ),
+        errors.RevisionNotFoundError: CheckpointNotFound(
             f"{repo_id}: the hub has no revision '{revision}'",
             remedy="name a branch, a tag or a full commit in model.revision, or leave it out",
-        )
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return CheckpointNotFound(
+        ),
+        errors.RepositoryNotFoundError: CheckpointNotFound(
             f"{repo_id}: the hub has no such model, or it is private",
             remedy=f"check the spelling of model.id; for a private model, {LOG_IN}",
-        )
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, errors.DisabledRepoError) or status in (401, 403):
-        return HubAccessDenied(f"{repo_id}: {line}", remedy=LOG_IN)
+        ),
+        errors.DisabledRepoError: HubAccessDenied(f"{repo_id}: {line}", remedy=LOG_IN),
+    }
+    for kind, ours in known.items():
+        if isinstance(error, kind):
+            return ours
+    if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+        return known[errors.DisabledRepoError]
     unanswered = (
-        httpx.TransportError,
         errors.HfHubHTTPError,
         errors.OfflineModeIsEnabled,
         errors.LocalEntryNotFoundError,
     )
     # huggingface_hub has no class for a download that is shorter than it was announced.
-    if isinstance(error, unanswered) or "Consistency check" in str(error):
+    is_short = "Consistency check" in str(error)
+    if is_short or isinstance(error, (httpx.TransportError, *unanswered)):
         return HubUnreachable(f"{repo_id}: the hub did not answer: {line}", remedy=NETWORK_REMEDY)
     return None

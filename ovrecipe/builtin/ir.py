@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import StageError, foreign_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.types import Json
 
@@ -57,20 +56,14 @@ def weight_facts(model: Any) -> dict[str, Json]:
     layers: Counter[str] = Counter()
     elements: Counter[str] = Counter()
     bits = 0
-    for node in model.get_ops():
-        if node.get_type_name() != "Constant":
-            continue
+    for node in (node for node in model.get_ops() if node.get_type_name() == "Constant"):
         kind, size, name = node.get_element_type(), prod(node.shape), node.get_friendly_name()
         bits += size * int(kind.bitwidth)
         if size >= SMALLEST_WEIGHT and "/scale" not in name and "/zero_point" not in name:
             layers[kind.get_type_name()] += 1
             elements[kind.get_type_name()] += size
-    total = sum(elements.values())
-    return {
-        "layers": dict(layers),
-        "weights": dict(elements),
-        "bits_per_weight": round(bits / total, 3) if total else None,
-    }
+    per_weight = round(bits / elements.total(), 3) if elements else None
+    return {"layers": {**layers}, "weights": {**elements}, "bits_per_weight": per_weight}
 
 
 #: What a stateful language model takes.
@@ -90,6 +83,30 @@ def model_inputs(tokens: Any, names: Collection[str], *, past: int = 0) -> dict[
         "beam_idx": np.arange(batch, dtype=np.int32),
     }
     return {name: value for name, value in inputs.items() if name in names}
+
+
+class StatefulModel:
+    """An IR on the CPU that remembers which tokens it has read."""
+
+    def __init__(self, folder: Path, properties: Mapping[str, Any] | None = None) -> None:
+        import openvino as ov
+
+        compiled = ov.Core().compile_model(folder / IR_XML, "CPU", {**(properties or {})})
+        self.vocabulary_size = int(compiled.output("logits").get_partial_shape()[-1].get_length())
+        self._inputs = {name for port in compiled.inputs for name in port.names}
+        self._request = compiled.create_infer_request()
+        self._past = 0
+
+    def forget(self) -> None:
+        """Begin with new texts."""
+        self._request.reset_state()
+        self._past = 0
+
+    def logits(self, tokens: Any) -> Any:
+        """Read more tokens, (batch, tokens); return logits, (batch, tokens, vocabulary)."""
+        inputs = model_inputs(tokens, self._inputs, past=self._past)
+        self._past += inputs["input_ids"].shape[1]
+        return self._request.infer(inputs)["logits"]
 
 
 def base_bytes(tensors: Iterable[WeightShape]) -> int:

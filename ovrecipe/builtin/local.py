@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +13,11 @@ from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_file
 from ovrecipe.errors import CheckpointNotFound, DiskFull, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from ovrecipe.hooks.roles import FileDigests, SourceRequest
+    from ovrecipe.recipe.schema import Model
     from ovrecipe.types import Json
 
-#: ERROR_PRIVILEGE_NOT_HELD of Windows, which allows symbolic links only with Developer Mode or as
-#: administrator.
+#: ERROR_PRIVILEGE_NOT_HELD: Windows wants Developer Mode or an administrator for symbolic links.
 NO_PRIVILEGE = 1314
 FULL = (errno.ENOSPC, errno.EDQUOT) if os.name != "nt" else (errno.ENOSPC,)
 
@@ -31,19 +31,13 @@ class LocalSource:
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the digest of each file that would be taken."""
-        source_dir = _directory(request)
-        names = _wanted(request, source_dir)
+        source_dir, names = _wanted(request)
         return {"files": {name: request.digests.sha256(source_dir / name) for name in names}}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Link the files; the directory stays as it is.
-
-        Raises:
-            SourceError: the files are damaged or unsafe, or were changed since they were pinned.
-        """
-        source_dir = _directory(request)
+        """Link the files, unchanged since they were pinned; the directory stays as it is."""
+        source_dir, names = _wanted(request)
         request.progress(f"linking {source_dir.name}")
-        names = _wanted(request, source_dir)
         link_files(names, source_dir, checkpoint_dir)
         check_contents(str(source_dir), checkpoint_dir, request.model)
         pinned = pin["files"]
@@ -58,41 +52,38 @@ def user_path(request: SourceRequest) -> Path:
 
     The home comes from the environment that was handed in, not from this process.
     """
-    location = request.location
-    if location == "~" or location.startswith(("~/", "~\\")):
-        home = request.env.get("HOME") or request.env.get("USERPROFILE")
-        if home:
-            return Path(home, location[2:])
-    return request.recipe_dir / location
+    home = request.env.get("HOME") or request.env.get("USERPROFILE")
+    if home and request.location[:2] in ("~", "~/", "~\\"):
+        return Path(home, request.location[2:])
+    return request.recipe_dir / request.location
 
 
-def _directory(request: SourceRequest) -> Path:
+def _wanted(request: SourceRequest) -> tuple[Path, tuple[str, ...]]:
+    """Return the directory and the names to take from it."""
     path = Path(os.path.normpath(user_path(request)))
     if path.is_dir():
-        return path
+        return path, names_in(str(path), path, request.model)
     if path.exists():
-        raise CheckpointNotFound(
-            f"{path}: is a file; a local model.id is a checkpoint's directory or a .gguf file",
-            remedy=f"perhaps you meant {path.parent}",
-        )
-    raise CheckpointNotFound(
-        f"{path}: there is no such directory",
-        remedy="relative paths in a recipe start from the recipe's own folder",
-    )
+        message = f"{path}: is a file; a local model.id is a checkpoint's directory or a .gguf file"
+        raise CheckpointNotFound(message, remedy=f"perhaps you meant {path.parent}")
+    remedy = "relative paths in a recipe start from the recipe's own folder"
+    raise CheckpointNotFound(f"{path}: there is no such directory", remedy=remedy)
 
 
-def _wanted(request: SourceRequest, source_dir: Path) -> tuple[str, ...]:
-    names = list(_file_names(source_dir))
-    check_names(str(source_dir), names, request.model)
-    return wanted_files(names, request.model)
+def names_in(where: str, source_dir: Path, model: Model) -> tuple[str, ...]:
+    """Return the names to take from a folder, those in hidden ones such as `.git` left out.
 
-
-def _file_names(source_dir: Path) -> Iterator[str]:
-    """Yield relative names, hidden folders such as `.git` and `.cache` left out."""
+    Raises:
+        CheckpointIncomplete: files that every checkpoint needs are missing.
+        CheckpointUnsafe: the weights are pickles.
+    """
+    names = []
     for folder, folders, files in os.walk(source_dir):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            yield Path(folder, name).relative_to(source_dir).as_posix()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [path for path in (Path(folder, name) for name in files) if path.is_file()]
+        names += [path.relative_to(source_dir).as_posix() for path in paths]
+    check_names(where, names, model)
+    return wanted_files(names, model)
 
 
 def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> None:
@@ -109,16 +100,12 @@ def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> No
             _link(link, target)
         except OSError as exc:
             if exc.errno in FULL:
-                raise DiskFull(
-                    f"{link.parent}: the disk is full",
-                    remedy="make room ('ovrecipe gc'), then build again",
-                ) from exc
+                message = f"{link.parent}: the disk is full"
+                raise DiskFull(message, remedy="free some, or 'ovrecipe gc'") from exc
+            move = "switch on Developer Mode, or put the store on the same drive (OVRECIPE_STORE)"
             raise SourceError(
                 f"{target} cannot be linked into the store: {exc.strerror}",
-                remedy="switch on Developer Mode, or put the store on the same drive "
-                "(OVRECIPE_STORE)"
-                if exc.errno in (errno.EPERM, errno.EXDEV)
-                else None,
+                remedy=move if exc.errno in (errno.EPERM, errno.EXDEV) else None,
             ) from exc
 
 
@@ -126,10 +113,9 @@ def _link(link: Path, target: Path) -> None:
     """Make a symbolic link, or a hard one where the file system or Windows has no others."""
     try:
         link.symlink_to(target)
-    except NotImplementedError:
-        os.link(target.resolve(), link)
-    except OSError as exc:
-        if exc.errno != errno.EPERM and getattr(exc, "winerror", None) != NO_PRIVILEGE:
+    except (NotImplementedError, OSError) as exc:
+        is_other_trouble = isinstance(exc, OSError) and exc.errno != errno.EPERM
+        if is_other_trouble and getattr(exc, "winerror", None) != NO_PRIVILEGE:
             raise
         os.link(target.resolve(), link)
 
@@ -140,12 +126,10 @@ def check_unchanged(path: Path, pinned: Json, digests: FileDigests) -> None:
     Raises:
         SourceError: it is another file by now, or gone; keys were made from what it was.
     """
-    try:
-        same = digests.sha256(path) == pinned
-    except OSError:
-        same = False
-    if not same:
-        raise _changed(path)
+    with suppress(OSError):
+        if digests.sha256(path) == pinned:
+            return
+    raise _changed(path)
 
 
 def _changed(path: Path) -> SourceError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,6 @@ from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import Estimate
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Iterator, Sequence
-
     from ovrecipe.hooks.roles import CompressionJob, WeightShape
     from ovrecipe.recipe.compression import CompressionPass
     from ovrecipe.types import Json, Progress
@@ -47,11 +45,7 @@ class NncfCompressor:
         return Estimate(size + SMALL_FILES_BYTES, size + PEAK_BYTES + data_bytes)
 
     def compress(self, job: CompressionJob) -> dict[str, Json]:
-        """Write the compressed IR; facts are the bits used, and a warning where NNCF was quiet.
-
-        Raises:
-            StageError: NNCF refused, or the data set cannot be used.
-        """
+        """Write the compressed IR; facts are the bits used, and a warning where NNCF was quiet."""
         job.progress("importing nncf")
         with foreign_errors("importing nncf", remedy="pip install 'ovrecipe[build]'"):
             import nncf
@@ -63,12 +57,16 @@ class NncfCompressor:
             # Asked for more samples than there are, NNCF warns.
             arguments |= {"dataset": nncf.Dataset(samples), "subset_size": len(samples)}
         model = read_ir(job.input_dir)
-        with foreign_errors("nncf"), nncf_reports(job.progress) as log:
+        with foreign_errors("nncf"), nncf_reports(job.progress) as (warnings, titles):
             compressed = nncf.compress_weights(model, **arguments)
+        if job.compression.awq and not any("AWQ" in title for title in titles):
+            # It ends before its progress bar then, and says so at most at level info.
+            warnings.insert(0, "awq matched no layer of this model and changed nothing")
         mark_compressed(compressed, nncf.__version__)
         job.progress("writing the compressed IR")
         save_ir(compressed, job.output_dir, source_dir=job.input_dir)
-        return {**weight_facts(compressed), **log.facts(job.compression)}
+        warning: dict[str, Json] = {"warning": "\n".join(warnings)} if warnings else {}
+        return {**weight_facts(compressed), **warning}
 
 
 def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, Any]:
@@ -87,9 +85,8 @@ def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, An
         arguments["ignored_scope"] = nncf.IgnoredScope(**scope)
     if nncf_rules.is_int8(mode):
         return arguments
-    arguments |= {
-        name: getattr(compression, name) for name in ("all_layers", *nncf_rules.CORRECTIONS)
-    }
+    plain = ("all_layers", *nncf_rules.CORRECTIONS)
+    arguments |= {name: getattr(compression, name) for name in plain}
     arguments["ratio"] = 1.0 if compression.ratio is None else compression.ratio
     if mode not in nncf_rules.FIXED_GROUP_SIZE:
         arguments["group_size"] = nncf_rules.group_size_of(compression, mode)
@@ -104,52 +101,37 @@ def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, An
     return arguments
 
 
-class NncfLog:
-    """Keeps NNCF's messages, and which progress bars it showed."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[int, str]] = []
-        self.bars: list[str] = []
-
-    def note(self, record: logging.LogRecord) -> bool:
-        """Keep one message, as a logger's filter, and let it pass."""
-        self.messages.append((record.levelno, record.getMessage()))
-        return True
-
-    def facts(self, compression: CompressionPass) -> dict[str, Json]:
-        """Return `warning`: what was asked for and not done, and NNCF's own warnings.
-
-        AWQ that finds no layer to work on ends before its progress bar, and says so at most at
-        level info.
-        """
-        from logging import WARNING
-
-        lines = [text for level, text in self.messages if level >= WARNING]
-        if compression.awq and not any("AWQ" in title for title in self.bars):
-            lines.insert(0, "awq matched no layer of this model and changed nothing")
-        return {"warning": "\n".join(lines)} if lines else {}
-
-
 @contextmanager
-def nncf_reports(progress: Progress) -> Iterator[NncfLog]:
-    """Report NNCF's progress to `progress` and collect its messages, until the block ends."""
+def nncf_reports(progress: Progress) -> Iterator[tuple[list[str], list[str]]]:
+    """Report NNCF's progress; collect its warnings and its bars' titles until the block ends."""
+    from logging import WARNING, LogRecord
+
     from nncf.common.logging import nncf_logger
     from nncf.common.logging.track_progress import track
 
-    log = NncfLog()
-    nncf_logger.addFilter(log.note)
-    drawn = track.__iter__
-    track.__iter__ = lambda bar: _reported(bar, progress, log)
+    warnings: list[str] = []
+    titles: list[str] = []
+
+    def note(record: LogRecord) -> bool:
+        if record.levelno >= WARNING:
+            warnings.append(record.getMessage())
+        return True
+
+    def reported(bar: Any) -> Iterator[Any]:
+        titles.append(bar.description)
+        return _reported(bar, progress)
+
+    nncf_logger.addFilter(note)
+    drawn, track.__iter__ = track.__iter__, reported
     try:
-        yield log
+        yield warnings, titles
     finally:
         track.__iter__ = drawn
-        nncf_logger.removeFilter(log.note)
+        nncf_logger.removeFilter(note)
 
 
-def _reported(bar: Any, progress: Progress, log: NncfLog) -> Iterator[Any]:
+def _reported(bar: Any, progress: Progress) -> Iterator[Any]:
     """Iterate as an NNCF progress bar does; its steps count by weight where it has weights."""
-    log.bars.append(bar.description)
     total = bar.total
     if total is None and hasattr(bar.sequence, "__len__"):
         total = len(bar.sequence)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.ir import vector_bytes
 from ovrecipe.recipe.sections import Objection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from ovrecipe.hooks.roles import WeightShape
     from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
 
@@ -64,10 +63,8 @@ def knob_objections(compression: CompressionPass, precision: str) -> Iterator[Ob
     if is_int8(mode):
         for name in LOW_BIT_KNOBS:
             if getattr(compression, name) is not None:
-                reason = (
-                    f"int8 takes no {name} (NNCF compresses every weight per channel); remove it"
-                )
-                yield Objection((name,), reason)
+                why = f"int8 takes no {name} (NNCF compresses every weight per channel); remove it"
+                yield Objection((name,), why)
         return
     yield from _group_objections(compression, mode)
     yield from _correction_objections(compression, mode)
@@ -109,10 +106,12 @@ def _dataset_objections(compression: CompressionPass) -> Iterator[Objection]:
         yield Objection(("sensitivity_metric",), reason)
 
 
+#: Bytes of a scale, which NNCF stores in f16.
+SCALE_BYTES = 2
 #: How many weights a message names.
 NAMED = 3
-#: Smaller groups cost more in scales than they save.
-SMALLEST_GROUP = 16
+#: Powers of two; smaller groups cost more in scales than they save.
+GROUP_SIZES = [2**power for power in range(20, 3, -1)]
 EMBEDDING = re.compile(r"(embed_tokens|embed_in|embed_positions|wte|wpe|word_embeddings?|embd)\b")
 LAST_LAYER = re.compile(r"(^|\.)(lm_head|embed_out|output|score)\b(?!\.dense)")
 #: What the exported IR calls a module's operation, after the module's own path.
@@ -147,9 +146,9 @@ def group_size_problems(
     more = f" and {len(odd) - NAMED} more" if len(odd) > NAMED else ""
     valid = ", ".join(map(str, valid_group_sizes(low_bit)))
     problem = (
-        f"group_size {group_size} does not divide the channels of {named}{more}; "
-        f"group sizes that fit every weight: {valid}; "
-        "or let NNCF adjust it per weight with 'group_size_fallback: adjust'"
+        f"group_size {group_size} does not divide the channels of {named}{more}; group sizes that "
+        f"fit every weight: {valid}; or let NNCF adjust it per weight with "
+        "'group_size_fallback: adjust'"
     )
     return (problem,)
 
@@ -157,12 +156,7 @@ def group_size_problems(
 def valid_group_sizes(weights: Sequence[WeightShape]) -> list[int]:
     """Return -1 (one group per channel) and the powers of two that divide all channels."""
     common = math.gcd(*(weight.shape[-1] for weight in weights))
-    sizes = []
-    size = SMALLEST_GROUP
-    while common % size == 0 and size <= common:
-        sizes.append(size)
-        size *= 2
-    return [-1, *reversed(sizes)]
+    return [-1, *(size for size in GROUP_SIZES if common % size == 0)]
 
 
 def _elements(weights: Sequence[WeightShape]) -> int:
@@ -190,37 +184,24 @@ def _is_ignored(name: str, scope: IgnoredScope | None) -> bool:
     )
 
 
-#: Bytes of a scale, which NNCF stores in f16.
-SCALE_BYTES = 2
-
-
 def compressed_bytes(
     compression: CompressionPass, precision: str, tensors: Sequence[WeightShape]
 ) -> int:
     """Return the size of the compressed `openvino_model.bin`, within a few per cent."""
     mode = compression.mode_for(precision)
-    ratio = 1.0 if compression.ratio is None else compression.ratio
-    size: float = vector_bytes(tensors)
-    for matrix in (tensor for tensor in tensors if len(tensor.shape) > 1):
-        if is_int8(mode):
-            size += _int8_bytes(matrix)
-            continue
-        whole = compression.backup_mode == "none"
-        backup = 2 * math.prod(matrix.shape) if whole else _int8_bytes(matrix)
-        low = 0.0 if _keeps_backup(matrix.name) and not compression.all_layers else ratio
-        size += low * _low_bit_bytes(matrix, compression, mode) + (1 - low) * backup
-    return int(size)
-
-
-def _int8_bytes(matrix: WeightShape) -> int:
-    """One byte a weight, a scale and a zero point a row."""
-    return math.prod(matrix.shape) + (SCALE_BYTES + 1) * math.prod(matrix.shape[:-1])
-
-
-def _low_bit_bytes(matrix: WeightShape, compression: CompressionPass, mode: str) -> float:
     group_size = group_size_of(compression, mode)
-    size = math.prod(matrix.shape)
-    groups = math.prod(matrix.shape[:-1]) if group_size == -1 else size / group_size
+    ratio = 1.0 if compression.ratio is None else compression.ratio
+    low_bit = 1.0 if mode in EIGHT_BIT_FLOATS else 0.5
     zero_point = 0.5 if mode == "int4_asym" else 0.0
-    weight = 1.0 if mode in EIGHT_BIT_FLOATS else 0.5
-    return size * weight + groups * (SCALE_BYTES + zero_point)
+    size: float = vector_bytes(tensors)
+    for name, shape in ((each.name, each.shape) for each in tensors if len(each.shape) > 1):
+        elements, rows = math.prod(shape), math.prod(shape[:-1])
+        groups = rows if group_size == -1 else elements / group_size
+        # INT8 has a scale and a zero point a row; `none` leaves the weights at 16 bits.
+        int8 = elements + (SCALE_BYTES + 1) * rows
+        backup = 2 * elements if compression.backup_mode == "none" else int8
+        is_kept = is_int8(mode) or (_keeps_backup(name) and not compression.all_layers)
+        share = 0.0 if is_kept else ratio
+        size += share * (elements * low_bit + groups * (SCALE_BYTES + zero_point))
+        size += (1 - share) * backup
+    return int(size)

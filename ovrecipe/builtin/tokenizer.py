@@ -13,17 +13,13 @@ it differs on purpose:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import StageError
+from ovrecipe.errors import StageError, foreign_errors
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import ConversionJob
-
-TOKENIZER_FILE = "openvino_tokenizer.xml"
-DETOKENIZER_FILE = "openvino_detokenizer.xml"
 
 
 class OpenvinoTokenizerConverter:
@@ -34,31 +30,36 @@ class OpenvinoTokenizerConverter:
     needs_torch = False
 
     def convert(self, job: ConversionJob) -> None:
-        """Write the pair and the tokenizer's own files.
+        """Write the pair and the tokenizer's own files; a StageError says why it cannot."""
+        from openvino import save_model
+        from openvino_tokenizers import convert_tokenizer
 
-        Raises:
-            StageError: the tokenizer cannot be read, or has no OpenVINO form.
-        """
         job.progress("reading the tokenizer")
-        trusted = job.model.trust_remote_code
-        tokenizer = load_tokenizer(job.checkpoint_dir, trust_remote_code=trusted)
+        tokenizer = _read(job.checkpoint_dir, trust_remote_code=job.model.trust_remote_code)
         tokenizer.save_pretrained(job.output_dir)
         job.progress("converting the tokenizer")
-        _save_converted(tokenizer, job.output_dir)
+        kind = type(tokenizer).__name__
+        remedy = "use the model's original tokenizer files, or a plugin's tokenizer.converter"
+        with foreign_errors(f"openvino_tokenizers cannot convert {kind}", remedy=remedy):
+            pair = convert_tokenizer(
+                tokenizer, with_detokenizer=True, clean_up_tokenization_spaces=False
+            )
+        if not isinstance(pair, tuple):
+            raise StageError(f"openvino_tokenizers has no detokenizer for {kind}")
+        for model, name in zip(pair, ("openvino_tokenizer", "openvino_detokenizer"), strict=True):
+            save_model(model, job.output_dir / f"{name}.xml")
 
 
-def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
-    """Return transformers' tokenizer of a checkpoint, set up for text generation.
-
-    Raises:
-        StageError: its files are missing, damaged or of a kind that transformers does not know.
-    """
+def _read(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
+    """Return transformers' tokenizer of a checkpoint, set up for text generation."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    whole = (checkpoint_dir / "tokenizer.json").is_file()
-    reader = PreTrainedTokenizerFast if whole else AutoTokenizer
-    remote = {} if whole else {"trust_remote_code": trust_remote_code}
-    try:
+    is_whole = (checkpoint_dir / "tokenizer.json").is_file()
+    reader = PreTrainedTokenizerFast if is_whole else AutoTokenizer
+    remote = {} if is_whole else {"trust_remote_code": trust_remote_code}
+    remedy = "check tokenizer.json and tokenizer_config.json in the model's checkpoint"
+    doing = f"transformers cannot read the tokenizer of {checkpoint_dir}"
+    with foreign_errors(doing, remedy=remedy):
         return reader.from_pretrained(
             checkpoint_dir,
             local_files_only=True,
@@ -67,32 +68,3 @@ def load_tokenizer(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
             clean_up_tokenization_spaces=False,
             **remote,
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as exc:
-        raise StageError(
-            f"transformers cannot read the tokenizer of {checkpoint_dir}: {_first_line(exc)}",
-            remedy="check tokenizer.json and tokenizer_config.json in the model's checkpoint",
-        ) from exc
-
-
-def _save_converted(tokenizer: Any, output_dir: Path) -> None:
-    from openvino import save_model
-    from openvino_tokenizers import convert_tokenizer
-
-    try:
-        pair = convert_tokenizer(
-            tokenizer, with_detokenizer=True, clean_up_tokenization_spaces=False
-        )
-    except Exception as exc:  # every parser and every OpenVINO operation fails in its own way
-        raise StageError(
-            f"openvino_tokenizers cannot convert {type(tokenizer).__name__}: {_first_line(exc)}",
-            remedy="use the model's original tokenizer files, or a plugin's tokenizer.converter",
-        ) from exc
-    if not isinstance(pair, tuple):
-        raise StageError(f"openvino_tokenizers has no detokenizer for {type(tokenizer).__name__}")
-    for model, name in zip(pair, (TOKENIZER_FILE, DETOKENIZER_FILE), strict=True):
-        save_model(model, output_dir / name)
-
-
-def _first_line(exc: Exception) -> str:
-    lines = str(exc).strip().splitlines()
-    return lines[0] if lines else type(exc).__name__

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Option
 
-from ovrecipe.cli.completion import TargetArgument, complete_name, complete_target
+from ovrecipe.cli.completion import TargetArgument, complete_name, recipe_argument
 from ovrecipe.cli.output import AsJson, print_json, print_table
 from ovrecipe.cli.session import session_of, state_of, targets_of
+from ovrecipe.run.artifact import not_built
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.events import Event, Watch
     from ovrecipe.build.run import Target
@@ -29,30 +29,26 @@ def build(
     ctx: typer.Context,
     targets: Annotated[
         list[str],
-        typer.Argument(
-            metavar="NAME[:VARIANT]...",
-            help="Recipes or variants; a bare NAME means all its variants that are not optional.",
-            autocompletion=complete_target,
+        recipe_argument(
+            "NAME[:VARIANT]...",
+            "Recipes or variants; a bare NAME means all its variants that are not optional.",
         ),
     ],
     *,
     jobs: Annotated[
-        int,
-        typer.Option(
-            "--jobs", "-n", min=1, help="Stages at work at once, as far as memory allows."
-        ),
+        int, Option("--jobs", "-n", min=1, help="Stages at work at once, as far as memory allows.")
     ] = 2,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Go on with what does not depend on a failure.")
+        bool, Option("--keep-going", help="Go on with what does not depend on a failure.")
     ] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="Ask the hub again what a branch points to.")
+        bool, Option("--update", help="Ask the hub again what a branch points to.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Judge neither memory nor disk before starting.")
+        bool, Option("--force", help="Judge neither memory nor disk before starting.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress: only errors and the result.")
+        bool, Option("--quiet", "-q", help="No progress: only errors and the result.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +65,8 @@ def build(
     wanted = targets_of(context, targets)
     for name in dict.fromkeys(target.name for target in wanted) if update else ():
         context.plan(name).resolve(update=True)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # As Ctrl-C does, so that children, folders and the terminal are put in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with watching(quiet=quiet) as watch:
             report = try_to_build(context, wanted, watch=watch, keep_going=keep_going)
@@ -89,11 +86,6 @@ def build(
             typer.echo("Nothing to do: everything is built and checked.")
         _print_sizes(rows)
     report.require_success()
-
-
-def _interrupt(signum: int, frame: object) -> None:  # noqa: ARG001
-    """End as Ctrl-C does, so that children, folders and the terminal are put in order."""
-    raise KeyboardInterrupt
 
 
 def watching(*, quiet: bool) -> AbstractContextManager[Watch]:
@@ -131,18 +123,16 @@ def why(ctx: typer.Context, target: TargetArgument, *, as_json: AsJson = False) 
         return
     for row in rows:
         typer.echo(f"{row['stage']}: {'up to date' if row['up_to_date'] else row['reason']}")
-        for difference in row["differences"]:
+        for change in row["differences"]:
             # The digests of inputs say nothing to anybody.
-            kind, _, name = difference["field"].partition(".")
-            change = f"{difference['field']}: {difference['stored']} -> {difference['wanted']}"
-            typer.echo(f"  follows {name}" if kind == "inputs" else f"  {change}")
+            kind, _, name = change["field"].partition(".")
+            shown = "{field}: {stored} -> {wanted}".format_map(change)
+            typer.echo(f"  follows {name}" if kind == "inputs" else f"  {shown}")
 
 
 def sizes(
     ctx: typer.Context,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A recipe.", autocompletion=complete_name)
-    ],
+    name: Annotated[str, recipe_argument("NAME", "A recipe.", complete_name)],
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -153,15 +143,14 @@ def sizes(
     Example: ovrecipe sizes smollm2-135m
     """
     from ovrecipe.build.run import Target
-    from ovrecipe.run.artifact import not_built
 
     context = session_of(ctx).build_context()
     recipe = context.plan(name).recipe
     rows = size_rows(context, [Target(name, variant) for variant in recipe.variants])
     if not any(row["built"] for row in rows):
         stale = ", ".join(row["variant"] for row in rows if row["stale"])
-        how = f"built from its settings of now (stale: {stale})"
-        raise not_built(name, how if stale else "built")
+        now = f" from its settings of now (stale: {stale})" if stale else ""
+        raise not_built(name, f"built{now}")
     print_json({"variants": rows}) if as_json else _print_sizes(rows)
 
 
@@ -180,13 +169,8 @@ def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
 
     plan = context.plan(target.name)
     state = state_of(context, plan, target.variant)
-    row = {
-        "name": target.name,
-        "variant": target.variant,
-        "built": state == "built",
-        "stale": state == "stale",
-    }
-    if state != "built":
+    row = {"name": target.name, "variant": target.variant, **state}
+    if not state["built"]:
         return row
     manifest = built_manifest(context, target)
     key = plan.key("weights", target.variant)
@@ -205,10 +189,9 @@ def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
 def _print_sizes(rows: Sequence[dict[str, Any]]) -> None:
     headings = ("variant", "weights MB", "smaller", "compressed in", "peak memory")
     print_table(headings, map(_cells, rows), figures=True)
+    here = Path.cwd()
     for folder in sorted({Path(row["path"]).parent for row in rows if row["built"]}):
-        here = Path.cwd()
-        shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
-        typer.echo(f"in {shown}/")
+        typer.echo(f"in {folder.relative_to(here) if folder.is_relative_to(here) else folder}/")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

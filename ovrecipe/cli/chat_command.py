@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer  # noqa: TC002 - typer reads the annotations
 
-from ovrecipe.cli.generation_options import (
-    TARGET,
-    Options,
-    console_of,
-    default_target,
-    frontend_of,
-    opened,
-    stdin,
-    with_options,
-)
+from ovrecipe.cli.generation_options import MaybeTarget, Options, default_target, with_options
 from ovrecipe.cli.session import session_of
 from ovrecipe.errors import OvrecipeError, PromptRefused
+from ovrecipe.hooks.roles import ChatFrontend, Console, Frontend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Console, Frontend
     from ovrecipe.run.chat import Chat
-
 
 HELP = """\
 /help        show this
@@ -43,14 +33,12 @@ Ctrl-C stops an answer."""
 
 
 def lines_of(stdin: TextIO) -> Iterator[str | None]:
-    """Yield the user's lines; None for a Ctrl-C at the prompt.
-
-    A terminal gets line editing and a history for this conversation.
-    """
+    """Yield the user's lines, on a terminal with editing and history; None for a Ctrl-C there."""
     if not stdin.isatty():
         yield from _piped(stdin)
         return
-    _switch_on_editing()
+    with suppress(ImportError):  # Windows' console edits lines by itself
+        import readline  # noqa: F401
     while True:
         try:
             yield input("> ")
@@ -69,24 +57,11 @@ def _piped(stdin: TextIO) -> Iterator[str]:
             raise PromptRefused(f"stdin, line {number}: not UTF-8") from exc
 
 
-def _switch_on_editing() -> None:
-    """Import readline, which is all it takes; Windows' console edits lines by itself."""
-    try:
-        import readline  # noqa: F401
-    except ImportError:
-        return
-
-
 class ChatLoop:
     """One conversation between a stream of lines and a model."""
 
     def __init__(
-        self,
-        chat: Chat,
-        frontend: Provided[Frontend],
-        console: Console,
-        *,
-        interactive: bool,
+        self, chat: Chat, frontend: Provided[Frontend], console: Console, *, interactive: bool
     ) -> None:
         """`interactive`: errors of one turn are shown and the next line is read."""
         self._chat = chat
@@ -96,7 +71,7 @@ class ChatLoop:
         self._over = False
         #: The commands that stand alone; /save has a word behind it.
         self._commands: Mapping[str, Callable[[], None]] = {
-            "help": self._help,
+            "help": partial(self._say, HELP),
             "reset": self._reset,
             "stats": self._toggle_stats,
             "exit": self._exit,
@@ -108,19 +83,18 @@ class ChatLoop:
             if line is None:
                 self._say("\n(Ctrl-D leaves)")
             elif line.strip():
-                self._turn_or_say_why_not(line)
+                self._turn(line)
             if self._over:
                 return
 
-    def _turn_or_say_why_not(self, line: str) -> None:
+    def _turn(self, line: str) -> None:
+        """Answer or obey; at a terminal an error is shown."""
         command = line.strip()
         try:
-            if command.startswith("//"):
-                self._answer(command[1:])
-            elif command.startswith("/"):
+            if command.startswith("/") and not command.startswith("//"):
                 self._obey(command[1:])
             else:
-                self._answer(line)
+                self._answer(command[1:] if command.startswith("//") else line)
         except OvrecipeError as error:
             if not self._interactive:
                 raise
@@ -128,8 +102,7 @@ class ChatLoop:
 
     def _answer(self, prompt: str) -> None:
         try:
-            stream = self._chat.stream(prompt)
-            with stream as answer, self._frontend.blamed():
+            with self._chat.stream(prompt) as answer, self._frontend.blamed():
                 self._frontend.provider.show(answer, self._console)
         except KeyboardInterrupt:
             if not self._interactive:
@@ -147,9 +120,6 @@ class ChatLoop:
         else:
             self._commands[name]()
 
-    def _help(self) -> None:
-        self._say(HELP)
-
     def _exit(self) -> None:
         self._over = True
 
@@ -165,13 +135,13 @@ class ChatLoop:
         if not name:
             self._say("say where: /save FILE")
             return
-        text = json.dumps(list(self._chat.history), ensure_ascii=False, indent=2) + "\n"
+        history = self._chat.history
+        text = json.dumps(list(history), ensure_ascii=False, indent=2) + "\n"
         try:
             Path(name).expanduser().write_text(text, encoding="utf-8")
+            self._say(f"({len(history)} messages in {name})")
         except OSError as exc:
             self._say(f"{name}: {exc.strerror}")
-            return
-        self._say(f"({len(self._chat.history)} messages in {name})")
 
     def _say(self, text: str) -> None:
         """Tell the user something that is no answer."""
@@ -179,9 +149,7 @@ class ChatLoop:
 
 
 @with_options
-def command(
-    ctx: typer.Context, target: Annotated[str | None, TARGET] = None, *, options: Options
-) -> None:
+def command(ctx: typer.Context, target: MaybeTarget = None, *, options: Options) -> None:
     """Talk with a model that remembers what was said.
 
     Ctrl-C stops an answer, Ctrl-D leaves; /help lists what else can be typed. From a pipe each
@@ -189,20 +157,16 @@ def command(
 
     Example: ovrecipe chat smollm2-135m:int4
     """
-    from ovrecipe.hooks.roles import ChatFrontend
-
-    session = session_of(ctx)
-    console = console_of(options)
+    session, console = session_of(ctx), options.console
     target = target or default_target(session)
-    shown_by = frontend_of(session, target, options.frontend)
+    shown_by = options.frontend_of(session, target)
     with (
-        opened(session, target, options, warm_up=True) as runner,
+        options.opened(session, target, warm_up=True) as runner,
         closing(runner.chat(options.system, **options.generation)) as chat,
     ):
         if isinstance(shown_by.provider, ChatFrontend):
             with shown_by.blamed():
                 shown_by.provider.chat(chat, console)
-            return
-        lines = stdin()
-        loop = ChatLoop(chat, shown_by, console, interactive=lines.isatty())
-        loop.run(lines_of(lines))
+        else:
+            loop = ChatLoop(chat, shown_by, console, interactive=sys.stdin.isatty())
+            loop.run(lines_of(sys.stdin))

@@ -4,90 +4,90 @@ from __future__ import annotations
 
 import functools
 import inspect
-import io
 import json
-import os
 import sys
-from contextlib import nullcontext
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, get_type_hints
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 from typer import Option
 
-from ovrecipe.cli.completion import complete_target
-from ovrecipe.errors import RunError
+from ovrecipe.cli.completion import recipe_argument
+from ovrecipe.cli.output import announce, status
+from ovrecipe.hooks.roles import Console, Frontend
 from ovrecipe.recipe.project import split_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
     from ovrecipe.cli.session import Session
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Console, Frontend
     from ovrecipe.run.runner import Runner
 
+MaybeTarget = Annotated[
+    str | None,
+    recipe_argument(
+        "NAME[:VARIANT]", "What to run; without a variant int4 if built, else the smallest built."
+    ),
+]
 
-TARGET = typer.Argument(
-    metavar="NAME[:VARIANT]",
-    help="What to run; without a variant int4 if built, else the smallest built.",
-    autocompletion=complete_target,
-)
 
+class Options(NamedTuple):
+    """The options of `run` and `chat`, each with the default from which typer reads the rest."""
 
-@dataclass(frozen=True)
-class Options:
-    """The options of `run` and `chat`, each as typer reads it."""
-
-    device: Annotated[
-        str | None, Option("--device", help="See 'ovrecipe devices'; CPU unless configured.")
-    ] = None
-    system: Annotated[
-        str | None, Option("--system", help="System text, in place of the recipe's.")
-    ] = None
-    greedy: Annotated[bool, Option("--greedy", help="Take the likeliest token, no sampling.")] = (
-        False
+    device: str | None = Option(None, help="See 'ovrecipe devices'; CPU unless configured.")
+    system: str | None = Option(None, help="System text, in place of the recipe's.")
+    greedy: bool = Option(False, "--greedy", help="Take the likeliest token, no sampling.")
+    seed: int | None = Option(None, help="Seed of the sampling (rng_seed); drawn if not given.")
+    max_new_tokens: int | None = Option(None, help="Longest answer, in tokens.")
+    temperature: float | None = Option(None, help="Higher is more random; 0 is --greedy.")
+    top_p: float | None = Option(None, help="Above 0, up to 1.")
+    top_k: int | None = Option(None, help="0 switches it off.")
+    more: list[str] | None = Option(
+        None,
+        *("-g", "--generation"),
+        metavar="KEY=VALUE",
+        help="Any other parameter of GenAI's GenerationConfig; VALUE is JSON or plain text.",
     )
-    seed: Annotated[
-        int | None, Option("--seed", help="Seed of the sampling (rng_seed); drawn if not given.")
-    ] = None
-    max_new_tokens: Annotated[
-        int | None, Option("--max-new-tokens", help="Longest answer, in tokens.")
-    ] = None
-    temperature: Annotated[
-        float | None, Option("--temperature", help="Higher is more random; 0 is --greedy.")
-    ] = None
-    top_p: Annotated[float | None, Option("--top-p", help="Above 0, up to 1.")] = None
-    top_k: Annotated[int | None, Option("--top-k", help="0 switches it off.")] = None
-    more: Annotated[
-        list[str] | None,
-        Option(
-            "-g",
-            "--generation",
-            metavar="KEY=VALUE",
-            help="Any other parameter of GenAI's GenerationConfig; VALUE is JSON or plain text.",
-        ),
-    ] = None
-    frontend: Annotated[
-        str | None,
-        Option("--frontend", help="console, json, jsonl, quiet, or a plugin's."),
-    ] = None
-    stats: Annotated[bool, Option("--stats", help="One line of figures on stderr.")] = False
+    frontend: str | None = Option(None, help="console, json, jsonl, quiet, or a plugin's.")
+    stats: bool = Option(False, "--stats", help="One line of figures on stderr.")
 
     @property
     def generation(self) -> dict[str, Any]:
         """The generation parameters that were given, named options over those of `-g`."""
-        named = {
-            "greedy": self.greedy or None,
-            "rng_seed": self.seed,
-            "max_new_tokens": self.max_new_tokens,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": self.top_k,
-        }
-        given = {name: value for name, value in named.items() if value is not None}
-        return {**dict(_parameter(text) for text in self.more or ()), **given}
+        found = dict(_parameter(text) for text in self.more or ())
+        names = ("max_new_tokens", "temperature", "top_p", "top_k")
+        named = {"greedy": self.greedy or None, "rng_seed": self.seed}
+        named |= {name: getattr(self, name) for name in names}
+        return found | {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def console(self) -> Console:
+        """The streams of this process."""
+        return Console(out=sys.stdout, err=sys.stderr, stats=self.stats)
+
+    def frontend_of(self, session: Session, target: str) -> Provided[Frontend]:
+        """Return who shows the answer; an unknown one is refused before a model is loaded."""
+        recipe = session.recipe(split_target(target)[0])
+        return session.plugins.provider("frontend", self.frontend or "console", recipe)
+
+    def opened(self, session: Session, target: str, *, warm_up: bool = False) -> Runner:
+        """Load the model; says on stderr which variant was chosen where none was named."""
+        from ovrecipe.run.load import load
+
+        default = session.defaults.device
+        device = self.device or (default.value if default else "CPU")
+        with status(f"loading {target} on {device}"):
+            runner = load(
+                target,
+                device,
+                project=session.project,
+                plugins=session.plugins,
+                warm_up=warm_up,
+                announce=announce,
+                generation=self.generation,
+            )
+        if ":" not in target:
+            announce(f"running {runner.recipe.name}:{runner.variant}")
+        return runner
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -102,26 +102,18 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the fields of `Options` as options; it gets them as one, `options`."""
+    parameters = {**inspect.signature(command, eval_str=True).parameters}
+    kind = parameters.pop("options").kind
+    defaults = Options._field_defaults
+    for name, hint in get_type_hints(Options).items():
+        parameters[name] = inspect.Parameter(name, kind, default=defaults[name], annotation=hint)
 
     @functools.wraps(command)
     def called(**given: Any) -> None:
-        own = {field.name: given.pop(field.name) for field in fields(Options)}
-        command(**given, options=Options(**own))
+        command(options=Options(**{name: given.pop(name) for name in defaults}), **given)
 
-    signature = inspect.signature(command, eval_str=True)
-    hints = get_type_hints(Options, include_extras=True)
-    parameters = [each for each in signature.parameters.values() if each.name != "options"]
-    parameters += [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=hints[field.name],
-        )
-        for field in fields(Options)
-    ]
-    called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    called.__signature__ = inspect.Signature([*parameters.values()])  # type: ignore[attr-defined]
+    called.__annotations__ = {name: option.annotation for name, option in parameters.items()}
     return called
 
 
@@ -133,72 +125,7 @@ def default_target(session: Session) -> str:
     """
     default = session.defaults.model
     if default is None:
-        raise typer.BadParameter(
-            "say which model, or set a default: OVRECIPE_MODEL=NAME, or model = 'NAME' in "
-            "ovrecipe.toml",
-            param_hint="NAME[:VARIANT]",
-        )
+        ways = "set a default: OVRECIPE_MODEL=NAME, or model = 'NAME' in ovrecipe.toml"
+        raise typer.BadParameter(f"say which model, or {ways}", param_hint="NAME[:VARIANT]")
     announce(f"the model is {default.value} ({default.where})")
     return default.value
-
-
-def frontend_of(session: Session, target: str, name: str | None) -> Provided[Frontend]:
-    """Return the frontend of that name; an unknown one is refused before a model is loaded."""
-    recipe = session.recipe(split_target(target)[0])
-    return session.plugins.provider("frontend", name or "console", recipe)
-
-
-def console_of(options: Options) -> Console:
-    """Return the streams of this process.
-
-    Raises:
-        RunError: standard output is closed.
-    """
-    from ovrecipe.hooks.roles import Console
-
-    if sys.stdout is None:
-        raise RunError(
-            "standard output is closed, so nobody would see an answer",
-            remedy=f"send it to a file, or to {os.devnull}",
-        )
-    return Console(out=sys.stdout, err=sys.stderr or io.StringIO(), stats=options.stats)
-
-
-def stdin() -> TextIO:
-    """Return standard input, or an empty one where it is closed."""
-    return sys.stdin if sys.stdin is not None else io.TextIOWrapper(io.BytesIO())
-
-
-def opened(session: Session, target: str, options: Options, *, warm_up: bool = False) -> Runner:
-    """Load the model; says on stderr which variant was chosen where none was named."""
-    from ovrecipe.run.load import load
-
-    default = session.defaults.device
-    device = options.device or (default.value if default else "CPU")
-    with _status(f"loading {target} on {device}"):
-        runner = load(
-            target,
-            device,
-            project=session.project,
-            plugins=session.plugins,
-            warm_up=warm_up,
-            announce=announce,
-            generation=options.generation,
-        )
-    if ":" not in target:
-        announce(f"running {runner.recipe.name}:{runner.variant}")
-    return runner
-
-
-def _status(text: str) -> AbstractContextManager[object]:
-    """Return what shows on a terminal that something is at work; pipes see nothing of it."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return nullcontext()
-    from rich.console import Console
-
-    return Console(stderr=True).status(text)
-
-
-def announce(message: str) -> None:
-    """Say something that is no result."""
-    typer.echo(f"ovrecipe: {message}", err=True)

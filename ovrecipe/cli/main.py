@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from functools import wraps
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from traceback import print_exception
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from click.exceptions import Abort, ClickException, Exit
 from click.utils import PacifyFlushWrapper
+from typer import Option
 from typer.core import TyperCommand, TyperGroup
 
 from ovrecipe.cli.completion import heal_bash
@@ -23,11 +24,7 @@ from ovrecipe.version import __version__
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.hooks.plugins import Plugins
-    from ovrecipe.hooks.provided import Provided
-
 
 INTERRUPTED = 130
 #: What a shell shows for a program that SIGPIPE ended; click ends with 1 and wraps the stream.
@@ -43,61 +40,35 @@ def exit_code_of(command: Any) -> int:
             print(f"ovrecipe: {text}", file=sys.stderr)
         return error.exit_code
     except SystemExit as left:
-        if left.code == 1 and _reader_left(left):
+        # Nobody reads standard output: click wraps it then, rich leaves its error as context.
+        wrapped = isinstance(sys.stdout, cast("type[object]", PacifyFlushWrapper))
+        if left.code == 1 and (wrapped or isinstance(left.__context__, BrokenPipeError)):
             return READER_LEFT
         raise
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
-        return _output_is_full()
+        print("ovrecipe: standard output: no space left on device", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python says it again at its end
+        return DiskFull.exit_code
     except KeyboardInterrupt:
         print("ovrecipe: interrupted", file=sys.stderr)
         return INTERRUPTED
 
 
-def _reader_left(left: SystemExit) -> bool:
-    """Return whether click or rich ended the program because nobody reads standard output."""
-    wrapped = isinstance(sys.stdout, cast("type[object]", PacifyFlushWrapper))
-    return wrapped or isinstance(left.__context__, BrokenPipeError)
-
-
-def _output_is_full() -> int:
-    """Say that standard output is full, and keep Python from saying it again at its end."""
-    print("ovrecipe: standard output: no space left on device", file=sys.stderr)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return DiskFull.exit_code
-
-
-PANEL = "Commands of plugins"
-
-
 class PluginCommand(TyperCommand):
-    """Stands for a command of a plugin until it is called.
-
-    `ovrecipe --help` says who brings it; the command's own help would need an import.
-    """
+    """Stands for a command of a plugin, whose own help would need an import, until it is called."""
 
     def __init__(self, name: str, plugins: Plugins) -> None:
         self._plugins = plugins
-        claims = plugins.claims("command", name)
-        origin = " and ".join(claim.where for claim in claims)
-        super().__init__(name, short_help=origin, rich_help_panel=PANEL)
+        origin = " and ".join(claim.where for claim in plugins.claims("command", name))
+        super().__init__(name, short_help=origin, rich_help_panel="Commands of plugins")
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Import the command and go on as that command."""
-        provided = self._plugins.command(str(self.name))
-        return _command(self.name, blamed_callback(provided)).make_context(*args, **kwargs)
-
-
-def blamed_callback(provided: Provided[Any]) -> Any:
-    """Return a command of a plugin so that what it raises by mistake names the plugin."""
-
-    @wraps(provided.provider)
-    def command(*args: Any, **kwargs: Any) -> Any:
-        with provided.blamed(ClickException, Exit, Abort, SystemExit):
-            return provided.provider(*args, **kwargs)
-
-    return command
+        provided = self._plugins.provider("command", str(self.name))
+        blamed = provided.blamed(ClickException, Exit, Abort, SystemExit)
+        return _command(self.name, blamed(provided.provider)).make_context(*args, **kwargs)
 
 
 def _command(name: str | None, callback: Any) -> Any:
@@ -120,20 +91,17 @@ COMMANDS = {
     "sizes": "build_commands:sizes",
     "run": "run_command:command",
     "chat": "chat_command:command",
-    "devices": "devices_command:devices",
+    "devices": "run_command:devices",
     "verify": "store_commands:verify",
     "rm": "store_commands:rm",
     "gc": "store_commands:gc",
     "plugins": "plugins_command:command",
-    "new-plugin": "new_plugin_command:command",
+    "new-plugin": "plugin_scaffold:command",
 }
 
 
 class LazyCommands(TyperGroup):
-    """A group that imports a command's module when the command is asked for.
-
-    Commands of plugins come after the built-in ones and cannot replace them.
-    """
+    """Imports a command's module when it is asked for; plugins cannot replace built-in commands."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the built-in names in the order of COMMANDS, then those of plugins."""
@@ -170,15 +138,13 @@ class LazyCommands(TyperGroup):
 
 def _of_plugins(ctx: typer.Context) -> dict[str, Any]:
     """Return the commands of plugins that are not skipped; metadata is read, once a call."""
-    found: dict[str, Any] | None = ctx.meta.get(__name__)
-    if found is None:
+    if __name__ not in ctx.meta:
         from ovrecipe.hooks.plugins import Plugins
 
         plugins = Plugins(env=os.environ, options=ctx.params.get("plugin") or ())
-        names = sorted({*plugins.names("command")})
-        found = {name: PluginCommand(name, plugins) for name in names}
-        ctx.meta[__name__] = found
-    return found
+        names = sorted(plugins.names("command"))
+        ctx.meta[__name__] = {name: PluginCommand(name, plugins) for name in names}
+    return cast("dict[str, Any]", ctx.meta[__name__])
 
 
 def _print_version(asked: bool) -> None:
@@ -196,20 +162,17 @@ nobody reads the output."""
 def root(
     ctx: typer.Context,
     project: Annotated[
-        Path | None, typer.Option(help="Folder with recipes/ (default: searched upwards).")
+        Path | None, Option(help="Folder with recipes/ (default: searched upwards).")
     ] = None,
     plugin: Annotated[
         list[str] | None,
-        typer.Option("-p", "--plugin", help="Load a plugin file or module; 'no:NAME' skips one."),
+        Option("-p", "--plugin", help="Load a plugin file or module; 'no:NAME' skips one."),
     ] = None,
     traceback: Annotated[
-        bool, typer.Option("--traceback", envvar=TRACEBACK, help="Show where an error arose.")
+        bool, Option("--traceback", envvar=TRACEBACK, help="Show where an error arose.")
     ] = False,
     version: Annotated[  # noqa: ARG001 - typer calls back and ends the program
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Turn a language model into a checked, fast OpenVINO model, and run it.
@@ -238,10 +201,8 @@ def _check_plugin_option(option: str, env: Mapping[str, str]) -> None:
     sources = load_plugins(env=env).installed
     names = {name for source in sources for name in (source.name, source.distribution) if name}
     if not canonical([skipped]) & canonical(names):
-        raise PluginError(
-            f"-p {option}: no plugin is called {skipped!r}{perhaps(skipped, names)}",
-            remedy="'ovrecipe plugins' lists them",
-        )
+        problem = f"-p {option}: no plugin is called {skipped!r}{perhaps(skipped, names)}"
+        raise PluginError(problem, remedy="'ovrecipe plugins' lists them")
 
 
 def application() -> Any:

@@ -1,19 +1,36 @@
-"""How commands print: one JSON document, or a table; and the options that all of them share."""
+"""How commands print and write: one JSON document, a table, a file; the options they share."""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ovrecipe.errors import ProjectError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from rich.status import Status
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")
 ]
+
+
+def announce(message: str) -> None:
+    """Say something that is no result."""
+    typer.echo(f"ovrecipe: {message}", err=True)
+
+
+def status(text: str) -> Status:
+    """Return what shows on a terminal that something is at work; pipes see nothing of it."""
+    from rich.console import Console
+
+    return Console(stderr=True, force_terminal=sys.stderr.isatty()).status(text)
 
 
 def print_json(document: Any) -> None:
@@ -26,14 +43,26 @@ def print_table(
 ) -> None:
     """Print a table without lines; with `figures` all columns but the first are numbers."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, heading in enumerate(headings):
-        first = number == 0
-        justify: Any = "right" if figures and not first else "left"
-        table.add_column(heading, justify=justify, no_wrap=figures and first)
+    table = Table(*headings, box=None, pad_edge=False)
+    for number, column in enumerate(table.columns if figures else ()):
+        column.justify = "right" if number else "left"
+        column.no_wrap = number == 0
     for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table)
+        table.add_row(*row)
+    Console(markup=False).print(table)
+
+
+def write_text(path: Path, text: str, *, parents: bool = True) -> None:
+    """Write a file of the user's project, in UTF-8 with plain line ends.
+
+    Raises:
+        ProjectError: the disk or a folder refuses.
+    """
+    try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ProjectError(f"{path} cannot be written: {error.strerror}") from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from rich.live import Live as Screen
+import rich.live
 from rich.text import Text
 
 from ovrecipe.build import events
@@ -13,8 +14,6 @@ from ovrecipe.build.events import AtWork, follow, summary_of
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from rich.console import Console, ConsoleOptions
 
 #: Columns in the order in which they stand, and the width that each keeps while figures change.
@@ -27,7 +26,7 @@ BAR = 16
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-class Live:
+class Live(rich.live.Live):
     """Watches a build and draws it; a context in which the lines move.
 
     The clock is given by tests. Fits any width: what has no room is left out, nothing shrinks
@@ -35,22 +34,14 @@ class Live:
     """
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
+        super().__init__(
+            console=console, refresh_per_second=8, transient=True, get_renderable=lambda: self
+        )
         self._clock = clock
         self._began = clock()
         self._planned: tuple[str, ...] = ()
         self._begun: set[str] = set()
         self._at_work: dict[str, AtWork] = {}
-        self._screen = Screen(self, console=console, refresh_per_second=8, transient=True)
-
-    def __enter__(self) -> Self:
-        """Start to draw."""
-        self._screen.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave only the still lines."""
-        self._screen.stop()
 
     def __call__(self, event: events.Event) -> None:
         """Take in what happened; called from any thread."""
@@ -74,27 +65,24 @@ class Live:
     def _leave(self, mark: str, style: str, title: str, text: str) -> None:
         """Print a line that stays."""
         line = Text.assemble((mark, style), f" {title}  ", (text, "dim"))
-        self._console.print(line, soft_wrap=True)
+        self.console.print(line, soft_wrap=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Text]:
         """Draw what moves, as wide as the terminal is now."""
-        now = self._clock()
-        at_work = list(self._at_work.values())
+        now, at_work = self._clock(), list(self._at_work.values())
         if self._planned and self._begun:
             number = min(len(self._begun), len(self._planned))
             stage = f"stage {number} of {len(self._planned)}, {clock_face(now - self._began)}"
             yield Text(stage, style="dim")
         spin = SPINNER[int((now - self._began) * 8) % len(SPINNER)]
-        rows = [_cells(work, now) for work in at_work]
-        titles = [work.title for work in at_work]
-        for line in laid_out(titles, rows, width=options.max_width - 2):
+        rows = {work.title: _cells(work, now) for work in at_work}
+        for line in laid_out(rows, width=options.max_width - 2):
             yield Text.assemble((f"{spin} ", "cyan"), line)
 
 
 def _cells(work: AtWork, now: float) -> dict[str, str]:
     """Return what each column says of a stage."""
-    share, left = work.share, work.seconds_left(now)
-    speed = work.bytes_per_second(now)
+    share, left, speed = work.share, work.seconds_left(now), work.bytes_per_second(now)
     filled = round((share or 0) * BAR)
     return {
         "doing": work.message,
@@ -107,25 +95,19 @@ def _cells(work: AtWork, now: float) -> dict[str, str]:
     }
 
 
-def laid_out(titles: Sequence[str], rows: Sequence[dict[str, str]], *, width: int) -> list[Text]:
-    """Return a line for each stage, its columns below those of the others, never over `width`."""
-    longest = {
-        name: max([least, *(len(row[name]) for row in rows)])
-        if any(row[name] for row in rows)
-        else 0
-        for name, least in COLUMNS.items()
-    }
+def laid_out(rows: dict[str, dict[str, str]], *, width: int) -> Iterator[Text]:
+    """Yield a line for each stage, its columns below those of the others, never over `width`."""
+    longest = {name: max((len(row[name]) for row in rows.values()), default=0) for name in COLUMNS}
+    longest |= {name: max(COLUMNS[name], cells) for name, cells in longest.items() if cells}
     room = width - longest["elapsed"] - 1
-    title_width = min(max(map(len, titles), default=0), room)
+    title_width = min(max(map(len, rows), default=0), room)
     widths = _widths(longest, room - title_width)
-    lines = []
-    for title, row in zip(titles, rows, strict=True):
+    for title, row in rows.items():
         line = Text(_fitted(title, title_width))
         for name, cells in widths.items():
             text = _fitted(row[name], cells) if name == "doing" else row[name].rjust(cells)
             line.append(f" {text}", "dim")
-        lines.append(line)
-    return lines
+        yield line
 
 
 def _widths(longest: dict[str, int], room: int) -> dict[str, int]:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovrecipe.cli.completion import TargetArgument, complete_target
-from ovrecipe.cli.output import AsJson, print_json
-from ovrecipe.cli.session import session_of, state_of
-from ovrecipe.errors import OvrecipeError, ProjectError, RecipeError
-from ovrecipe.recipe.project import SUFFIXES, check_variant, recipe_names, split_target
+from ovrecipe.build.judge import recipe_errors
+from ovrecipe.cli.completion import TargetArgument, recipe_argument
+from ovrecipe.cli.output import AsJson, print_json, write_text
+from ovrecipe.cli.session import Session, session_of, state_of
+from ovrecipe.errors import OvrecipeError, RecipeError
+from ovrecipe.recipe.load import load_recipe, load_recipe_file
+from ovrecipe.recipe.problems import place_in_recipe
+from ovrecipe.recipe.project import SUFFIXES, check_variant, split_target
+from ovrecipe.recipe.writing import schema_text
+from ovrecipe.recipe.yaml_reader import node_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.cli.session import Session
     from ovrecipe.recipe.schema import Recipe
 
 
@@ -33,30 +37,25 @@ def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """
     session = session_of(ctx)
     context = session.build_context()
-    rows = [_row(context, name) for name in recipe_names(session.project)]
+    rows = [_row(context, name) for name in session.recipe_names()]
     print_json({"recipes": rows}) if as_json else _print_list(rows)
     if any("error" in row for row in rows):
         raise typer.Exit(RecipeError.exit_code)
 
 
 def _row(context: BuildContext, name: str) -> dict[str, Any]:
-    from ovrecipe.recipe.load import load_recipe
-
     try:
         recipe = load_recipe(context.project, name)
     except RecipeError as error:
         return {"name": name, "error": str(error)}
-    plan, variants = context.plan_of(recipe), []
-    for variant, spec in recipe.variants.items():
-        state = state_of(context, plan, variant)
-        row = {"name": variant, "precision": spec.precision, "optional": spec.optional}
-        variants.append({**row, "built": state == "built", "stale": state == "stale"})
-    return {
-        "name": name,
-        "description": recipe.description,
-        "model": recipe.model.id,
-        "variants": variants,
-    }
+    plan = context.plan_of(recipe)
+    variants = [
+        {"name": variant, "precision": spec.precision, "optional": spec.optional}
+        | state_of(context, plan, variant)
+        for variant, spec in recipe.variants.items()
+    ]
+    shown = {"name": name, "description": recipe.description, "model": recipe.model.id}
+    return {**shown, "variants": variants}
 
 
 def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -69,16 +68,19 @@ def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
         console.print("no recipes yet; write one with 'ovrecipe new MODEL_ID'")
         return
     fancy = console.encoding.startswith("utf")
-    built, stale, missing = "✓~·" if fancy else "+~-"
-    lines = []
-    for row in rows:
-        line = Text()
-        for variant in row.get("variants", ()):
-            mark = built if variant["built"] else stale if variant["stale"] else missing
-            style = {built: "green", stale: "yellow"}.get(mark, "dim")
-            name = f"({variant['name']})" if variant["optional"] else variant["name"]
-            line.append("  " if line else "").append(f"{name} ").append(mark, style)
-        lines.append(line if "variants" in row else Text("broken, see below", "red"))
+    built, stale, missing = zip("✓~·" if fancy else "+~-", ("green", "yellow", "dim"), strict=True)
+
+    def marked(variant: Mapping[str, Any]) -> Text:
+        mark = built if variant["built"] else stale if variant["stale"] else missing
+        name = f"({variant['name']})" if variant["optional"] else variant["name"]
+        return Text.assemble(f"{name} ", mark)
+
+    lines = [
+        Text("  ").join(map(marked, row["variants"]))
+        if "variants" in row
+        else Text("broken, see below", "red")
+        for row in rows
+    ]
     names_width = max(len(row["name"]) for row in rows)
     variants_width = max(map(len, lines))
     for row, line in zip(rows, lines, strict=True):
@@ -86,7 +88,7 @@ def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
         shown = Text.assemble(row["name"].ljust(names_width + 2), line, f"  {row.get('model', '')}")
         shown.rstrip()
         console.print(shown, no_wrap=True, overflow="ellipsis" if fancy else "crop")
-    legend = f"{built} built  {stale} stale  {missing} not built  (built only when named)"
+    legend = f"{built[0]} built  {stale[0]} stale  {missing[0]} not built  (built only when named)"
     console.print(legend, style="dim", markup=False)
     for row in rows:
         if "error" in row:
@@ -97,10 +99,8 @@ def validate(
     ctx: typer.Context,
     targets: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[NAME|FILE]...",
-            help="Names of recipes or files; all recipes of the project if none.",
-            autocompletion=complete_target,
+        recipe_argument(
+            "[NAME|FILE]...", "Names of recipes or files; all recipes of the project if none."
         ),
     ] = None,
     *,
@@ -113,8 +113,7 @@ def validate(
     Example: ovrecipe validate phi-2
     """
     session = session_of(ctx)
-    names = targets or recipe_names(session.project)
-    found = {name: _errors(session, name) for name in names}
+    found = {name: _errors(session, name) for name in targets or session.recipe_names()}
     if as_json:
         rows = [{"recipe": name, "errors": _problems(errors)} for name, errors in found.items()]
         print_json({"recipes": rows})
@@ -127,15 +126,11 @@ def validate(
 
 def _errors(session: Session, target: str) -> list[OvrecipeError]:
     """Return what is wrong with a recipe, named or in a file."""
-    from ovrecipe.build.judge import recipe_errors
-    from ovrecipe.recipe.load import load_recipe_file
-
     try:
-        recipe = (
-            load_recipe_file(session.cwd / target, shown_from=session.cwd)
-            if target.endswith(SUFFIXES)
-            else session.recipe(target)
-        )
+        if target.endswith(SUFFIXES):
+            recipe = load_recipe_file(session.cwd / target, shown_from=session.cwd)
+        else:
+            recipe = session.recipe(target)
         return list(recipe_errors(recipe, session.plugins))
     except RecipeError as error:
         return [error]
@@ -155,10 +150,8 @@ def _problems(errors: Sequence[OvrecipeError]) -> list[dict[str, Any]]:
         for line in error.message.splitlines():
             match = _LINE.fullmatch(line)
             assert match is not None, "every part but the message may be missing"
-            problem: dict[str, Any] = match.groupdict()
-            for name in ("line", "column"):
-                problem[name] = int(problem[name]) if problem[name] else None
-            found.append({**problem, "remedy": error.remedy})
+            places = {name: match[name] and int(match[name]) for name in ("line", "column")}
+            found.append({**match.groupdict(), **places, "remedy": error.remedy})
     return found
 
 
@@ -169,22 +162,11 @@ def schema(
 
     Example: ovrecipe schema --write recipes/recipe.schema.json
     """
-    from ovrecipe.recipe.writing import schema_text
-
     if write is None:
         typer.echo(schema_text(), nl=False)
-        return
-    try:
-        write.write_text(schema_text(), encoding="utf-8")
-    except OSError as error:
-        raise ProjectError(f"{write} cannot be written: {error.strerror}") from error
-    typer.echo(f"wrote {write}", err=True)
-
-
-#: Column in which the origin of a value starts.
-_ORIGIN_COLUMN = 60
-#: Stands for a section's value, whose keys have lines of their own.
-_SECTION = object()
+    else:
+        write_text(write, schema_text(), parents=False)
+        typer.echo(f"wrote {write}", err=True)
 
 
 def show(ctx: typer.Context, target: TargetArgument, *, as_json: AsJson = False) -> None:
@@ -206,32 +188,27 @@ def show(ctx: typer.Context, target: TargetArgument, *, as_json: AsJson = False)
     if as_json:
         print_json({"name": name, **document})
         return
-    typer.echo(f"# {name}")
-    for loc, value in _leaves(document, ()):
-        key = loc[-1] if re.fullmatch(r"[\w.-]+", loc[-1]) else json.dumps(loc[-1])
-        line = "  " * (len(loc) - 1) + f"{key}:"
-        if value is not _SECTION:
-            line = f"{line} {json.dumps(value, ensure_ascii=False)}".ljust(_ORIGIN_COLUMN)
-            line += f"  # {_origin(recipe, loc, variant)}"
-        typer.echo(line)
+    origin = partial(_origin, recipe, variant)
+    typer.echo("\n".join([f"# {name}", *_lines(document, (), origin)]))
 
 
-def _leaves(value: dict[str, Any], loc: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the place and value of all that is set, each section before what is in it."""
-    for key, content in value.items():
-        if isinstance(content, dict):
-            below = list(_leaves(content, (*loc, key)))
-            if below:
-                yield (*loc, key), _SECTION
-                yield from below
-        elif content not in (None, []):
-            yield (*loc, key), content
+def _lines(
+    section: Mapping[str, Any], loc: tuple[str, ...], origin: Callable[[tuple[str, ...]], str]
+) -> Iterator[str]:
+    """Yield a line for all that is set, with its origin; a section's own goes before them."""
+    for key, value in section.items():
+        place = (*loc, key)
+        shown = key if re.fullmatch(r"[\w.-]+", key) else json.dumps(key)
+        line = f"{'  ' * len(loc)}{shown}:"
+        if isinstance(value, dict):
+            below = list(_lines(value, place, origin))
+            yield from [line, *below] if below else []
+        elif value not in (None, []):
+            text = f"{line} {json.dumps(value, ensure_ascii=False)}"
+            yield f"{text:60}  # {origin(place)}"
 
 
-def _origin(recipe: Recipe, loc: tuple[str, ...], variant: str | None) -> str:
-    from ovrecipe.recipe.problems import place_in_recipe
-    from ovrecipe.recipe.yaml_reader import node_at
-
+def _origin(recipe: Recipe, variant: str | None, loc: tuple[str, ...]) -> str:
     own = ("variants", variant, *loc) if variant and loc[0] == "generation" else loc
     for where in (own, loc):
         if recipe.tree is not None and node_at(recipe.tree, where):

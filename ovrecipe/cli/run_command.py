@@ -1,35 +1,23 @@
-"""`ovrecipe run`: one answer."""
+"""`ovrecipe run` and `devices`: one answer, and where a model can run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import Annotated, TextIO
 
 import typer
 
-from ovrecipe.cli.generation_options import (
-    TARGET,
-    Options,
-    announce,
-    console_of,
-    default_target,
-    frontend_of,
-    opened,
-    stdin,
-    with_options,
-)
-from ovrecipe.cli.output import AsJson  # noqa: TC001 - typer reads it
+from ovrecipe.cli.generation_options import MaybeTarget, Options, default_target, with_options
+from ovrecipe.cli.output import AsJson, announce, print_json, print_table
 from ovrecipe.cli.session import session_of
 from ovrecipe.errors import PromptRefused, RecipeNotFound
 from ovrecipe.recipe.sections import name_objection
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 
 @with_options
 def command(
     ctx: typer.Context,
-    target: Annotated[str | None, TARGET] = None,
+    target: MaybeTarget = None,
     prompt: Annotated[
         str | None, typer.Argument(help="What to ask; '-' or nothing reads it from stdin.")
     ] = None,
@@ -49,7 +37,7 @@ def command(
     session = session_of(ctx)
     if as_json and options.frontend is not None:
         raise typer.BadParameter("is a form of its own; leave one out", param_hint="--json")
-    console = console_of(options)
+    options = options._replace(frontend="json" if as_json else options.frontend)
     single = target if prompt is None else None
     if single is not None and is_question(single):
         target, prompt = None, single
@@ -57,17 +45,17 @@ def command(
         target = default_target(session)
         if prompt not in {None, "-"}:
             announce(f"asked: {prompt}")
-    asked = read_prompt(prompt, stdin())
+    asked = read_prompt(prompt, sys.stdin)
     try:
-        shown_by = frontend_of(session, target, "json" if as_json else options.frontend)
+        shown_by = options.frontend_of(session, target)
     except RecipeNotFound as error:
         hint = f"\nto ask {single!r}, name a recipe before it" if single == target else ""
         raise RecipeNotFound(error.message, remedy=f"{error.remedy}{hint}") from error
-    with opened(session, target, options) as runner:
+    with options.opened(session, target) as runner:
         answer = runner.stream(asked, system=options.system, **options.generation)
         try:
             with answer, shown_by.blamed():
-                shown_by.provider.show(answer, console)
+                shown_by.provider.show(answer, options.console)
         except KeyboardInterrupt:
             typer.echo()
             raise
@@ -100,3 +88,21 @@ def read_prompt(prompt: str | None, stdin: TextIO) -> str:
             remedy="convert it first, for instance with: iconv -f LATIN1 -t UTF-8",
         ) from exc
     return checked_prompt(text.removesuffix("\n"))
+
+
+def devices(*, as_json: AsJson = False) -> None:
+    """List the devices that OpenVINO sees here, for --device of 'run' and 'chat'.
+
+    A GPU or NPU that is missing from the list mostly lacks its driver. AUTO lets OpenVINO
+    choose; HETERO:GPU,CPU uses several for one model.
+
+    Example: ovrecipe devices
+    """
+    from ovrecipe.run.genai import list_devices
+
+    found = list_devices()
+    if as_json:
+        print_json([device.as_json() for device in found])
+        return
+    rows = [(device.name, device.full_name, ", ".join(device.capabilities)) for device in found]
+    print_table(("device", "name", "supports"), rows)

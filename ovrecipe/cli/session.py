@@ -1,27 +1,48 @@
-"""What the words `NAME` and `NAME:VARIANT` of a command line mean, and whether that is built."""
+"""What a command works with: project, plugins, defaults; what `NAME:VARIANT` means there."""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ovrecipe.recipe.project import Project, check_variant, find_project, split_target
+from ovrecipe.errors import ProjectError
+from ovrecipe.recipe.load import load_recipe
+from ovrecipe.recipe.project import check_variant, find_project, recipe_names, split_target
+from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     import typer
 
     from ovrecipe.build.context import BuildContext, RecipePlan
     from ovrecipe.build.run import Target
-    from ovrecipe.cli.config import Defaults
     from ovrecipe.hooks.plugins import Plugins
+    from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
 
-#: "stale" was built from other settings than the recipe's of now.
-State: TypeAlias = Literal["built", "stale", "not built"]
+
+#: In the project's folder; in the user's configuration folder, or where the variable says.
+PROJECT_FILE, USER_FILE, CONFIG_VARIABLE = "ovrecipe.toml", "config.toml", "OVRECIPE_CONFIG"
+#: Each key of the files, and the environment variable that goes before it.
+VARIABLES = {"model": "OVRECIPE_MODEL", "device": "OVRECIPE_DEVICE"}
+
+
+class Default(NamedTuple):
+    """A value and who says so."""
+
+    value: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What counts where the command line says nothing; None where nobody says anything."""
+
+    model: Default | None = None
+    device: Default | None = None
 
 
 @dataclass
@@ -47,29 +68,22 @@ class Session:
     @cached_property
     def defaults(self) -> Defaults:
         """What counts where the command line names no model and no device."""
-        from ovrecipe.cli.config import read_defaults
-
         return read_defaults(self.env, self.project.root)
 
     def recipe_names(self) -> list[str]:
         """Return the names of the project's recipes."""
-        from ovrecipe.recipe.project import recipe_names
-
         return recipe_names(self.project)
 
     def recipe(self, name: str) -> Recipe:
         """Return the validated recipe of that name."""
-        from ovrecipe.recipe.load import load_recipe
-
         return load_recipe(self.project, name)
 
     def build_context(self, *, force: bool = False, jobs: int = 2) -> BuildContext:
         """Return what plans and builds the project's recipes."""
         from ovrecipe.build.context import BuildContext
 
-        return BuildContext(
-            self.project, plugin_options=self.plugin_options, force=force, jobs=jobs
-        )
+        options = self.plugin_options
+        return BuildContext(self.project, plugin_options=options, force=force, jobs=jobs)
 
 
 def session_of(ctx: typer.Context) -> Session:
@@ -87,23 +101,54 @@ def targets_of(context: BuildContext, words: Sequence[str]) -> tuple[Target, ...
     """
     from ovrecipe.build.run import Target
 
-    found: dict[Target, None] = {}
+    found: list[Target] = []
     for word in words:
         name, variant = split_target(word)
         recipe = context.plan(name).recipe
         if variant is not None:
             check_variant(recipe, variant)
-        for wanted in recipe.default_variants() if variant is None else (variant,):
-            found[Target(name, wanted)] = None
-    return tuple(found)
+        variants = recipe.default_variants() if variant is None else [variant]
+        found += [Target(name, wanted) for wanted in variants]
+    return tuple(dict.fromkeys(found))
 
 
-def state_of(context: BuildContext, plan: RecipePlan, variant: str) -> State:
-    """Return whether a variant's view leads to what its recipe asks for now."""
+def state_of(context: BuildContext, plan: RecipePlan, variant: str) -> dict[str, bool]:
+    """Return whether a variant is `built`, or `stale`: built from other settings than of now."""
     from ovrecipe.build.execute import ViewWork
     from ovrecipe.store.views import view_target
 
-    if view_target(context.project.models_dir, plan.recipe.name, variant) is None:
-        return "not built"
-    built = ViewWork(context, plan, variant).is_up_to_date()
-    return "built" if built else "stale"
+    there = view_target(context.project.models_dir, plan.recipe.name, variant) is not None
+    built = there and ViewWork(plan, variant).is_up_to_date()
+    return {"built": built, "stale": there and not built}
+
+
+def read_defaults(env: Mapping[str, str], project_dir: Path) -> Defaults:
+    """Return the defaults, each from the nearest that has it: environment, project, user.
+
+    Raises:
+        ProjectError: a file is not TOML, or says what no default is.
+    """
+    from platformdirs import user_config_path
+
+    named = env.get(CONFIG_VARIABLE)
+    user_path = Path(named) if named else user_config_path("ovrecipe", appauthor=False) / USER_FILE
+    found = _of_file(user_path, str(user_path)) | _of_file(project_dir / PROJECT_FILE, PROJECT_FILE)
+    for key, variable in VARIABLES.items():
+        if value := env.get(variable):
+            found[key] = Default(value, variable)
+    return Defaults(**found)
+
+
+def _of_file(path: Path, shown: str) -> dict[str, Default]:
+    try:
+        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as exc:
+        raise ProjectError(f"{shown}: is not TOML: {exc}") from exc
+    for key, value in found.items():
+        if key not in VARIABLES:
+            raise ProjectError(f"{shown}: {key}: unknown key{perhaps(key, VARIABLES)}")
+        if not isinstance(value, str) or not value:
+            raise ProjectError(f"{shown}: {key}: must be text, got {value!r}")
+    return {key: Default(value, shown) for key, value in found.items()}

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovrecipe.cli.completion import TargetArgument, complete_target
-from ovrecipe.cli.output import AsJson, DryRun, print_json
+from ovrecipe.cli.completion import TargetArgument, recipe_argument
+from ovrecipe.cli.output import AsJson, DryRun, print_json, status
 from ovrecipe.cli.session import session_of, targets_of
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, OvrecipeError, StoreError
 from ovrecipe.recipe.project import recipe_names
+from ovrecipe.store.gc import GcPlan, collect, in_use, plan_gc, reachable_from, viewed
+from ovrecipe.store.manifest import Damage
+from ovrecipe.store.manifest import verify as verify_artifacts
+from ovrecipe.store.store import Store
+from ovrecipe.store.views import View, remove_view, views
 from ovrecipe.wording import amount, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.store.gc import GcPlan
-    from ovrecipe.store.store import Store
-    from ovrecipe.store.verify import Problem
-    from ovrecipe.store.views import View
 
 
 def gc(
@@ -50,12 +50,10 @@ def gc(
     Example: ovrecipe gc --dry-run
     """
     from ovrecipe.build.stages import intermediate_stages
-    from ovrecipe.store.gc import collect, plan_gc, viewed
 
-    session = session_of(ctx)
-    context = session.build_context()
+    context = session_of(ctx).build_context()
     claims, unplanned = _claims(context)
-    roots = viewed(context.store, session.project.models_dir).union(*claims.values())
+    roots = viewed(context.store, context.project.models_dir).union(*claims.values())
     dropped = intermediate_stages() if intermediates else ()
     plan = plan_gc(context.store, roots, drop_stages=dropped)
     owners = _owners(context.store, claims)
@@ -66,8 +64,7 @@ def gc(
 def _claims(context: BuildContext) -> tuple[dict[str, set[str]], list[str]]:
     """Return the keys that recipes want, by `NAME:VARIANT`, and which recipes have no plan now.
 
-    A recipe that cannot be planned (its checkpoint's disk is away, a plugin is missing) blocks no
-    clean-up: what its views lead to is kept without it.
+    These (a plugin or the checkpoint's disk is missing) block no clean-up; their views count.
     """
     claims: dict[str, set[str]] = {}
     unplanned = []
@@ -83,33 +80,23 @@ def _claims(context: BuildContext) -> tuple[dict[str, set[str]], list[str]]:
 
 
 def _owners(store: Store, claims: Mapping[str, set[str]]) -> dict[str, str]:
-    """Return for whom each artifact was made, or who wants it now when they no longer do.
-
-    Artifacts of before that was noted are nobody's unless wanted.
-    """
+    """Return for whom each artifact was made, if noted, or who wants it when they no longer do."""
     owners = {}
     for _, sha256, manifest in store.artifacts(damaged=lambda _: None):
         if isinstance(made_for := manifest.facts.get("made_for"), str):
             owners[sha256] = made_for
-    wanted: dict[str, list[str]] = {}
-    for target, keys in claims.items():
-        for sha256 in keys:
-            wanted.setdefault(sha256, []).append(target)
-    for sha256, targets in wanted.items():
-        if owners.get(sha256) not in {*targets, *(_recipe_of(target) for target in targets)}:
-            recipes = sorted({_recipe_of(target) for target in targets})
+    for sha256 in set[str]().union(*claims.values()):
+        targets = [target for target, keys in claims.items() if sha256 in keys]
+        recipes = sorted({target.partition(":")[0] for target in targets})
+        if owners.get(sha256) not in {*targets, *recipes}:
             owners[sha256] = targets[0] if len(targets) == 1 else " and ".join(recipes)
     return owners
-
-
-def _recipe_of(target: str) -> str:
-    return target.partition(":")[0]
 
 
 def _print_removed(
     plan: GcPlan, owners: dict[str, str], *, as_json: bool, dry_run: bool, **more: Any
 ) -> None:
-    rows = [(owners.get(_sha256(removal.name)), removal) for removal in plan.removals]
+    rows = [(owners.get(Path(removal.name).name), removal) for removal in plan.removals]
     if as_json:
         removals = [{**asdict(removal), "recipe": owner} for owner, removal in rows]
         print_json({"dry_run": dry_run, **more, **asdict(plan), "removals": removals})
@@ -120,16 +107,10 @@ def _print_removed(
         whose = owner or ("of no recipe" if removal.kind == "artifact" else "")
         name = re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1", removal.name)
         typer.echo(f"{amount(removal.size_bytes):>10}  {removal.kind:9} {whose:24} {name}")
-    counts = Counter(removal.kind for removal in plan.removals)
-    what = ", ".join(counted(number, kind) for kind, number in sorted(counts.items())) or "nothing"
-    verb = "would be removed" if dry_run else "removed"
-    freed = amount(plan.freed_bytes)
+    counts = sorted(Counter(removal.kind for removal in plan.removals).items())
+    what = ", ".join(counted(number, kind) for kind, number in counts) or "nothing"
+    verb, freed = "would be removed" if dry_run else "removed", amount(plan.freed_bytes)
     typer.echo(f"{what} {verb}, {freed} freed, {counted(plan.kept, 'artifact')} kept")
-
-
-def _sha256(name: str) -> str:
-    """Return the digest in the name of an artifact or cache."""
-    return name.rpartition("/")[2]
 
 
 def rm(
@@ -142,47 +123,41 @@ def rm(
 
     Example: ovrecipe rm smollm2-135m:int8 --dry-run
     """
-    from ovrecipe.store.gc import collect, in_use, plan_gc, reachable_from, viewed
-    from ovrecipe.store.views import remove_view
-
-    session = session_of(ctx)
-    context, models_dir = session.build_context(), session.project.models_dir
-    store = context.store
-    views = _views_of(models_dir, target)
-    if not views:
+    context = session_of(ctx).build_context()
+    store, models_dir = context.store, context.project.models_dir
+    own_views = _views_of(models_dir, target)
+    if not own_views:
         targets_of(context, [target])
     claims, _ = _claims(context)
     owners = _owners(store, claims)
     own = {key for name, keys in claims.items() if _is_of(name, target) for key in keys}
     needed = {key for name, keys in claims.items() if not _is_of(name, target) for key in keys}
-    places = {models_dir.resolve() / view.name / view.variant for view in views}
+    places = {models_dir.resolve() / view.name / view.variant for view in own_views}
     needed |= viewed(store, models_dir, without=places)
     folders = {sha256: folder for _, sha256, folder in store.folders()}
     nobodys = folders.keys() - reachable_from(needed | own | viewed(store, models_dir), folders)
     # What nobody needs is left to gc, but for what was made for this target.
     needed |= {key for key in nobodys if not _is_of(owners.get(key, ""), target)}
     plan = plan_gc(store, needed, only=folders)
-    doomed = {_sha256(removal.name) for removal in plan.removals}
+    doomed = {Path(removal.name).name for removal in plan.removals}
     if (own - needed | doomed).intersection(in_use(store)):
         raise StoreError(f"a running build works on {target}", remedy="wait for it, or stop it")
-    if not views and not doomed:
+    if not own_views and not doomed:
         raise NotBuilt(f"{target} is not built", remedy="'ovrecipe list' shows what is")
     if not dry_run:
-        for view in views:
+        for view in own_views:
             remove_view(models_dir, view.name, view.variant)
         plan = collect(store, plan)
-    names = [f"{view.name}:{view.variant}" for view in views]
+    names = [f"{view.name}:{view.variant}" for view in own_views]
     _print_removed(plan, owners, as_json=as_json, dry_run=dry_run, views=names)
 
 
 def _is_of(name: str, target: str) -> bool:
     """Return whether `NAME` or `NAME:VARIANT` is the target, or a variant of it."""
-    return name == target or (":" not in target and _recipe_of(name) == target)
+    return name == target or name.startswith(f"{target}:")
 
 
 def _views_of(models_dir: Path, target: str) -> list[View]:
-    from ovrecipe.store.views import views
-
     return [view for view in views(models_dir) if _is_of(f"{view.name}:{view.variant}", target)]
 
 
@@ -190,10 +165,9 @@ def verify(
     ctx: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[NAME[:VARIANT]]...",
-            help="What to verify, with all that it was made from; the whole store if none.",
-            autocompletion=complete_target,
+        recipe_argument(
+            "[NAME[:VARIANT]]...",
+            "What to verify, with all that it was made from; the whole store if none.",
         ),
     ] = None,
     *,
@@ -209,17 +183,16 @@ def verify(
 
     Example: ovrecipe verify smollm2-135m:int4
     """
-    from ovrecipe.store.store import Store
-
     project = session_of(ctx).project
     store = Store(project.store_dir)
-    problems, checked = _verified(store, _chosen(store, project.models_dir, names or []))
+    chosen = _chosen(store, project.models_dir, names or [])
+    checked, problems = len(chosen), _problems(store, chosen)
     damaged = {(problem.stage, problem.sha256) for problem in problems}
     left = {place for place in damaged if not (remove and store.discard_if_unused(*place))}
     removed = len(damaged) - len(left)
     if as_json:
-        found = [problem._asdict() for problem in problems]
-        print_json({"checked": checked, "problems": found, "removed": removed})
+        rows = [problem._asdict() for problem in problems]
+        print_json({"checked": checked, "problems": rows, "removed": removed})
     else:
         for problem in problems:
             where = f"{problem.stage} {problem.sha256[:12]}"
@@ -228,38 +201,29 @@ def verify(
         done = f"; {counted(removed, 'artifact')} removed, build again" if removed else ""
         typer.echo(f"{counted(checked, 'artifact')} verified, {verdict}{done}")
     if left:
-        raise ArtifactCorrupt(
-            f"{store.root}: {counted(len(left), 'damaged artifact')}",
-            remedy="a build is working on them; verify again when it is done"
-            if remove
-            else "'ovrecipe verify --remove' drops them, the next build makes them again",
-        )
+        remedy = "'ovrecipe verify --remove' drops them, the next build makes them again"
+        if remove:
+            remedy = "a build is working on them; verify again when it is done"
+        damage = counted(len(left), "damaged artifact")
+        raise ArtifactCorrupt(f"{store.root}: {damage}", remedy=remedy)
 
 
-def _chosen(store: Store, models_dir: Path, names: list[str]) -> set[str] | None:
-    """Return the artifacts behind the named views and all that they were made from."""
-    from ovrecipe.store.gc import reachable_from
-    from ovrecipe.store.verify import readable_inputs
-
+def _chosen(store: Store, models_dir: Path, names: list[str]) -> set[str]:
+    """Return the artifacts behind the named views and what they were made from; all if none."""
+    folders = {sha256: folder for _, sha256, folder in store.folders()}
     roots: set[str] = set()
     for name in names:
         found = {view.target.name for view in _views_of(models_dir, name) if view.target}
         if not found:
             raise NotBuilt(f"{name} is not built", remedy=f"build it with 'ovrecipe build {name}'")
         roots |= found
-    folders = {sha256: folder for _, sha256, folder in store.folders()}
-    return reachable_from(roots, folders, inputs=readable_inputs) if names else None
+    return reachable_from(roots, folders, skip_damaged=True) if names else set(folders)
 
 
-def _verified(store: Store, shas: set[str] | None) -> tuple[list[Problem], int]:
-    from rich.console import Console
-
-    from ovrecipe.store.verify import verify as find_problems
-
-    checked = sum(1 for _, sha256, _ in store.folders() if shas is None or sha256 in shas)
-    with Console(stderr=True).status("verifying") as status:
+def _problems(store: Store, chosen: set[str]) -> list[Damage]:
+    with status("verifying") as shown:
 
         def show(message: str, *, done: Any = 0, total: Any = 0, unit: str = "") -> None:  # noqa: ARG001
-            status.update(f"{message} ({done:.0f} of {total:.0f})")
+            shown.update(f"{message} ({done:.0f} of {total:.0f})")
 
-        return find_problems(store, shas, progress=show), checked
+        return verify_artifacts(store, chosen, progress=show)

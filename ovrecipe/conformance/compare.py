@@ -13,25 +13,18 @@ makes one for what is unfinished. No reader sees either: a streamer waits for th
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.conformance.corpus import (
-    EMOJI,
-    PLAIN_TEXTS,
-    SCRIPTS,
-    lossless_texts,
-    same_text,
-    texts_around,
-)
-from ovrecipe.conformance.reference import reference_of, tokenizer_settings
+from ovrecipe.conformance import corpus
+from ovrecipe.conformance.reference import reference_of
 from ovrecipe.errors import GateError
 from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     from ovrecipe.conformance.reference import Reference
 
 #: Added tokens tried in the middle of texts; a model can have a thousand reserved ones.
@@ -51,9 +44,8 @@ class Difference:
 
     def describe(self) -> str:
         """Return the case in four readable lines, cut around the first difference."""
-        pairs = enumerate(zip(self.expected, self.got, strict=False))
-        shorter = min(len(self.expected), len(self.got))
-        place = next((n for n, (left, right) in pairs if left != right), shorter)
+        pairs = enumerate(zip_longest(self.expected, self.got))
+        place = next((n for n, (left, right) in pairs if left != right), 0)
         return (
             f"{self.check}\n"
             f"  text:     {_shown(self.text, 0)}\n"
@@ -79,9 +71,7 @@ class ConformanceReport:
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers, for the manifest."""
-        numbers = asdict(self)
-        del numbers["first"]
-        return numbers
+        return {name: number for name, number in asdict(self).items() if name != "first"}
 
 
 def compare_tokenizers(
@@ -92,13 +82,8 @@ def compare_tokenizers(
     trust_remote_code: bool,
 ) -> ConformanceReport:
     """Compare a converted pair with its checkpoint over the corpus and the recipe's prompts."""
-    trial = _Trial(
-        reference=reference_of(checkpoint_dir, tokenizer_dir, trust_remote_code=trust_remote_code),
-        pair=_opened(tokenizer_dir),
-        settings=tokenizer_settings(checkpoint_dir) or tokenizer_settings(tokenizer_dir),
-        model=_model_facts(checkpoint_dir),
-        prompts=tuple(prompts),
-    )
+    reference = reference_of(checkpoint_dir, tokenizer_dir, trust_remote_code=trust_remote_code)
+    trial = _Trial(reference, checkpoint_dir, tokenizer_dir, prompts)
     outcomes = list(trial.outcomes())
     differences = [outcome for outcome in outcomes if outcome is not None]
     return ConformanceReport(
@@ -106,9 +91,9 @@ def compare_tokenizers(
         failures=len(differences),
         first=differences[0] if differences else None,
         texts=len(trial.texts),
-        lossless_texts=len(list(lossless_texts(trial.settings, PLAIN_TEXTS))),
-        tokens=trial.reference.vocab_size,
-        added_tokens_left_out=max(0, len(trial.added_texts) - MAX_ADDED_TOKENS),
+        lossless_texts=len(list(corpus.lossless_texts(trial.settings, corpus.PLAIN_TEXTS))),
+        tokens=reference.vocab_size,
+        added_tokens_left_out=trial.left_out,
     )
 
 
@@ -127,28 +112,34 @@ def check_conformance(report: ConformanceReport) -> None:
         )
 
 
-@dataclass(frozen=True)
 class _Trial:
     """Everything that is compared with everything else."""
 
-    reference: Reference
-    pair: Any
-    settings: dict[str, Any]
-    model: dict[str, Any]
-    prompts: tuple[str, ...]
+    def __init__(
+        self,
+        reference: Reference,
+        checkpoint_dir: Path,
+        tokenizer_dir: Path,
+        prompts: Sequence[str],
+    ) -> None:
+        from openvino_genai import Tokenizer
 
-    @property
-    def added_texts(self) -> list[str]:
-        return [text for number, text in self.reference.added_tokens.items() if self._fits(number)]
-
-    @property
-    def texts(self) -> list[str]:
-        tried = self.added_texts[:MAX_ADDED_TOKENS]
-        return [*self.prompts, *PLAIN_TEXTS, *texts_around(tried)]
+        try:
+            self.pair = Tokenizer(tokenizer_dir)
+        except RuntimeError as exc:
+            message = f"tokenizer: GenAI cannot open the converted pair: {_complaint(exc)}"
+            raise GateError(message) from exc
+        self.reference = reference
+        own = _read(checkpoint_dir, "tokenizer.json")
+        self.settings = own or _read(tokenizer_dir, "tokenizer.json")
+        self.model = _model_facts(checkpoint_dir)
+        added = [text for number, text in reference.added_tokens.items() if self._fits(number)]
+        self.left_out = max(0, len(added) - MAX_ADDED_TOKENS)
+        self.texts = [*prompts, *corpus.PLAIN_TEXTS, *corpus.texts_around(added[:MAX_ADDED_TOKENS])]
 
     def outcomes(self) -> Iterator[Difference | None]:
         """Yield one outcome per comparison, what explains most first."""
-        for part, before, after in self.reference.rewritten_parts():
+        for part, before, after in self.reference.rewritten:
             check = f"the converter read tokenizer.json as another tokenizer: its {part}"
             yield Difference(check, "", before, after)
         yield from self._soundness()
@@ -156,7 +147,7 @@ class _Trial:
         for text in self.texts:
             for special in (False, True):
                 yield from self._text(text, add_special_tokens=special)
-        for text in (*EMOJI, *SCRIPTS[:4]):
+        for text in (*corpus.EMOJI, *corpus.SCRIPTS[:4]):
             # What a stream sees: ids that stop inside a character.
             ids = self.reference.encode(text, add_special_tokens=False)
             for end in range(1, len(ids)):
@@ -164,11 +155,11 @@ class _Trial:
         yield from self._single_tokens()
 
     def _soundness(self) -> Iterator[Difference | None]:
-        for text, expected in lossless_texts(self.settings, PLAIN_TEXTS):
+        for text, expected in corpus.lossless_texts(self.settings, corpus.PLAIN_TEXTS):
             ids = self.reference.encode(text, add_special_tokens=False)
             got = self.reference.decode(ids, skip_special_tokens=False)
             check = "the checkpoint's tokenizer does not give back the text it was given"
-            same = same_text(self.settings, expected, got)
+            same = corpus.same_text(self.settings, expected, got)
             yield None if same else Difference(check, text, expected, got)
 
     def _ends_with_its_beginning(self) -> Difference | None:
@@ -207,16 +198,14 @@ class _Trial:
         return _compared("decoded beginning of a text", text, expected, got)
 
     def _single_tokens(self) -> Iterator[Difference | None]:
-        """Decode every token by itself."""
         sequences = [[number] for number in range(self.reference.vocab_size)]
-        try:
-            texts = self.pair.decode(sequences, skip_special_tokens=False)
-        except RuntimeError as exc:
-            yield Difference("decoding every token", "", "one text each", _complaint(exc))
+        texts = self._decoded(sequences, skip_special_tokens=False)
+        if isinstance(texts, str):
+            yield Difference("decoding every token", "", "one text each", texts)
             return
         for ids, got in zip(sequences, texts, strict=True):
             expected = self.reference.decode(ids, skip_special_tokens=False)
-            yield _compared(f"decoded token {ids[0]}", expected, expected, str(got))
+            yield _compared(f"decoded token {ids[0]}", expected, expected, got)
 
     def _encoded(self, text: str, *, add_special_tokens: bool) -> list[int] | str:
         """Return the pair's ids, or OpenVINO's complaint, which equals no ids."""
@@ -226,12 +215,12 @@ class _Trial:
             return _complaint(exc)
         return [int(number) for number in inputs.input_ids.data[0]]
 
-    def _decoded(self, ids: list[int], *, skip_special_tokens: bool) -> str:
-        """Return the pair's text, or OpenVINO's complaint, which equals no text."""
+    def _decoded(self, ids: list[Any], *, skip_special_tokens: bool) -> Any:
+        """Return the pair's text (texts of lists), or OpenVINO's complaint, which equals none."""
         if not ids:
             return ""  # GenAI refuses to decode nothing, and never has to
         try:
-            return str(self.pair.decode(ids, skip_special_tokens=skip_special_tokens))
+            return self.pair.decode(ids, skip_special_tokens=skip_special_tokens)
         except RuntimeError as exc:
             return _complaint(exc)
 
@@ -244,35 +233,24 @@ class _Trial:
         return size is None or number < size
 
 
-def _opened(tokenizer_dir: Path) -> Any:
-    from openvino_genai import Tokenizer
-
-    try:
-        return Tokenizer(tokenizer_dir)
-    except RuntimeError as exc:
-        raise GateError(
-            f"tokenizer: GenAI cannot open the converted pair: {_complaint(exc)}"
-        ) from exc
-
-
 def _complaint(error: RuntimeError) -> str:
     """Return what OpenVINO says went wrong; its first lines name only its own source file."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"OpenVINO failed: {lines[-1] if lines else error!r}"
 
 
-def _compared(
-    check: str, text: str, expected: list[int] | str, got: list[int] | str
-) -> Difference | None:
+def _compared(check: str, text: str, expected: Any, got: Any) -> Difference | None:
     return None if expected == got else Difference(check, text, expected, got)
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    return read_object(folder / name, shown=name, error=GateError)
 
 
 def _model_facts(checkpoint_dir: Path) -> dict[str, Any]:
     """Return vocab_size, bos and the set of eos ids that config and generation_config say."""
-    config, generation = (
-        read_object(checkpoint_dir / name, shown=name, error=GateError)
-        for name in ("config.json", "generation_config.json")
-    )
+    config = _read(checkpoint_dir, "config.json")
+    generation = _read(checkpoint_dir, "generation_config.json")
     config |= config.get("text_config") or {}
     ends = [config.get("eos_token_id"), generation.get("eos_token_id")]
     flat = [id_ for end in ends for id_ in (end if isinstance(end, list) else [end])]

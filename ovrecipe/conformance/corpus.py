@@ -9,10 +9,8 @@ agrees with it about every id.
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 # ruff: noqa: RUF001 - letters that look like others are what this is about
 
@@ -60,16 +58,8 @@ EMOJI = (
 )  # fmt: skip
 CONTROLS = ("\x00", "a\x00b", "\x01\x02", "\x1b[31mred\x1b[0m", "\x7f", "\ufffd", "a\x85b")
 
-PLAIN_TEXTS: tuple[str, ...] = (
-    *WHITE_SPACE,
-    *DIGITS,
-    *WORDS,
-    *CODE,
-    *SCRIPTS,
-    *(unicodedata.normalize("NFD", text) for text in SCRIPTS),
-    *EMOJI,
-    *CONTROLS,
-)
+DECOMPOSED = tuple(unicodedata.normalize("NFD", text) for text in SCRIPTS)
+PLAIN_TEXTS = WHITE_SPACE + DIGITS + WORDS + CODE + SCRIPTS + DECOMPOSED + EMOJI + CONTROLS
 
 
 def texts_around(added_tokens: Iterable[str]) -> list[str]:
@@ -80,7 +70,7 @@ def texts_around(added_tokens: Iterable[str]) -> list[str]:
 
 #: Normalizers that lose nothing, or, for NFC, what can be told beforehand.
 KEEPING = {"NFC", "Prepend", "Replace"}
-PRINTABLE_ASCII = bytes(range(0x21, 0x7F))
+SPACE_AND_ASCII = bytes(range(0x20, 0x7F)).decode()
 
 
 def lossless_texts(settings: dict[str, Any], texts: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -101,7 +91,12 @@ def lossless_texts(settings: dict[str, Any], texts: Iterable[str]) -> Iterator[t
 
 def same_text(settings: dict[str, Any], expected: str, got: str) -> bool:
     """Compare, with leading spaces aside where a space is put in front and taken off again."""
-    if _prefixes_space(settings):
+    cuts = _parts(settings.get("pre_tokenizer"), "pretokenizers")
+    normalizers = _parts(settings.get("normalizer"), "normalizers")
+    if any(
+        part["type"] in ("Metaspace", "Prepend") or part.get("add_prefix_space")
+        for part in (*cuts, *normalizers)
+    ):
         return expected.lstrip(" ") == got.lstrip(" ")
     return expected == got
 
@@ -112,34 +107,17 @@ def _spells(settings: dict[str, Any]) -> Callable[[str], bool] | None:
     if model.get("type") != "BPE":
         return None
     vocabulary = model.get("vocab") or {}
-    fallback = {n for n in range(256) if f"<0x{n:02X}>" in vocabulary}
-    if len(fallback) == 256 and model.get("byte_fallback"):
+    if model.get("byte_fallback") and all(f"<0x{n:02X}>" in vocabulary for n in range(256)):
         return lambda text: True  # noqa: ARG005
-    letters = _byte_letters()
-    level = {n for n, letter in letters.items() if letter in vocabulary}
-    if "Ġ" in vocabulary and set(PRINTABLE_ASCII) <= level:
-        return lambda text: set(text.encode()) <= level
-    return None
+    from tokenizers.pre_tokenizers import ByteLevel
 
+    letters = ByteLevel(add_prefix_space=False, use_regex=False)
 
-def _byte_letters() -> dict[int, str]:
-    """Return the letter that stands for each byte in a byte-level vocabulary.
+    def spells(text: str) -> bool:
+        pieces = letters.pre_tokenize_str(text)
+        return all(letter in vocabulary for piece, _ in pieces for letter in piece)
 
-    Source: GPT-2, src/encoder.py: printable bytes are themselves, the others come from U+0100.
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [n for n in range(256) if n not in printable]
-    shifted = {n: chr(0x100 + place) for place, n in enumerate(others)}
-    return {**{n: chr(n) for n in printable}, **shifted}
-
-
-def _prefixes_space(settings: dict[str, Any]) -> bool:
-    cuts = _parts(settings.get("pre_tokenizer"), "pretokenizers")
-    normalizers = _parts(settings.get("normalizer"), "normalizers")
-    return any(
-        part["type"] in ("Metaspace", "Prepend") or part.get("add_prefix_space")
-        for part in (*cuts, *normalizers)
-    )
+    return spells if spells(SPACE_AND_ASCII) else None
 
 
 def _parts(part: dict[str, Any] | None, key: str) -> Iterator[dict[str, Any]]:

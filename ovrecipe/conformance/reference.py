@@ -8,107 +8,77 @@ with that mistake.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-from ovrecipe.errors import GateError
-from ovrecipe.json_files import read_object
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 #: What turns text into ids and ids into text, apart from added tokens.
 KEPT_PARTS = ("normalizer", "pre_tokenizer", "model", "decoder")
 
 
 @dataclass(frozen=True)
-class FileReference:
-    """`tokenizer.json`, completed by the settings that stand beside it in the checkpoint."""
+class Reference:
+    """A tokenizer that is right by definition.
 
-    original: Any
-    completed: Any
+    `encode(text, add_special_tokens=)` returns ids, `decode(ids, skip_special_tokens=)` text;
+    `added_tokens` are by id, and part of the `vocab_size`. `rewritten` has (part, before, after)
+    for what the converter should have left as the checkpoint has it.
+    """
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Return the ids of a text."""
-        return list(self.completed.encode(text, add_special_tokens=add_special_tokens).ids)
-
-    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
-        """Return the text of ids."""
-        return str(self.completed.decode(list(ids), skip_special_tokens=skip_special_tokens))
-
-    def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
-        """Yield (part, before, after) for what should have stayed as the checkpoint has it."""
-        before, after = json.loads(self.original.to_str()), json.loads(self.completed.to_str())
-        for part in KEPT_PARTS:
-            if before[part] != after[part]:
-                yield part, json.dumps(before[part]), json.dumps(after[part])
-
-    @property
-    def added_tokens(self) -> dict[int, str]:
-        """The added tokens by id."""
-        found = self.completed.get_added_tokens_decoder()
-        return {number: token.content for number, token in sorted(found.items())}
-
-    @property
-    def vocab_size(self) -> int:
-        """The vocabulary with its added tokens."""
-        return int(self.completed.get_vocab_size(with_added_tokens=True))
-
-
-@dataclass(frozen=True)
-class TransformersReference:
-    """A tokenizer that has no tokenizer.json: transformers reads its vocabulary files."""
-
-    tokenizer: Any
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Return the ids of a text."""
-        return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens))
-
-    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
-        """Return the text of ids."""
-        flags = {"skip_special_tokens": skip_special_tokens, "clean_up_tokenization_spaces": False}
-        return str(self.tokenizer.decode(list(ids), **flags))
-
-    def rewritten_parts(self) -> Iterator[tuple[str, str, str]]:
-        """Yield nothing: there is no file that could have been rewritten."""
-        yield from ()
-
-    @property
-    def added_tokens(self) -> dict[int, str]:
-        """The added tokens by id."""
-        found = self.tokenizer.added_tokens_decoder
-        return {number: str(token) for number, token in sorted(found.items())}
-
-    @property
-    def vocab_size(self) -> int:
-        """The vocabulary with its added tokens."""
-        return len(self.tokenizer)
-
-
-#: A tokenizer that is right by definition.
-Reference: TypeAlias = FileReference | TransformersReference
+    encode: Callable[..., list[int]]
+    decode: Callable[..., str]
+    added_tokens: dict[int, str]
+    vocab_size: int
+    rewritten: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 def reference_of(
     checkpoint_dir: Path, tokenizer_dir: Path, *, trust_remote_code: bool
 ) -> Reference:
-    """Return the reference of a checkpoint.
+    """Return the reference of a checkpoint; `tokenizer_dir` has what the converter wrote.
 
-    `tokenizer_dir` has the file with the added tokens and the post-processor that
-    tokenizer_config.json asks for; whether all else is as it was, `rewritten_parts` says.
+    A checkpoint without a `tokenizer.json` is read by transformers from its vocabulary files.
     """
-    path, completed = checkpoint_dir / "tokenizer.json", tokenizer_dir / "tokenizer.json"
+    path = checkpoint_dir / "tokenizer.json"
     if path.is_file():
-        original = _read(path)
-        return FileReference(original, _read(completed) if completed.is_file() else original)
+        return _of_file(path, tokenizer_dir / "tokenizer.json")
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
         checkpoint_dir, trust_remote_code=trust_remote_code, local_files_only=True
     )
-    return TransformersReference(tokenizer)
+    added = sorted(tokenizer.added_tokens_decoder.items())
+    return Reference(
+        encode=tokenizer.encode,
+        decode=partial(tokenizer.decode, clean_up_tokenization_spaces=False),
+        added_tokens={number: str(token) for number, token in added},
+        vocab_size=len(tokenizer),
+    )
+
+
+def _of_file(path: Path, completed_path: Path) -> Reference:
+    """Return the reference of a `tokenizer.json`.
+
+    The converter's copy has the added tokens and the post-processor that tokenizer_config.json
+    asks for; whether all else is as it was, `rewritten` says.
+    """
+    original = _read(path)
+    completed = _read(completed_path) if completed_path.is_file() else original
+    before, after = json.loads(original.to_str()), json.loads(completed.to_str())
+    added = sorted(completed.get_added_tokens_decoder().items())
+    return Reference(
+        encode=lambda text, **flags: completed.encode(text, **flags).ids,
+        decode=completed.decode,
+        added_tokens={number: token.content for number, token in added},
+        vocab_size=completed.get_vocab_size(with_added_tokens=True),
+        rewritten=[
+            (part, json.dumps(before[part]), json.dumps(after[part]))
+            for part in KEPT_PARTS
+            if before[part] != after[part]
+        ],
+    )
 
 
 def _read(path: Path) -> Any:
@@ -119,12 +89,3 @@ def _read(path: Path) -> Any:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
-
-
-def tokenizer_settings(tokenizer_dir: Path) -> dict[str, Any]:
-    """Return tokenizer.json as data, or nothing when there is none.
-
-    Raises:
-        GateError: it is no JSON object.
-    """
-    return read_object(tokenizer_dir / "tokenizer.json", shown="tokenizer.json", error=GateError)

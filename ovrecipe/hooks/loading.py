@@ -6,26 +6,25 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+from pluggy import PluginValidationError
 
 from ovrecipe.errors import PluginError
+from ovrecipe.hooks.roles import ROLES
 from ovrecipe.hooks.specs import PROJECT
 from ovrecipe.version import __version__, fits
-from ovrecipe.wording import one_line
+from ovrecipe.wording import one_line, perhaps
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-Origin: TypeAlias = Literal["built-in", "entry point", "file", "module", "object"]
-
-#: After so long an import it is said what one is waiting for.
-SLOW_SECONDS = 1.0
+#: What a plugin with hooks provides: objects by role and name.
+Providers: TypeAlias = "Mapping[Any, Mapping[str, object]]"
 #: Modules that only `ovrecipe[build]` brings.
 BUILD_MODULES = (
     "gguf", "httpx", "huggingface_hub", "nncf", "openvino_tokenizers", "optimum", "safetensors",
@@ -36,23 +35,23 @@ INSTALL_BUILD = "install what builds models: pip install 'ovrecipe[build]'"
 
 def lacks_build_extra(error: BaseException | None) -> bool:
     """Return whether a module was not found that `ovrecipe[build]` would have brought."""
-    missing = isinstance(error, ModuleNotFoundError) and error.name
-    return bool(missing) and str(missing).partition(".")[0] in BUILD_MODULES
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    return (missing or "").partition(".")[0] in BUILD_MODULES
 
 
 @dataclass(frozen=True, eq=False)
 class PluginSource:
     """Where a plugin comes from; known without importing it.
 
-    `group` is `ovrecipe` for what has hooks and `ovrecipe.ROLE` for one provider; `dist` is None
-    for what is built in, and for what `-p` names.
+    `role` is that of one provider, and "" for what has hooks; `dist` is None for what is built in,
+    and for what `-p` names.
     """
 
     name: str
-    origin: Origin
+    origin: Literal["built-in", "entry point", "file", "module", "object"]
     location: str
     load: Callable[[], object]
-    group: str = PROJECT
+    role: str = ""
     dist: Distribution | None = None
 
     def __str__(self) -> str:
@@ -65,9 +64,17 @@ class PluginSource:
         return f"{self.distribution} {self.version}" if self.distribution else self.location
 
     @property
-    def role(self) -> str:
-        """The role of the group, also one that there is not; nothing for what has hooks."""
-        return self.group.partition(".")[2]
+    def misplaced(self) -> str | None:
+        """What is wrong with the group of an entry point, or None."""
+        if self.role in ("", *ROLES):
+            return None
+        group = f"{PROJECT}.{self.role}"
+        close = perhaps(group, (f"{PROJECT}.{role}" for role in ROLES))
+        return f"is announced in {group!r}, a group that there is not{close}"
+
+    def belongs_with(self, other: PluginSource) -> bool:
+        """Return whether two are of one distribution, of one plugin of `-p`, or both built in."""
+        return (self.dist or self.location) == (other.dist or other.location)
 
     @property
     def how_to_skip(self) -> str:
@@ -93,24 +100,22 @@ class PluginSource:
     def release(self) -> str | None:
         """What stands for the plugin's code in a cache key; None for what is built in.
 
-        Code that may change under one version has the digest of its files: files and modules of
-        `-p`, and distributions that were installed with `pip install -e` (PEP 610).
+        A digest where the version stays: for `-p`, and after `pip install -e` (PEP 610).
         """
         if self.is_builtin:
             return None
-        installed = self.dist.read_text("direct_url.json") if self.dist is not None else None
-        editable = re.search(r'"editable": *true', installed or "") is not None
-        return self.version if self.dist is not None and not editable else self._digest()
+        origin = (self.dist and self.dist.read_text("direct_url.json")) or ""
+        is_fixed = self.dist and not re.search(r'"editable": *true', origin)
+        return self.version if is_fixed else self._digest()
 
     def _digest(self) -> str:
         """Return the digest of the file, or of all Python files of the package."""
         import hashlib
         from importlib.util import find_spec
 
-        place: str | None = self.location
-        if self.origin != "file":
-            root = self.location.partition(":")[0].partition(".")[0]
-            spec = find_spec(root) if self.origin != "object" else None
+        place = self.location if self.origin == "file" else None
+        if self.origin in ("module", "entry point"):
+            spec = find_spec(re.split("[.:]", self.location)[0])
             place = [*(spec.submodule_search_locations or ()), spec.origin][0] if spec else None
         if place is None:
             return "unknown"
@@ -148,10 +153,10 @@ def object_source(plugin: object) -> PluginSource:
 def _import_file(path: Path) -> object:
     from importlib.util import module_from_spec, spec_from_file_location
 
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
     name = f"ovrecipe_plugin_{path.stem}"
     spec = spec_from_file_location(name, path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
     if spec is None or spec.loader is None:
         raise ImportError(f"not a Python file: {path}")
     module = module_from_spec(spec)
@@ -166,15 +171,12 @@ def _import_file(path: Path) -> object:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What came of importing a plugin: its object, or the reason why there is none.
-
-    `providers` is what a plugin with hooks provides; `raised` is what it raised, if it did.
-    """
+    """What came of importing a plugin: its object, or why there is none and what it raised."""
 
     source: PluginSource
     seconds: float = 0.0
     value: Any = None
-    providers: Mapping[Any, Mapping[str, object]] = field(default_factory=dict)
+    providers: Providers = field(default_factory=dict)
     failure: str | None = None
     raised: BaseException | None = None
 
@@ -186,24 +188,22 @@ class Loaded:
             first = "install ovrecipe[build]"
         return f"{first}, or {self.source.how_to_skip}"
 
-    def require(self) -> Any:
-        """Return the object.
+    @property
+    def trouble(self) -> str:
+        """The failure with its remedy, in one line."""
+        return f"{self.source} failed to load: {self.failure}; {self.remedy}"
 
-        Raises:
-            PluginError: there is none.
-        """
-        if self.failure is None:
-            return self.value
-        message = f"{self.source} failed to load: {self.failure}"
-        raise PluginError(message, remedy=self.remedy) from self.raised
+    def require(self) -> Any:
+        """Return the object, or raise a PluginError when there is none."""
+        if self.failure is not None:
+            message = f"{self.source} failed to load: {self.failure}"
+            raise PluginError(message, remedy=self.remedy) from self.raised
+        return self.value
 
 
 @contextmanager
-def at_import(source: PluginSource, slow_seconds: float = SLOW_SECONDS) -> Iterator[None]:
+def at_import(source: PluginSource, slow_seconds: float = 1.0) -> Iterator[None]:
     """Send what a plugin prints to stderr, and say after a second what one is waiting for."""
-    if source.is_builtin:
-        yield
-        return
     words = f"ovrecipe: importing {source} ..."
     notice = threading.Timer(slow_seconds, print, [words], {"file": sys.stderr, "flush": True})
     notice.daemon = True
@@ -217,38 +217,37 @@ def at_import(source: PluginSource, slow_seconds: float = SLOW_SECONDS) -> Itera
 
 def load_one(
     source: PluginSource,
+    receive: Callable[[PluginSource, object], tuple[object, Providers]] | None = None,
     *,
     clock: Callable[[], float] = time.perf_counter,
-    slow_seconds: float = SLOW_SECONDS,
+    slow_seconds: float = 1.0,
 ) -> Loaded:
-    """Import one plugin; what it raises becomes its `failure`.
-
-    SystemExit counts as a failure, for a plugin has no say in whether we run; Ctrl-C passes.
-    """
-    if problem := requirement_problem(source):
-        return Loaded(source, failure=problem)
+    """Import one plugin, and `receive` its hooks; what it raises, but Ctrl-C, is its `failure`."""
+    providers: Providers = {}
     start = clock()
     try:
+        refuse_another_ovrecipe(source)
         with at_import(source, slow_seconds):
             value = source.load()
+            if receive is not None and not source.role:
+                value, providers = receive(source, value)
+    except (PluginError, PluginValidationError) as error:
+        return Loaded(source, clock() - start, failure=" ".join(str(error).split()))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any error of theirs is listed
         return Loaded(source, clock() - start, failure=one_line(error), raised=error)
-    return Loaded(source, clock() - start, value)
+    return Loaded(source, clock() - start, value, providers)
 
 
-def requirement_problem(source: PluginSource) -> str | None:
-    """Return why a distribution's `Requires-Dist` does not fit this ovrecipe, or None.
-
-    pip does not stop an ovrecipe from being downgraded under its plugins.
-    """
-    requires = (source.dist.requires if source.dist else None) or ()
-    for line in (line for line in requires if line.lower().startswith(PROJECT)):
+def refuse_another_ovrecipe(source: PluginSource) -> None:
+    """Raise unless `Requires-Dist` fits: pip lets ovrecipe be downgraded under its plugins."""
+    requires = source.dist.requires if source.dist else None
+    for line in (line for line in requires or () if line.lower().startswith(PROJECT)):
         from packaging.requirements import InvalidRequirement, Requirement
 
         with suppress(InvalidRequirement):  # pip took it, so it is pip's to judge
             wanted = Requirement(line)
             applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-            is_ours = wanted.name.lower() == PROJECT and applies
-            if is_ours and not fits(__version__, str(wanted.specifier)):
-                return f"needs {PROJECT}{wanted.specifier}, and this is {PROJECT} {__version__}"
-    return None
+            misfits = applies and not fits(__version__, str(wanted.specifier))
+            if misfits and wanted.name.lower() == PROJECT:
+                this = f"this is {PROJECT} {__version__}"
+                raise PluginError(f"needs {PROJECT}{wanted.specifier}, and {this}")

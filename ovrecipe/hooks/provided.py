@@ -9,22 +9,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, StrictBool, StrictInt, ValidationError, field_validator
 
 from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid
-from ovrecipe.hooks.loading import INSTALL_BUILD, lacks_build_extra
-from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS
+from ovrecipe.hooks.loading import INSTALL_BUILD, PluginSource, lacks_build_extra
+from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS, Role
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.sections import Section
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ovrecipe.hooks.loading import PluginSource
-    from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.recipe.yaml_reader import Loc
     from ovrecipe.types import Json
@@ -38,39 +35,30 @@ class Traits(BaseModel):
 
     #: The class of the options that a recipe gives it; without one it takes none.
     options_model: type[BaseModel] | None = None
-    #: Distributions whose versions are part of the cache key, because another version may write
-    #: other bytes. They need not be installed to ask for the key of what is built already.
+    #: Distributions that decide what is written; asked for a key they need not be installed.
     packages: tuple[str, ...] = ()
     #: Raised when the provider's own code would write other bytes.
     version: StrictInt = 1
-    #: False for a tokenizer converter or compressor whose process shall not be able to import
-    #: torch: transformers and NNCF would, at the cost of seconds and half a gigabyte.
+    #: False where torch shall not be importable: transformers and NNCF would import it unasked.
     needs_torch: StrictBool = True
-    #: Whether a source's content is only known after asking somewhere else (a hub's branch): then
-    #: the answer of `pin` is recorded in `ovrecipe.lock`, and asked for again only by `--update`.
+    #: Whether the answer of `pin` is kept in `ovrecipe.lock`, and renewed by `--update` only.
     needs_pin: StrictBool = False
     #: The fields of `CompressionPass` that a compressor uses, of which others are refused; or all.
     knobs: tuple[str, ...] | None = None
-    #: Whether a filter is for the eyes only: the history, and so the next prompt, then has the
-    #: text as it would be without this filter.
+    #: Whether a filter is for the eyes only: the next prompt has the text without it.
     display_only: StrictBool = False
 
     @field_validator("knobs")
     @classmethod
     def _knobs_are_some(cls, knobs: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for name in knobs or ():
-            if name not in CompressionPass.model_fields:
-                close = perhaps(name, CompressionPass.model_fields)
-                raise ValueError(f"a pass has no knob {name!r}{close}")
+        known = CompressionPass.model_fields
+        for name in (name for name in knobs or () if name not in known):
+            raise ValueError(f"a pass has no knob {name!r}{perhaps(name, known)}")
         return knobs
 
     @classmethod
     def of(cls, provider: object) -> Traits:
-        """Return the traits of a provider.
-
-        Raises:
-            ValidationError: an attribute has a wrong value.
-        """
+        """Return the traits of a provider; pydantic's error tells of wrong ones."""
         names = [name for name in cls.model_fields if hasattr(provider, name)]
         return cls.model_validate({name: getattr(provider, name) for name in names})
 
@@ -85,40 +73,39 @@ def provider_problems(role: Role, provider: Any) -> list[str]:
         return [] if callable(provider) else [f"{provider!r} cannot be called"]
     try:
         Traits.of(provider)
-        found: list[str | None] = []
+        found = []
     except ValidationError as error:
         found = [f"{details['loc'][0]}: {details['msg']}" for details in error.errors()]
     if role == "output_filter" and not is_class:
-        found.append(_call_problem("it", provider, "pieces", "options"))
+        found += _call_problems("it", provider, "pieces", "options")
     else:
         found += _method_problems(role, provider)
     if is_class and provider.__init__ is not object.__init__:
-        found.append(_call_problem(provider.__name__, provider, "options"))
-    return [problem for problem in found if problem is not None]
+        found += _call_problems(provider.__name__, provider, "options")
+    return found
 
 
-def _method_problems(role: Role, provider: Any) -> Iterator[str | None]:
+def _method_problems(role: Role, provider: Any) -> Iterator[str]:
     for name, method in vars(PROTOCOLS[role]).items():
         if inspect.isfunction(method) and not name.startswith("_"):
-            own = getattr(provider, name, None)
-            arguments = list(inspect.signature(method).parameters)
-            if own is not None:
-                wanted = arguments if inspect.isclass(provider) else arguments[1:]
-                yield _call_problem(name, own, *wanted)
+            _self, *arguments = inspect.signature(method).parameters
+            if (own := getattr(provider, name, None)) is not None:
+                of_class = ["self"] if inspect.isclass(provider) else []
+                yield from _call_problems(name, own, *of_class, *arguments)
             elif name not in OPTIONAL_METHODS:
                 yield f"has no method {name!r}"
 
 
-def _call_problem(name: str, function: object, *arguments: str) -> str | None:
+def _call_problems(name: str, function: object, *arguments: str) -> Iterator[str]:
     if not callable(function):
-        return f"{name} is {function!r}, which cannot be called"
+        yield f"{name} is {function!r}, which cannot be called"
+        return
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError as error:
-        return f"{name}() is called with ({', '.join(arguments)}), and: {error}"
+        yield f"{name}() is called with ({', '.join(arguments)}), and: {error}"
     except ValueError:
         pass  # a callable written in C does not tell its signature
-    return None
 
 
 @dataclass(frozen=True)
@@ -137,11 +124,7 @@ class Provided(Generic[P_co]):
         return Traits.of(self.provider)
 
     def key_fields(self) -> dict[str, Json]:
-        """Return what a cache key says about the provider.
-
-        The version of ovrecipe itself is left out: a release would rebuild every artifact. The
-        `version` number of a built-in provider says when its output changes.
-        """
+        """Return what a cache key says of the provider: of a built-in one not our own version."""
         return {
             "provider": self.name,
             "distribution": self.source.distribution,
@@ -157,27 +140,20 @@ class Provided(Generic[P_co]):
         return {name: self.key_fields(), **({"options": own} if own else {})}
 
     def options(self, given: Mapping[str, Any], *, loc: Loc, recipe: Recipe) -> BaseModel | None:
-        """Return the options that a recipe gives at `loc` as the provider's own class.
-
-        Raises:
-            RecipeInvalid: one is unknown or has a wrong value; a line each, with its place.
-        """
+        """Return the options that a recipe gives at `loc`, as `validated` does."""
         return validated(self.traits.options_model, given, loc=loc, recipe=recipe)
 
     def blame(self, what: str) -> PluginError:
         """Return the error that says what the provider did wrong."""
-        return PluginError(
-            f"{self.name!r} of {self.source} {what}",
-            remedy="the plugin has a defect; tell its maintainers, or use another",
-        )
+        remedy = "the plugin has a defect; tell its maintainers, or use another"
+        return PluginError(f"{self.name!r} of {self.source} {what}", remedy=remedy)
 
     @contextmanager
     def blamed(self, *passing: type[BaseException]) -> Iterator[None]:
         """Turn what a plugin's provider raises by mistake into an error that names the plugin.
 
         Our own errors, those of kinds `passing`, defects of built-in providers, and a stream that
-        is full or whose reader left pass. What only `ovrecipe[build]` brings and is not here is
-        named with what to install.
+        is full or whose reader left pass; a library of `ovrecipe[build]` that is missing is named.
         """
         ours: tuple[type[BaseException], ...] = (OvrecipeError, BrokenPipeError, *passing)
         try:
@@ -199,11 +175,7 @@ class Provided(Generic[P_co]):
             return None if own is None else own(*arguments)
 
     def facts(self, answer: object) -> dict[str, Json]:
-        """Return what a provider answered, as JSON has it; None is no facts.
-
-        Raises:
-            PluginError: it is something else than a mapping of JSON values.
-        """
+        """Return the JSON mapping that a provider answered, or blame it; None is no facts."""
         if not isinstance(answer, Mapping | None):
             raise self.blame(f"returned {type(answer).__name__}; it returns facts by name, or None")
         try:
@@ -213,11 +185,7 @@ class Provided(Generic[P_co]):
         return facts
 
     def require_files(self, folder: Path, *names: str) -> None:
-        """Refuse a result without the files that it consists of.
-
-        Raises:
-            PluginError: the provider did not write one of them.
-        """
+        """Blame the provider unless it wrote these files."""
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise self.blame(f"wrote no {' and no '.join(missing)}")
@@ -239,10 +207,10 @@ def validated(
     try:
         found = taken.model_validate_json(json.dumps(given))
     except ValidationError as error:
-        from ovrecipe.recipe.problems import option_problems
+        from ovrecipe.recipe.problems import problems_of
 
         tree = None if recipe is None else recipe.tree
-        problems = option_problems(error, model=taken, tree=tree, loc=loc)
+        problems = problems_of(error, model=taken, tree=tree, loc=loc)
         raise RecipeInvalid("\n".join(map(str, sorted(set(problems))))) from error
     return cast("Model", found) if model else None
 
@@ -258,8 +226,5 @@ def section_of(recipe: Recipe, name: str, model: type[Model]) -> Model:
     Raises:
         RecipeInvalid: the section does not fit `model`; every problem on a line of its own.
     """
-    given = recipe.plugins.get(name)
-    given = {} if given is None else given
-    section = validated(model, given, loc=("plugins", name), recipe=recipe)
-    assert section is not None, "there is a model"
-    return section
+    given = {} if recipe.plugins.get(name) is None else recipe.plugins[name]
+    return cast("Model", validated(model, given, loc=("plugins", name), recipe=recipe))

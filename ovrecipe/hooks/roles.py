@@ -1,16 +1,15 @@
 """What a provider of each role looks like: jobs and protocols; nothing needs to be inherited.
 
-An entry point, or the hook `providers`, names an instance, or a class or function that is called
-for one: without arguments, or with `recipe=` if it has an argument of that name. An output filter
-is the class or generator function itself (`OutputFilter`), a command a typer callback, a recipe
-section a pydantic class. The methods of `OPTIONAL_METHODS` may be left out, and so may all
-attributes (`ovrecipe.hooks.provided.Traits`).
+A provider is an instance, or a class or function that is called for one, with `recipe=` if it has
+an argument of that name. An output filter, a command (a typer callback) and a recipe section (a
+pydantic class) are used as they are. `OPTIONAL_METHODS` and attributes (`Traits`) may be left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -23,9 +22,6 @@ from typing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
     from pydantic import BaseModel
 
     from ovrecipe.recipe.compression import CompressionPass as CompressionPass  # noqa: PLC0414
@@ -62,7 +58,7 @@ class FileDigests(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderJob:
-    """What every job has: the recipe, the options that it gives, validated, and who is watching."""
+    """What every job has: the recipe, its options for the provider, validated, who is watching."""
 
     recipe: Recipe
     options: BaseModel | None = None
@@ -76,10 +72,7 @@ class ProviderJob:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRequest(ProviderJob):
-    """What a source is asked for.
-
-    `location` is `model.id` without its scheme; `env` is the process's environment.
-    """
+    """What a source is asked for; `location` is `model.id` without its scheme."""
 
     location: str
     env: Mapping[str, str]
@@ -92,24 +85,20 @@ class SourceRequest(ProviderJob):
 
 
 class Source(Protocol):
-    """Brings a checkpoint: a directory with config.json, safetensors and tokenizer files."""
+    """Brings a checkpoint: a directory with config.json, safetensors and tokenizer files.
+
+    Raises:
+        SourceError: the checkpoint does not exist, is unsafe or may not be read.
+    """
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
-        """Return what identifies the content, asking the network if need be.
+        """Return what identifies the content: equal answers mean equal checkpoints.
 
-        For sources that need no pin this is cheap (stats, remembered digests), for it is called
-        on every build. Equal answers mean equal checkpoints.
-
-        Raises:
-            SourceError: the checkpoint does not exist, is unsafe or may not be read.
+        Called on every build, so it is cheap (stats, remembered digests), unless `needs_pin`.
         """
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Fill the empty `checkpoint_dir`; link what is on this disk already.
-
-        Raises:
-            SourceError: as `pin`, or the connection broke.
-        """
+        """Fill the empty `checkpoint_dir`; link what is on this disk already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +110,7 @@ class ExportJob(ProviderJob):
 
 
 class ConversionJob(ExportJob):
-    """What a tokenizer converter works on: it reads `checkpoint_dir` and fills `output_dir`."""
+    """What a tokenizer converter works on, in the same way."""
 
 
 @dataclass(frozen=True)
@@ -163,17 +152,11 @@ class TokenizerConverter(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class CompressionJob(ProviderJob):
-    """What a compressor works on.
+    """What a compressor works on: the IR in `input_dir`, the base or what the pass before wrote.
 
-    `input_dir` holds the IR to read (the base, or what the pass before wrote); `base_dir` the
-    base IR; `output_dir` is empty and on the same file system; `tokenizer_dir` and
-    `checkpoint_dir` are given when the pass names a data set; `dataset_path` is the user's data
-    set, resolved, and None for text that the model generates itself.
-
-    `cache_dir`, not made yet, is for what a compressor learns of the base and wants to know again
-    in its next job, whatever the options. Each base and each state of the provider (what a cache
-    key says of it) has its own; `ovrecipe gc` removes it with the base. Two jobs may use it at the
-    same time, so write a file beside its place and rename it. None outside of a store.
+    `output_dir` is empty and on the same file system. `tokenizer_dir` and `checkpoint_dir` are
+    given when the pass names a data set; `dataset_path` is the user's own, resolved, and None for
+    text that the model generates itself.
     """
 
     input_dir: Path
@@ -184,6 +167,9 @@ class CompressionJob(ProviderJob):
     tokenizer_dir: Path | None = None
     checkpoint_dir: Path | None = None
     dataset_path: Path | None = None
+    #: For what is learned of the base and wanted in the next job, whatever its options; not made
+    #: yet, and None outside of a store. Each base and state of the provider (what a cache key says
+    #: of it) has its own, removed with the base. Two jobs may use it at once: write, then rename.
     cache_dir: Path | None = None
 
 
@@ -199,11 +185,7 @@ class Compressor(Protocol):
     def problems(
         self, compression: CompressionPass, precision: str, shapes: Sequence[WeightShape]
     ) -> Sequence[str]:
-        """Return what would fail, known from the shapes alone; empty when all is well.
-
-        With no shapes at all (the checkpoint is not here yet) only the knobs are judged. Names of
-        `shapes` are the checkpoint's, not those of the IR's operations.
-        """
+        """Return what would fail; without shapes (no checkpoint is here yet) judge the knobs."""
 
     def estimate(
         self, compression: CompressionPass, precision: str, tensors: Sequence[WeightShape]
@@ -213,12 +195,10 @@ class Compressor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationJob(ProviderJob):
-    """What an evaluator judges.
+    """What an evaluator judges: `model_dir`, which LLMPipeline opens, made of the IR in `base_dir`.
 
-    `model_dir` is the assembled directory, which LLMPipeline opens; `base_dir` holds the IR in
-    the checkpoint's own dtype that it was compressed from. `ask(question, **generation)` returns
-    the variant's answer to the recipe's prompt, greedily unless `do_sample=True`; `render` returns
-    the prompt itself, whose tokens are made with `recipe.prompt.add_special_tokens`.
+    `ask(question, **generation)` returns the answer, greedily unless `do_sample=True`, to what
+    `render(question)` makes of the recipe's prompt (tokens: `recipe.prompt.add_special_tokens`).
     """
 
     model_dir: Path
@@ -232,19 +212,14 @@ class Evaluator(Protocol):
     """Judges a variant that is built, before it gets its name."""
 
     def evaluate(self, job: EvaluationJob) -> Mapping[str, Json] | None:
-        """Return facts, which the manifest keeps.
-
-        Raises:
-            GateError: the model must not be used; the message has the fact and the limit.
-        """
+        """Return facts for the manifest; raise GateError, with fact and limit, to refuse it."""
 
 
 class OutputFilter(Protocol):
     """One generation's filter. However the text is cut, the joined output is the same.
 
-    As a class it is made with the validated options (None without `options_model`) for each
-    generation. A generator function `name(pieces, options)` does the same: it is given an iterable
-    of the pieces as they come, and yields what can be shown.
+    Each generation makes one with the validated options (None without `options_model`). A function
+    `name(pieces, options)` does it too: given the pieces as they come, it yields what can be shown.
     """
 
     def feed(self, text: str) -> str:
@@ -300,12 +275,7 @@ class ChatFrontend(Protocol):
     """A frontend that runs the whole conversation by itself."""
 
     def chat(self, conversation: Any, console: Console) -> None:
-        """Run until the user leaves; `conversation` is an `ovrecipe.Chat`.
-
-        It has the command line's parameters already (`conversation.stream(question)`), and
-        `variants()` and `switch(variant)` for another one of the recipe. The model is closed
-        behind it.
-        """
+        """Run an `ovrecipe.Chat`, which has its parameters, until the user leaves."""
 
 
 #: Methods of the protocols above that a provider may leave out.

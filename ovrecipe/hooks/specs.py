@@ -1,27 +1,21 @@
 """The hooks: what pluggy calls in a plugin, in the order in which a recipe meets them.
 
-Who provides a name is mostly no hook, but an entry point of the group of its role
-(`ovrecipe.output_filter`: name = object), so that names are known without an import. Hooks are
-implemented in a module or on an object: one that `-p` names, or an entry point of the group
-`ovrecipe`. Those are imported when a hook is told, or when a name is still unknown. pluggy calls
-them, the one registered last first: registered are the plugins of `-p` as they are given, then the
-installed ones by their names; `tryfirst` and `trylast` mean what they mean to pluggy.
-
-Arguments may be left out of an implementation, but must not have defaults (pluggy would then pass
-nothing). Observers (`after_...`) are told what happened, when it is done, one at a time: whatever
-one of them raises is reported with its name and changes nothing, also not for the next one.
+Who provides a name is mostly no hook, but an entry point of the group of its role, so that names
+are known without an import. Modules and objects with hooks are imported when a hook is told, or
+when a name is still unknown. The order is pluggy's: registered are the plugins of `-p` as they are
+given, then the installed ones by their names. Arguments may be left out, but not have defaults
+(pluggy would pass nothing). What an observer (`after_...`) raises is reported with its name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
@@ -37,9 +31,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def providers() -> Mapping[Role, Mapping[str, object]]:  # type: ignore[empty-body]
     """Return what the plugin provides: for each role objects by name, as an entry point has them.
 
-    An object may be written `"module:object"`, which is imported when it is asked for. For plugins
-    of one file, and for packages that make names up at run time; asked once, after the import.
-    A name that is built in is refused, with the whole plugin.
+    An object may be written `"module:object"`, which is imported when it is asked for. Asked once,
+    after the import. A name that is built in is refused, with the whole plugin.
     """
 
 
@@ -54,8 +47,7 @@ def after_stage(
     """Watch a stage that ran: its artifact is published in `artifact_dir`, and read-only.
 
     Not called for what was built already. `manifest` is the artifact's manifest.json: `key`,
-    `files`, `facts`, `seconds`, `peak_memory_bytes`. `variant` is None for stages that all
-    variants share. The build goes on when the hook returns.
+    `files`, `facts`, `seconds`, `peak_memory_bytes`. `variant` is None for what all variants share.
     """
 
 
@@ -70,6 +62,6 @@ def after_generation(
     """Watch a generation that ended, cancelled ones included and failed ones not.
 
     `messages` (each with `role` and `content`) are the conversation that was answered, and
-    `question` is the last of them; `result` is an `ovrecipe.GenerationResult`. Called where the
-    answer is read, after its last text and before the loop over it ends.
+    `question` is the last of them; `result` is an `ovrecipe.GenerationResult`. Called after the
+    last text was read, and before the loop over it ends.
     """

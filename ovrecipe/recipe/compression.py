@@ -6,48 +6,56 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
-from ovrecipe.recipe.sections import FrozenMapping, Listed, NonEmpty, Section, key
+from ovrecipe.recipe.sections import Listed, Mapped, Section, Text, key
 
-Precision = Literal[
-    "fp16", "int8", "int4", "nf4", "cb4", "mxfp4", "mxfp8_e4m3", "fp8_e4m3", "fp4", "nvfp4"
-]
+_Format = Literal["nf4", "cb4", "mxfp4", "mxfp8_e4m3", "fp8_e4m3", "fp4", "nvfp4"]
+Precision = Literal["fp16", "int8", "int4", _Format]
+Mode = Literal["int8_sym", "int8_asym", "int4_sym", "int4_asym", _Format]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 BackupMode = Literal["none", "int8_sym", "int8_asym", "mxfp8_e4m3", "fp8_e4m3"]
 SensitivityMetric = Literal[
     "weight_quantization_error", "hessian_input_activation", "mean_activation_variance",
     "max_activation_variance", "mean_activation_magnitude",
 ]  # fmt: skip
-Mode = Literal[
-    "int8_sym", "int8_asym", "int4_sym", "int4_asym", "nf4", "cb4", "mxfp4", "mxfp8_e4m3",
-    "fp8_e4m3", "fp4", "nvfp4",
-]  # fmt: skip
 #: The data set that the model writes itself.
 GENERATED = "generated"
+
+
+def _compilable(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    return pattern
+
+
+def _not_zero(size: int) -> int:
+    if size == 0:
+        raise ValueError("must be -1 (one group per channel) or at least 1, got 0")
+    return size
+
+
+def _generated_or_file(dataset: str) -> str:
+    if dataset != GENERATED and Path(dataset).suffix not in (".jsonl", ".txt"):
+        raise ValueError(f"must be '{GENERATED}' or a .jsonl or .txt file, got '{dataset}'")
+    return dataset
+
+
+Expression = Annotated[Text, AfterValidator(_compilable)]
+GroupSize = Annotated[int, Field(ge=-1), AfterValidator(_not_zero)]
+Dataset = Annotated[Text, AfterValidator(_generated_or_file)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class IgnoredScope(Section):
     """Weights that keep their precision, by NNCF's own keys."""
 
-    names: Listed[NonEmpty] = key("names of nodes", ())
-    patterns: Listed[NonEmpty] = key("regular expressions over names", ())
-    types: Listed[NonEmpty] = key("types of nodes", ())
-    validate_: bool = Field(
-        default=True,
-        alias="validate",
-        description="it is an error when one of them matches nothing",
-    )
-
-    @field_validator("patterns")
-    @classmethod
-    def _patterns_are_regular_expressions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in value:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
-        return value
+    names: Listed[Text] = key("names of nodes", ())
+    patterns: Listed[Expression] = key("regular expressions over names", ())
+    types: Listed[Text] = key("types of nodes", ())
+    validate_: bool = Field(True, alias="validate", description="an error when one matches nothing")
 
 
 class CompressionPass(Section):
@@ -56,17 +64,15 @@ class CompressionPass(Section):
     Source: nncf.compress_weights, NNCF 3.4.
     """
 
-    compressor: NonEmpty = key("who compresses", "nncf")
-    options: FrozenMapping[str, Any] = key("options of a plugin's compressor", {})
+    compressor: Text = key("who compresses", "nncf")
+    options: Mapped[str, Any] = key("options of a plugin's compressor", {})
     mode: Mode | None = key("NNCF's mode by its name, as `int4_asym`")
     sym: bool | None = key("symmetric weights, without zero point; int8 and int4 only")
-    group_size: Annotated[int, Field(ge=-1)] | None = key(
-        "weights that share a scale; `-1` is one scale per channel. "
-        "Must divide every weight's channels"
+    group_size: GroupSize | None = key(
+        "weights that share a scale; `-1` is one per channel. Must divide every weight's channels"
     )
-    ratio: Annotated[float, Field(gt=0, le=1)] | None = key(
-        "share of the weights that get the precision, the others get `backup_mode`; "
-        "above 0, at most 1"
+    ratio: Share | None = key(
+        "share of weights that get the precision, others get `backup_mode`; above 0, at most 1"
     )
     all_layers: bool | None = key("compress embeddings and the last layer to the precision too")
     backup_mode: BackupMode | None = key(
@@ -83,25 +89,10 @@ class CompressionPass(Section):
     scale_estimation: bool | None = key("fit scales to data; needs `dataset`")
     gptq: bool | None = key("GPTQ; needs `dataset`; not with `lora_correction`")
     lora_correction: bool | None = key("correct with low-rank adapters; needs `dataset`")
-    dataset: NonEmpty | None = key(
-        "`generated` (text that the model writes itself), or a `.jsonl` or `.txt` file, "
-        "relative to the recipe"
+    dataset: Dataset | None = key(
+        "`generated` (written by the model), or a `.jsonl` or `.txt` file, relative to the recipe"
     )
     num_samples: Annotated[int, Field(ge=1)] | None = key("samples taken from `dataset`")
-
-    @field_validator("group_size")
-    @classmethod
-    def _group_size_is_minus_one_or_positive(cls, value: int | None) -> int | None:
-        if value == 0:
-            raise ValueError("must be -1 (one group per channel) or at least 1, got 0")
-        return value
-
-    @field_validator("dataset")
-    @classmethod
-    def _dataset_is_generated_or_a_text_file(cls, value: str | None) -> str | None:
-        if value in (None, GENERATED) or Path(value or "").suffix in (".jsonl", ".txt"):
-            return value
-        raise ValueError(f"must be '{GENERATED}' or a .jsonl or .txt file, got '{value}'")
 
     def mode_for(self, precision: str) -> str:
         """Return the mode: the given one, or that of the precision (asymmetric unless `sym`)."""
@@ -111,8 +102,8 @@ class CompressionPass(Section):
             return f"{precision}_{'sym' if self.sym else 'asym'}"
         return precision
 
-    def dataset_path(self, base_dir: Path) -> Path | None:
-        """Return the user's file, None without one; `base_dir` is the recipe's folder."""
+    def dataset_path(self, recipe_dir: Path) -> Path | None:
+        """Return the user's file, None without one; `recipe_dir` is the recipe's folder."""
         if self.dataset in (None, GENERATED):
             return None
-        return base_dir / Path(self.dataset or "").expanduser()
+        return recipe_dir / Path(self.dataset or "").expanduser()

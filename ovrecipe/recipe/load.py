@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import suppress
+from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -18,9 +20,6 @@ from ovrecipe.recipe.yaml_reader import MAX_BYTES, Node, Place, node_at, place_o
 from ovrecipe.version import __version__, fits, package_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.yaml_reader import Loc
 
@@ -33,8 +32,7 @@ def load_recipe(project: Project, name: str) -> Recipe:
     Raises:
         RecipeError: there is none, or it is wrong; all problems at once, with their places.
     """
-    path = recipe_path(project.recipes_dir, name)
-    return load_recipe_file(path, shown_from=project.root)
+    return load_recipe_file(recipe_path(project.recipes_dir, name), shown_from=project.root)
 
 
 def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
@@ -45,64 +43,55 @@ def load_recipe_file(path: Path, *, shown_from: Path | None = None) -> Recipe:
     """
     check_name(path.stem)
     unusable: list[tuple[Place, str]] = []
-    tree = _extended(path, shown_from, (), unusable)
-    problems = [Problem(place, (), reason) for place, reason in unusable]
-    for key in FROM_THE_FILE:
-        if node_at(tree, (key,)):
-            reason = "unknown key; a recipe is called what its file is called"
-            problems.append(Problem(place_of(tree, (key,), of_key=True), (key,), reason))
+    tree = _extended(path, shown_from, unusable)
     document = plain(tree)
     assert isinstance(document, dict), "read_yaml returns a mapping"
+    problems = {Problem(place, (), reason) for place, reason in unusable}
+    for key in document.keys() & FROM_THE_FILE:
+        reason = "unknown key; a recipe is called what its file is called"
+        problems.add(Problem(place_of(tree, (key,), of_key=True), (key,), reason))
     document |= {"name": path.stem, "path": path.absolute()}
     try:
         recipe = Recipe.model_validate(document, context={"tree": tree})
     except ValidationError as error:
-        found = problems_of(error, model=Recipe, tree=tree)
         told = {place for place, _ in unusable}
-        problems += [problem for problem in found if problem.place not in told]
-        raise _invalid(problems, tree) from error
-    if problems:
-        raise _invalid(problems, tree)
-    return recipe
+        found = problems_of(error, model=Recipe, tree=tree)
+        problems |= {problem for problem in found if problem.place not in told}
+    else:
+        if not problems:
+            return recipe
+    raise RecipeInvalid("\n".join(map(str, sorted(problems))), remedy=_unmet_ovrecipe(tree))
 
 
-def _invalid(problems: list[Problem], tree: Node) -> RecipeInvalid:
-    lines = [str(problem) for problem in sorted(set(problems))]
-    return RecipeInvalid("\n".join(lines), remedy=_unmet_ovrecipe(tree))
+def _extended(path: Path, shown_from: Path | None, unusable: list[tuple[Place, str]]) -> Node:
+    """Read a file and lay it over the recipes that it extends."""
+    chain, trees = [path], []
+    while True:
+        shown = str(path)
+        if shown_from is not None and path.is_relative_to(shown_from):
+            shown = path.relative_to(shown_from).as_posix()
+        trees.append(read_yaml(_read(path, shown), shown, unusable))
+        extends = node_at(trees[-1], ("extends",))
+        if extends is None or extends.content is None:
+            return reduce(merged, reversed(trees))
+        path = _extended_path(extends, chain)
+        chain.append(path)
 
 
-def _extended(
-    path: Path,
-    shown_from: Path | None,
-    chain: tuple[Path, ...],
-    unusable: list[tuple[Place, str]],
-) -> Node:
-    """Read a file and lay it over the recipe that it extends."""
-    shown = _shown(path, shown_from)
-    tree = read_yaml(_read(path, shown), shown, unusable)
-    extends = node_at(tree, ("extends",))
-    if extends is None or extends.content is None:
-        return tree
-    name, place = extends.content, extends.place
+def _extended_path(extends: Node, chain: list[Path]) -> Path:
+    where, name = f"{extends.place}: extends:", extends.content
     if not isinstance(name, str) or name_objection(name):
-        raise RecipeInvalid(f"{place}: extends: takes the name of one recipe in the same folder")
+        raise RecipeInvalid(f"{where} takes the name of one recipe in the same folder")
     try:
-        base_path = recipe_path(path.parent, name)
+        path = recipe_path(chain[-1].parent, name)
     except RecipeError as error:
-        raise RecipeNotFound(f"{place}: extends: {error.message}", remedy=error.remedy) from error
-    if base_path in (*chain, path):
-        names = " -> ".join(link.stem for link in (*chain, path, base_path))
-        raise RecipeInvalid(f"{place}: extends: goes in a circle: {names}")
-    if len(chain) >= MAX_EXTENDS:
-        raise RecipeInvalid(f"{place}: extends: more than {MAX_EXTENDS} recipes in a row")
-    return merged(_extended(base_path, shown_from, (*chain, path), unusable), tree)
-
-
-def _shown(path: Path, shown_from: Path | None) -> str:
-    """Return the path as a user would type it: relative where that is shorter, with slashes."""
-    if shown_from is not None and path.is_relative_to(shown_from):
-        return path.relative_to(shown_from).as_posix()
-    return os.fspath(path)
+        raise RecipeNotFound(f"{where} {error.message}", remedy=error.remedy) from error
+    if path in chain:
+        way_round = " -> ".join(link.stem for link in (*chain, path))
+        raise RecipeInvalid(f"{where} goes in a circle: {way_round}")
+    if len(chain) > MAX_EXTENDS:
+        raise RecipeInvalid(f"{where} more than {MAX_EXTENDS} recipes in a row")
+    return path
 
 
 def _read(path: Path, shown: str) -> bytes:
@@ -122,6 +111,7 @@ def _read(path: Path, shown: str) -> bytes:
 
 #: Keys that name a provider with its options, which another one does not inherit.
 _PROVIDERS: tuple[Loc, ...] = (("model", "exporter"), ("tokenizer", "converter"))
+_TEMPLATES = {"template", "chat_template"}
 
 
 def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
@@ -130,52 +120,38 @@ def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
     Mappings are merged key by key, everything else is replaced, and a null takes an inherited
     key back.
     """
-    if not (isinstance(base.content, dict) and isinstance(over.content, dict)):
+    if loc in _PROVIDERS or not (isinstance(base.content, dict) and isinstance(over.content, dict)):
         return over
-    if loc in _PROVIDERS:
-        return over
-    gone = _replaced(over.content, loc)
+    given = {key for key, value in over.content.items() if value.content is not None}
+    gone = over.content.keys() - given
+    # A prompt has one template, and a variant has either its own knobs or a list of passes.
+    if loc == ("prompt",) and given & _TEMPLATES:
+        gone |= _TEMPLATES - given
+    elif len(loc) == 2 and loc[0] == "variants" and "passes" in given:
+        gone |= CompressionPass.model_fields.keys() - given
     entries = {key: value for key, value in base.content.items() if key not in gone}
     for key, value in over.content.items():
-        if key not in base.content:
+        if key in entries:
+            entries[key] = merged(entries[key], value, (*loc, key))
+        elif key in given or key not in base.content:
             entries[key] = value
-        elif value.content is None:
-            entries.pop(key, None)
-        else:
-            entries[key] = merged(base.content[key], value, (*loc, key))
-    return replace(over, content=entries)
-
-
-def _replaced(over: dict[str, Node], loc: Loc) -> set[str]:
-    """Return inherited keys that are not meant any more, because `over` says it otherwise.
-
-    A prompt has one template, and a variant has either its own knobs or a list of passes.
-    """
-    given = {key for key, value in over.items() if value.content is not None}
-    gone: set[str] = set()
-    if loc == ("prompt",) and given & {"template", "chat_template"}:
-        gone = {"template", "chat_template"}
-    if len(loc) == 2 and loc[0] == "variants" and "passes" in given:
-        gone = {*CompressionPass.model_fields}
-    return gone - set(over)
+    return over._replace(content=entries)
 
 
 def check_requirements(
     recipe: Recipe, *, installed: Callable[[str], str | None] = package_version
 ) -> None:
     """Raise RecipeInvalid, with what to install, unless all that the recipe requires is here."""
-    wanted = dict(recipe.requires.plugins)
-    if recipe.requires.ovrecipe is not None:
-        wanted = {"ovrecipe": recipe.requires.ovrecipe, **wanted}
     unmet: dict[str, str] = {}
-    for name, specifier in wanted.items():
-        version = __version__ if name == "ovrecipe" else installed(name)
+    own = recipe.requires.ovrecipe
+    if own is not None and not fits(__version__, own):
+        unmet[f"ovrecipe{own}"] = f"but this is ovrecipe {__version__}"
+    for name, specifier in recipe.requires.plugins.items():
+        version = installed(name)
         if version is None:
             unmet[f"{name}{specifier}"] = "which is not installed"
         elif not fits(version, specifier):
-            is_ours = name == "ovrecipe"
-            here = f"this is {name} {version}" if is_ours else f"{name} {version} is installed"
-            unmet[f"{name}{specifier}"] = f"but {here}"
+            unmet[f"{name}{specifier}"] = f"but {name} {version} is installed"
     if unmet:
         lines = [f"recipe '{recipe.name}' requires {req}, {found}" for req, found in unmet.items()]
         quoted = " ".join(f"'{requirement}'" for requirement in unmet)
@@ -184,14 +160,9 @@ def check_requirements(
 
 def _unmet_ovrecipe(tree: Node) -> str | None:
     """Return a hint when a recipe that is wrong was written for another ovrecipe."""
-    from packaging.specifiers import InvalidSpecifier
-
     wanted = node_at(tree, ("requires", "ovrecipe"))
-    if wanted is None or not isinstance(wanted.content, str):
-        return None
-    try:
-        if fits(__version__, wanted.content):
-            return None
-    except InvalidSpecifier:
-        return None
-    return f"it was written for ovrecipe{wanted.content}; this is {__version__}"
+    if wanted is not None and isinstance(wanted.content, str):
+        with suppress(ValueError):  # packaging's InvalidSpecifier
+            if not fits(__version__, wanted.content):
+                return f"it was written for ovrecipe{wanted.content}; this is {__version__}"
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,6 @@ from ovrecipe.recipe.sections import name_objection
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.recipe.schema import Recipe
 
 
@@ -47,10 +46,9 @@ def find_project(start: Path, env: Mapping[str, str]) -> Project:
     root = next((folder for folder in candidates if (folder / "recipes").is_dir()), None)
     if root is None:
         nowhere = f"no recipes folder in {start} or above it"
-        raise ProjectError(
-            f"{candidates[0]} has no recipes folder" if named else nowhere,
-            remedy="make a project with 'ovrecipe init DIR', or name one with --project",
-        )
+        message = f"{candidates[0]} has no recipes folder" if named else nowhere
+        remedy = "make a project with 'ovrecipe init DIR', or name one with --project"
+        raise ProjectError(message, remedy=remedy)
     return Project(
         root=root,
         recipes_dir=root / "recipes",
@@ -99,22 +97,18 @@ def recipe_path(recipes_dir: Path, name: str) -> Path:
         raise RecipeInvalid(f"recipe '{name}': {files} have one name", remedy="remove one of them")
     if not found:
         names = [path.stem for path in paths]
-        raise RecipeNotFound(
-            f"no recipe '{name}' in {recipes_dir.name}/{perhaps(name, names)}",
-            remedy=f"there are: {', '.join(names)}"
-            if names
-            else "the folder has no recipes; write one with 'ovrecipe new MODEL_ID'",
-        )
+        none = "the folder has no recipes; write one with 'ovrecipe new MODEL_ID'"
+        message = f"no recipe '{name}' in {recipes_dir.name}/{perhaps(name, names)}"
+        remedy = f"there are: {', '.join(names)}" if names else none
+        raise RecipeNotFound(message, remedy=remedy)
     return found[0]
 
 
 def check_name(name: str) -> None:
     """Raise RecipeInvalid unless a recipe may have that name, on any system."""
     if objection := name_objection(name):
-        raise RecipeInvalid(
-            f"{name!r} is no recipe name: {objection}",
-            remedy="give the name of a file in recipes/ without '.yaml'",
-        )
+        remedy = "give the name of a file in recipes/ without '.yaml'"
+        raise RecipeInvalid(f"{name!r} is no recipe name: {objection}", remedy=remedy)
 
 
 def split_target(target: str) -> tuple[str, str | None]:
@@ -122,10 +116,8 @@ def split_target(target: str) -> tuple[str, str | None]:
     name, colon, variant = target.partition(":")
     check_name(name)
     if colon and name_objection(variant):
-        raise RecipeInvalid(
-            f"{target!r} names no variant: it is written NAME:VARIANT",
-            remedy=f"'ovrecipe show {name}' lists its variants",
-        )
+        message = f"{target!r} names no variant: it is written NAME:VARIANT"
+        raise RecipeInvalid(message, remedy=f"'ovrecipe show {name}' lists its variants")
     return name, (variant if colon else None)
 
 
@@ -134,7 +126,5 @@ def check_variant(recipe: Recipe, variant: str) -> None:
     if variant not in recipe.variants:
         targets = [f"{recipe.name}:{name}" for name in recipe.variants]
         meant = perhaps(f"{recipe.name}:{variant}", targets)
-        raise RecipeNotFound(
-            f"recipe '{recipe.name}' has no variant '{variant}'{meant}",
-            remedy=f"it has: {', '.join(recipe.variants)}",
-        )
+        message = f"recipe '{recipe.name}' has no variant '{variant}'{meant}"
+        raise RecipeNotFound(message, remedy=f"it has: {', '.join(recipe.variants)}")

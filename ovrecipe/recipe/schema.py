@@ -7,28 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    PrivateAttr,
-    StringConstraints,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, field_validator, model_serializer, model_validator
 
-from ovrecipe.recipe.compression import PRECISIONS, CompressionPass, Precision
-from ovrecipe.recipe.sections import (
-    PATTERN,
-    FrozenMapping,
-    Listed,
-    NonEmpty,
-    Objection,
-    Section,
-    key,
-    name_objection,
-)
+from ovrecipe.recipe.compression import PRECISIONS, CompressionPass, Precision, Share
+from ovrecipe.recipe.sections import FileName, Listed, Mapped, Name, Objection, Section, Text, key
 from ovrecipe.recipe.yaml_reader import Loc, Node
+from ovrecipe.version import __version__, fits
 
 #: What Recipe has and no file says: a recipe is called what its file is called.
 FROM_THE_FILE = ("name", "path")
@@ -36,7 +20,7 @@ FROM_THE_FILE = ("name", "path")
 _PATH_START = re.compile(r"^(\.{1,2}[/\\]|[/\\]|~|[A-Za-z]:[/\\])|^\.{1,2}$")
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):(.+)$", re.DOTALL)
 #: Source: validate_repo_id of huggingface_hub 1.x, in ASCII, which is all that the hub has.
-_HUB_ID = re.compile(r"(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)
+_HUB_ID = re.compile(r"(?!.*(--|\.\.|\.git$))(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)
 #: Sources whose content is what lies on this machine, and what a message calls it.
 _UNVERSIONED = {
     "local": "a local folder",
@@ -65,34 +49,23 @@ def model_id_objection(model_id: str) -> str | None:
     Only ids on the hub have a form: a path may be anything, a plugin judges its own scheme.
     """
     scheme, location = split_model_id(model_id)
-    if scheme != "hub":
-        return None
-    if location.endswith(".git"):
-        return f"'{model_id}' is no hub id: none ends in '.git'"
-    if _HUB_ID.fullmatch(location) and not ("--" in location or ".." in location):
+    if scheme != "hub" or _HUB_ID.fullmatch(location):
         return None
     return (
         f"'{model_id}' is no hub id, which is ORG/NAME or NAME in letters, digits, '_' and single "
-        "'.' and '-'; a local path starts with ./"
+        "'.' and '-', without '.git'; a local path starts with ./"
     )
 
 
-def _file_name(name: str) -> str:
-    if objection := name_objection(name):
-        raise ValueError(objection)
-    return name
-
-
-Name = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
-#: Recipes and variants become files and folders.
-FileName = Annotated[Name, AfterValidator(_file_name)]
+#: How a file names a provider.
+NAMED = "a name, or `{name: {option: value}}`"
 
 
 class ProviderSpec(Section):
     """A provider and its options; in a file also `name` or `{name: {option: value}}`."""
 
-    name: NonEmpty = Field(description="who does it")
-    options: FrozenMapping[str, Any] = key("its options", {})
+    name: Text = Field(description="who does it")
+    options: Mapped[str, Any] = key("its options", {})
 
     @model_validator(mode="before")
     @classmethod
@@ -112,18 +85,13 @@ class ProviderSpec(Section):
 class Model(Section):
     """The checkpoint, and who reads it."""
 
-    id: NonEmpty = Field(description="where the checkpoint is")
-    revision: NonEmpty | None = key(
+    id: Text = Field(description="where the checkpoint is")
+    revision: Text | None = key(
         "branch, tag or commit on the hub; resolved once to a commit, which `ovrecipe.lock` records"
     )
     trust_remote_code: bool = key("run Python code that the checkpoint brings", False)
-    allow_pickle: bool = key(
-        "accept weights in pickle files, which can run code when they are read", False
-    )
-    exporter: ProviderSpec = key(
-        "who turns the checkpoint into OpenVINO's IR: a name, or `{name: {option: value}}`",
-        ProviderSpec(name="optimum"),
-    )
+    allow_pickle: bool = key("accept weights in pickle files, which can run code when read", False)
+    exporter: ProviderSpec = key(f"who exports OpenVINO IR: {NAMED}", ProviderSpec(name="optimum"))
 
     def objections(self) -> Iterator[Objection]:
         """Yield what no source could look up."""
@@ -138,29 +106,20 @@ class Model(Section):
 class Tokenizer(Section):
     """Who converts the checkpoint's tokenizer."""
 
-    converter: ProviderSpec = key(
-        "who converts the tokenizer: a name, or `{name: {option: value}}`",
-        ProviderSpec(name="openvino"),
-    )
+    converter: ProviderSpec = key(f"who converts it: {NAMED}", ProviderSpec(name="openvino"))
 
 
 class Prompt(Section):
     """How an instruction becomes the text that the model sees."""
 
-    template: NonEmpty | None = key(
-        "the text around `{instruction}`, and around `{system}` if `system` is given"
-    )
-    chat_template: NonEmpty | None = key(
-        "`model` for the checkpoint's own, or a Jinja text; not together with `template`"
-    )
-    system: NonEmpty | None = key("the system message")
-    add_special_tokens: bool = key(
-        "let the tokenizer add its BOS; a template mostly writes it itself", False
-    )
+    template: Text | None = key("text around `{instruction}`, and `{system}` if that is given")
+    chat_template: Text | None = key("`model` (the checkpoint's) or Jinja; not with `template`")
+    system: Text | None = key("the system message")
+    add_special_tokens: bool = key("let the tokenizer add its BOS; most templates write it", False)
     special_tokens_in_text: bool = key(
-        "let the tokenizer read special tokens in messages too; a user can then forge turns", False
+        "read special tokens in messages; turns can be forged", False
     )
-    stop: Listed[NonEmpty] = key("texts that end the answer and are not shown", ())
+    stop: Listed[Text] = key("texts that end the answer and are not shown", ())
 
     def objections(self) -> Iterator[Objection]:
         """Yield what would not be asked, or not be seen by the model."""
@@ -169,8 +128,7 @@ class Prompt(Section):
         if self.chat_template is not None:
             yield Objection(("chat_template",), "stands beside 'template'; keep one of the two")
         if "{instruction}" not in self.template:
-            reason = "has no {instruction}, so no instruction would be asked"
-            yield Objection(("template",), reason)
+            yield Objection(("template",), "has no {instruction}, so no instruction would be asked")
         if self.system and "{system}" not in self.template:
             yield Objection(("system",), "the template has no {system}, so it would be ignored")
         if "{system}" in self.template and not self.system:
@@ -182,34 +140,27 @@ LARGEST = 2**63 - 1
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Positive = Annotated[int, Field(gt=0, le=LARGEST)]
 AboveZero = Annotated[float, Field(gt=0)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 #: What GenAI only looks at while sampling.
 SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 
 
-class Generation(Section):
+class GenerationParameters(Section):
     """Parameters of generation; an unset one keeps GenAI's (or the checkpoint's) value.
 
     Several answers at once and draft models are left out: nothing here streams or loads them.
     Source: openvino_genai.GenerationConfig, GenAI 2026.4.
     """
 
-    max_new_tokens: Positive | None = key(
-        "most tokens to generate; 256 when neither recipe nor call says a bound"
-    )
+    max_new_tokens: Positive | None = key("most tokens to generate; 256 when nothing says a bound")
     min_new_tokens: Count | None = key("no end before so many tokens")
-    max_length: Positive | None = key(
-        "most tokens of prompt and answer together; `max_new_tokens` wins"
-    )
+    max_length: Positive | None = key("most tokens of prompt and answer; `max_new_tokens` wins")
     do_sample: bool | None = key("sample; implied by `temperature`, `top_p`, `top_k` and `min_p`")
     temperature: AboveZero | None = key("above 0; higher is more random")
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = key(
-        "sample from the likeliest tokens that make up this probability"
-    )
+    top_p: Share | None = key("sample from the likeliest tokens that make up this probability")
     top_k: Count | None = key("sample from so many tokens; 0 switches it off")
-    min_p: Annotated[float, Field(ge=0, lt=1)] | None = key(
-        "drop tokens less likely than this share of the likeliest"
-    )
+    min_p: BelowOne | None = key("drop tokens less likely than this share of the likeliest")
     repetition_penalty: AboveZero | None = key("above 1 makes repeated tokens less likely")
     presence_penalty: Penalty | None = key("-2 to 2, for tokens that occurred")
     frequency_penalty: Penalty | None = key("-2 to 2, for each time a token occurred")
@@ -217,9 +168,7 @@ class Generation(Section):
     rng_seed: Count | None = key("seed of the sampling")
     ignore_eos: bool | None = key("go on after the end token")
     eos_token_id: Count | None = key("the end token")
-    stop_strings: Listed[NonEmpty] | None = key(
-        "texts that end generation; `prompt.stop` is the usual place"
-    )
+    stop_strings: Listed[Text] | None = key("texts that end generation; `prompt.stop` is usual")
     stop_token_ids: Listed[Count] | None = key("tokens that end generation")
     include_stop_str_in_output: bool | None = key("keep the text that stopped it")
     num_beams: Positive | None = key("beams of a beam search; 1 is none")
@@ -248,24 +197,19 @@ class Generation(Section):
         """Return the parameters that were given, by name."""
         return {name: value for name, value in self if value is not None}
 
-    def overridden_by(self, own: Generation) -> Generation:
-        """Return these parameters with `own` on top; a null in `own` takes one back."""
-        merged = layered(self.given(), {name: getattr(own, name) for name in own.model_fields_set})
-        given = {name: value for name, value in merged.items() if value is not None}
-        return Generation.model_construct(**given)
+    def overridden_by(self, own: GenerationParameters) -> GenerationParameters:
+        """Return these parameters with `own` on top; a null in `own` takes one back.
 
-
-def layered(below: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return one layer of parameters on top of another, which gives way where they contradict.
-
-    `do_sample: false` takes back what is only for sampling, and a parameter that is only for
-    sampling takes back `do_sample: false`.
-    """
-    if own.get("do_sample") is False:
-        below = {name: value for name, value in below.items() if name not in SAMPLING}
-    elif any(own.get(name) is not None for name in SAMPLING) and below.get("do_sample") is False:
-        below = {name: value for name, value in below.items() if name != "do_sample"}
-    return {**below, **own}
+        `do_sample: false` takes back what is only for sampling, and a parameter that is only for
+        sampling takes back `do_sample: false`.
+        """
+        gone = {name for name in own.model_fields_set if getattr(own, name) is None}
+        if own.do_sample is False:
+            gone |= {*SAMPLING}
+        elif self.do_sample is False and own.given().keys() & SAMPLING:
+            gone |= {"do_sample"}
+        kept = {name: value for name, value in self.given().items() if name not in gone}
+        return GenerationParameters.model_construct(**{**kept, **own.given()})
 
 
 class Variant(CompressionPass):
@@ -279,30 +223,23 @@ class Variant(CompressionPass):
         "`fp4` or `nvfp4`"
     )
     optional: bool = key("build it only when it is named", False)
-    passes: Listed[CompressionPass] = key(
-        "several compressions, one after the other, each a mapping of the knobs below", ()
-    )
-    generation: Generation = key(
-        "generation parameters that this variant has otherwise; `null` takes one of "
-        "the recipe's back",
-        Generation(),
+    passes: Listed[CompressionPass] = key("compressions in order, each of the knobs below", ())
+    generation: GenerationParameters = key(
+        "generation parameters of this variant; `null` takes one of the recipe's back",
+        GenerationParameters(),
     )
 
     def compression_passes(self) -> tuple[CompressionPass, ...]:
         """Return the passes to run over the base IR, in order; none for fp16."""
-        if self.precision == "fp16":
-            return ()
-        if self.passes:
+        if self.precision == "fp16" or self.passes:
             return self.passes
-        names = CompressionPass.model_fields
-        given = self.model_fields_set & set(names)
-        knobs = {name: getattr(self, name) for name in names}
-        return (CompressionPass.model_construct(given, **knobs),)
+        knobs = {name: getattr(self, name) for name in CompressionPass.model_fields}
+        return (CompressionPass.model_construct(self.model_fields_set & knobs.keys(), **knobs),)
 
     def objections(self) -> Iterator[Objection]:
         """Yield what contradicts itself; `null` says the same as leaving a key out."""
-        knobs = [name for name in CompressionPass.model_fields if name in self.model_fields_set]
-        knobs = [name for name in knobs if getattr(self, name) is not None]
+        given = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        knobs = [name for name in CompressionPass.model_fields if name in given]
         if self.precision == "fp16":
             for name in (*knobs, *(["passes"] if self.passes else [])):
                 yield Objection((name,), "an fp16 variant is not compressed; remove it")
@@ -310,44 +247,29 @@ class Variant(CompressionPass):
         if self.passes:
             for name in knobs:
                 yield Objection((name,), "stands beside 'passes'; put it into one of them")
-        passes = self.passes or (self,)
-        modes = [one.mode_for(self.precision) for one in passes]
+        modes = [one.mode_for(self.precision) for one in self.passes or (self,)]
         if self.precision not in [re.sub("_a?sym$", "", mode) for mode in modes]:
             reason = f"gives {', '.join(modes)}, but the precision is {self.precision}"
             yield Objection(("passes",) if self.passes else ("mode",), reason)
 
 
-def _with_precision(name: str, variant: Any) -> Any:
-    """Fill in the precision that the variant's name starts with; others stay without."""
-    if variant is None:
-        variant = {}
-    if not isinstance(variant, Mapping) or "precision" in variant:
-        return variant
-    precision = name.split("-", maxsplit=1)[0]
-    return {"precision": precision, **variant} if precision in PRECISIONS else variant
-
-
 class Output(Section):
     """What happens to the text between the model and the user."""
 
-    filters: Listed[ProviderSpec] = key(
-        "filters that the text passes, in order: a name, or `{name: {option: value}}`", ()
-    )
+    filters: Listed[ProviderSpec] = key(f"filters that the text passes, in order: {NAMED}", ())
 
 
 class Check(Section):
     """What a built variant must pass besides ovrecipe's own gates."""
 
-    evaluators: Listed[ProviderSpec] = key(
-        "who judges, in order: a name, or `{name: {option: value}}`", ()
-    )
+    evaluators: Listed[ProviderSpec] = key(f"who judges, in order: {NAMED}", ())
 
 
 class Requires(Section):
     """What must be installed for the recipe to mean what it says."""
 
-    ovrecipe: NonEmpty | None = key('versions of ovrecipe, as `">=0.1,<1"`')
-    plugins: FrozenMapping[NonEmpty, str] = key(
+    ovrecipe: Text | None = key('versions of ovrecipe, as `">=0.1,<1"`')
+    plugins: Mapped[Text, str] = key(
         'versions of plugin distributions, as `{ovrecipe-awq: ">=0.2"}`; `""` is any', {}
     )
 
@@ -357,19 +279,10 @@ class Requires(Section):
         if self.ovrecipe is not None:
             wanted["ovrecipe",] = self.ovrecipe
         for keys, specifier in wanted.items():
-            if not _is_specifier(specifier):
+            try:
+                fits(__version__, specifier)
+            except ValueError:  # packaging's InvalidSpecifier
                 yield Objection(keys, f"must be versions like '>=1.2,<2', got '{specifier}'")
-
-
-def _is_specifier(text: str) -> bool:
-    # Most recipes require nothing and need not pay for the import.
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    try:
-        SpecifierSet(text)
-    except InvalidSpecifier:
-        return False
-    return True
 
 
 class Recipe(Section):
@@ -378,20 +291,18 @@ class Recipe(Section):
     name: FileName
     path: Path
     extends: FileName | None = key("the recipe in the same folder that this one is laid over")
-    description: NonEmpty | None = key("one line for people")
+    description: Text | None = key("one line for people")
     requires: Requires = key("what must be installed", Requires())
     model: Model = Field(description="the checkpoint")
     tokenizer: Tokenizer = key("who converts the tokenizer", Tokenizer())
     prompt: Prompt = key("how an instruction becomes the text that the model sees", Prompt())
-    variants: Annotated[FrozenMapping[FileName, Variant], Field(min_length=1)] = Field(
+    variants: Annotated[Mapped[FileName, Variant], Field(min_length=1)] = Field(
         description="what to build; at least one"
     )
-    generation: Generation = key("parameters of generation", Generation())
+    generation: GenerationParameters = key("parameters of generation", GenerationParameters())
     check: Check = key("what a built variant must pass besides ovrecipe's own gates", Check())
     output: Output = key("what happens to the text before it is shown", Output())
-    plugins: FrozenMapping[Name, Any] = key(
-        "settings of plugins, by plugin name, checked as each plugin declares", {}
-    )
+    plugins: Mapped[Name, Any] = key("settings of plugins by name; each checks its own", {})
     _tree: Node | None = PrivateAttr(default=None)
 
     def model_post_init(self, context: Any, /) -> None:
@@ -403,7 +314,12 @@ class Recipe(Section):
     def _precision_from_the_name(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return {name: _with_precision(str(name), variant) for name, variant in value.items()}
+        variants = {name: {} if variant is None else variant for name, variant in value.items()}
+        for name, variant in variants.items():
+            precision = str(name).split("-", maxsplit=1)[0]
+            if isinstance(variant, Mapping) and precision in PRECISIONS:
+                variants[name] = {"precision": precision, **variant}
+        return variants
 
     def objections(self) -> Iterator[Objection]:
         """Yield what of a variant's generation contradicts the recipe's."""
@@ -417,7 +333,7 @@ class Recipe(Section):
         return self._tree
 
     @property
-    def base_dir(self) -> Path:
+    def recipe_dir(self) -> Path:
         """The folder that relative paths in the recipe start from."""
         return self.path.parent
 
@@ -430,7 +346,7 @@ class Recipe(Section):
         inner = ("passes", number) if self.variants[variant].passes else ()
         return ("variants", variant, *inner)
 
-    def generation_of(self, variant: str) -> Generation:
+    def generation_of(self, variant: str) -> GenerationParameters:
         """Return the recipe's generation parameters with the variant's own on top."""
         return self.generation.overridden_by(self.variants[variant].generation)
 
@@ -438,9 +354,8 @@ class Recipe(Section):
 def settings_of(recipe: Recipe, variant: str) -> dict[str, Any]:
     """Return, as JSON, all that the recipe says of a variant's directory.
 
-    It is part of the directory's key, and so of its manifest: whoever opens the directory can
-    tell whether the recipe still says the same, without planning a build. What decides on the
-    text behind the model (`output`) or on the gates (`check`) is not in it.
+    It is part of the directory's key, and so of its manifest: whoever opens the directory can tell
+    whether the recipe still says the same. What comes after it (`output`, `check`) is not in it.
     """
     return {
         "model": _said(recipe.model),

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, Self, TypeAlias, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    Strict,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ovrecipe.recipe.yaml_reader import Loc, dotted
 
@@ -28,12 +21,10 @@ class Objection:
     reason: str
 
 
-class Refused(ValueError):
-    """What a section raises that objects to itself: all objections, to be shown at once."""
-
-    def __init__(self, objections: Iterable[Objection]) -> None:
-        self.objections = tuple(objections)
-        super().__init__("; ".join(f"{dotted(o.keys)}: {o.reason}" for o in self.objections))
+def _details(objection: Objection) -> InitErrorDetails:
+    context = {"key": dotted(objection.keys), "error": objection.reason}
+    error = PydanticCustomError("objection", "{key}: {error}", context)
+    return InitErrorDetails(type=error, loc=objection.keys, input=None)
 
 
 class Section(BaseModel):
@@ -49,8 +40,8 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _nothing_to_object_to(self) -> Self:
-        if found := tuple(self.objections()):
-            raise Refused(found)
+        if found := [*map(_details, self.objections())]:
+            raise ValidationError.from_exception_data(type(self).__name__, found)
         return self
 
 
@@ -63,21 +54,14 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-def _refuse_change(self: object, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
-    raise TypeError("a recipe cannot be changed after it was read")
-
-
 class FrozenDict(dict[str, Value]):
     """A dict that refuses every change; a dict, so that json and pydantic write it as one."""
 
-    __setitem__ = _refuse_change
-    __delitem__ = _refuse_change
-    __ior__: Callable[..., NoReturn] = _refuse_change
-    clear = _refuse_change
-    pop: Callable[..., NoReturn] = _refuse_change
-    popitem = _refuse_change
-    setdefault: Callable[..., NoReturn] = _refuse_change
-    update: Callable[..., NoReturn] = _refuse_change
+    def _refuse_change(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
+        raise TypeError("a recipe cannot be changed after it was read")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse_change
+    clear = pop = popitem = setdefault = update = _refuse_change
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as a whole: the default way fills a dict item by item."""
@@ -93,31 +77,38 @@ def frozen(value: Any) -> Any:
     return value
 
 
-#: A mapping of a recipe; give it as `FrozenMapping[str, Value]`.
-FrozenMapping: TypeAlias = Annotated[Mapping[Key, Value], AfterValidator(frozen)]
+#: A YAML mapping, frozen; give it as `Mapped[str, Value]`.
+Mapped: TypeAlias = Annotated[Mapping[Key, Value], AfterValidator(frozen)]
 
 #: A YAML list; strict pydantic would take tuples only. What is in it stays strict.
-Listed: TypeAlias = Annotated[tuple[Value, ...], Strict(strict=False)]
+Listed: TypeAlias = Annotated[tuple[Value, ...], Field(strict=False)]
 
-NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+#: Text that is not empty.
+Text = Annotated[str, Field(min_length=1)]
 
 PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 LETTERS = "a name is letters, digits, '.', '-' and '_', and starts with a letter or digit"
 #: Windows keeps these for devices, with any ending: `nul.yaml` is the device too.
-DEVICES = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
-)
+DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)
 
 
 def name_objection(name: str) -> str | None:
-    """Return what is wrong with the name of a recipe or variant; None when nothing is.
-
-    The same on every system: a recipe written on one is built on another.
-    """
+    """Return what is wrong with a name of a recipe or variant, on any system; None if nothing."""
     if not re.fullmatch(PATTERN, name):
         return LETTERS
     if name.endswith("."):
         return "a name does not end in '.', which Windows drops"
-    if name.partition(".")[0].lower() in DEVICES:
-        return f"Windows keeps '{name.partition('.')[0]}' for a device"
+    if device := DEVICES.fullmatch(name):
+        return f"Windows keeps '{device[1]}' for a device"
     return None
+
+
+def _file_name(name: str) -> str:
+    if objection := name_objection(name):
+        raise ValueError(objection)
+    return name
+
+
+Name = Annotated[str, Field(pattern=f"^{PATTERN}$")]
+#: Recipes and variants become files and folders.
+FileName = Annotated[Name, AfterValidator(_file_name)]

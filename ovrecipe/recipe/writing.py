@@ -107,44 +107,29 @@ def recipe_json_schema() -> dict[str, Any]:
     for key in FROM_THE_FILE:
         del schema["properties"][key]
     schema["title"] = "ovrecipe recipe"
-    # What a recipe extends may have the model and the variants.
-    schema["required"] = []
-    schema["anyOf"] = [{"required": ["model", "variants"]}, {"required": ["extends"]}]
     definitions = schema["$defs"]
-    definitions["Model"]["required"] = []
-    _let_the_name_say_the_precision(schema, definitions["Variant"])
-    definitions["Output"]["properties"]["filters"]["items"] = {"anyOf": _ways_to_name()}
-    definitions["Check"]["properties"]["evaluators"]["items"] = {"anyOf": _ways_to_name()}
-    for section, name in (("Model", "exporter"), ("Tokenizer", "converter")):
-        value = definitions[section]["properties"][name]
-        value.pop("$ref", None)
-        value["anyOf"] = _ways_to_name()
+    # What a recipe extends may have the rest, and a variant's name says its precision.
+    for section in (schema, definitions["Model"], definitions["Variant"]):
+        section["required"] = []
+    schema["anyOf"] = [{"required": ["model", "variants"]}, {"required": ["extends"]}]
+    variants = schema["properties"]["variants"]
+    del variants["patternProperties"]
+    variants["minProperties"] = variants.pop("minLength")
+    variants["additionalProperties"] = {"anyOf": [{"$ref": "#/$defs/Variant"}, {"type": "null"}]}
     for section in (schema, *definitions.values()):
-        _shorten(section)
+        section["description"] = section["description"].split("\n\n")[0]
+        for value in section["properties"].values():
+            _simplify(value)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _let_the_name_say_the_precision(schema: dict[str, Any], variant: dict[str, Any]) -> None:
-    variant["required"] = []
-    variants = schema["properties"]["variants"]
-    for key in ("additionalProperties", "patternProperties"):
-        variants.pop(key, None)
-    variants["minProperties"] = variants.pop("minLength")
-    variants["additionalProperties"] = {"anyOf": [{"$ref": "#/$defs/Variant"}, {"type": "null"}]}
-
-
-def _ways_to_name() -> list[dict[str, Any]]:
-    """Return how a provider may be named: by its name, or with options in two ways."""
-    one_pair = {"minProperties": 1, "maxProperties": 1, "not": {"required": ["name"]}}
-    with_options = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
-    name = {"type": "string", "minLength": 1}
-    return [name, {"$ref": "#/$defs/ProviderSpec"}, {**with_options, **one_pair}]
-
-
-def _shorten(section: dict[str, Any]) -> None:
-    """Keep a section's first sentence; drop titles and the defaults of what is unset."""
-    section["description"] = section["description"].split("\n\n")[0]
-    for value in section["properties"].values():
-        value.pop("title", None)
-        if isinstance(value.get("default"), dict) or value.get("default", 0) is None:
-            del value["default"]
+def _simplify(value: dict[str, Any]) -> None:
+    """Drop the title, and the default of what is unset; allow the short ways to name providers."""
+    value.pop("title", None)
+    if isinstance(value.get("default"), dict) or value.get("default", 0) is None:
+        del value["default"]
+    spec = value.get("items", value)
+    if spec.get("$ref") == "#/$defs/ProviderSpec":
+        one_pair = {"minProperties": 1, "maxProperties": 1, "not": {"required": ["name"]}}
+        pair = {"type": "object", "additionalProperties": {"type": ["object", "null"]}, **one_pair}
+        spec["anyOf"] = [{"type": "string", "minLength": 1}, {"$ref": spec.pop("$ref")}, pair]

@@ -11,17 +11,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
 from ovrecipe.errors import RecipeSyntaxError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 Scalar: TypeAlias = "bool | int | float | str | None"
 #: What a node holds: a scalar, values by key, or items.
@@ -32,36 +28,27 @@ Loc: TypeAlias = tuple[str | int, ...]
 
 def dotted(loc: Loc) -> str:
     """Return `variants.int4.passes[0].ratio`."""
-    text = ""
-    for step in loc:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc)
+    return "".join(steps).removeprefix(".")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """A place in a file; `shown` is the file's name as users see it, line and column from 1."""
 
     shown: str
     line: int
     column: int
 
-    def __str__(self) -> str:
-        """Return `file:line:column`, which editors and terminals open."""
+    def __str__(self) -> str:  # which editors and terminals open
         return f"{self.shown}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A value, where it stands, and where its key does when it is a mapping's.
-
-    `size` counts the nodes of the value with every alias written out.
-    """
+class Node(NamedTuple):
+    """A value, where it stands, and where its key does when it is a mapping's."""
 
     content: Content
     place: Place
     key_place: Place | None = None
-    size: int = 1
 
 
 def plain(node: Node) -> object:
@@ -93,12 +80,10 @@ def _followed(root: Node, loc: Loc) -> tuple[Node, bool]:
     node = root
     for step in loc:
         content = node.content
-        if isinstance(content, dict) and step in content:
-            node = content[str(step)]
-        elif isinstance(content, tuple) and isinstance(step, int) and step < len(content):
-            node = content[step]
-        else:
+        below: Any = dict(enumerate(content)) if isinstance(content, tuple) else content
+        if not isinstance(below, dict) or step not in below:
             return node, False
+        node = below[step]
     return node, True
 
 
@@ -122,8 +107,7 @@ _WORDS: dict[str, Scalar] = {
 def read_yaml(data: bytes, shown: str, unusable: list[tuple[Place, str]]) -> Node:
     """Return the one mapping that `data` holds; `shown` is the file's name in messages.
 
-    Single keys and values that no recipe can use are added to `unusable`, each with its place and
-    the reason, so that a user learns of them together with all else.
+    Keys and values that no recipe can use are added to `unusable`, to be told with all else.
 
     Raises:
         RecipeSyntaxError: it is not UTF-8, not YAML, not one mapping, or grows out of bounds.
@@ -137,21 +121,17 @@ def _text(data: bytes, shown: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        place = _place_in(data[: error.start].decode("utf-8-sig"), shown)
-        raise RecipeSyntaxError(
-            f"{place}: byte 0x{data[error.start]:02x} is not UTF-8",
-            remedy="save the file as UTF-8",
-        ) from error
+        place = _place_after(error.object[: error.start].decode(), shown)
+        message = f"{place}: byte 0x{error.object[error.start]:02x} is not UTF-8"
+        raise RecipeSyntaxError(message, remedy="save the file as UTF-8") from error
     if found := _UNPRINTABLE.search(text):
-        place = _place_in(text[: found.start()], shown)
-        code = f"U+{ord(found[0]):04X}"
+        place, code = _place_after(text[: found.start()], shown), f"U+{ord(found[0]):04X}"
         raise RecipeSyntaxError(f"{place}: control character {code}; is this a text file?")
     return text
 
 
-def _place_in(before: str, shown: str) -> Place:
-    line = before.count("\n")
-    return Place(shown, line + 1, len(before) - (before.rfind("\n") + 1) + 1)
+def _place_after(text: str, shown: str) -> Place:
+    return Place(shown, text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
 class _Composer:
@@ -162,7 +142,9 @@ class _Composer:
         self._shown = shown
         self._lines = text.splitlines()
         self._events = self._parsed(text)
-        self._anchors: dict[str, Node] = {}
+        #: Values that are complete, each with the number of its nodes.
+        self._anchors: dict[str, tuple[Node, int]] = {}
+        #: Nodes so far, with every alias written out.
         self._nodes = 0
 
     def _parsed(self, text: str) -> Iterator[Any]:
@@ -171,22 +153,19 @@ class _Composer:
         try:
             while parser.check_event():
                 yield parser.get_event()
-        except yaml.MarkedYAMLError as error:
-            raise self._syntax_error(error) from error
         except yaml.YAMLError as error:
-            raise RecipeSyntaxError(f"{self._shown}: not YAML: {error}") from error
+            raise self._syntax_error(error) from error
         finally:
             parser.dispose()
 
-    def _syntax_error(self, error: yaml.MarkedYAMLError) -> RecipeSyntaxError:
-        mark = error.problem_mark
-        if mark is None:
-            return RecipeSyntaxError(f"{self._shown}: {error.problem}")
-        line = self._lines[mark.line] if mark.line < len(self._lines) else ""
-        if line[mark.column : mark.column + 1] == "\t":
-            return RecipeSyntaxError(f"{self._at(mark)}: a tab cannot indent YAML; use spaces")
-        context = f" ({error.context})" if error.context else ""
-        return RecipeSyntaxError(f"{self._at(mark)}: {error.problem}{context}")
+    def _syntax_error(self, error: yaml.YAMLError) -> RecipeSyntaxError:
+        if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+            return RecipeSyntaxError(f"{self._shown}: not YAML: {error}")
+        mark, context = error.problem_mark, f" ({error.context})" if error.context else ""
+        in_line = "".join(self._lines[mark.line : mark.line + 1])
+        is_tab = in_line[mark.column : mark.column + 1] == "\t"
+        what = "a tab cannot indent YAML; use spaces" if is_tab else f"{error.problem}{context}"
+        return RecipeSyntaxError(f"{self._at(mark)}: {what}")
 
     def _at(self, mark: Any) -> Place:
         return Place(self._shown, mark.line + 1, mark.column + 1)
@@ -200,9 +179,8 @@ class _Composer:
                     raise self._refusal(event, "a second document starts; a recipe is one document")
                 root = self._node(next(self._events), 0)
         if root is None:
-            raise RecipeSyntaxError(
-                f"{self._shown}: is empty; a recipe says 'model' and 'variants'"
-            )
+            reason = "is empty; a recipe says 'model' and 'variants'"
+            raise RecipeSyntaxError(f"{self._shown}: {reason}")
         if not isinstance(root.content, dict):
             raise RecipeSyntaxError(f"{root.place}: is no mapping; a recipe is keys and values")
         return root
@@ -212,32 +190,30 @@ class _Composer:
 
     def _node(self, event: Any, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
-            named = self._anchors.get(str(event.anchor))
-            if named is None:
+            if event.anchor not in self._anchors:
                 reason = f"alias '*{event.anchor}' names no anchor that is complete"
                 raise self._refusal(event, reason)
-            self._count(event, named.size)
-            return named
+            node, size = self._anchors[event.anchor]
+            self._count(event, size)
+            return node
+        before, place = self._nodes, self._at(event.start_mark)
         self._count(event, 1)
         if depth > MAX_DEPTH:
             raise self._refusal(event, f"is nested deeper than {MAX_DEPTH} levels")
         if event.tag is not None:
             reason = f"tag '{event.tag}' is not read in recipes; quote a value to make it text"
-            self._unusable.append((self._at(event.start_mark), reason))
-        node = self._content(event, depth)
+            self._unusable.append((place, reason))
+        node = Node(self._content(event, depth + 1), place)
         if event.anchor is not None:
-            self._anchors[event.anchor] = node
+            self._anchors[event.anchor] = node, self._nodes - before
         return node
 
-    def _content(self, event: Any, depth: int) -> Node:
-        place = self._at(event.start_mark)
+    def _content(self, event: Any, depth: int) -> Content:
         if isinstance(event, yaml.ScalarEvent):
-            return Node(self._scalar(event, place), place)
+            return self._scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
-            items = tuple(self._node(item, depth + 1) for item in self._to_the_end())
-            return Node(items, place, size=1 + sum(item.size for item in items))
-        entries = self._entries(depth)
-        return Node(entries, place, size=1 + sum(value.size for value in entries.values()))
+            return tuple(self._node(item, depth) for item in self._to_the_end())
+        return self._entries(depth)
 
     def _count(self, event: Any, nodes: int) -> None:
         self._nodes += nodes
@@ -245,17 +221,16 @@ class _Composer:
             reason = f"grows to more than {MAX_NODES} values (aliases written out); shorten it"
             raise self._refusal(event, reason)
 
-    def _scalar(self, event: Any, place: Place) -> Scalar:
+    def _scalar(self, event: Any) -> Scalar:
         if not event.implicit[0]:
             return str(event.value)
-        if _NOT_FINITE.fullmatch(event.value):
-            self._unusable.append((place, f"{event.value} is no number that a recipe can use"))
-            return None
         value = plain_scalar(event.value)
-        if isinstance(value, float) and not math.isfinite(value):
-            self._unusable.append((place, f"{event.value} is too large for a number"))
-            return None
-        return value
+        too_large = isinstance(value, float) and math.isinf(value)
+        if not too_large and not _NOT_FINITE.fullmatch(event.value):
+            return value
+        what = "too large for a number" if too_large else "no number that a recipe can use"
+        self._unusable.append((self._at(event.start_mark), f"{event.value} is {what}"))
+        return None
 
     def _to_the_end(self) -> Iterator[Any]:
         """Yield the events of the list or mapping that has begun, its end taken."""
@@ -266,33 +241,29 @@ class _Composer:
         merged: dict[str, Node] = {}
         for event in self._to_the_end():
             place = self._at(event.start_mark)
-            key = self._node(event, depth + 1).content
-            value = replace(self._node(next(self._events), depth + 1), key_place=place)
+            key = self._node(event, depth).content
+            value = self._node(next(self._events), depth)._replace(key_place=place)
             if key == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
                 merged = {**self._merged(value), **merged}
-            elif self._is_usable_key(key, place, own):
-                own[str(key)] = value
+            elif isinstance(key, dict | tuple):
+                reason = "a list or mapping is no text; quote it to make it a key"
+                self._unusable.append((place, reason))
+            elif not isinstance(key, str):
+                reason = f"'{json.dumps(key)}' is no text; quote it to make it a key"
+                self._unusable.append((place, reason))
+            elif key in own:
+                first = own[key].key_place or place
+                self._unusable.append((place, f"{key}: stands twice; first in line {first.line}"))
+            else:
+                own[key] = value
         return {**merged, **own}
-
-    def _is_usable_key(self, key: object, place: Place, own: dict[str, Node]) -> bool:
-        if not isinstance(key, str):
-            what = "a list or mapping" if isinstance(key, dict | tuple) else f"'{json.dumps(key)}'"
-            self._unusable.append((place, f"{what} is no text; quote it to make it a key"))
-            return False
-        if key in own:
-            first = own[key].key_place or place
-            self._unusable.append((place, f"{key}: stands twice; first in line {first.line}"))
-            return False
-        return True
 
     def _merged(self, value: Node) -> dict[str, Node]:
         """Return what `<<: *alias` brings; of several, the first one wins."""
-        content = value.content
-        parts = [item.content for item in content] if isinstance(content, tuple) else [content]
         found: dict[str, Node] = {}
-        for part in parts:
-            if isinstance(part, dict):
-                found = {**part, **found}
+        for part in value.content if isinstance(value.content, tuple) else (value,):
+            if isinstance(part.content, dict):
+                found = {**part.content, **found}
             else:
                 self._unusable.append((value.place, "<<: takes an alias of a mapping"))
         return found

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.json_files import read_object
+from ovrecipe.recipe.project import check_variant
 from ovrecipe.recipe.schema import settings_of
+from ovrecipe.run.parameters import GENERATION_CONFIG
 from ovrecipe.run.prompt import SECTION, tokenizer_config
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import view_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.runner import Runner
@@ -24,13 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variants:
-    """What is built by now, and how one is loaded.
+    """What is built by now, and how one is loaded."""
 
-    `sizes_bytes` returns the built variants in the recipe's order, each with the bytes of its
-    weights; `load` loads one on the same device with the same plugins and properties.
-    """
-
+    #: The built variants in the recipe's order, each with the bytes of its weights.
     sizes_bytes: Callable[[], Mapping[str, int]]
+    #: Loads one on the same device with the same plugins and properties.
     load: Callable[[str], Runner]
 
 
@@ -40,23 +39,19 @@ PREFERRED = "int4"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A built variant; `model_dir` is what `LLMPipeline` opens."""
+    """A built variant."""
 
-    name: str
     variant: str
+    #: What `LLMPipeline` opens.
     model_dir: Path
-    store_dir: Path
+    #: For what a device compiles from this very artifact.
+    cache_dir: Path
 
     @property
     def weights_bytes(self) -> int:
         """The size of the weights, which is nearly what the model takes in memory."""
         path = self.model_dir / "openvino_model.bin"
         return path.stat().st_size if path.is_file() else 0
-
-    @property
-    def cache_dir(self) -> Path:
-        """The folder for what a device compiles from this very artifact."""
-        return Store(self.store_dir).cache_dir(self.model_dir.name)
 
     def context_length(self) -> int | None:
         """Return the number of positions the model was made for; None when it does not say."""
@@ -66,14 +61,13 @@ class Artifact:
 
     def parameters(self) -> dict[str, Any]:
         """Return the generation parameters that it carries; {} when it has none."""
-        return read_object(self.model_dir / "generation_config.json", error=ArtifactCorrupt)
+        return read_object(self.model_dir / GENERATION_CONFIG, error=ArtifactCorrupt)
 
     def is_stale(self, recipe: Recipe) -> bool:
         """Return whether the recipe says something else than when this was built.
 
-        `ovrecipe why` knows more: another version of a package, another text of a data set. An
-        artifact that an older ovrecipe put together, without `PromptSettings`, is stale too.
-        False when it does not say what it was built from.
+        `ovrecipe why` knows of packages and data sets too. One without `PromptSettings`, of an
+        older ovrecipe, is stale; one that does not say what it was built from is not.
 
         Raises:
             ArtifactCorrupt: its manifest is damaged.
@@ -85,9 +79,7 @@ class Artifact:
         if config and SECTION not in config:
             return True
         wanted = settings_of(recipe, self.variant)
-        return wanted.keys() <= stored.keys() and any(
-            stored[name] != value for name, value in wanted.items()
-        )
+        return wanted.keys() <= stored.keys() and not wanted.items() <= stored.items()
 
 
 def find_artifact(project: Project, recipe: Recipe, variant: str | None) -> Artifact:
@@ -97,29 +89,26 @@ def find_artifact(project: Project, recipe: Recipe, variant: str | None) -> Arti
         RecipeNotFound: the recipe has no such variant.
         NotBuilt: with the command that builds it.
     """
-    from ovrecipe.recipe.project import check_variant
-
-    if variant is None:
-        built = built_artifacts(project, recipe)
-        if not built:
-            raise not_built(recipe.name)
-        preferred = [artifact for artifact in built if artifact.variant == PREFERRED]
-        return preferred[0] if preferred else min(built, key=lambda one: one.weights_bytes)
-    check_variant(recipe, variant)
-    model_dir = view_target(project.models_dir, recipe.name, variant)
-    if model_dir is None:
-        raise not_built(f"{recipe.name}:{variant}")
-    return Artifact(recipe.name, variant, model_dir, project.store_dir)
+    if variant is not None:
+        check_variant(recipe, variant)
+    built = built_artifacts(project, recipe)
+    if variant is None and built:
+        smallest = min(built.values(), key=lambda artifact: artifact.weights_bytes)
+        return built.get(PREFERRED, smallest)
+    if variant not in built:
+        raise not_built(f"{recipe.name}:{variant}" if variant else recipe.name)
+    return built[variant]
 
 
-def built_artifacts(project: Project, recipe: Recipe) -> list[Artifact]:
+def built_artifacts(project: Project, recipe: Recipe) -> dict[str, Artifact]:
     """Return the built variants in the recipe's order."""
-    targets = {each: view_target(project.models_dir, recipe.name, each) for each in recipe.variants}
-    return [
-        Artifact(recipe.name, each, model_dir, project.store_dir)
-        for each, model_dir in targets.items()
+    cache_dir, models_dir = Store(project.store_dir).cache_dir, project.models_dir
+    targets = {name: view_target(models_dir, recipe.name, name) for name in recipe.variants}
+    return {
+        name: Artifact(name, model_dir, cache_dir(model_dir.name))
+        for name, model_dir in targets.items()
         if model_dir is not None
-    ]
+    }
 
 
 def not_built(target: str, how: str = "built") -> NotBuilt:

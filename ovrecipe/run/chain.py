@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from pydantic import BaseModel
 
     from ovrecipe.hooks.plugins import Plugins
@@ -43,11 +42,6 @@ class ChosenFilter:
     provided: Provided[FilterMaker]
     options: BaseModel | None = None
 
-    @property
-    def display_only(self) -> bool:
-        """Whether the history keeps the text as it is without this filter."""
-        return bool(self.provided.traits.display_only)
-
     def over(self, pieces: Iterable[str]) -> Iterator[str]:
         """Yield what a fresh filter shows of the pieces; what it raises names its plugin."""
         with self.provided.blamed():
@@ -63,11 +57,11 @@ class ChosenFilter:
                 yield text
 
 
+@dataclass(frozen=True)
 class FilterChain:
-    """The filters of one generation. However the text is cut, the joined output is the same."""
+    """Filters, fresh for each text. However it is cut, the joined output is the same."""
 
-    def __init__(self, filters: Sequence[ChosenFilter] = ()) -> None:
-        self._filters = tuple(filters)
+    filters: Sequence[ChosenFilter] = ()
 
     def over(self, pieces: Iterable[str]) -> Iterator[str]:
         """Yield what the filters show of the pieces: what one holds back, the next does not see.
@@ -75,14 +69,14 @@ class FilterChain:
         Pieces are asked for one at a time, as the text is read. When they end, each filter shows
         what it held back. `pieces` must not raise errors that are no filter's.
         """
-        for chosen in self._filters:
+        for chosen in self.filters:
             pieces = chosen.over(pieces)
         return iter(pieces)
 
     def kept(self) -> FilterChain | None:
         """Return the chain that makes the text of the history; None if that is what is shown."""
-        kept = [chosen for chosen in self._filters if not chosen.display_only]
-        return FilterChain(kept) if len(kept) < len(self._filters) else None
+        kept = [chosen for chosen in self.filters if not chosen.provided.traits.display_only]
+        return FilterChain(kept) if len(kept) < len(self.filters) else None
 
 
 def chosen_filters(recipe: Recipe, plugins: Plugins) -> tuple[ChosenFilter, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import OvrecipeError, RunError
 from ovrecipe.run.artifact import not_built
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.run.generation import Generation
     from ovrecipe.run.prompt import Message
     from ovrecipe.run.runner import Runner
@@ -41,7 +40,7 @@ class Chat:
     @property
     def history(self) -> tuple[Message, ...]:
         """The turns so far: messages with `role` (user, assistant) and `content`."""
-        return tuple(dict(each) for each in self._history)
+        return tuple(map(dict, self._history))
 
     def stream(self, prompt: str, **generation: Any) -> Generation:
         """Start to answer the next prompt, as `Runner.stream`.
@@ -51,13 +50,23 @@ class Chat:
         Raises:
             RunError: the answer before it has not ended.
         """
-        self._end_the_answer_before()
+        before = self._answering
+        if before is not None:
+            if before.running:
+                raise RunError(
+                    "the answer before is still running",
+                    remedy="iterate over it to its end, or cancel it",
+                )
+            before.close()
         messages = self.runner.conversation(prompt, system=self.system, history=self._history)
 
         def remember(result: GenerationResult | None) -> None:
             answer, self._answering = self._answering, None
-            if answer is not None and result is not None:
-                self._remember(prompt, answer.history_text(), result)
+            if answer is None or result is None:
+                return
+            if result.text or result.finish_reason != "cancelled":
+                said = {"role": "assistant", "content": answer.history_text()}
+                self._history += [messages[-1], said]
 
         parameters = {**self.generation, **generation}
         self._answering = self.runner.stream_messages(messages, on_end=remember, **parameters)
@@ -65,8 +74,7 @@ class Chat:
 
     def generate(self, prompt: str, **generation: Any) -> GenerationResult:
         """Answer the next prompt: the loop over `stream`."""
-        answer = self.stream(prompt, **generation)
-        with answer:
+        with self.stream(prompt, **generation) as answer:
             for _ in answer:
                 pass
         return answer.result
@@ -105,21 +113,3 @@ class Chat:
     def close(self) -> None:
         """Free the model that is in use now, whichever it is."""
         self.runner.close()
-
-    def _end_the_answer_before(self) -> None:
-        if self._answering is None:
-            return
-        if self._answering.running:
-            raise RunError(
-                "the answer before is still running",
-                remedy="iterate over it to its end, or cancel it",
-            )
-        self._answering.close()
-
-    def _remember(self, prompt: str, text: str, result: GenerationResult) -> None:
-        if result.finish_reason == "cancelled" and not result.text:
-            return
-        self._history += [
-            {"role": "user", "content": prompt},
-            {"role": "assistant", "content": text},
-        ]

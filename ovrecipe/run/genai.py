@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
-from ovrecipe.run.parameters import apply
-from ovrecipe.run.pipeline import Finished, OnText, Tokens
+from ovrecipe.run.parameters import GENERATION_CONFIG, apply
+from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
     from ovrecipe.types import FinishReason
-
 
 #: Devices that are made of others: `AUTO`, `AUTO:GPU,CPU`, `HETERO:GPU,CPU`.
 VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
@@ -79,17 +77,9 @@ def check_device(device: str, available: Sequence[str]) -> None:
 #: asked for by name, it fails instead, and the fall-back is ours to announce.
 ATTENTION_BACKEND = "ATTENTION_BACKEND"
 
-GENERATION_CONFIG = "generation_config.json"
-
-Loaded = TypeVar("Loaded")
-
 
 def open_pipeline(
-    model_dir: Path,
-    device: str,
-    *,
-    properties: Mapping[str, Any],
-    announce: Callable[[str], None],
+    model_dir: Path, device: str, *, properties: Mapping[str, Any], announce: Callable[[str], None]
 ) -> GenaiPipeline:
     """Load a model; `announce` is told when it runs another way than it should.
 
@@ -103,7 +93,17 @@ def open_pipeline(
     check_device(device, Core().available_devices)
 
     def construct(more: Mapping[str, Any]) -> GenaiPipeline:
-        return _constructed(model_dir, device, {**properties, **more})
+        from openvino_genai import LLMPipeline
+
+        try:
+            pipeline = LLMPipeline(model_dir, device, **{**properties, **more})
+        except (RuntimeError, TypeError) as exc:
+            raise RunError(
+                f"the model cannot be loaded on {device}: {last_line(exc)}",
+                remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the "
+                "device; properties must be OpenVINO's",
+            ) from exc
+        return GenaiPipeline(pipeline, device)
 
     if "NPU" in device or ATTENTION_BACKEND in properties:
         # The NPU has a pipeline of its own, without paged attention.
@@ -125,8 +125,8 @@ def check_parameters(parameters: Mapping[str, Any], model_dir: Path) -> None:
 
 
 def with_fallback(
-    construct: Callable[[Mapping[str, Any]], Loaded], *, announce: Callable[[str], None]
-) -> Loaded:
+    construct: Callable[[Mapping[str, Any]], GenaiPipeline], *, announce: Callable[[str], None]
+) -> GenaiPipeline:
     """Construct with paged attention, or with SDPA and say so.
 
     Raises:
@@ -136,43 +136,24 @@ def with_fallback(
         return construct({ATTENTION_BACKEND: "PA"})
     except RunError as exc:
         loaded = construct({ATTENTION_BACKEND: "SDPA"})
-        cause = last_line(exc.__cause__ or exc)
-        announce(f"no paged attention, SDPA is used instead: {cause}")
+        announce(f"no paged attention, SDPA is used instead: {last_line(exc.__cause__ or exc)}")
         return loaded
-
-
-def _constructed(model_dir: Path, device: str, properties: Mapping[str, Any]) -> GenaiPipeline:
-    from openvino_genai import LLMPipeline
-
-    try:
-        pipeline = LLMPipeline(model_dir, device, **properties)
-    except (RuntimeError, TypeError) as exc:
-        raise RunError(
-            f"the model cannot be loaded on {device}: {last_line(exc)}",
-            remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the device; "
-            "properties must be OpenVINO's",
-        ) from exc
-    return GenaiPipeline(pipeline, device)
 
 
 def last_line(error: BaseException) -> str:
     """Return the sentence of an OpenVINO error, which stands below places in its source."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
 
 
 class GenaiPipeline:
     """An `LLMPipeline` and its tokenizer."""
 
     def __init__(self, pipeline: Any, device: str) -> None:
-        from openvino_genai import GenerationFinishReason, StreamingStatus
-
         self.device = device
         #: The `LLMPipeline` itself, for what only it can do.
         self.llm: Any = pipeline
         self._tokenizer: Any = pipeline.get_tokenizer()
-        self._go_on, self._cancel = StreamingStatus.RUNNING, StreamingStatus.CANCEL
-        self._length = GenerationFinishReason.LENGTH
         bos = int(self._tokenizer.get_bos_token_id())
         self.bos_token_id: int | None = bos if bos >= 0 else None
 
@@ -195,17 +176,16 @@ class GenaiPipeline:
         """Return the limit; GenAI's `max_length` counts the prompt and is the weaker one."""
         return int(min(config.max_new_tokens, max(config.max_length - prompt_tokens, 0)))
 
-    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Finished:
+    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
         """Generate; `on_text` must not raise, for GenAI would print and swallow it."""
-        go_on, cancel = self._go_on, self._cancel
+        from openvino_genai import GenerationFinishReason, StreamingStatus
+
         stopped = False
 
         def streamer(text: str) -> Any:
             nonlocal stopped
-            if on_text(text):
-                return go_on
-            stopped = True
-            return cancel
+            stopped = not on_text(text)
+            return StreamingStatus.CANCEL if stopped else StreamingStatus.RUNNING
 
         try:
             if config.is_beam_search():
@@ -216,7 +196,7 @@ class GenaiPipeline:
                 encoded = self.llm.generate(tokens.ids, config, streamer)
         except RuntimeError as exc:
             raise RunError(f"generation failed on {self.device}: {last_line(exc)}") from exc
-        ended: FinishReason = "length" if encoded.finish_reasons[0] == self._length else "stop"
+        cut = encoded.finish_reasons[0] == GenerationFinishReason.LENGTH
         perf = encoded.perf_metrics
         generated = int(perf.get_num_generated_tokens())
         metrics = Metrics(
@@ -225,7 +205,8 @@ class GenaiPipeline:
             throughput=float(perf.get_throughput().mean) if generated > 1 else None,
             load_time_ms=float(perf.get_load_time()),
         )
-        return Finished("cancelled" if stopped else ended, generated, metrics)
+        ended: FinishReason = "cancelled" if stopped else "length" if cut else "stop"
+        return Ended(ended, generated, metrics)
 
     def close(self) -> None:
         """Let go of the model's memory."""
@@ -241,17 +222,14 @@ def _encoded_in_pieces(tokenizer: Any, text: str, cuts: Sequence[int], whole: An
 
     Tokenizers of SentencePiece's kind put a space in front of every text, so each piece is read
     behind an anchor, whose tokens are then taken off. What comes out must say what `whole` says.
-
-    Raises:
-        PromptRefused: no anchor served.
     """
     from numpy import array, ones_like
     from openvino import Tensor
     from openvino_genai import TokenizedInputs
 
     def ids_of(piece: str) -> list[int]:
-        found: list[int] = tokenizer.encode(piece, add_special_tokens=False).input_ids.data[0]
-        return [int(token) for token in found]
+        inputs = tokenizer.encode(piece, add_special_tokens=False)
+        return [int(token) for token in inputs.input_ids.data[0]]
 
     def said(ids: Sequence[int]) -> str:
         # Some tokenizers write a space beside a control token that they do not write beside text.

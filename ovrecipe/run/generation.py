@@ -1,57 +1,53 @@
-"""A running generation, as its caller sees it, and the queue in which it waits."""
+"""A running generation, as the generating thread and as its caller see it."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from ovrecipe.errors import RunError
-from ovrecipe.types import FinishReason, GenerationResult
+from ovrecipe.types import GenerationResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
-
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.chain import FilterChain
-    from ovrecipe.run.pipeline import Finished, Pipeline, Tokens
+    from ovrecipe.run.pipeline import Ended, Pipeline, Tokens
     from ovrecipe.run.prompt import Message
+    from ovrecipe.run.runner import Runner
+
+    OnEnd: TypeAlias = Callable[[GenerationResult | None], None] | None
 
 
 class GenerationTask:
     """One generation as the generating thread sees it.
 
-    `segments` carries text; None wakes a waiting reader, who then looks at `ended` and
-    `cancelled`.
+    `segments` carries text; an empty one wakes the reader, who looks at `ended` and `cancelled`.
     """
 
     def __init__(self, tokens: Tokens, config: object, *, seed: int | None = None) -> None:
         self.tokens = tokens
         self.config = config
         self.seed = seed
-        self.segments: SimpleQueue[str | None] = SimpleQueue()
+        self.segments: SimpleQueue[str] = SimpleQueue()
         self.ended = threading.Event()
         self.cancelled = False
-        self.finished: Finished | None = None
+        self.finished: Ended | None = None
         self.error: BaseException | None = None
-        self._running_on: Pipeline | None = None
-        self._counting = threading.Lock()
+        self.generating = False
 
     def cancel(self) -> None:
         """Ask the generating thread to stop at its next token, and wake the reader."""
         self.cancelled = True
-        self.segments.put(None)
+        self.segments.put("")
 
     def run(self, pipeline: Pipeline, closed: threading.Event) -> None:
-        """Generate, unless cancelled while waiting; an error is kept for the reader.
-
-        When the main thread has left, nobody reads any more, and the process shall end.
-        """
+        """Generate, unless cancelled while waiting; an error is kept for the reader."""
         put = self.segments.put
         main_is_alive = threading.main_thread().is_alive
 
         def go_on() -> bool:
+            # When the main thread has left, nobody reads any more, and the process shall end.
             if closed.is_set() or not main_is_alive():
                 self.cancelled = True
             return not self.cancelled
@@ -62,76 +58,14 @@ class GenerationTask:
 
         try:
             if go_on():
-                self._running_on = pipeline
+                self.generating = True
                 self.finished = pipeline.generate(self.tokens, self.config, on_text)
         except BaseException as exc:  # noqa: BLE001 - raised again where the caller stands
             self.error = exc
         finally:
-            with self._counting:
-                self._running_on = None
+            self.generating = False
             self.ended.set()
-            put(None)
-
-    def count(self, text: str) -> int | None:
-        """Return how many tokens a text of the model is; None unless the task is running.
-
-        Under a lock, for the pipeline may be closed as soon as its last task has ended.
-        """
-        with self._counting:
-            if self._running_on is None:
-                return None
-            return self._running_on.encode(text, add_special_tokens=False).count if text else 0
-
-
-class TaskQueue:
-    """Runs tasks first come, first served: each on a thread that waits for the one before.
-
-    So no thread is there without work. An executor's would be joined before the main thread counts
-    as gone, and a program that forgot to close would wait for its answer to the end.
-    """
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._last: threading.Thread | None = None
-
-    def submit(self, task: GenerationTask) -> None:
-        """Queue a task.
-
-        Raises:
-            RunError: the model was closed.
-        """
-        with self._lock:
-            self.require_open()
-            self._last = threading.Thread(
-                target=self._run, args=(task, self._last), name="ovrecipe-generate"
-            )
-            self._last.start()
-
-    def _run(self, task: GenerationTask, before: threading.Thread | None) -> None:
-        if before is not None:
-            before.join()
-        task.run(self._pipeline, self._closed)
-
-    def require_open(self) -> None:
-        """Refuse work on a closed model.
-
-        Raises:
-            RunError: the model was closed.
-        """
-        if self._closed.is_set():
-            raise RunError(
-                "the model was closed, or its conversation switched to another variant",
-                remedy="load it again",
-            )
-
-    def close(self) -> None:
-        """Cancel what runs and what waits, and return when nothing generates any more."""
-        with self._lock:
-            self._closed.set()
-        if self._last is not None and self._last is not threading.current_thread():
-            self._last.join()
+            put("")
 
 
 #: Text is handed out at most this often: each time a reader wakes it takes a core from the model.
@@ -151,26 +85,12 @@ class Generation:
     """
 
     def __init__(
-        self,
-        task: GenerationTask,
-        *,
-        chain: FilterChain,
-        device: str,
-        messages: Sequence[Message] = (),
-        recipe: Recipe,
-        variant: str,
-        on_end: Callable[[Generation, GenerationResult | None], None] | None = None,
+        self, task: GenerationTask, runner: Runner, messages: Sequence[Message], on_end: OnEnd
     ) -> None:
-        """Wrap a submitted task; `on_end` is told the result, or None when it failed.
-
-        `messages`, `recipe` and `variant` are what is answered, and what answers.
-        """
-        self.messages = tuple(messages)
-        self.recipe = recipe
-        self.variant = variant
         self._task = task
-        self._chain = chain
-        self._device = device
+        self.messages = tuple(messages)
+        self.recipe, self.variant = runner.recipe, runner.variant
+        self._runner = runner
         self._on_end = on_end
         self._raw: list[str] = []
         self._shown: list[str] = []
@@ -197,19 +117,12 @@ class Generation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __del__(self) -> None:
         """Do not let the model work for nobody."""
-        task = getattr(self, "_task", None)
-        if task is not None and not task.ended.is_set():
-            task.cancel()
+        self._task.cancel()
 
     def cancel(self) -> None:
         """End the generation, from any thread; a loop over it stops within 0.3 s."""
@@ -228,7 +141,7 @@ class Generation:
 
     def history_text(self) -> str:
         """Return the answer as the history has it: without filters that are for display only."""
-        kept = self._chain.kept()
+        kept = self._runner.filters.kept()
         return "".join(self._shown if kept is None else kept.over(self._raw))
 
     @property
@@ -239,11 +152,10 @@ class Generation:
     def tokens_so_far(self) -> int | None:
         """Return how many tokens have come, hidden ones included; None unless it is running.
 
-        For figures while the text streams: it costs about a millisecond for 200 tokens, so ask a
-        few times a second. The newest two or three are missing, which GenAI holds back until the
-        next token can no longer change their text; `result` has the exact number.
+        It costs about a millisecond for 200 tokens, so ask a few times a second. The newest two or
+        three are missing, whose text GenAI holds back while the next token can change it.
         """
-        return self._task.count("".join(self._raw))
+        return self._runner.token_count("".join(self._raw)) if self._task.generating else None
 
     @property
     def result(self) -> GenerationResult:
@@ -261,7 +173,7 @@ class Generation:
 
     def _segments(self) -> Iterator[str]:
         pieces = self._pieces()
-        for text in self._chain.over(pieces):
+        for text in self._runner.filters.over(pieces):
             if self._cut:
                 break  # what filters held back of a text that has no end
             self._shown.append(text)
@@ -273,38 +185,23 @@ class Generation:
 
     def _pieces(self) -> Iterator[str]:
         """Yield the model's text as it comes; raises nothing, for filters read from it."""
-        ended = False
+        task, ended = self._task, False
         while not ended:
-            first = self._next_piece()
+            texts: list[str] = []
             # Looked at before the queue is emptied: what an ended task wrote is in it by then.
-            ended = self._task.ended.is_set()
-            text = first + self._waiting_text()
-            if self._task.cancelled:
+            ended = task.ended.is_set()
+            with suppress(Empty):
+                texts.append(task.segments.get(block=not ended, timeout=WAKE_SECONDS))
+                while True:
+                    texts.append(task.segments.get_nowait())
+            if task.cancelled:
                 break
-            self._raw.append(text)
-            if text:
+            if text := "".join(texts):
+                self._raw.append(text)
                 yield text
-            if not ended:
-                self._task.ended.wait(SEGMENT_SECONDS)
-        self._cut = self._task.cancelled or self._task.error is not None
-
-    def _next_piece(self) -> str:
-        """Wait for the next text; it is empty when the task ended or was cancelled."""
-        while not self._task.ended.is_set():
-            try:
-                return self._task.segments.get(timeout=WAKE_SECONDS) or ""
-            except Empty:
-                continue
-        return ""
-
-    def _waiting_text(self) -> str:
-        """Return all text that came meanwhile."""
-        pieces: list[str] = []
-        try:
-            while True:
-                pieces.append(self._task.segments.get_nowait() or "")
-        except Empty:
-            return "".join(pieces)
+            if texts:
+                task.ended.wait(SEGMENT_SECONDS)
+        self._cut = task.cancelled or task.error is not None
 
     def _end(self, result: GenerationResult | None) -> None:
         """Keep the first result: a loop and a `close` on two threads may both come here."""
@@ -314,21 +211,21 @@ class Generation:
             self._over = True
             self._result = result
         if self._on_end is not None:
-            self._on_end(self, result)
+            self._on_end(result)
+        if self._runner.observe is not None and result is not None:
+            self._runner.observe(self)
 
     def _summary(self) -> GenerationResult:
-        if self._task.cancelled:
-            self._task.ended.wait(PATIENCE_SECONDS)
-        finished = self._task.finished
-        reason: FinishReason = "cancelled"
-        if finished is not None and not self._task.cancelled:
-            reason = finished.finish_reason
+        task = self._task
+        if task.cancelled:
+            task.ended.wait(PATIENCE_SECONDS)
+        done = task.finished
         return GenerationResult(
             text="".join(self._shown),
-            finish_reason=reason,
-            prompt_tokens=self._task.tokens.count,
-            generated_tokens=finished.generated_tokens if finished else None,
-            metrics=finished.metrics if finished else None,
-            device=self._device,
-            seed=self._task.seed,
+            finish_reason=done.finish_reason if done and not task.cancelled else "cancelled",
+            prompt_tokens=task.tokens.count,
+            generated_tokens=done.generated_tokens if done else None,
+            metrics=done.metrics if done else None,
+            device=self._runner.device,
+            seed=task.seed,
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import StoreNotWritable
 from ovrecipe.recipe.project import find_project, split_target
 from ovrecipe.run.artifact import Artifact, Variants, built_artifacts, find_artifact
 from ovrecipe.run.chain import chosen_filters
@@ -15,10 +16,9 @@ from ovrecipe.run.genai import check_parameters, open_pipeline
 from ovrecipe.run.parameters import merged
 from ovrecipe.run.prompt import read_template
 from ovrecipe.run.runner import Runner
+from ovrecipe.store.disk import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.run.generation import Generation
@@ -65,18 +65,13 @@ def load(
     artifact = find_artifact(project, recipe, variant)
 
     def sizes_bytes() -> dict[str, int]:
-        return {each.variant: each.weights_bytes for each in built_artifacts(project, recipe)}
+        built = built_artifacts(project, recipe)
+        return {name: artifact.weights_bytes for name, artifact in built.items()}
+
+    again = partial(load, device=device, project=project, plugins=plugins, announce=announce)
 
     def sibling(variant: str) -> Runner:
-        return load(
-            f"{name}:{variant}",
-            device,
-            project=project,
-            plugins=plugins,
-            warm_up=warm_up,
-            announce=announce,
-            **properties,
-        )
+        return again(f"{name}:{variant}", warm_up=warm_up, **properties)
 
     # What can be refused without the model is refused before it is loaded.
     if artifact.is_stale(recipe):
@@ -87,13 +82,9 @@ def load(
     if generation:
         check_parameters(merged(generation), artifact.model_dir)
     parameters, context_length = artifact.parameters(), artifact.context_length()
+    cached = _cached(properties, artifact, device)
     runner = Runner(
-        open_pipeline(
-            artifact.model_dir,
-            device,
-            properties={**_cache(artifact, device), **properties},
-            announce=announce,
-        ),
+        open_pipeline(artifact.model_dir, device, properties=cached, announce=announce),
         recipe=recipe,
         variant=artifact.variant,
         template=template,
@@ -123,24 +114,16 @@ def _observe(plugins: Plugins, report: Callable[[str], None]) -> Callable[[Gener
     return tell
 
 
-def _cache(artifact: Artifact, device: str) -> dict[str, str]:
-    """Return where compiled models are kept between starts.
+def _cached(properties: Mapping[str, Any], artifact: Artifact, device: str) -> Mapping[str, Any]:
+    """Return properties that say where compiled models are kept between starts.
 
-    Not for the CPU: it compiles in less time than it takes to read the cache, which is larger
-    than the model (`docs/running.md` has the figures).
+    Not for the CPU, which is slower with a cache (`docs/running.md` has the figures).
     """
-    if device == "CPU":
-        return {}
-    folder = artifact.cache_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise StoreNotWritable(
-            f"{folder}: {exc.strerror}",
-            remedy="the device's compiled model is kept there; give it back its write permission, "
-            "or pass CACHE_DIR",
-        ) from exc
-    return {"CACHE_DIR": str(folder)}
+    if device == "CPU" or "CACHE_DIR" in properties:
+        return properties
+    with disk_errors(artifact.cache_dir):
+        artifact.cache_dir.mkdir(parents=True, exist_ok=True)
+    return {"CACHE_DIR": str(artifact.cache_dir), **properties}
 
 
 def _to_stderr(message: str) -> None:

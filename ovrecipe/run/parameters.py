@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.recipe.schema import SAMPLING
 from ovrecipe.wording import perhaps
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
+GENERATION_CONFIG = "generation_config.json"
 #: The bound where neither artifact nor caller gives one: GenAI's own is "for ever".
 DEFAULT_MAX_NEW_TOKENS = 256
 #: What cannot be honoured here, and why.
@@ -35,7 +34,15 @@ def merged(call: Mapping[str, Any], *, stop: Iterable[str] | str | None = None) 
     Raises:
         GenerationParameterRefused: parameters contradict each other.
     """
-    given = _without_greedy({name: value for name, value in call.items() if value is not None})
+    given = {name: value for name, value in call.items() if value is not None}
+    is_cold = given.get("temperature") == 0
+    if is_cold:
+        del given["temperature"]
+    if given.pop("greedy", False) or is_cold:
+        if given.get("do_sample"):
+            word = "temperature 0" if is_cold else "greedy"
+            raise GenerationParameterRefused(f"do_sample: cannot be true together with {word}")
+        given["do_sample"] = False
     named = [name for name in SAMPLING if name in given]
     if named and given.get("do_sample") is False:
         raise GenerationParameterRefused(
@@ -51,18 +58,6 @@ def merged(call: Mapping[str, Any], *, stop: Iterable[str] | str | None = None) 
 def _texts(stop: Iterable[str] | str | None) -> Iterable[str]:
     """Return stop texts as a list; transformers takes a single text as well."""
     return [stop] if isinstance(stop, str) else stop or ()
-
-
-def _without_greedy(given: dict[str, Any]) -> dict[str, Any]:
-    """Return parameters with `greedy` and `temperature=0` spelt as GenAI spells them."""
-    cold = given.get("temperature") == 0
-    greedy = bool(given.pop("greedy", False)) or cold
-    if greedy and given.get("do_sample"):
-        word = "temperature 0" if cold else "greedy"
-        raise GenerationParameterRefused(f"do_sample: cannot be true together with {word}")
-    if cold:
-        del given["temperature"]
-    return {**given, "do_sample": False} if greedy else given
 
 
 def seeded(
@@ -125,16 +120,10 @@ def _validate(config: Any, parameters: Mapping[str, Any]) -> None:
     try:
         config.validate()
     except RuntimeError as exc:
-        message = str(exc)
-        lines = [line.strip() for line in message.splitlines() if line.strip()]
+        lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+        condition = re.search(r"Check '(.*?)' failed", str(exc))
+        words = re.findall(r"\w+", condition[1] if condition else str(exc))
+        culprits = [f"{word}={parameters[word]!r}:" for word in words if word in parameters]
         # The first line is the place in GenAI's source.
-        reason = " ".join(lines[1:]) if len(lines) > 1 else message.strip()
-        raise GenerationParameterRefused(f"{_culprit(message, parameters)}{reason}") from exc
-
-
-def _culprit(message: str, parameters: Mapping[str, Any]) -> str:
-    """Return `name=value: ` for the parameter that GenAI's message is about."""
-    condition = re.search(r"Check '(.*?)' failed", message)
-    words = re.findall(r"\w+", condition[1] if condition else message)
-    named = [word for word in words if word in parameters]
-    return f"{named[0]}={parameters[named[0]]!r}: " if named else ""
+        reason = " ".join([*culprits[:1], *(lines[1:] or lines)])
+        raise GenerationParameterRefused(reason) from exc

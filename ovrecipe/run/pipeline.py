@@ -28,7 +28,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Finished:
+class Ended:
     """How one call of `generate` ended."""
 
     finish_reason: FinishReason
@@ -59,7 +59,7 @@ class Pipeline(Protocol):
     def max_new_tokens(self, config: Any, prompt_tokens: int) -> int:
         """Return how many tokens `config` allows after a prompt of that length."""
 
-    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Finished:
+    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
         """Generate until the model ends, the limit is reached or `on_text` returns False.
 
         Raises:

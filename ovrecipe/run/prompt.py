@@ -1,8 +1,7 @@
 """From messages to the text that the model sees: the one renderer of chat templates.
 
-A built directory carries all it takes: `chat_template.jinja`, the special tokens in
-`tokenizer_config.json` and, under `ovrecipe` there, the `PromptSettings`. Gates of a build render
-with the same class.
+A built directory carries all it takes: `chat_template.jinja`, and in `tokenizer_config.json` the
+special tokens and the `PromptSettings`. Gates of a build render with the same class.
 
 Source: transformers `utils/chat_template_utils.py` (5.5), Jinja2 3.1. GenAI's own engine does not
 know all of Jinja2, so it is never asked.
@@ -17,6 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,10 +26,7 @@ from ovrecipe.json_files import read_object
 from ovrecipe.wording import one_line
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jinja2 import Template
-    from jinja2.ext import Extension
     from jinja2.nodes import Node
     from jinja2.parser import Parser
 
@@ -44,16 +41,14 @@ Clock = Callable[[], datetime]
 
 
 class PromptSettings(BaseModel):
-    """What a built directory says of its prompts beside the template.
-
-    `system` is the text that the template writes where no message says one. `control_tokens` are
-    the texts that the tokenizer reads as control tokens, and that messages must not smuggle in.
-    """
+    """What a built directory says of its prompts beside the template."""
 
     model_config = ConfigDict(frozen=True)
 
     add_special_tokens: bool = False
+    #: What the template writes where no message says a system text.
     system: str = ""
+    #: What the tokenizer reads as control tokens, and messages must not smuggle in.
     control_tokens: tuple[str, ...] = ()
 
 
@@ -90,7 +85,7 @@ class ChatTemplate:
             PromptRefused: it is no Jinja template; the message has the line.
         """
         self.settings = settings or PromptSettings()
-        self._special_tokens = dict(special_tokens or {})
+        self._given: dict[str, Any] = {"tools": None, "documents": None, **(special_tokens or {})}
         self._template = _compiled(text, clock)
         # A single character has no place to be cut.
         known = {token for token in self.settings.control_tokens if len(token) > 1}
@@ -104,31 +99,40 @@ class ChatTemplate:
             PromptRefused: the template does; the message has its line.
         """
         try:
-            return self._template.render(
-                messages=[dict(message) for message in messages],
-                add_generation_prompt=True,
-                tools=None,
-                documents=None,
-                **self._special_tokens,
-            )
+            copies = [dict(message) for message in messages]
+            return self._template.render(self._given, messages=copies, add_generation_prompt=True)
         except Exception as exc:  # a template can raise anything, and what it raises is its answer
-            line = _line_of(exc)
-            raise PromptRefused(f"chat template{line}: {exc or type(exc).__name__}") from exc
+            # Jinja2 rewrites tracebacks so that they point into the template.
+            frames = traceback.extract_tb(exc.__traceback__)
+            lines = [f", line {frame.lineno}" for frame in frames if frame.filename == "<template>"]
+            place = "".join(["chat template", *lines[-1:]])
+            raise PromptRefused(f"{place}: {exc or type(exc).__name__}") from exc
 
     def rendered(self, messages: Sequence[Message]) -> Rendered:
         """Return the prompt, and where to cut it so that text of messages stays text.
 
+        Raises:
+            PromptRefused: the template does, it leaves a system text out without saying so, or it
+                joins text of messages to other tokens.
+        """
+        prompt = Rendered(self.render(messages))
+        if self._known and any(self._control.search(each["content"]) for each in messages):
+            prompt = self._protected(messages, prompt.text)
+        for message in messages:
+            if message["role"] == "system":
+                checked_system(message["content"], prompt.text)
+        return prompt
+
+    def _protected(self, messages: Sequence[Message], text: str) -> Rendered:
+        """Return a prompt with cuts.
+
         Which control tokens are of messages shows in a second rendering, in which a mark follows
         each of theirs. Templates that look into messages still find what they look for.
-
-        Raises:
-            PromptRefused: the template does, or it joins text of messages to other tokens.
         """
-        text = self.render(messages)
-        if not self._known or not any(self._control.search(each["content"]) for each in messages):
-            return Rendered(text)
         mark = secrets.token_hex(8)
-        marked = self.render([self._marked(message, mark) for message in messages])
+        contents = [self._control.sub(rf"\g<0>{mark}", message["content"]) for message in messages]
+        pairs = zip(messages, contents, strict=True)
+        marked = self.render([{**message, "content": content} for message, content in pairs])
         found = re.findall(f"({self._control.pattern})({mark})?", marked)
         # A template may cut a message at a token; then the mark is in the way of its next step.
         for candidate in (text, marked.replace(mark, "")):
@@ -141,10 +145,6 @@ class ChatTemplate:
             "the chat template makes another special token of one that is in a message",
             remedy="leave it out of the message",
         )
-
-    def _marked(self, message: Message, mark: str) -> Message:
-        content = self._control.sub(lambda token: token[0] + mark, message["content"])
-        return {**message, "content": content}
 
     def _cuts(self, text: str, token: re.Match[str]) -> Sequence[int]:
         """Return where to cut so that nothing that begins in `token` is a control token."""
@@ -171,19 +171,15 @@ def read_template(model_dir: Path, *, clock: Clock = local_now) -> ChatTemplate:
     path = model_dir / CHAT_TEMPLATE
     if not path.is_file():
         raise no_template()
-    return ChatTemplate(
-        path.read_text(encoding="utf-8"),
-        special_tokens=special_tokens(model_dir),
-        clock=clock,
-        settings=read_settings(model_dir),
-    )
+    text, settings = path.read_text(encoding="utf-8"), read_settings(model_dir)
+    special = special_tokens(model_dir)
+    return ChatTemplate(text, special_tokens=special, clock=clock, settings=settings)
 
 
-def read_settings(model_dir: Path) -> PromptSettings | None:
-    """Return the settings of a built directory; None where an older ovrecipe wrote none."""
-    section = tokenizer_config(model_dir).get(SECTION)
+def read_settings(model_dir: Path) -> PromptSettings:
+    """Return the settings of a built directory; the defaults where an older ovrecipe wrote none."""
     try:
-        return None if section is None else PromptSettings.model_validate(section)
+        return PromptSettings.model_validate(tokenizer_config(model_dir).get(SECTION, {}))
     except ValidationError as error:
         place = f"{model_dir / TOKENIZER_CONFIG}: {SECTION}"
         raise ArtifactCorrupt(f"{place}: {one_line(error)}") from error
@@ -196,12 +192,10 @@ def tokenizer_config(model_dir: Path) -> dict[str, Any]:
 
 def special_tokens(model_dir: Path) -> dict[str, str]:
     """Return the model's special tokens by name: `bos_token`, `eos_token` and so on."""
-    texts = {
-        name: token["content"] if isinstance(token, Mapping) else token
-        for name, token in tokenizer_config(model_dir).items()
-        if name.endswith("_token")
-    }
-    return {name: token for name, token in texts.items() if isinstance(token, str)}
+    found = tokenizer_config(model_dir).items()
+    named = {name: token for name, token in found if name.endswith("_token")}
+    texts = {name: t["content"] if isinstance(t, Mapping) else t for name, t in named.items()}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
 
 
 def no_template() -> PromptRefused:
@@ -213,11 +207,10 @@ def no_template() -> PromptRefused:
 
 
 def checked_prompt(text: object) -> str:
-    """Return what a user asks, or refuse it.
+    """Return what a user asks.
 
     Raises:
-        PromptRefused: it is no string, is blank, or holds half a surrogate pair, which no
-            tokenizer takes.
+        PromptRefused: it is no string, blank, or has half a surrogate pair, which nobody tokenizes.
     """
     if not isinstance(text, str):
         raise PromptRefused(f"the prompt is a {type(text).__name__}, not a string")
@@ -247,28 +240,13 @@ def checked_system(system: str, text: str) -> None:
 
 
 def _compiled(text: str, clock: Clock) -> Template:
-    from jinja2 import TemplateSyntaxError
-    from jinja2.ext import loopcontrols
+    from jinja2 import TemplateError, TemplateSyntaxError, nodes
+    from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_block()]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: clock().strftime(form)
-    try:
-        return environment.from_string(text)
-    except TemplateSyntaxError as exc:
-        raise PromptRefused(f"chat template, line {exc.lineno}: {exc.message}") from exc
-
-
-def _generation_block() -> type[Extension]:
-    """Return the extension for `{% generation %}`, written for training: it renders its content."""
-    from jinja2 import nodes
-    from jinja2.ext import Extension
-
     class GenerationBlock(Extension):
+        """`{% generation %}`, written for training: it renders its content."""
+
         tags = {"generation"}  # noqa: RUF012 - the name and kind that Jinja2 asks for
 
         def parse(self, parser: Parser) -> Node | list[Node]:
@@ -276,13 +254,19 @@ def _generation_block() -> type[Extension]:
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
             return nodes.Scope(body).set_lineno(line)
 
-    return GenerationBlock
+    def raise_exception(message: str) -> NoReturn:
+        raise TemplateError(message)
 
-
-def _raise_exception(message: str) -> NoReturn:
-    from jinja2 import TemplateError
-
-    raise TemplateError(message)
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, GenerationBlock]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form: clock().strftime(form)
+    try:
+        return environment.from_string(text)
+    except TemplateSyntaxError as exc:
+        raise PromptRefused(f"chat template, line {exc.lineno}: {exc.message}") from exc
 
 
 def _tojson(
@@ -296,13 +280,3 @@ def _tojson(
     return json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
-
-
-def _line_of(error: BaseException) -> str:
-    """Return `, line N`; Jinja2 rewrites tracebacks so that they point into the template."""
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == "<template>"
-    ]
-    return f", line {lines[-1]}" if lines else ""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from ovrecipe.errors import PromptRefused
+from ovrecipe.errors import PromptRefused, RunError
 from ovrecipe.run.chain import ChosenFilter, FilterChain
 from ovrecipe.run.chat import Chat
-from ovrecipe.run.generation import Generation, GenerationTask, TaskQueue
+from ovrecipe.run.generation import Generation, GenerationTask
 from ovrecipe.run.parameters import merged, seeded
-from ovrecipe.run.prompt import checked_prompt, checked_system
+from ovrecipe.run.prompt import checked_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
-
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.artifact import Variants
+    from ovrecipe.run.generation import OnEnd
     from ovrecipe.run.pipeline import Pipeline, Tokens
-    from ovrecipe.run.prompt import ChatTemplate, Message, Rendered
+    from ovrecipe.run.prompt import ChatTemplate, Message
     from ovrecipe.types import GenerationResult
 
 
@@ -49,18 +49,16 @@ class Runner:
         self.recipe = recipe
         self.variant = variant
         self.variants = variants
-        self._observe = observe
+        self.device = pipeline.device
+        self.parameters: Mapping[str, Any] = dict(parameters or {})
+        self.filters = FilterChain(filters)
+        self.observe = observe
         self._pipeline = pipeline
         self._template = template
-        self.parameters: Mapping[str, Any] = dict(parameters or {})
-        self._filters = tuple(filters)
         self._context_length = context_length
-        self._tasks = TaskQueue(pipeline)
-
-    @property
-    def device(self) -> str:
-        """The device the model was loaded on."""
-        return self._pipeline.device
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._last: threading.Thread | None = None
 
     def stream(self, prompt: str, *, system: str | None = None, **generation: Any) -> Generation:
         """Start to answer a prompt; iterate over what is returned.
@@ -101,86 +99,85 @@ class Runner:
         return [*first, *history, {"role": "user", "content": checked_prompt(prompt)}]
 
     def stream_messages(
-        self,
-        messages: Sequence[Message],
-        *,
-        on_end: Callable[[GenerationResult | None], None] | None = None,
-        **generation: Any,
+        self, messages: Sequence[Message], *, on_end: OnEnd = None, **generation: Any
     ) -> Generation:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
-        self._tasks.require_open()
+        self._require_open()
         asked = merged(generation, stop=self.parameters.get("stop_strings"))
         parameters, seed = seeded(asked, self.parameters)
         config = self._pipeline.configure(parameters)
         task = GenerationTask(self._tokens(messages, config), config, seed=seed)
-
-        # The answer is told to it: one that it held would not be gone when it is dropped.
-        def ended(answer: Generation, result: GenerationResult | None) -> None:
-            if on_end is not None:
-                on_end(result)
-            if self._observe is not None and result is not None:
-                self._observe(answer)
-
-        started = Generation(
-            task,
-            chain=FilterChain(self._filters),
-            device=self.device,
-            messages=messages,
-            recipe=self.recipe,
-            variant=self.variant,
-            on_end=ended,
-        )
-        self._tasks.submit(task)
-        return started
+        answer = Generation(task, self, messages, on_end)
+        self._submit(task)
+        return answer
 
     def render(self, messages: Sequence[Message]) -> str:
-        """Return the text that the model sees.
+        """Return the text that the model sees; refused as by `stream`."""
+        return self._template.rendered(messages).text
 
-        Raises:
-            PromptRefused: the template refuses the conversation.
-        """
-        return self._rendered(messages).text
-
-    def _rendered(self, messages: Sequence[Message]) -> Rendered:
-        rendered = self._template.rendered(messages)
-        for message in messages:
-            if message["role"] == "system":
-                checked_system(message["content"], rendered.text)
-        return rendered
+    def token_count(self, text: str) -> int | None:
+        """Return how many tokens a text of the model is; None once the model was closed."""
+        with self._lock:
+            if self._closed.is_set():
+                return None
+            return self._pipeline.encode(text, add_special_tokens=False).count if text else 0
 
     def warm_up(self) -> None:
         """Generate one token, so that the first answer is as quick as the second."""
         tokens = self._pipeline.encode("warm", add_special_tokens=False)
         config = self._pipeline.configure({"max_new_tokens": 1, "do_sample": False})
         task = GenerationTask(tokens, config)
-        self._tasks.submit(task)
+        self._submit(task)
         task.ended.wait()
         if task.error is not None:
             raise task.error
 
     def close(self) -> None:
         """Cancel what is running, wait until it has stopped, and free the model."""
-        self._tasks.close()
+        with self._lock:
+            self._closed.set()
+        if self._last is not None and self._last is not threading.current_thread():
+            self._last.join()
         self._pipeline.close()
 
     def __enter__(self) -> Self:
-        self._tasks.require_open()
+        self._require_open()
         return self
 
-    def __repr__(self) -> str:
-        """Name the model and where it runs."""
-        return f"<Runner {self.recipe.name}:{self.variant} on {self.device}>"
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<Runner {self.recipe.name}:{self.variant} on {self.device}>"
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise RunError(
+                "the model was closed, or its conversation switched to another variant",
+                remedy="load it again",
+            )
+
+    def _submit(self, task: GenerationTask) -> None:
+        """Run a task on a thread that waits for the one before.
+
+        So no thread is there without work. An executor's would be joined before the main thread
+        counts as gone, and a program that forgot to close would wait for its answer to the end.
+        """
+        with self._lock:
+            self._require_open()
+            before = self._last
+
+            def run() -> None:
+                if before is not None:
+                    before.join()
+                task.run(self._pipeline, self._closed)
+
+            self._last = threading.Thread(target=run, name="ovrecipe-generate")
+            self._last.start()
+
     def _tokens(self, messages: Sequence[Message], config: Any) -> Tokens:
-        rendered, added = self._rendered(messages), self._template.settings.add_special_tokens
+        rendered = self._template.rendered(messages)
+        added = self._template.settings.add_special_tokens
         tokens = self._pipeline.encode(rendered.text, add_special_tokens=added, cuts=rendered.cuts)
         bos = self._pipeline.bos_token_id
         if added and bos is not None and tokens.first == (bos, bos):
@@ -199,13 +196,10 @@ class Runner:
             return
         room = self._context_length - tokens.count
         wanted = self._pipeline.max_new_tokens(config, tokens.count)
-        if wanted <= room and room > 0:
-            return
-        remedy = "shorten the prompt or the conversation"
-        if room > 0:
-            remedy += f", or ask for at most {room} with max_new_tokens"
-        raise PromptRefused(
-            f"the prompt has {tokens.count} tokens and the answer may have {wanted}, more than "
-            f"the {self._context_length} positions of {self.recipe.name}",
-            remedy=remedy,
-        )
+        if room <= 0 or wanted > room:
+            less = f", or ask for at most {room} with max_new_tokens" if room > 0 else ""
+            raise PromptRefused(
+                f"the prompt has {tokens.count} tokens and the answer may have {wanted}, more than "
+                f"the {self._context_length} positions of {self.recipe.name}",
+                remedy=f"shorten the prompt or the conversation{less}",
+            )

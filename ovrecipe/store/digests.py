@@ -6,16 +6,14 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ovrecipe.store.disk import WINDOWS, random_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from ovrecipe.store.disk import WINDOWS, replace_atomically
 
 #: Two writes within the clock's resolution look the same to stat; git calls this "racily clean".
 RACY_NS = 2_000_000_000
@@ -37,8 +35,11 @@ class RememberedDigests:
 
     path: Path
     now_ns: Callable[[], int] = time.time_ns
-    _digests: dict[str, list[Any]] | None = field(default=None, init=False)
+    _digests: dict[str, list[Any]] = field(init=False)
     _guard: Lock = field(default_factory=Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._digests = self._read()
 
     def sha256(self, path: Path) -> str:
         """Return the hex digest of a file; hashes it only when its stat changed.
@@ -48,7 +49,7 @@ class RememberedDigests:
         """
         real = os.path.realpath(path)
         before = _identity(real)
-        remembered = self._remembered().get(real)
+        remembered = self._digests.get(real)
         if remembered is not None and remembered[:-1] == before:
             return str(remembered[-1])
         digest = sha256_of(Path(real))
@@ -57,7 +58,7 @@ class RememberedDigests:
             with self._guard:
                 # Read again: what other builds remembered since is kept. An entry lost between
                 # this read and the replace costs one more hash, nothing else.
-                self._digests = {**self._read(), **self._remembered(), real: [*before, digest]}
+                self._digests = {**self._read(), **self._digests, real: [*before, digest]}
                 self._write(self._digests)
         return digest
 
@@ -70,11 +71,6 @@ class RememberedDigests:
                 self._write(kept)
             self._digests = kept
 
-    def _remembered(self) -> dict[str, list[Any]]:
-        if self._digests is None:
-            self._digests = self._read()
-        return self._digests
-
     def _read(self) -> dict[str, list[Any]]:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
@@ -84,13 +80,9 @@ class RememberedDigests:
         return {path: row for path, row in rows if isinstance(row, list) and len(row) == 6}
 
     def _write(self, digests: dict[str, list[Any]]) -> None:
-        temporary = self.path.with_name(f"{self.path.name}.{random_name()}")
         # A full or read-only disk costs the memory, not the answer.
         with suppress(OSError):
-            temporary.write_text(json.dumps(digests, indent=0), encoding="utf-8")
-            temporary.replace(self.path)
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            replace_atomically(self.path, json.dumps(digests, indent=0))
 
 
 def _identity(real: str) -> list[int]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from ovrecipe.errors import DiskFull, StoreNotWritable
 from ovrecipe.wording import amount
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.name != "nt" else (errno.ENOSPC,)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -23,8 +20,12 @@ TRASH_PREFIX = ".trash-"
 
 
 @contextmanager
-def disk_errors(path: Path, *, needed_bytes: int | None = None) -> Iterator[None]:
+def disk_errors(
+    path: Path, *, needed_bytes: int | None = None, any_refusal: bool = False
+) -> Iterator[None]:
     """Turn what a disk refuses into errors of the store; any other OSError is a bug and passes.
+
+    With `any_refusal` every other one says that `path` cannot be written.
 
     Raises:
         DiskFull: no room, no quota, or a file larger than the file system takes.
@@ -34,28 +35,18 @@ def disk_errors(path: Path, *, needed_bytes: int | None = None) -> Iterator[None
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise disk_full(path, needed_bytes) from error
-        if error.errno in REFUSED:
-            raise not_writable(path, error) from error
+            needed = "" if needed_bytes is None else f", {amount(needed_bytes)} needed"
+            raise DiskFull(
+                f"{path}: the disk is full ({amount(free_bytes(path))} free{needed})",
+                remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
+                "finished stages are kept",
+            ) from error
+        if any_refusal or error.errno in REFUSED:
+            raise StoreNotWritable(
+                f"{path}: cannot be written ({error.strerror or error})",
+                remedy="make it a writable folder, or put the store elsewhere with OVRECIPE_STORE",
+            ) from error
         raise
-
-
-def disk_full(path: Path, needed_bytes: int | None) -> DiskFull:
-    """Return the error that says how much room there is and how much was needed."""
-    needed = "" if needed_bytes is None else f", {amount(needed_bytes)} needed"
-    return DiskFull(
-        f"{path}: the disk is full ({amount(free_bytes(path))} free{needed})",
-        remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
-        "finished stages are kept",
-    )
-
-
-def not_writable(path: Path, error: OSError) -> StoreNotWritable:
-    """Return the error that says what the system said about writing below `path`."""
-    return StoreNotWritable(
-        f"{path}: cannot be written ({error.strerror or error})",
-        remedy="make it a writable folder, or put the store elsewhere with OVRECIPE_STORE",
-    )
 
 
 def free_bytes(path: Path) -> int:
@@ -66,25 +57,38 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
+def entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, in a fixed order; nothing when there is no such folder."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield everything below a folder that is not a folder, in a fixed order; follow no link."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for here, dirs, files in os.walk(folder, onerror=refuse):
+        dirs.sort()
+        linked = [name for name in dirs if (Path(here) / name).is_symlink()]
+        yield from (Path(here) / name for name in sorted([*files, *linked]))
+
+
 def random_name() -> str:
     """Return a part of a name that nobody else uses."""
     return os.urandom(5).hex()
 
 
-def fsync_file(path: Path) -> None:
-    """Wait until a file's bytes are on the disk."""
+def fsync(path: Path) -> None:
+    """Wait until a file's bytes or a folder's names are on the disk."""
+    if WINDOWS and path.is_dir():
+        return  # it has no such call for folders and needs none
     # Windows flushes only through a handle that may write.
     descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) if WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def fsync_dir(path: Path) -> None:
-    """Wait until a folder's names are on the disk; Windows has no such call and needs none."""
-    if not WINDOWS:
-        fsync_file(path)
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -97,22 +101,25 @@ def write_durably(path: Path, text: str) -> None:
 
 def replace_atomically(path: Path, text: str) -> None:
     """Write a file so that every reader sees either the old text or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{random_name()}")
+    temporary = path.with_name(f".{path.name.removeprefix('.')}.{random_name()}")
     try:
         write_durably(temporary, text)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    fsync_dir(path.parent)
+    fsync(path.parent)
 
 
 def remove_moved(folder: Path, root: Path) -> None:
     """Remove a folder of the store below `root`; it vanishes with one rename, or is gone already.
 
     So nothing half-removed is seen, and a worker that outlived its parent finds no folder to fill.
+
+    Raises:
+        StoreNotWritable, DiskFull: the disk refused.
     """
     trash = root / f"{TRASH_PREFIX}{random_name()}"
-    with suppress(FileNotFoundError):
+    with disk_errors(root), suppress(FileNotFoundError):
         # A read-only folder cannot be moved to another parent.
         folder.chmod(0o755)
         folder.rename(trash)
@@ -128,86 +135,61 @@ def remove_tree(path: Path) -> None:
         with suppress(FileNotFoundError):
             Path(folder).chmod(0o755)
     if sys.version_info >= (3, 12):
-        shutil.rmtree(path, onexc=_removed_otherwise)
+        shutil.rmtree(path, onexc=_remove_anyway)
     else:
-        shutil.rmtree(
-            path, onerror=lambda call, name, info: _removed_otherwise(call, name, info[1])
-        )
+        shutil.rmtree(path, onerror=lambda call, name, info: _remove_anyway(call, name, info[1]))
 
 
-def _removed_otherwise(call: Callable[[str], object], name: str, error: BaseException) -> None:
+def _remove_anyway(call: Callable[[str], object], name: str, error: BaseException) -> None:
     """Accept what somebody else removed first; Windows wants files writable to remove them."""
-    if isinstance(error, FileNotFoundError):
-        return
-    if not (WINDOWS and isinstance(error, PermissionError)):
+    if sys.platform == "win32" and isinstance(error, PermissionError):
+        _remove_read_only(call, name)
+    elif not isinstance(error, FileNotFoundError):
         raise error
-    if call is os.unlink and _has_other_names(Path(name)) and _unlinked_as_it_is(name):
-        return
-    Path(name).chmod(0o644)
-    call(name)
 
-
-def _has_other_names(path: Path) -> bool:
-    """Tell whether a change of the mode would show elsewhere, in a kept or a user's folder."""
-    return path.is_symlink() or path.lstat().st_nlink > 1
-
-
-def _unlinked_as_it_is(name: str) -> bool:
-    """Remove a read-only file's name with its mode untouched; False where the disk cannot.
-
-    Then the mode of a hard link is changed after all: only our own files have those.
-    """
-    if sys.platform == "win32":
-        try:
-            unlink_read_only(name)
-        except OSError:
-            if Path(name).is_symlink():
-                raise
-            return False
-    return True
-
-
-DELETE = 0x00010000
-SHARE_ALL = 0x7
-OPEN_EXISTING = 3
-#: Of a symbolic link, the link.
-OPEN_REPARSE_POINT = 0x00200000
-#: Source: winbase.h, FILE_INFO_BY_HANDLE_CLASS.
-DISPOSITION_EX = 21
-#: Source: winnt.h, FILE_DISPOSITION_FLAG_DELETE, _POSIX_SEMANTICS and
-#: _IGNORE_READONLY_ATTRIBUTE; the last came with Windows 10 1809.
-REMOVE_THOUGH_READ_ONLY = 0x1 | 0x2 | 0x10
 
 if sys.platform == "win32":
 
-    def unlink_read_only(name: str) -> None:
-        """Remove one name of a file and change nothing of the file itself.
+    def _remove_read_only(call: Callable[[str], object], name: str) -> None:
+        path = Path(name)
+        # A change of the mode would show under a file's other names, in a kept or a user's folder.
+        if call is os.unlink and (path.is_symlink() or path.lstat().st_nlink > 1):
+            try:
+                _unlink_as_it_is(name)
+            except OSError:
+                # Where the disk cannot, the mode changes after all: only we make hard links.
+                if path.is_symlink():
+                    raise
+            else:
+                return
+        path.chmod(0o644)
+        call(name)
+
+    def _unlink_as_it_is(name: str) -> None:
+        """Remove one name of a read-only file and change nothing of the file itself.
+
+        Source: winnt.h (DELETE, FILE_DISPOSITION_FLAG_*), winbase.h (FILE_FLAG_OPEN_REPARSE_POINT,
+        of a symbolic link the link; FILE_INFO_BY_HANDLE_CLASS, FileDispositionInfoEx).
 
         Raises:
-            OSError: Windows refused, as it does on file systems other than NTFS.
+            OSError: Windows refused: the file system is not NTFS, or it is older than 1809.
         """
+        import _winapi
         import ctypes
         from ctypes import wintypes
 
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.CreateFileW.restype = wintypes.HANDLE
-        kernel.SetFileInformationByHandle.argtypes = (
-            wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD,
-        )  # fmt: skip
-        kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
-        handle = kernel.CreateFileW(
-            name, DELETE, SHARE_ALL, None, OPEN_EXISTING, OPEN_REPARSE_POINT, None
-        )
-        if handle == wintypes.HANDLE(-1).value:
-            raise ctypes.WinError(ctypes.get_last_error())
-        flags = wintypes.DWORD(REMOVE_THOUGH_READ_ONLY)
+        delete, share_all, open_link, disposition_ex = 0x00010000, 0x7, 0x00200000, 21
+        # _DELETE, _POSIX_SEMANTICS, _IGNORE_READONLY_ATTRIBUTE
+        flags = wintypes.DWORD(0x1 | 0x2 | 0x10)
+        set_info = ctypes.WinDLL("kernel32", use_last_error=True).SetFileInformationByHandle
+        set_info.argtypes = wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD
+        existing = _winapi.OPEN_EXISTING
+        handle = _winapi.CreateFile(name, delete, share_all, 0, existing, open_link, 0)
         try:
-            if not kernel.SetFileInformationByHandle(
-                handle, DISPOSITION_EX, ctypes.byref(flags), ctypes.sizeof(flags)
-            ):
+            if not set_info(handle, disposition_ex, ctypes.byref(flags), ctypes.sizeof(flags)):
                 raise ctypes.WinError(ctypes.get_last_error())
         finally:
-            kernel.CloseHandle(handle)
+            _winapi.CloseHandle(handle)
 
 
 #: How a file came to its second name; "copy" costs its size and is worth telling the user.
@@ -233,26 +215,21 @@ def link_file(source: Path, target: Path) -> Linked:
         except OSError as error:
             if error.errno not in NO_HARD_LINK:
                 raise
-            return _reflink_or_copy(source, target)
-        return "hardlink"
+        else:
+            return "hardlink"
+        if sys.platform == "linux" and _reflinked(source, target):
+            return "reflink"
+        import shutil
 
-
-def _reflink_or_copy(source: Path, target: Path) -> Linked:
-    import shutil
-
-    if sys.platform == "linux" and _reflinked(source, target):
-        return "reflink"
-    shutil.copyfile(source, target)
-    return "copy"
+        shutil.copyfile(source, target)
+        return "copy"
 
 
 def _reflinked(source: Path, target: Path) -> bool:
     """Ask the file system (btrfs, xfs) to share the blocks; False when it cannot."""
     import fcntl
 
-    with source.open("rb") as reading, target.open("xb") as writing:
-        try:
-            fcntl.ioctl(writing.fileno(), FICLONE, reading.fileno())
-        except OSError:
-            return False
-    return True
+    with source.open("rb") as reading, target.open("xb") as writing, suppress(OSError):
+        fcntl.ioctl(writing.fileno(), FICLONE, reading.fileno())
+        return True
+    return False

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ovrecipe.errors import NotBuilt
+from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import RememberedDigests
-from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, remove_tree
+from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, entries, files_below, remove_tree
 from ovrecipe.store.locks import alone_if_unused
 from ovrecipe.store.manifest import SHA256, read_manifest
-from ovrecipe.store.publish import files_below, is_stale, remove_if_stale, stagings
-from ovrecipe.store.verify import readable_inputs
+from ovrecipe.store.publish import is_stale, remove_if_stale, stagings
 from ovrecipe.store.views import registered_views, views
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from pathlib import Path
-
+    from ovrecipe.store.manifest import Manifest
     from ovrecipe.store.store import Store
 
 LOG_AGE = timedelta(days=30)
@@ -55,34 +56,24 @@ class GcPlan:
 def viewed(store: Store, *models_dirs: Path, without: Collection[Path] = ()) -> set[str]:
     """Return the sha256 of what views lead to, in any project known, and of its gates' results.
 
-    Views in `without`, resolved paths, do not count.
-
-    A gate is a stage that reads an artifact and is read by none, so no input leads to it.
+    Views in `without`, resolved paths, do not count. A gate is a stage that reads an artifact and
+    is read by none, so no input leads to it.
     """
-    found = shown(store, *models_dirs, without=without)
-    gates = {
-        sha256
-        for _, sha256, folder in store.folders()
-        if found.intersection(readable_inputs(folder))
-    }
-    return found | gates
+    found = _shown(store, *models_dirs, without=without)
+    artifacts = store.artifacts(damaged=lambda _: None)
+    return found | {sha256 for _, sha256, its in artifacts if found.intersection(its.inputs)}
 
 
-def shown(store: Store, *models_dirs: Path, without: Collection[Path] = ()) -> set[str]:
-    """Return the sha256 of what views lead to, in these folders and in any project known."""
-    folders = {*models_dirs, *registered_views(store.root)}
+def _shown(store: Store, *models_dirs: Path, without: Collection[Path] = ()) -> set[str]:
+    root = store.root.resolve()
     targets = [
         view.target
-        for folder in folders
+        for folder in {*models_dirs, *registered_views(store.root)}
         for view in views(folder)
         if view.target and folder.resolve() / view.name / view.variant not in without
     ]
-    root = store.root.resolve()
-    return {
-        target.name
-        for target in targets
-        if target.parent.parent == root and SHA256.fullmatch(target.name)
-    }
+    names = {target.name for target in targets if target.parent.parent == root}
+    return set(filter(SHA256.fullmatch, names))
 
 
 def plan_gc(
@@ -102,35 +93,19 @@ def plan_gc(
         ArtifactCorrupt: a reachable artifact's manifest is damaged, so its inputs are unknown.
     """
     folders = {sha256: folder for _, sha256, folder in store.folders()}
-    kept = _kept(store, folders, roots, drop_stages)
-    doomed = [
-        (kind, path)
-        for kind, path in _doomed(store, folders, kept)
-        if only is None or path.name in only
-    ]
-    return GcPlan(
-        removals=tuple(_removal(store, kind, path) for kind, path in doomed),
-        freed_bytes=freed_bytes([stat for _, path in doomed for stat in _stats(path)]),
-        kept=len(kept),
-        dropped_stages=tuple(drop_stages),
-    )
-
-
-def _kept(
-    store: Store,
-    folders: dict[str, Path],
-    roots: Collection[str],
-    drop_stages: Collection[str],
-    *,
-    had_alone: str = "",
-) -> set[str]:
-    used = set(in_use(store)) - {had_alone}
-    reachable = reachable_from({*roots, *used}, folders)
-    return {
+    used = set(in_use(store))
+    kept = {
         sha256
-        for sha256 in reachable
+        for sha256 in reachable_from({*roots, *used}, folders)
         if sha256 in used or folders[sha256].parent.name not in drop_stages
     }
+    stats = {}
+    for kind, path in _doomed(store, folders, kept):
+        if only is None or path.name in only:
+            found = list(_stats(path))
+            size_bytes = sum(stat.st_size for stat in found)
+            stats[Removal(kind, path.relative_to(store.root).as_posix(), size_bytes)] = found
+    return GcPlan(tuple(stats), _freed_bytes(stats.values()), len(kept), tuple(drop_stages))
 
 
 def collect(store: Store, plan: GcPlan) -> GcPlan:
@@ -144,57 +119,81 @@ def collect(store: Store, plan: GcPlan) -> GcPlan:
     """
     # Looked at before: afterwards there is nothing left to count.
     stats = {removal: list(_stats(store.root / removal.name)) for removal in plan.removals}
-    done = [removal for removal in plan.removals if _removed(store, removal, plan)]
-    if store.digests_path.exists():
-        RememberedDigests(store.digests_path).forget_missing()
-    taken = sum(removal.kind == "artifact" for removal in set(plan.removals) - set(done))
-    freed = freed_bytes([stat for removal in done for stat in stats[removal]])
-    return replace(plan, removals=tuple(done), freed_bytes=freed, kept=plan.kept + taken)
+    done = set(_collected(store, plan))
+    RememberedDigests(store.digests_path).forget_missing()
+    stayed = sum(removal.kind == "artifact" for removal in stats.keys() - done)
+    freed = _freed_bytes(stats[removal] for removal in done)
+    removals = tuple(removal for removal in plan.removals if removal in done)
+    return replace(plan, removals=removals, freed_bytes=freed, kept=plan.kept + stayed)
 
 
-def recorded_inputs(folder: Path) -> tuple[str, ...]:
-    """Return what an artifact was made from; nothing when its manifest is missing.
+def _collected(store: Store, plan: GcPlan) -> Iterator[Removal]:
+    """Remove what is not needed now, each artifact before what it was made from.
 
-    Raises:
-        ArtifactCorrupt: the manifest is damaged.
+    So what was asked about and is still there stays, with all that it was made from.
     """
-    try:
-        return read_manifest(folder).inputs
-    except NotBuilt:
-        return ()
+    read = cache(read_manifest)  # a published one never changes
+    folders = {sha256: folder for _, sha256, folder in store.folders()}
+
+    def rank(removal: Removal) -> float:
+        if removal.kind != "artifact":
+            return 0
+        try:
+            return len(reachable_from([Path(removal.name).name], folders, read=read))
+        except ArtifactCorrupt:
+            return math.inf  # when it is in use, nobody knows what else has to stay
+
+    def is_needed(path: Path) -> bool:
+        there = {sha256: folder for _, sha256, folder in store.folders()}
+        roots = {*_shown(store), *(there.keys() - waiting)}
+        is_reachable = path.name in reachable_from(roots, there, read=read)
+        return is_reachable and path.parent.name not in plan.dropped_stages
+
+    waiting = {Path(removal.name).name for removal in plan.removals}
+    for removal in sorted(plan.removals, key=rank, reverse=True):
+        if _removed(store, removal, is_needed):
+            yield removal
+        waiting.discard(Path(removal.name).name)
 
 
 def reachable_from(
-    roots: Collection[str],
+    roots: Iterable[str],
     folders: dict[str, Path],
     *,
-    inputs: Callable[[Path], Collection[str]] = recorded_inputs,
+    read: Callable[[Path], Manifest] = read_manifest,
+    skip_damaged: bool = False,
 ) -> set[str]:
-    """Return the artifacts that are there and are roots, or inputs of one, however far."""
+    """Return the artifacts that are there and are roots, or inputs of one, however far.
+
+    Raises:
+        ArtifactCorrupt: a manifest is damaged, unless `skip_damaged`.
+    """
+    unreadable = (NotBuilt, ArtifactCorrupt) if skip_damaged else (NotBuilt,)
     found: set[str] = set()
     waiting = [sha256 for sha256 in roots if sha256 in folders]
     while waiting:
         sha256 = waiting.pop()
         if sha256 not in found:
             found.add(sha256)
-            waiting += [name for name in inputs(folders[sha256]) if name in folders]
+            with suppress(*unreadable):
+                waiting += [name for name in read(folders[sha256]).inputs if name in folders]
     return found
 
 
 def in_use(store: Store) -> Iterator[str]:
     """Yield the sha256 of what running builds make and read: what cannot be had alone."""
-    if store.locks_dir.is_dir():
-        for path in sorted(store.locks_dir.glob("*.use")):
-            with alone_if_unused(path) as unused:
-                if not unused:
-                    yield path.stem
+    for path in sorted(store.locks_dir.glob("*.use")):
+        with alone_if_unused(path) as unused:
+            if not unused:
+                yield path.stem
 
 
-def freed_bytes(stats: Sequence[os.stat_result]) -> int:
+def _freed_bytes(stats: Iterable[list[os.stat_result]]) -> int:
     """Return what the disk gets back when the files with these stats, one per name, go."""
-    files = {(stat.st_dev, stat.st_ino): stat for stat in stats}
-    names = Counter((stat.st_dev, stat.st_ino) for stat in stats)
-    return sum(stat.st_size for file, stat in files.items() if names[file] >= stat.st_nlink)
+    by_file: dict[tuple[int, int], list[os.stat_result]] = {}
+    for stat in chain.from_iterable(stats):
+        by_file.setdefault((stat.st_dev, stat.st_ino), []).append(stat)
+    return sum(names[0].st_size for names in by_file.values() if len(names) >= names[0].st_nlink)
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
@@ -205,45 +204,22 @@ def _stats(path: Path) -> Iterator[os.stat_result]:
 
 
 def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[tuple[Kind, Path]]:
-    if not store.root.is_dir():
-        return
     yield from (("artifact", path) for sha256, path in folders.items() if sha256 not in kept)
     yield from (("staging", path) for path in stagings(store) if is_stale(store, path))
-    yield from (("cache", path) for path in _inside(store.cache_dir("x").parent)
-                if path.name not in kept)  # fmt: skip
+    caches = entries(store.cache_dir("x").parent)
+    yield from (("cache", path) for path in caches if path.name not in kept)
     oldest = (store.clock() - LOG_AGE).timestamp()
-    yield from (("log", path) for path in _inside(store.logs_dir) if path.stat().st_mtime < oldest)
-    yield from (
-        ("leftover", path) for path in _inside(store.root) if path.name.startswith(LEFTOVERS)
-    )
+    yield from (("log", path) for path in entries(store.logs_dir) if path.stat().st_mtime < oldest)
+    leftovers = (path for path in entries(store.root) if path.name.startswith(LEFTOVERS))
+    yield from (("leftover", path) for path in leftovers)
 
 
-def _inside(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _removal(store: Store, kind: Kind, path: Path) -> Removal:
-    size_bytes = sum(stat.st_size for stat in _stats(path))
-    return Removal(kind, path.relative_to(store.root).as_posix(), size_bytes)
-
-
-def _removed_unless_needed(store: Store, path: Path, plan: GcPlan) -> bool:
-    doomed = {removal.name.rpartition("/")[2] for removal in plan.removals}
-
-    def is_needed() -> bool:
-        folders = {sha256: folder for _, sha256, folder in store.folders()}
-        roots = {*shown(store), *(set(folders) - doomed)}
-        return path.name in _kept(store, folders, roots, plan.dropped_stages, had_alone=path.name)
-
-    return store.discard_if_unused(path.parent.name, path.name, unless=is_needed)
-
-
-def _removed(store: Store, removal: Removal, plan: GcPlan) -> bool:
+def _removed(store: Store, removal: Removal, is_needed: Callable[[Path], bool]) -> bool:
     path = store.root / removal.name
     if removal.kind == "staging":
         return remove_if_stale(store, path)
     if removal.kind == "artifact":
-        return _removed_unless_needed(store, path, plan)
+        return store.discard_if_unused(path.parent.name, path.name, unless=lambda: is_needed(path))
     with disk_errors(store.root):
         if path.is_dir():
             remove_tree(path)

@@ -6,30 +6,27 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-
     from ovrecipe.errors import ArtifactCorrupt
     from ovrecipe.store.manifest import Manifest
     from ovrecipe.store.store import Store
     from ovrecipe.types import Json
-
 
 #: A stage's name is a folder of the store, also on file systems that ignore case.
 STAGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 SHORT = 12
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Key:
     """What a stage reads, as a JSON document, and its sha256.
 
-    Two keys are equal when their canonical texts are. `document["inputs"]`, where there is one,
-    maps names to the sha256 of other keys; `gc` follows it.
+    `document["inputs"]`, if any, maps names to the sha256 of other keys; `gc` follows it.
 
     Raises:
         TypeError: the document has something that is not plain JSON.
@@ -37,17 +34,16 @@ class Key:
     """
 
     stage: str
-    document: Mapping[str, Json]
-    canonical: str = field(init=False, repr=False)
+    document: Mapping[str, Json] = field(compare=False)
+    canonical: str = field(init=False, repr=False, compare=False)
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
         if not STAGE_NAME.fullmatch(self.stage):
-            raise ValueError(
-                f"{self.stage!r} is no stage name; it has to match {STAGE_NAME.pattern}"
-            )
+            raise ValueError(f"{self.stage!r} is no stage name: it must match {STAGE_NAME.pattern}")
         document = plain_json(self.document, "document")
-        text = canonical_json({"document": document, "stage": self.stage})
+        whole = {"document": document, "stage": self.stage}
+        text = json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
         # Frozen for everyone else: the document is a copy, so what was hashed is what is kept.
         object.__setattr__(self, "document", document)
         object.__setattr__(self, "canonical", text)
@@ -63,12 +59,6 @@ class Key:
         """The sha256 of the keys that this one is made from."""
         return inputs_of(self.document)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Key) and self.canonical == other.canonical
-
-    def __hash__(self) -> int:
-        return hash(self.sha256)
-
     def __str__(self) -> str:
         return f"{self.stage} {self.short}"
 
@@ -79,11 +69,6 @@ def inputs_of(document: Mapping[str, Json]) -> tuple[str, ...]:
     if not isinstance(inputs, Mapping):
         return ()
     return tuple(sha256 for sha256 in inputs.values() if isinstance(sha256, str))
-
-
-def canonical_json(value: Json) -> str:
-    """Return the one text of a JSON value: sorted keys, no white space, ASCII only."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def plain_json(value: Any, where: str) -> Json:
@@ -119,7 +104,7 @@ ABSENT = Absent()
 Side: TypeAlias = "Json | Absent"
 
 
-class Difference(NamedTuple):
+class FieldDifference(NamedTuple):
     """One field that differs; `path` is dotted, `compression.group_size`."""
 
     path: str
@@ -139,32 +124,28 @@ def nearest(
     Of several, the newest. None when the stage never made anything, or nothing of `among` (sha256).
     `damaged` is called for each artifact, of any stage, that cannot be read.
     """
-    candidates = [
-        each
-        for stage, sha256, each in store.artifacts(damaged)
+    found = [
+        manifest
+        for stage, sha256, manifest in store.artifacts(damaged)
         if stage == key.stage and (among is None or sha256 in among)
     ]
-    by_age = sorted(candidates, key=lambda each: each.created, reverse=True)
-    return min(by_age, key=lambda each: len(differences(key.document, each.key)), default=None)
+    found.sort(key=lambda manifest: manifest.created, reverse=True)
+    return min(found, key=lambda each: len(differences(key.document, each.key)), default=None)
 
 
-def differences(wanted: Mapping[str, Json], stored: Mapping[str, Json]) -> list[Difference]:
+def differences(wanted: Mapping[str, Json], stored: Mapping[str, Json]) -> list[FieldDifference]:
     """Return the fields in which two key documents differ, by path."""
     return sorted(_differing("", dict(wanted), dict(stored)), key=lambda found: found.path)
 
 
-def _differing(path: str, wanted: Side, stored: Side) -> Iterator[Difference]:
+def _differing(path: str, wanted: Side, stored: Side) -> Iterator[FieldDifference]:
     if isinstance(wanted, dict) and isinstance(stored, dict):
         for name in {**wanted, **stored}:
             inner = f"{path}.{name}" if path else name
             yield from _differing(inner, wanted.get(name, ABSENT), stored.get(name, ABSENT))
     elif isinstance(wanted, list) and isinstance(stored, list):
-        for index in range(max(len(wanted), len(stored))):
-            yield from _differing(f"{path}[{index}]", _at(wanted, index), _at(stored, index))
+        for index, sides in enumerate(zip_longest(wanted, stored, fillvalue=ABSENT)):
+            yield from _differing(f"{path}[{index}]", *sides)
     # 1, 1.0 and True are equal in Python and different texts in a key; so are 0.0 and -0.0.
     elif type(wanted) is not type(stored) or repr(wanted) != repr(stored):
-        yield Difference(path, stored, wanted)
-
-
-def _at(values: Sequence[Json], index: int) -> Side:
-    return values[index] if index < len(values) else ABSENT
+        yield FieldDifference(path, stored, wanted)

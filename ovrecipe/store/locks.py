@@ -8,54 +8,52 @@ builds, and what is in use stays.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from filelock import BaseFileLock, ReadWriteLock
 
-POLL_SECONDS = 0.05
 LOCKS = ".locks"
 
 
 @contextmanager
 def held(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a lock, calling `waiting` once when somebody else has it."""
-    with held_if_free(path) as free:
-        if free:
-            yield
-            return
-    if waiting is not None:
-        waiting()
-    with _file_lock(path).acquire(poll_interval=POLL_SECONDS):
+    with ExitStack() as stack:
+        if not stack.enter_context(held_if_free(path)):
+            if waiting is not None:
+                waiting()
+            stack.enter_context(_file_lock(path))
         yield
 
 
 @contextmanager
 def held_if_free(path: Path) -> Iterator[bool]:
     """Hold a lock if nobody has it, and say whether it is held; never waits."""
+    with _tried(_file_lock(path, timeout=0)) as free:
+        yield free
+
+
+@contextmanager
+def _tried(lock: AbstractContextManager[object]) -> Iterator[bool]:
     from filelock import Timeout
 
-    lock = _file_lock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    is_held = False
+    with ExitStack() as stack:
+        with suppress(Timeout):
+            stack.enter_context(lock)
+            is_held = True
+        yield is_held
 
 
-def _file_lock(path: Path) -> BaseFileLock:
+def _file_lock(path: Path, timeout: float = -1) -> BaseFileLock:
     """Return a lock of this call only: two threads that ask for one path exclude each other."""
     from filelock import FileLock
 
-    return FileLock(path, thread_local=False)
+    return FileLock(path, timeout, thread_local=False)
 
 
 def unlink_held(path: Path) -> None:
@@ -68,32 +66,15 @@ def unlink_held(path: Path) -> None:
 @contextmanager
 def used(path: Path) -> Iterator[None]:
     """Share a `.use` lock; waits while an artifact is being removed."""
-    lock = _shared_or_alone(path)
-    lock.acquire_read()
-    try:
+    with closing(_shared_or_alone(path)) as lock, lock.read_lock():
         yield
-    finally:
-        lock.release()
-        lock.close()
 
 
 @contextmanager
 def alone_if_unused(path: Path) -> Iterator[bool]:
     """Have a `.use` lock alone if nobody shares it, and say whether it is held; never waits."""
-    from filelock import Timeout
-
-    lock = _shared_or_alone(path)
-    try:
-        lock.acquire_write(timeout=0)
-    except Timeout:
-        lock.close()
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-        lock.close()
+    with closing(_shared_or_alone(path)) as lock, _tried(lock.write_lock(0)) as unused:
+        yield unused
 
 
 def _shared_or_alone(path: Path) -> ReadWriteLock:
@@ -111,7 +92,6 @@ def note_process(lock_path: Path) -> None:
 
 def noted_process(lock_path: Path) -> int | None:
     """Return the process noted beside a lock; None when there is no note, or half a note."""
-    try:
+    with suppress(OSError, ValueError):
         return int(lock_path.with_suffix(".pid").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
+    return None

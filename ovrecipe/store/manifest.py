@@ -1,15 +1,22 @@
-"""What an artifact says about itself; written last, so its presence means that all is there."""
+"""What an artifact says about itself, written as its last file, and whether that is true."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
-from ovrecipe.store.key import Key, inputs_of
+from ovrecipe.store.digests import sha256_of
+from ovrecipe.store.disk import files_below
+from ovrecipe.store.key import SHORT, Key, inputs_of
+
+if TYPE_CHECKING:
+    from ovrecipe.store.store import Store
+    from ovrecipe.types import Progress
 
 MANIFEST = "manifest.json"
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -24,12 +31,7 @@ def _inside(name: str) -> str:
     return name
 
 
-class _Document(BaseModel):
-    # Not strict about numbers only: JSON knows no difference between 1 and 1.0 seconds.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class FileEntry(_Document):
+class FileEntry(BaseModel, frozen=True, extra="forbid"):
     """One file; a `link` leads out of the store to a file of the user's or of a hub's cache."""
 
     size_bytes: Annotated[int, Field(strict=True, ge=0)]
@@ -37,7 +39,7 @@ class FileEntry(_Document):
     link: Annotated[bool, Field(strict=True)] = False
 
 
-class Manifest(_Document):
+class Manifest(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """An artifact's files, its key, and how it was made.
 
     `files` is by relative posix path; `tools` maps distributions to versions; `facts` is what
@@ -54,13 +56,9 @@ class Manifest(_Document):
     provider: JsonValue = Field(default=None, exclude=True)
     facts: dict[str, JsonValue]
     peak_memory_bytes: Annotated[int, Field(strict=True)] | None
+    #: Not strict: JSON knows no difference between 1 and 1.0.
     seconds: float | None
     schema_version: Literal[1] = Field(default=1, alias="schema")
-
-    @property
-    def short(self) -> str:
-        """The first digits of the key, as in `Key.short`."""
-        return self.sha256[:12]
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -75,10 +73,6 @@ class Manifest(_Document):
     def known_digests(self) -> dict[str, tuple[int, str]]:
         """Return (size, sha256) by path, for `publish` of an artifact that links these files."""
         return {name: (entry.size_bytes, entry.sha256) for name, entry in self.files.items()}
-
-    def own_sha256(self) -> str:
-        """Return the digest that the key document gives; it differs when someone edited it."""
-        return Key(self.stage, self.key).sha256
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as manifest.json has it."""
@@ -103,9 +97,69 @@ def read_manifest(artifact_dir: Path) -> Manifest:
 
 def _complaint(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
     if first["type"] == "json_invalid":
         return f"is not JSON ({first['ctx']['error']})"
-    if not where:
-        return "is not a mapping"
-    return f"{where}: {first['msg'].removeprefix('Value error, ').lower()}"
+    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what.lower()}" if where else "is not a mapping"
+
+
+class Damage(NamedTuple):
+    """What is wrong with an artifact; `file` is None when it is the artifact as a whole."""
+
+    stage: str
+    sha256: str
+    file: str | None
+    message: str
+
+
+def verify(
+    store: Store, shas: Collection[str] | None = None, *, progress: Progress | None = None
+) -> list[Damage]:
+    """Return every difference between artifacts and their manifests; `shas` None means all.
+
+    Raises:
+        OSError: a file cannot be read at all, which is the disk's problem, not the artifact's.
+    """
+    chosen = [found for found in store.folders() if shas is None or found[1] in shas]
+    problems: list[Damage] = []
+    for index, (stage, sha256, folder) in enumerate(chosen):
+        if progress is not None:
+            progress(f"{stage} {sha256[:SHORT]}", done=index, total=len(chosen))
+        problems += [Damage(stage, sha256, *found) for found in _problems(sha256, folder)]
+    return problems
+
+
+def _problems(sha256: str, folder: Path) -> Iterator[tuple[str | None, str]]:
+    try:
+        manifest = read_manifest(folder)
+    except NotBuilt:
+        yield None, f"{MANIFEST} is missing"
+        return
+    except ArtifactCorrupt as error:
+        yield None, error.message.removeprefix(f"{folder}/")
+        return
+    if (manifest.stage, manifest.sha256) != (folder.parent.name, sha256):
+        yield None, f"{MANIFEST} belongs to {manifest.stage} {manifest.sha256[:SHORT]}"
+    elif Key(manifest.stage, manifest.key).sha256 != sha256:
+        yield None, f"the key in {MANIFEST} is not the one the artifact was built for"
+    present = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
+    for name in sorted(set(present) - set(manifest.files) - {MANIFEST}):
+        yield name, "is not in the manifest"
+    for name, entry in manifest.files.items():
+        message = _file_problem(present[name], entry) if name in present else "is missing"
+        if message is not None:
+            yield name, message
+
+
+def _file_problem(path: Path, entry: FileEntry) -> str | None:
+    if path.is_symlink() != entry.link:
+        return "was a link and is a file" if entry.link else "was a file and is a link"
+    if not path.is_file():
+        return f"links to {path.readlink()}, which is gone"
+    where = f"the file it links to, {path.readlink()}, " if entry.link else ""
+    size_bytes = path.stat().st_size
+    if size_bytes != entry.size_bytes:
+        return f"{where}has {size_bytes} bytes, and had {entry.size_bytes}"
+    if sha256_of(path) != entry.sha256:
+        return f"{where}has other bytes than when it was made"
+    return None

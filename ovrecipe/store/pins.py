@@ -8,34 +8,31 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from ovrecipe.errors import ProjectError, RecipeSyntaxError
+from ovrecipe.store.disk import disk_errors, replace_atomically
+from ovrecipe.store.locks import held, unlink_held
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from ovrecipe.types import Json
 
 SCHEMA = 1
 
 
-class _Pin(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class _Pin(BaseModel, extra="forbid", strict=True):
     model: str
     revision: str | None
     pin: dict[str, JsonValue]
 
 
-class _LockFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class _LockFile(BaseModel, extra="forbid", strict=True):
     schema_version: Literal[1] = Field(alias="schema")
     pins: list[_Pin]
 
@@ -61,35 +58,25 @@ class Pins:
             ProjectError: the file is malformed, so nothing was written.
             StoreNotWritable, DiskFull: the disk refused.
         """
-        from ovrecipe.store.disk import disk_errors, replace_atomically
-        from ovrecipe.store.locks import held, unlink_held
-
         guard = self.lock_path.with_name(f".{self.lock_path.name}.guard")
         with disk_errors(self.lock_path.parent), held(guard):
             pins = _read(self.lock_path)
             if pins.get((model_id, revision)) != dict(pin):
                 pins[model_id, revision] = dict(pin)
-                replace_atomically(self.lock_path, _text(pins))
+                ordered = sorted(pins, key=lambda name: (name[0], name[1] or ""))
+                entries = [{"model": m, "revision": rev, "pin": pins[m, rev]} for m, rev in ordered]
+                document = {"schema": SCHEMA, "pins": entries}
+                text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+                replace_atomically(self.lock_path, f"{text}\n")
             unlink_held(guard)
 
 
-_Pins = dict[tuple[str, str | None], dict[str, "Json"]]
-
-
-def _text(pins: _Pins) -> str:
-    ordered = sorted(pins.items(), key=lambda item: (item[0][0], item[0][1] or ""))
-    entries = [{"model": model, "revision": rev, "pin": pin} for (model, rev), pin in ordered]
-    document = {"schema": SCHEMA, "pins": entries}
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _read(path: Path) -> _Pins:
+def _read(path: Path) -> dict[tuple[str, str | None], dict[str, Json]]:
     try:
         data = path.read_bytes()
+        found = _LockFile.model_validate_json(data)
     except FileNotFoundError:
         return {}
-    try:
-        found = _LockFile.model_validate_json(data)
     except ValidationError as error:
         raise _refusal(path, data, error) from error
     return {(entry.model, entry.revision): entry.pin for entry in found.pins}
@@ -102,8 +89,9 @@ def _refusal(path: Path, data: bytes, error: ValidationError) -> ProjectError:
     first = error.errors(include_url=False)[0]
     line, what = 1, f"{dotted(first['loc'])}: {first['msg']}"
     if first["type"] == "json_invalid":
-        found = re.search(r"line (\d+)", first["msg"])
-        line, what = int(found[1]) if found else 1, f"is not JSON ({first['ctx']['error']})"
+        what = f"is not JSON ({first['ctx']['error']})"
+        if found := re.search(r"line (\d+)", what):
+            line = int(found[1])
     elif first["loc"] == ("schema",) and first["type"] == "literal_error":
         what = f"has schema {first['input']!r}, this version reads {SCHEMA}"
     else:

@@ -9,32 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ovrecipe.errors import ArtifactCorrupt, StoreError
+from ovrecipe.store import disk, locks
 from ovrecipe.store.digests import sha256_of
-from ovrecipe.store.disk import (
-    disk_errors,
-    fsync_dir,
-    fsync_file,
-    random_name,
-    remove_moved,
-    remove_tree,
-    write_durably,
-)
-from ovrecipe.store.locks import held, held_if_free, unlink_held
 from ovrecipe.store.manifest import MANIFEST, REBUILD, FileEntry, Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ovrecipe.store.key import Key
     from ovrecipe.store.store import Store
-
 
 STAGING_PREFIX = ".stage-"
 
@@ -42,24 +29,25 @@ STAGING_PREFIX = ".stage-"
 @contextmanager
 def staging_folder(store: Store, key: Key) -> Iterator[Path]:
     """Give a new empty folder and remove what is left of it afterwards."""
+    store.ensure()
     family = f"{STAGING_PREFIX}{key.stage}-{key.short}-"
     for stale in stagings(store, family):
         remove_if_stale(store, stale)
-    folder = store.root / f"{family}{random_name()}"
+    folder = store.root / f"{family}{disk.random_name()}"
     # The lock comes first: a folder without a held lock may be removed by anyone.
-    with held(lock_path(store, folder)):
+    with locks.held(lock_path(store, folder)):
         try:
-            with disk_errors(store.root):
+            with disk.disk_errors(store.root):
                 folder.mkdir()
             yield folder
         finally:
-            remove_tree(folder)
-            unlink_held(lock_path(store, folder))
+            disk.remove_tree(folder)
+            locks.unlink_held(lock_path(store, folder))
 
 
 def stagings(store: Store, prefix: str = STAGING_PREFIX) -> list[Path]:
     """Return the staging folders that are there, of builds alive or dead."""
-    return sorted(path for path in store.root.iterdir() if path.name.startswith(prefix))
+    return [path for path in disk.entries(store.root) if path.name.startswith(prefix)]
 
 
 def lock_path(store: Store, folder: Path) -> Path:
@@ -69,21 +57,21 @@ def lock_path(store: Store, folder: Path) -> Path:
 
 def is_stale(store: Store, folder: Path) -> bool:
     """Tell whether the process that worked in the folder is gone."""
-    with held_if_free(lock_path(store, folder)) as free:
+    with locks.held_if_free(lock_path(store, folder)) as free:
         return free
 
 
 def remove_if_stale(store: Store, folder: Path) -> bool:
     """Remove a staging folder whose process is gone, and say whether it was."""
     path = lock_path(store, folder)
-    with held_if_free(path) as free:
+    with locks.held_if_free(path) as free:
         if free:
-            remove_moved(folder, store.root)
-            unlink_held(path)
+            disk.remove_moved(folder, store.root)
+            locks.unlink_held(path)
     return free
 
 
-KnownDigests = Mapping[str, tuple[int, str]]
+KnownDigests: TypeAlias = "Mapping[str, tuple[int, str]]"
 READ_ONLY_FILE = 0o444
 READ_ONLY_DIR = 0o555
 
@@ -95,85 +83,61 @@ def seal_files(staging_dir: Path, known: KnownDigests) -> dict[str, FileEntry]:
         StoreError: something in the folder cannot be part of an artifact.
         ArtifactCorrupt: a file with a known digest has another size.
     """
-    entries = {}
-    for path in files_below(staging_dir):
+    sealed = {}
+    for path in disk.files_below(staging_dir):
         name = path.relative_to(staging_dir).as_posix()
         if name == MANIFEST:
             raise StoreError(f"the stage wrote {MANIFEST} itself; that name is the store's")
-        seal = _sealed_link if path.is_symlink() else _sealed_file
-        entries[name] = seal(path, name, known, staging_dir)
-    return entries
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield everything below a folder that is not a folder, in a fixed order; follow no link."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for here, dirs, files in os.walk(folder, onerror=refuse):
-        dirs.sort()
-        linked = [name for name in dirs if (Path(here) / name).is_symlink()]
-        yield from (Path(here) / name for name in sorted([*files, *linked]))
+        sealed[name] = _sealed(path, name, known, staging_dir)
+    return sealed
 
 
 def write_manifest(staging_dir: Path, manifest: Manifest) -> None:
     """Write manifest.json as the last file, then put the folder's names on the disk."""
     path = staging_dir / MANIFEST
     text = json.dumps(manifest.as_json(), indent=2, sort_keys=True, allow_nan=False) + "\n"
-    with disk_errors(staging_dir.parent, needed_bytes=len(text)):
+    with disk.disk_errors(staging_dir.parent, needed_bytes=len(text)):
         path.unlink(missing_ok=True)
-        write_durably(path, text)
+        disk.write_durably(path, text)
         path.chmod(READ_ONLY_FILE)
         for here, dirs, _ in os.walk(staging_dir, topdown=False):
-            fsync_dir(Path(here))
+            disk.fsync(Path(here))
             for name in dirs:
                 (Path(here) / name).chmod(READ_ONLY_DIR)
 
 
 def move_into_place(staging_dir: Path, artifact_dir: Path) -> None:
     """Rename the finished folder; after this call the artifact is there, also after a crash."""
-    with disk_errors(artifact_dir.parent.parent):
+    with disk.disk_errors(artifact_dir.parent.parent):
         artifact_dir.parent.mkdir(exist_ok=True)
         staging_dir.rename(artifact_dir)
-        fsync_dir(artifact_dir.parent)
-        fsync_dir(artifact_dir.parent.parent)
+        disk.fsync(artifact_dir.parent)
+        disk.fsync(artifact_dir.parent.parent)
         # Only now: a read-only folder cannot be moved to another parent.
         artifact_dir.chmod(READ_ONLY_DIR)
 
 
-def _sealed_link(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry:
-    """Return the entry of a symbolic link to a file; its target is not ours to change."""
-    target = path.resolve()
-    if not target.is_file():
-        raise StoreError(f"{name} links to {path.readlink()}, which is no file")
-    if target.is_relative_to(staging_dir.resolve()) and path.readlink().is_absolute():
+def _sealed(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry:
+    """Return the entry of a file, or of a link to one, whose target is not ours to change."""
+    is_link = path.is_symlink()
+    if not path.is_file():
+        what = f"links to {path.readlink()}, which is no file" if is_link else "is no regular file"
+        raise StoreError(f"{name} {what}")
+    is_inside = path.resolve().is_relative_to(staging_dir.resolve())
+    if is_link and is_inside and path.readlink().is_absolute():
         raise StoreError(f"{name} links into the staging folder by its absolute path")
-    size_bytes, sha256 = _digest(target, name, known)
-    return FileEntry(size_bytes=size_bytes, sha256=sha256, link=True)
-
-
-def _sealed_file(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> FileEntry:
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode):
-        raise StoreError(f"{name} is no regular file")
-    size_bytes, sha256 = _digest(path, name, known)
-    with disk_errors(staging_dir, needed_bytes=size_bytes):
-        if name not in known:
-            fsync_file(path)
-        # With a second name elsewhere it may be the user's own file: only ours are locked.
-        if found.st_nlink == 1:
-            path.chmod(READ_ONLY_FILE)
-    return FileEntry(size_bytes=size_bytes, sha256=sha256)
-
-
-def _digest(path: Path, name: str, known: KnownDigests) -> tuple[int, str]:
     size_bytes = path.stat().st_size
-    if name not in known:
-        return size_bytes, sha256_of(path)
-    if known[name][0] != size_bytes:
+    known_bytes, sha256 = known.get(name) or (size_bytes, sha256_of(path))
+    if known_bytes != size_bytes:
         raise ArtifactCorrupt(
-            f"{name} has {size_bytes} bytes, and {known[name][0]} in the artifact it comes from",
+            f"{name} has {size_bytes} bytes, and {known_bytes} in the artifact it comes from",
             remedy=REBUILD,
         )
-    return known[name]
+    if not is_link:
+        with disk.disk_errors(staging_dir, needed_bytes=size_bytes):
+            if name not in known:
+                disk.fsync(path)
+            # With a second name elsewhere it may be the user's own file: only ours are locked.
+            if path.lstat().st_nlink == 1:
+                path.chmod(READ_ONLY_FILE)
+    return FileEntry(size_bytes=size_bytes, sha256=sha256, link=is_link)

@@ -11,30 +11,29 @@ store/logs/                 the logs of stages that failed and were not built si
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
-from ovrecipe.store.key import STAGE_NAME, Key
-from ovrecipe.store.locks import LOCKS
+from ovrecipe.store import locks
+from ovrecipe.store.disk import disk_errors, entries, random_name, remove_moved
+from ovrecipe.store.key import STAGE_NAME
 from ovrecipe.store.manifest import MANIFEST, SHA256, Manifest, read_manifest
+from ovrecipe.store.publish import move_into_place, seal_files, staging_folder, write_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
+    from ovrecipe.store.key import Key
     from ovrecipe.types import Json
 
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Backup programs skip this folder: ovrecipe makes everything in it again from the recipes.
 """
-
-
-def utc_now() -> datetime:
-    """Return the time that manifests are stamped with."""
-    return datetime.now(UTC)
+utc_now = partial(datetime.now, UTC)
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Store:
     """The artifacts below `root`. Looking is cheap and needs no lock; building needs `lock`."""
 
     root: Path
+    #: Gives the time that manifests are stamped with.
     clock: Callable[[], datetime] = utc_now
 
     @property
@@ -57,7 +57,7 @@ class Store:
     @property
     def locks_dir(self) -> Path:
         """The folder of lock files."""
-        return self.root / LOCKS
+        return self.root / locks.LOCKS
 
     def cache_dir(self, sha256: str) -> Path:
         """Return where what is derived from an artifact may be kept; `gc` knows it."""
@@ -71,21 +71,16 @@ class Store:
         """Make the store's folder, and prove by writing that it can be written.
 
         Raises:
-            StoreNotWritable: it cannot.
-            DiskFull: there is no room for even this.
+            StoreNotWritable, DiskFull: it cannot.
         """
-        from ovrecipe.store.disk import disk_errors, not_writable, random_name
-
         probe = self.root / f".probe-{random_name()}"
-        try:
-            with disk_errors(self.root):
-                self.locks_dir.mkdir(parents=True, exist_ok=True)
-                _write_once(self.root / ".gitignore", "*\n")
-                _write_once(self.root / "CACHEDIR.TAG", CACHEDIR_TAG)
-                probe.touch()
-                probe.unlink(missing_ok=True)
-        except OSError as error:
-            raise not_writable(self.root, error) from error
+        with disk_errors(self.root, any_refusal=True):
+            self.locks_dir.mkdir(parents=True, exist_ok=True)
+            for name, text in ((".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)):
+                if not (self.root / name).exists():
+                    (self.root / name).write_text(text, encoding="utf-8")
+            probe.touch()
+            probe.unlink(missing_ok=True)
 
     def has(self, key: Key) -> bool:
         """Tell whether the artifact is there: one stat, for a manifest means all is whole."""
@@ -104,10 +99,6 @@ class Store:
         """
         return read_manifest(self.artifact_dir(key))
 
-    def size_bytes(self, key: Key) -> int:
-        """Return the size of the artifact's own files, as its manifest has it."""
-        return self.manifest(key).size_bytes
-
     def artifacts(
         self, damaged: Callable[[ArtifactCorrupt], None] | None = None
     ) -> Iterator[tuple[str, str, Manifest]]:
@@ -120,23 +111,19 @@ class Store:
         """
         for stage, sha256, folder in self.folders():
             try:
-                manifest = read_manifest(folder)
+                yield stage, sha256, read_manifest(folder)
             except NotBuilt:
                 continue  # not published, or removed by somebody since it was listed
             except ArtifactCorrupt as error:
                 if damaged is None:
                     raise
                 damaged(error)
-                continue
-            yield stage, sha256, manifest
 
     def folders(self) -> Iterator[tuple[str, str, Path]]:
         """Yield (stage, sha256, folder) of everything in an artifact's place, damaged ones too."""
-        if not self.root.is_dir():
-            return
-        for stage_dir in sorted(self.root.iterdir()):
-            if STAGE_NAME.fullmatch(stage_dir.name) and stage_dir.is_dir():
-                for folder in sorted(stage_dir.iterdir()):
+        for stage_dir in entries(self.root):
+            if STAGE_NAME.fullmatch(stage_dir.name):
+                for folder in entries(stage_dir):
                     if SHA256.fullmatch(folder.name):
                         yield stage_dir.name, folder.name, folder
 
@@ -156,29 +143,28 @@ class Store:
         inputs of the key are in use meanwhile, so that `gc` leaves them alone.
         `waiting` is called once, with a sentence to show, when another build has the lock.
         """
-        from ovrecipe.store.disk import disk_errors
-        from ovrecipe.store.locks import held, note_process, used
+        path = self.lock_path(key.stage, key.sha256)
+
+        def announce() -> None:
+            pid = locks.noted_process(path)
+            who = "" if pid in (None, os.getpid()) else f" (process {pid})"
+            if waiting is not None:
+                waiting(f"another build{who} is making {key}; waiting for it")
 
         self.ensure()
-        path = self.lock_path(key.stage, key.sha256)
-        with held(path, waiting=_announcement(key, path, waiting)), ExitStack() as uses:
+        with locks.held(path, waiting=announce), ExitStack() as uses:
             with disk_errors(self.root):
-                note_process(path)
+                locks.note_process(path)
                 for sha256 in sorted({key.sha256, *key.inputs}):
-                    uses.enter_context(used(self.use_path(sha256)))
+                    uses.enter_context(locks.used(self.use_path(sha256)))
             yield
 
-    @contextmanager
-    def staging(self, key: Key) -> Iterator[Path]:
+    def staging(self, key: Key) -> AbstractContextManager[Path]:
         """Give an empty folder on the store's disk to build in; what is left of it is removed.
 
-        Leftovers of builds of the same key that were killed are removed first.
+        Leftovers of killed builds of the same key are removed first.
         """
-        from ovrecipe.store.publish import staging_folder
-
-        self.ensure()
-        with staging_folder(self, key) as folder:
-            yield folder
+        return staging_folder(self, key)
 
     def publish(
         self,
@@ -200,8 +186,6 @@ class Store:
             StoreError: the folder has something that cannot be published.
             DiskFull, StoreNotWritable: the disk refused; nothing was published.
         """
-        from ovrecipe.store.publish import move_into_place, seal_files, write_manifest
-
         if self.has(key):
             return self.artifact_dir(key)
         manifest = Manifest(
@@ -217,7 +201,7 @@ class Store:
         )
         write_manifest(staging_dir, manifest)
         # A folder without a manifest is no artifact: someone deleted part of one.
-        self.discard(key.stage, key.sha256)
+        self.remove(key)
         move_into_place(staging_dir, self.artifact_dir(key))
         self.log_path(key).unlink(missing_ok=True)
         return self.artifact_dir(key)
@@ -228,26 +212,15 @@ class Store:
         Raises:
             StoreError: there is no such log.
         """
-        from ovrecipe.store.disk import disk_errors
-
-        kept = self.log_path(key)
         if not log_path.is_file():
             raise StoreError(f"{log_path}: the stage left no log")
         with disk_errors(self.root):
             self.logs_dir.mkdir(exist_ok=True)
-            log_path.replace(kept)
-        return kept
+            return log_path.replace(self.log_path(key))
 
     def remove(self, key: Key) -> None:
         """Remove an artifact; it vanishes with one rename, so nothing half-removed is ever seen."""
-        self.discard(key.stage, key.sha256)
-
-    def discard(self, stage: str, sha256: str) -> None:
-        """Remove the artifact of that stage and sha256, if it is there."""
-        from ovrecipe.store.disk import disk_errors, remove_moved
-
-        with disk_errors(self.root):
-            remove_moved(self.root / stage / sha256, self.root)
+        remove_moved(self.artifact_dir(key), self.root)
 
     def discard_if_unused(
         self, stage: str, sha256: str, *, unless: Callable[[], bool] = lambda: False
@@ -256,35 +229,12 @@ class Store:
 
         `unless` is asked when nobody can begin to use it any more.
         """
-        from ovrecipe.store.locks import alone_if_unused, held_if_free, unlink_held
-
         self.ensure()
-        lock_path = self.lock_path(stage, sha256)
-        with held_if_free(lock_path) as free, alone_if_unused(self.use_path(sha256)) as unused:
+        lock_path, use_path = self.lock_path(stage, sha256), self.use_path(sha256)
+        with locks.held_if_free(lock_path) as free, locks.alone_if_unused(use_path) as unused:
             if not (free and unused) or unless():
                 return False
-            self.discard(stage, sha256)
+            remove_moved(self.root / stage / sha256, self.root)
             lock_path.with_suffix(".pid").unlink(missing_ok=True)
-            unlink_held(lock_path)
+            locks.unlink_held(lock_path)
             return True
-
-
-def _announcement(
-    key: Key, path: Path, waiting: Callable[[str], None] | None
-) -> Callable[[], None] | None:
-    if waiting is None:
-        return None
-
-    def announce() -> None:
-        from ovrecipe.store.locks import noted_process
-
-        pid = noted_process(path)
-        who = "another build" if pid in (None, os.getpid()) else f"another build (process {pid})"
-        waiting(f"{who} is making {key}; waiting for it")
-
-    return announce
-
-
-def _write_once(path: Path, text: str) -> None:
-    if not path.exists():
-        path.write_text(text, encoding="utf-8")

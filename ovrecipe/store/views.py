@@ -5,28 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ovrecipe.errors import StoreError
-from ovrecipe.store.disk import WINDOWS, disk_errors, fsync_dir, random_name, replace_atomically
+from ovrecipe.store import disk
 from ovrecipe.store.locks import used
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ovrecipe.store.store import Store
-
 
 ROOTS = ".roots"
 
 
 def registered_views(store_root: Path) -> list[Path]:
     """Return the folders of views that lead into the store, those that are gone left out."""
-    folder = store_root / ROOTS
-    if not folder.is_dir():
-        return []
-    notes = [note for note in sorted(folder.iterdir()) if not note.name.startswith(".")]
+    notes = [note for note in disk.entries(store_root / ROOTS) if not note.name.startswith(".")]
     found = [Path(note.read_text(encoding="utf-8").rstrip("\n")) for note in notes]
     return [path for path in found if path.is_dir()]
 
@@ -48,17 +43,18 @@ def set_view(store: Store, models_dir: Path, name: str, variant: str, artifact_d
         StoreNotWritable, DiskFull: the disk refused.
     """
     view = models_dir / name / variant
-    if not artifact_dir.is_dir():
-        raise _gone(view, artifact_dir)
-    with disk_errors(models_dir), used(store.use_path(artifact_dir.name)):
-        # Again, for now `gc` cannot remove it: what a view leads to stays.
+    with disk.disk_errors(models_dir), used(store.use_path(artifact_dir.name)):
+        # From here on `gc` cannot remove it: what is used stays, and what a view leads to.
         if not artifact_dir.is_dir():
-            raise _gone(view, artifact_dir)
+            raise StoreError(
+                f"{view}: the artifact it should lead to, {artifact_dir}, is gone",
+                remedy="build again; what is still there is not made again",
+            )
         view.parent.mkdir(parents=True, exist_ok=True)
         _refuse_what_is_not_ours(view)
         if not leads_to(view, artifact_dir):
             _replace(view, artifact_dir)
-            fsync_dir(view.parent)
+            disk.fsync(view.parent)
         _register(store.root, models_dir)
     return view
 
@@ -69,12 +65,14 @@ def _register(store_root: Path, models_dir: Path) -> None:
     note = store_root / ROOTS / hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
     if not note.exists():
         note.parent.mkdir(exist_ok=True)
-        replace_atomically(note, text)
+        disk.replace_atomically(note, text)
 
 
 def view_target(models_dir: Path, name: str, variant: str) -> Path | None:
     """Return the artifact's folder that a view leads to; None when there is none or it is gone."""
-    return _target(models_dir / name / variant)
+    view = models_dir / name / variant
+    target = Path(os.path.realpath(view))
+    return target if is_link(view) and target.is_dir() else None
 
 
 def leads_to(view: Path, artifact_dir: Path) -> bool:
@@ -95,7 +93,7 @@ def remove_view(models_dir: Path, name: str, variant: str) -> bool:
     if not os.path.lexists(view):
         return False
     _refuse_what_is_not_ours(view)
-    with disk_errors(models_dir):
+    with disk.disk_errors(models_dir):
         _unlink(view)
         if not any(view.parent.iterdir()):
             view.parent.rmdir()
@@ -104,12 +102,11 @@ def remove_view(models_dir: Path, name: str, variant: str) -> bool:
 
 def views(models_dir: Path) -> Iterator[View]:
     """Yield every view, dangling ones too, in a fixed order; what is not a view is left alone."""
-    if not models_dir.is_dir():
-        return
-    for folder in sorted(path for path in models_dir.iterdir() if path.is_dir()):
-        for view in sorted(folder.iterdir()):
+    for folder in disk.entries(models_dir):
+        for view in disk.entries(folder):
             if is_link(view) and not view.name.startswith("."):
-                yield View(folder.name, view.name, view, _target(view))
+                target = view_target(models_dir, folder.name, view.name)
+                yield View(folder.name, view.name, view, target)
 
 
 def is_link(path: Path) -> bool:
@@ -123,20 +120,6 @@ def is_link(path: Path) -> bool:
     return stat.S_ISLNK(found.st_mode) or tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
 
 
-def _gone(view: Path, artifact_dir: Path) -> StoreError:
-    return StoreError(
-        f"{view}: the artifact it should lead to, {artifact_dir}, is gone",
-        remedy="build again; what is still there is not made again",
-    )
-
-
-def _target(view: Path) -> Path | None:
-    if not is_link(view):
-        return None
-    target = Path(os.path.realpath(view))
-    return target if target.is_dir() else None
-
-
 def _refuse_what_is_not_ours(view: Path) -> None:
     if os.path.lexists(view) and not is_link(view):
         raise StoreError(
@@ -146,12 +129,17 @@ def _refuse_what_is_not_ours(view: Path) -> None:
 
 
 def _replace(view: Path, artifact_dir: Path) -> None:
-    if WINDOWS:
-        _junction(view, artifact_dir)
+    if disk.WINDOWS:
+        import _winapi
+
+        # A junction needs no privilege, unlike a symbolic link; but it cannot be replaced.
+        if os.path.lexists(view):
+            _unlink(view)
+        _winapi.CreateJunction(str(artifact_dir.resolve()), str(view))  # type: ignore[attr-defined]
         return
     # Relative, so that a project can be moved or mounted elsewhere as a whole.
     target = os.path.relpath(artifact_dir.resolve(), view.parent.resolve())
-    temporary = view.with_name(f".{view.name}.{random_name()}")
+    temporary = view.with_name(f".{view.name}.{disk.random_name()}")
     temporary.symlink_to(target, target_is_directory=True)
     try:
         temporary.replace(view)
@@ -159,17 +147,8 @@ def _replace(view: Path, artifact_dir: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _junction(view: Path, artifact_dir: Path) -> None:
-    """Make a junction, which unlike a symbolic link needs no privilege; it cannot be replaced."""
-    import _winapi
-
-    if os.path.lexists(view):
-        _unlink(view)
-    _winapi.CreateJunction(str(artifact_dir.resolve()), str(view))  # type: ignore[attr-defined]
-
-
 def _unlink(view: Path) -> None:
-    if WINDOWS and not view.is_symlink():
+    if disk.WINDOWS and not view.is_symlink():
         view.rmdir()
     else:
         view.unlink()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ovrecipe.testing.checks import assert_chunk_invariant as assert_chunk_invariant
+    from ovrecipe.testing.checks import assert_imports_public_names as assert_imports_public_names
     from ovrecipe.testing.checks import assert_plugin_conforms as assert_plugin_conforms
     from ovrecipe.testing.checks import compression_job as compression_job
     from ovrecipe.testing.checks import filtered as filtered
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from ovrecipe.testing.doubles import Shown as Shown
     from ovrecipe.testing.doubles import fake_chat as fake_chat
     from ovrecipe.testing.doubles import shown as shown
-    from ovrecipe.testing.imports import (
-        assert_imports_public_names as assert_imports_public_names,
-    )
     from ovrecipe.testing.pytest_plugin import make_smollm2_project as make_smollm2_project
 
 #: Where each public name lives.
@@ -30,7 +28,7 @@ _HOMES = {
     "FakePipeline": "ovrecipe.testing.doubles",
     "Shown": "ovrecipe.testing.doubles",
     "assert_chunk_invariant": "ovrecipe.testing.checks",
-    "assert_imports_public_names": "ovrecipe.testing.imports",
+    "assert_imports_public_names": "ovrecipe.testing.checks",
     "assert_plugin_conforms": "ovrecipe.testing.checks",
     "fake_chat": "ovrecipe.testing.doubles",
     "compression_job": "ovrecipe.testing.checks",

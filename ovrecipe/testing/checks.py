@@ -1,9 +1,15 @@
-"""Checks for tests of plugins: the contract, the cuts of a filter, a job without a build."""
+"""Checks for tests of plugins: the contract, imports, a filter's cuts; a job without a build."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import ast
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import EntryPoint
 from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import PluginError
@@ -17,10 +23,21 @@ from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.run.chain import filter_stream
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import FilterMaker
+
+#: Modules and names that stay from release to release; `docs/plugins.md` has the same list.
+PUBLIC = (
+    "ovrecipe",
+    "ovrecipe.errors",
+    "ovrecipe.hooks.roles",
+    "ovrecipe.types",
+    "ovrecipe.recipe.schema.Recipe",
+    "ovrecipe.recipe.sections.Objection",
+    "ovrecipe.recipe.sections.Section",
+    "ovrecipe.cli.session.Session",
+    "ovrecipe.cli.session.session_of",
+)
+PUBLIC_IN_TESTS = (*PUBLIC, "ovrecipe.testing")
 
 
 def filtered(maker: FilterMaker, options: Mapping[str, Any] | None, pieces: Iterable[str]) -> str:
@@ -68,20 +85,16 @@ def assert_chunk_invariant(
         changed.append(shown != text)
 
     same()
-    assert any(changed), (
-        "none of the texts triggers the filter: give texts=[...] that it changes, or nothing is "
-        "tried"
-    )
+    assert any(changed), "none of the texts triggers the filter: give texts=[...] that it changes"
 
 
 def _strings(value: Any) -> list[str]:
     if isinstance(value, str):
-        return [value] if value else []
-    if isinstance(value, Mapping):
-        return [text for inner in value.values() for text in _strings(inner)]
-    if isinstance(value, list | tuple):
-        return [text for inner in value for text in _strings(inner)]
-    return []
+        return [value]
+    inside = value.values() if isinstance(value, Mapping) else value
+    if not isinstance(inside, Iterable):
+        return []
+    return [text for inner in inside for text in _strings(inner)]
 
 
 def _same(maker: FilterMaker, options: Mapping[str, Any] | None, pieces: list[str]) -> str:
@@ -105,8 +118,7 @@ def assert_plugin_conforms(
     objects = [plugin for plugin in plugins if not isinstance(plugin, str)]
 
     def find() -> Iterable[EntryPoint]:
-        points = installed_entry_points()
-        return [point for point in points if point.dist and point.dist.name in distributions]
+        return [p for p in installed_entry_points() if p.dist and p.dist.name in distributions]
 
     tried = Plugins(env={}, find=find, named=_sources(objects, providers))
     found = plugin_facts(tried)[1:]
@@ -126,15 +138,13 @@ def plugins_with(*plugins: object, **providers: Mapping[str, object]) -> Plugins
     return Plugins(env={}, find=list, named=_sources(plugins, providers))
 
 
+@dataclass(eq=False)
 class _Given:
-    """A plugin that provides what a test gives."""
-
-    def __init__(self, given: Mapping[str, Mapping[str, object]]) -> None:
-        self._given = given
+    given: Mapping[str, Mapping[str, object]]
 
     @hookimpl
     def providers(self) -> Mapping[str, Mapping[str, object]]:
-        return self._given
+        return self.given
 
 
 def _sources(plugins: Iterable[object], providers: Mapping[str, Mapping[str, object]]) -> Any:
@@ -162,12 +172,51 @@ def compression_job(
         input_dir=input_dir or base_dir,
         base_dir=base_dir,
         output_dir=output_dir,
-        tokenizer_dir=None,
-        checkpoint_dir=None,
-        dataset_path=None,
         compression=CompressionPass.model_validate(knobs),
         precision=precision,
         recipe=sample_recipe(),
         options=validated(options_model, knobs.get("options", {})) if options_model else None,
         cache_dir=cache_dir,
     )
+
+
+def assert_imports_public_names(package: ModuleType, *, tests_dir: Path | None = None) -> None:
+    """Fail, with every place, unless a plugin imports public names of ovrecipe only.
+
+    All others may change with any release. Tests in `tests_dir` may import `ovrecipe.testing` too.
+    """
+    assert package.__file__ is not None, f"{package.__name__} has no file"
+    path = Path(package.__file__)
+    sources = path.parent.rglob("*.py") if hasattr(package, "__path__") else [path]
+    tests = tests_dir.rglob("*.py") if tests_dir is not None else ()
+    problems = [
+        f"{path}:{line}: {name}"
+        for paths, public in ((sources, PUBLIC), (tests, PUBLIC_IN_TESTS))
+        for path in sorted(paths)
+        for line, name in private_imports(path.read_text(encoding="utf-8"), public)
+    ]
+    assert not problems, "not public (docs/plugins.md lists what is):\n- " + "\n- ".join(problems)
+
+
+def private_imports(source: str, public: Collection[str] = PUBLIC) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of what a text imports of ovrecipe and is not public."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names):
+                found = [alias.name for alias in names]
+            case ast.ImportFrom(module, names, level=0):
+                found = [f"{module}.{alias.name}" for alias in names]
+            case _:
+                continue
+        for name in found:
+            if name.split(".")[0] == "ovrecipe" and not _is_public(name, public):
+                yield node.lineno, name
+
+
+def _is_public(name: str, public: Collection[str]) -> bool:
+    module, _, last = name.rpartition(".")
+    if name in public or module not in public:
+        return name in public
+    # A package has modules that are not public, and its own list of what is.
+    home = import_module(module)
+    return last in dir(home) or not hasattr(home, "__path__")

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.hooks.listing import sample_recipe
 from ovrecipe.hooks.roles import Console
 from ovrecipe.run.artifact import Variants
-from ovrecipe.run.pipeline import Finished, OnText, Tokens
+from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.run.prompt import ChatTemplate
 from ovrecipe.run.runner import Runner
 from ovrecipe.types import GenerationResult, Metrics
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
     from ovrecipe.hooks.roles import Frontend
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.chat import Chat
-
 
 METRICS = Metrics(ttft_ms=20.0, tpot_ms=7.0, throughput=142.0, load_time_ms=900.0)
 
@@ -48,14 +46,8 @@ class FakePipeline:
     closed: bool = False
     _at_once: int = 0
 
-    def encode(
-        self,
-        text: str,
-        *,
-        add_special_tokens: bool,
-        cuts: Sequence[int] = (),  # noqa: ARG002 - a character has no place to be cut
-    ) -> Tokens:
-        """Return one token a character, and BOS where special tokens are wanted."""
+    def encode(self, text: str, *, add_special_tokens: bool, cuts: Sequence[int] = ()) -> Tokens:  # noqa: ARG002
+        """Return one token a character, which no cut divides, and BOS as the first if wanted."""
         first = [self.bos_token_id] if add_special_tokens and self.bos_token_id is not None else []
         ids = [*first, *map(ord, text)]
         return Tokens(count=len(ids), ids=text, first=tuple(ids[:2]))
@@ -70,36 +62,29 @@ class FakePipeline:
         """Return `max_new_tokens`, or as many as there are pieces."""
         return int(config.get("max_new_tokens", len(self.pieces)))
 
-    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Finished:
+    def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
         """Say the pieces until told to stop."""
         self.prompts.append(tokens.ids)
         self.configs.append(config)
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
+        limit = self.max_new_tokens(config, 0)
         try:
-            return self._said(config, on_text)
+            for count, piece in enumerate(self.pieces[:limit], start=1):
+                if self.gate is not None:
+                    self.gate.acquire()
+                if not on_text(piece):
+                    return Ended("cancelled", count, METRICS)
+            if self.fail is not None:
+                raise self.fail
         finally:
             self._at_once -= 1
+        cut = limit < len(self.pieces)
+        return Ended("length" if cut else "stop", min(limit, len(self.pieces)), METRICS)
 
     def close(self) -> None:
         """Note that it was closed."""
         self.closed = True
-
-    def _said(self, config: Any, on_text: OnText) -> Finished:
-        limit = self.max_new_tokens(config, 0)
-        for count, piece in enumerate(self._allowed(limit), start=1):
-            if not on_text(piece):
-                return Finished("cancelled", count, METRICS)
-        if self.fail is not None:
-            raise self.fail
-        cut = limit < len(self.pieces)
-        return Finished("length" if cut else "stop", min(limit, len(self.pieces)), METRICS)
-
-    def _allowed(self, limit: int) -> Iterable[str]:
-        for piece in self.pieces[:limit]:
-            if self.gate is not None:
-                self.gate.acquire()
-            yield piece
 
 
 @dataclass
@@ -141,8 +126,7 @@ class FakeGeneration:
         )
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """What a frontend wrote to its two streams."""
 
     out: str
@@ -153,11 +137,9 @@ def shown(
     frontend: Frontend, generation: FakeGeneration | None = None, *, stats: bool = False
 ) -> Shown:
     """Return what a frontend writes for an answer."""
-    console = Console(out=io.StringIO(), err=io.StringIO(), stats=stats)
-    frontend.show(generation or FakeGeneration(), console)
-    assert isinstance(console.out, io.StringIO)
-    assert isinstance(console.err, io.StringIO)
-    return Shown(console.out.getvalue(), console.err.getvalue())
+    out, err = io.StringIO(), io.StringIO()
+    frontend.show(generation or FakeGeneration(), Console(out=out, err=err, stats=stats))
+    return Shown(out.getvalue(), err.getvalue())
 
 
 #: `User: ...` and a new line for each prompt, an answer and a new line behind it.
@@ -165,8 +147,6 @@ TEMPLATE = (
     "{% for message in messages %}{% if message.role == 'user' %}User: {% endif %}"
     "{{ message.content }}{{ '\n' }}{% endfor %}"
 )
-#: What a fake variant weighs.
-SIZE_BYTES = 86_000_000
 
 
 def fake_chat(
@@ -181,19 +161,12 @@ def fake_chat(
     """
     first = pipeline or FakePipeline()
     makers = {"int4": lambda: FakePipeline(first.pieces), **(others or {})}
-    return _runner(first, "int4", makers).chat()
-
-
-def _runner(
-    pipeline: FakePipeline, variant: str, makers: Mapping[str, Callable[[], FakePipeline]]
-) -> Runner:
-    return Runner(
-        pipeline,
-        recipe=sample_recipe(variants=("fp16", *makers)),
-        variant=variant,
-        template=ChatTemplate(TEMPLATE),
-        variants=Variants(
-            lambda: dict.fromkeys(makers, SIZE_BYTES),
-            lambda name: _runner(makers[name](), name, makers),
-        ),
+    recipe, template = sample_recipe(variants=("fp16", *makers)), ChatTemplate(TEMPLATE)
+    variants = Variants(
+        lambda: dict.fromkeys(makers, 86_000_000), lambda name: runner(name, makers[name]())
     )
+
+    def runner(name: str, pipeline: FakePipeline) -> Runner:
+        return Runner(pipeline, recipe=recipe, variant=name, template=template, variants=variants)
+
+    return runner("int4", first).chat()

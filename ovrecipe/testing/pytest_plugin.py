@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from ovrecipe import testing
 
+if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.chat import Chat
-    from ovrecipe.testing.doubles import FakePipeline, Shown
-
-
-NAME = "smollm2-135m"
-VARIANTS = ("fp16", "int8", "int4")
 
 
 def make_smollm2_project(root: Path, store_dir: Path, env: Mapping[str, str]) -> Project:
@@ -30,18 +27,17 @@ def make_smollm2_project(root: Path, store_dir: Path, env: Mapping[str, str]) ->
     Raises:
         OvrecipeError: a stage failed; `root/build.log` says how far it came.
     """
-    import shutil
-
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.events import Lines
     from ovrecipe.build.run import Target, build
     from ovrecipe.recipe.project import bundled_recipes_dir, find_project
 
+    name = "smollm2-135m"
     (root / "recipes").mkdir()
-    shutil.copy(bundled_recipes_dir() / f"{NAME}.yaml", root / "recipes")
+    shutil.copy(bundled_recipes_dir() / f"{name}.yaml", root / "recipes")
     project = find_project(root, {**env, "OVRECIPE_STORE": str(store_dir)})
+    targets = [Target(name, variant) for variant in ("fp16", "int8", "int4")]
     with (root / "build.log").open("w", encoding="utf-8") as log:
-        targets = [Target(NAME, each) for each in VARIANTS]
         build(BuildContext(project), targets, watch=Lines(log))
     return project
 
@@ -57,49 +53,37 @@ def ovrecipe_recipe() -> Recipe:
 @pytest.fixture
 def ovrecipe_plugins() -> Callable[..., Plugins]:
     """Return built-in plugins and those given: `ovrecipe_plugins(my_module).provider(...)`."""
-    from ovrecipe.testing.checks import plugins_with
-
-    return plugins_with
+    return testing.plugins_with
 
 
 @pytest.fixture
 def assert_plugin_conforms() -> Callable[..., None]:
     """Fail unless a plugin's module keeps the contract of the hooks."""
-    from ovrecipe.testing.checks import assert_plugin_conforms
-
-    return assert_plugin_conforms
+    return testing.assert_plugin_conforms
 
 
 @pytest.fixture
 def assert_chunk_invariant() -> Callable[..., None]:
     """Fail unless a filter shows the same however the text is cut; needs hypothesis."""
-    from ovrecipe.testing.checks import assert_chunk_invariant
-
-    return assert_chunk_invariant
+    return testing.assert_chunk_invariant
 
 
 @pytest.fixture
-def ovrecipe_shown() -> Callable[..., Shown]:
+def ovrecipe_shown() -> Callable[..., testing.Shown]:
     """Return what a frontend writes: `ovrecipe_shown(frontend, ["one ", "two"]).out`."""
-    from ovrecipe.testing.doubles import FakeGeneration, shown
-
-    return lambda frontend, segments: shown(frontend, FakeGeneration(segments))
+    return lambda frontend, segments: testing.shown(frontend, testing.FakeGeneration(segments))
 
 
 @pytest.fixture
-def ovrecipe_fake_pipeline() -> Callable[..., FakePipeline]:
+def ovrecipe_fake_pipeline() -> Callable[..., testing.FakePipeline]:
     """Make a pipeline without a model, which says the pieces that it is given."""
-    from ovrecipe.testing.doubles import FakePipeline
-
-    return FakePipeline
+    return testing.FakePipeline
 
 
 @pytest.fixture
 def ovrecipe_fake_chat() -> Callable[..., Chat]:
     """Begin a conversation without a model: `ovrecipe_fake_chat(pipeline).stream("hello")`."""
-    from ovrecipe.testing.doubles import fake_chat
-
-    return fake_chat
+    return testing.fake_chat
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def context_of(project: Project) -> BuildContext:
 
 def work_on(context: BuildContext, name: str, stage: str, variant: str | None = None) -> Work:
     """Return a stage's work."""
-    return Work(context, context.plan(name), stage_named(stage), variant)
+    return Work(context.plan(name), stage_named(stage), variant)
 
 
 def do_up_to(context: BuildContext, name: str, *stages: str, variant: str | None = None) -> str:
@@ -64,7 +64,7 @@ def do_up_to(context: BuildContext, name: str, *stages: str, variant: str | None
 def publish_fakes(project: Project, name: str, variant: str) -> None:
     """Publish empty artifacts under the keys of a variant's directory and gates, and its view."""
     context = context_of(project)
-    view = ViewWork(context, context.plan(name), variant)
+    view = ViewWork(context.plan(name), variant)
     for work in view.needs():
         key = work.key()
         assert key is not None

@@ -69,8 +69,8 @@ def assembled(project: Project, inputs: dict[str, Path], **sections: Any) -> Pat
         plugin_options=(),
         store_dir=project.root / "store",
     )
-    bench = StageContext(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
-    stage_named("assemble").run(job, bench)
+    context = StageContext(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
+    stage_named("assemble").run(job, context)
     return output_dir
 
 
@@ -244,7 +244,7 @@ def smollm2_as(smollm2_project: Project, tmp_path: Path, prompt: dict[str, str])
     project = find_project(tmp_path, smollm2_project.env)
     context = BuildContext(project)
     plan = context.plan(SMOLLM2)
-    work = Work(context, plan, stage_named("assemble"), "int4")
+    work = Work(plan, stage_named("assemble"), "int4")
     work.do(Lines(io.StringIO()))
     key = work.key()
     assert key is not None

@@ -104,6 +104,6 @@ def test_a_directory_that_genai_does_not_open_is_refused(
         plugin_options=(),
         store_dir=tmp_path / "store",
     )
-    bench = StageContext(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
+    context = StageContext(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
     with pytest.raises(GateError, match="OpenVINO GenAI does not open the model: "):
-        stage_named("check").run(job, bench)
+        stage_named("check").run(job, context)

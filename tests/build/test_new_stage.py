@@ -119,7 +119,7 @@ def test_doit_lists_it_and_waits_for_it(context: BuildContext) -> None:
     """Its task, its sentence, and its place in the setup of the view."""
     found = {
         ":".join(filter(None, [task["basename"], task.get("name")])): task
-        for task in recipe_tasks(context, context.plan("m"), lambda event: None)
+        for task in recipe_tasks(context.plan("m"), lambda event: None)
     }
     assert found["audit:m:int4"]["doc"] == "the gate that counts bytes"
     assert found["audit:m:int4"]["setup"] == ["assemble:m:int4"]

@@ -6,14 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from ovrecipe.cli.completion import joined
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BASH = """
 source <(_OVRECIPE_COMPLETE=source_bash "$OVRECIPE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,6 @@ from ovrecipe.cli.main import COMMANDS, application
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import CommandLine
 
 #: Commands that can be asked for one JSON document, and those for which it would say nothing.

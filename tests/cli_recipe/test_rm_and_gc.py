@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,9 +18,6 @@ from tests.build.making import FAKE_PLUGIN, context_of, do_up_to, fake_recipe
 from tests.store.making import key_of, make
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from ovrecipe.build.context import BuildContext
     from tests.conftest import CommandLine, Outcome
 

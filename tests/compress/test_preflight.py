@@ -121,10 +121,9 @@ def work_on(
     document = {"name": "m", "path": Path("m.yaml"), "model": {"id": "x"}, "variants": variants}
     recipe = Recipe.model_validate(document)
     plugins = plugins_with(compressor={"said": Compressor(said)}, exporter={"mute": Exporter()})
+    names = {"exporter": "mute", "compressor": "said"}
     plan = SimpleNamespace(
-        recipe=recipe,
-        exporter=plugins.provider("exporter", "mute", recipe),
-        compressor=lambda name: plugins.provider("compressor", "said", recipe),
+        recipe=recipe, provider=lambda role, _: plugins.provider(role, names[role], recipe)
     )
     known = {"tensors": lambda: shapes, "matrices": lambda: shapes}
     return cast("Work", SimpleNamespace(plan=plan, variant=variant, **known))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,8 +21,6 @@ from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
 from tests.build.test_keys import changed, keys_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.recipe.project import Project
 
 NAME = "smollm2-135m"

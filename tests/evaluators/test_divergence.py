@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from ovrecipe.errors import GateError, StageError
 from ovrecipe.hooks.roles import EvaluationJob
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.recipe.project import Project
 
 NAME = "smollm2-135m"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from ovrecipe.builtin.filters import HideReasoning, StopAt, StripMarkers
+from ovrecipe.builtin.filters import hide_reasoning, stop_at, strip_markers
 from ovrecipe.errors import PluginError, ProviderUnknown, RecipeInvalid
 from ovrecipe.hooks.provided import validated
 from ovrecipe.recipe.load import load_recipe_file
@@ -32,9 +32,9 @@ def chain_of(*filters):
 def three_filters(pieces, options):
     """A chain of three as one filter, so that its contract can be checked like a filter's."""
     chain = chain_of(
-        (HideReasoning, {}),
-        (StripMarkers, {"markers": ["<b>"]}),
-        (StopAt, {"markers": ["ab"]}),
+        (hide_reasoning, {}),
+        (strip_markers, {"markers": ["<b>"]}),
+        (stop_at, {"markers": ["ab"]}),
     )
     return chain.over(pieces)
 
@@ -71,7 +71,7 @@ def test_a_chain_shows_the_same_however_the_text_is_cut():
 @pytest.mark.parametrize("maker", [Shouting, shouting])
 def test_what_one_filter_held_back_passes_through_those_behind_it(maker):
     """The end of the text cascades from the first filter to the last."""
-    shown = chain_of((StopAt, {"markers": ["zzz"]}), (maker, {})).over(["az"])
+    shown = chain_of((stop_at, {"markers": ["zzz"]}), (maker, {})).over(["az"])
     assert list(shown) == ["A", "Z", "!"]
 
 
@@ -85,7 +85,7 @@ def test_text_passes_as_it_comes(maker):
             asked.append(piece)
             yield piece
 
-    shown = chain_of((maker, {}), (StripMarkers, {"markers": ["#"]})).over(pieces())
+    shown = chain_of((maker, {}), (strip_markers, {"markers": ["#"]})).over(pieces())
     assert next(shown) == "A"
     assert asked == ["a"]
     assert next(shown) == "B"
@@ -98,7 +98,7 @@ def test_an_empty_chain_changes_nothing():
 
 def test_a_chain_makes_fresh_filters_for_each_text():
     """What one answer held back must not be in the next."""
-    chain = chain_of((StopAt, {"markers": ["b"]}))
+    chain = chain_of((stop_at, {"markers": ["b"]}))
     assert [list(chain.over(["ab", "c"])) for _ in range(2)] == [["a"], ["a"]]
 
 
@@ -167,7 +167,7 @@ def test_a_filter_that_stops_early_does_not_stop_the_model():
 def test_what_is_held_back_is_not_shown_of_a_text_without_an_end(how):
     """Half a marker is no text; an error comes in its place."""
     fail = RuntimeError("broken") if how == "failed" else None
-    held = chosen(StopAt, {"markers": ["zzz"]})
+    held = chosen(stop_at, {"markers": ["zzz"]})
     with runner(FakePipeline(["az"], fail=fail), filters=[held]) as model:
         answer = model.stream("hi")
         shown = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ovrecipe.builtin.filters import HideReasoning, StopAt, StripMarkers
+from ovrecipe.builtin.filters import hide_reasoning, stop_at, strip_markers
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks.provided import validated
 from ovrecipe.testing import assert_chunk_invariant, filtered
@@ -15,14 +15,14 @@ MARKERS = {"markers": ["<|im_end|>", "<|im", "### End"]}
 @pytest.mark.parametrize(
     ("provider", "options"),
     [
-        (StripMarkers, {"markers": ["<|end|>"]}),
-        (StripMarkers, {"markers": ["aba", "ab", "bab"]}),
-        (StripMarkers, MARKERS),
-        (StopAt, {"markers": ["\n\n", "\nQ:"]}),
-        (StopAt, {"markers": ["abab", "b>"]}),
-        (HideReasoning, {}),
-        (HideReasoning, {"start": "a", "end": "ab", "begins_inside": True}),
-        (HideReasoning, {"start": "<>", "end": "<>"}),
+        (strip_markers, {"markers": ["<|end|>"]}),
+        (strip_markers, {"markers": ["aba", "ab", "bab"]}),
+        (strip_markers, MARKERS),
+        (stop_at, {"markers": ["\n\n", "\nQ:"]}),
+        (stop_at, {"markers": ["abab", "b>"]}),
+        (hide_reasoning, {}),
+        (hide_reasoning, {"start": "a", "end": "ab", "begins_inside": True}),
+        (hide_reasoning, {"start": "<>", "end": "<>"}),
     ],
 )
 def test_text_is_the_same_however_it_is_cut(provider, options):
@@ -37,36 +37,37 @@ def test_text_is_the_same_however_it_is_cut(provider, options):
 def test_strip_markers_leaves_comparisons_alone():
     """The tutorial's `<.*>` ate everything between two comparisons (defect 3)."""
     text = "if a<b and c>d: <|im_end|>!!! done!"
-    assert filtered(StripMarkers, MARKERS, [text]) == "if a<b and c>d: !!! done!"
+    assert filtered(strip_markers, MARKERS, [text]) == "if a<b and c>d: !!! done!"
 
 
 def test_strip_markers_takes_the_longest_of_those_that_begin_together():
     """`<|im` must not leave `_end|>` behind."""
-    assert filtered(StripMarkers, MARKERS, list("x<|im_end|>y<|imz")) == "xyz"
+    assert filtered(strip_markers, MARKERS, list("x<|im_end|>y<|imz")) == "xyz"
 
 
 def test_strip_markers_does_not_look_at_what_it_joined():
     """Only what the model wrote is a marker."""
-    assert filtered(StripMarkers, {"markers": ["ab"]}, ["aabb"]) == "ab"
+    assert filtered(strip_markers, {"markers": ["ab"]}, ["aabb"]) == "ab"
 
 
 def test_a_beginning_of_a_marker_is_shown_when_the_text_ends():
     """Held back is not lost."""
-    assert filtered(StripMarkers, MARKERS, ["a <|im_en"]) == "a _en"
-    assert filtered(StopAt, {"markers": ["### End"]}, ["a ##"]) == "a ##"
+    assert filtered(strip_markers, MARKERS, ["a <|im_en"]) == "a _en"
+    assert filtered(stop_at, {"markers": ["### End"]}, ["a ##"]) == "a ##"
 
 
 def test_only_what_may_become_a_marker_is_held_back():
     """A stream must flow."""
-    made = StripMarkers(validated(StripMarkers.options_model, MARKERS))
-    assert made.feed("hello <") == "hello "
-    assert made.feed("b") == "<b"
+    options = validated(strip_markers.options_model, MARKERS)
+    shown = strip_markers(iter(["hello <", "b"]), options)
+    assert next(shown) == "hello "
+    assert next(shown) == "<b"
 
 
 def test_stop_at_drops_the_first_marker_and_all_behind_it():
     """A few-shot model goes on with the next question by itself."""
     pieces = ["Paris.", "\n", "Q: And", " Spain?\nQ:"]
-    assert filtered(StopAt, {"markers": ["\nQ:"]}, pieces) == "Paris."
+    assert filtered(stop_at, {"markers": ["\nQ:"]}, pieces) == "Paris."
 
 
 @pytest.mark.parametrize(
@@ -80,13 +81,13 @@ def test_stop_at_drops_the_first_marker_and_all_behind_it():
 )
 def test_hide_reasoning_shows_the_answer_only(text, shown):
     """White space behind the end belongs to the reasoning; without an end all is reasoning."""
-    assert filtered(HideReasoning, {}, [text]) == shown
+    assert filtered(hide_reasoning, {}, [text]) == shown
 
 
 def test_hide_reasoning_may_begin_inside():
     """Some chat templates write the start marker into the prompt."""
     options = {"begins_inside": True}
-    assert filtered(HideReasoning, options, ["Hm.</think>\nParis."]) == "Paris."
+    assert filtered(hide_reasoning, options, ["Hm.</think>\nParis."]) == "Paris."
 
 
 class Copied(str):
@@ -112,7 +113,7 @@ class Copied(str):
 def letters_copied(count):
     """Return how many letters are copied for a text with `count` markers."""
     before = Copied.letters
-    filtered(StripMarkers, {"markers": ["<|end|>"]}, [Copied("<|end|>a" * count)])
+    filtered(strip_markers, {"markers": ["<|end|>"]}, [Copied("<|end|>a" * count)])
     return Copied.letters - before
 
 
@@ -126,11 +127,11 @@ def test_filters_do_work_in_proportion_to_the_text():
 @pytest.mark.parametrize(
     ("provider", "options", "message"),
     [
-        (StripMarkers, {"marker": ["x"]}, r"x\.marker: unknown key; perhaps .* 'markers'"),
-        (StripMarkers, {}, r"x\.markers: is missing"),
-        (StopAt, {"markers": []}, r"x\.markers: must not be empty"),
-        (StopAt, {"markers": [""]}, r"x\.markers\[0\]: must not be empty"),
-        (HideReasoning, {"end": 3}, r"x\.end: must be text, got 3"),
+        (strip_markers, {"marker": ["x"]}, r"x\.marker: unknown key; perhaps .* 'markers'"),
+        (strip_markers, {}, r"x\.markers: is missing"),
+        (stop_at, {"markers": []}, r"x\.markers: must not be empty"),
+        (stop_at, {"markers": [""]}, r"x\.markers\[0\]: must not be empty"),
+        (hide_reasoning, {"end": 3}, r"x\.end: must be text, got 3"),
     ],
 )
 def test_wrong_options_are_refused_by_name(provider, options, message):

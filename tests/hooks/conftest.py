@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +11,6 @@ from ovrecipe.hooks.listing import sample_recipe
 from tests.hooks.installed import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from ovrecipe.recipe.schema import Recipe
 
 

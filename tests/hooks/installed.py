@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import distributions
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from importlib.metadata import EntryPoint
-    from pathlib import Path
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
 
 #: A module with one compressor, `Compressor`.
 COMPRESSOR = """

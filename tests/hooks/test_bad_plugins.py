@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,8 +24,6 @@ from tests.run.fakes import recipe as recipe_with
 from tests.run.fakes import runner
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.recipe.schema import Recipe
     from tests.conftest import CommandLine
 

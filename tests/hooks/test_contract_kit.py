@@ -6,8 +6,10 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -22,12 +24,8 @@ from ovrecipe.testing import (
     filtered,
     plugins_with,
 )
-from ovrecipe.testing.imports import PUBLIC_IN_TESTS
+from ovrecipe.testing.checks import PUBLIC_IN_TESTS
 from tests.hooks.installed import COMPRESSOR, compressor_code
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 
 def module(code: str) -> ModuleType:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ovrecipe.cli.plugin_scaffold import KINDS, OBJECTS, scaffold
+from ovrecipe.cli.plugin_scaffold import KINDS, scaffold
 from ovrecipe.cli.session import Session
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks import specs
@@ -22,7 +22,7 @@ from ovrecipe.hooks.plugins import hook_names
 from ovrecipe.hooks.provided import Traits
 from ovrecipe.hooks.roles import ROLES, WeightShape
 from ovrecipe.testing import assert_chunk_invariant, assert_plugin_conforms, filtered, plugins_with
-from ovrecipe.testing.imports import PUBLIC_IN_TESTS, private_imports
+from ovrecipe.testing.checks import PUBLIC_IN_TESTS, private_imports
 from tests.hooks.test_contract_kit import module
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -80,7 +80,7 @@ def test_every_role_but_sections_has_an_example_that_new_plugin_writes() -> None
 @pytest.mark.parametrize("role", [role for role in ROLES if role in EXAMPLES])
 def test_each_example_keeps_the_contract_and_is_found_by_its_name(role: str) -> None:
     """What is copied from the page works."""
-    thing = getattr(example(role), OBJECTS[role].removeprefix(":"))
+    thing = getattr(example(role), KINDS[role][0].removeprefix(":"))
     given = {role: {EXAMPLES[role]: thing}}
     assert_plugin_conforms(**given)
     assert plugins_with(**given).names(role)[-1] == EXAMPLES[role]

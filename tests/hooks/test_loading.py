@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,6 @@ from ovrecipe.hooks.plugins import Plugins, load_plugins
 from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.recipe.schema import Recipe
 
 HEAD = "from ovrecipe import hookimpl\n@hookimpl\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,6 @@ from ovrecipe.version import package_version
 from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe

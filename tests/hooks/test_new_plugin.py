@@ -7,18 +7,14 @@ import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import typer
 
-from ovrecipe.cli.new_plugin_command import command
-from ovrecipe.cli.plugin_scaffold import KINDS
+from ovrecipe.cli.plugin_scaffold import KINDS, command
 from ovrecipe.errors import ProjectError
 from ovrecipe.hooks.roles import ROLES
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,6 @@ from tests.hooks.installed import Site
 from tests.run.fakes import runner
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.recipe.project import Project
     from tests.conftest import CommandLine
 
@@ -114,7 +113,7 @@ def work(project: Project, observer: Path) -> Work:
     write_recipe(project, "m", fake_recipe())
     context = context_of(project)
     context.plugin_options = (FAKE_PLUGIN, str(observer))
-    return Work(context, context.plan("m"), stage_named("source"), None)
+    return Work(context.plan("m"), stage_named("source"), None)
 
 
 def test_a_stage_that_ran_is_told_with_its_artifact_and_manifest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,6 @@ from ovrecipe.recipe.load import load_recipe_file
 from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.hooks.plugins import Plugins
 
 SECTION = """

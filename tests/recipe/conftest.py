@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +15,6 @@ from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from ovrecipe.recipe.schema import Recipe
 
 MINIMAL = "model: {id: org/name}\nvariants: {int8: {}}\n"

@@ -24,7 +24,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
     "tokenizer": [schema.Tokenizer],
     "prompt": [schema.Prompt],
     "variants": [schema.Variant, compression.IgnoredScope],
-    "generation": [schema.Generation],
+    "generation": [schema.GenerationParameters],
     "check": [schema.Check, schema.ProviderSpec],
     "output": [schema.Output, schema.ProviderSpec],
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ovrecipe.recipe.schema import SAMPLING, Generation
+from ovrecipe.recipe.schema import SAMPLING, GenerationParameters
 
 from .conftest import Recipes
 
@@ -32,14 +32,16 @@ NOT_DATA = {
 def test_what_no_run_could_honour_is_refused(name: str) -> None:
     """Better when the recipe is read than when the model is there and asked."""
     with pytest.raises(ValidationError, match=rf"(?s){name}\n.*not permitted"):
-        Generation.model_validate({name: 2})
+        GenerationParameters.model_validate({name: 2})
 
 
 @pytest.mark.parametrize("name", SAMPLING)
 def test_a_sampling_parameter_without_sampling_is_refused(name: str) -> None:
     """As in a call: one of the two would be ignored."""
     with pytest.raises(ValidationError, match=f"{name}: means nothing with do_sample: false"):
-        Generation.model_validate({name: 1 if name == "top_k" else 0.5, "do_sample": False})
+        GenerationParameters.model_validate(
+            {name: 1 if name == "top_k" else 0.5, "do_sample": False}
+        )
 
 
 def test_fewer_tokens_at_most_than_at_least_are_refused(recipes: Recipes) -> None:
@@ -54,7 +56,10 @@ def test_fewer_tokens_at_most_than_at_least_are_refused(recipes: Recipes) -> Non
 
 
 def effective(recipe: dict[str, Any], variant: dict[str, Any]) -> dict[str, Any]:
-    below, own = Generation.model_validate(recipe), Generation.model_validate(variant)
+    below, own = (
+        GenerationParameters.model_validate(recipe),
+        GenerationParameters.model_validate(variant),
+    )
     return below.overridden_by(own).given()
 
 
@@ -80,7 +85,7 @@ def test_every_parameter_of_genai_is_a_key_or_has_a_reason_not_to_be() -> None:
     config = openvino_genai.GenerationConfig()
     names = {each for each in dir(config) if not each.startswith("_")}
     settable = {each for each in names if not callable(getattr(config, each))}
-    assert settable - set(NOT_DATA) == set(Generation.model_fields)
+    assert settable - set(NOT_DATA) == set(GenerationParameters.model_fields)
     assert set(NOT_DATA) <= settable
 
 
@@ -103,6 +108,6 @@ def test_genai_takes_every_parameter_as_it_is_given() -> None:
         "length_penalty": 0.5,
     }
     config = openvino_genai.GenerationConfig()
-    for name, field in Generation.model_fields.items():
+    for name, field in GenerationParameters.model_fields.items():
         kind = bool if field.annotation == (bool | None) else int
         setattr(config, name, values.get(name, kind(1)))

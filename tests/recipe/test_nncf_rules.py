@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,6 @@ from ovrecipe.builtin.nncf_rules import LOW_BIT_KNOBS
 from ovrecipe.recipe.compression import BackupMode, CompressionPass, Mode, SensitivityMetric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .conftest import Recipes
 
 VALUES = {

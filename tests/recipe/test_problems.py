@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.recipe.load import load_recipe
-from ovrecipe.recipe.problems import option_problems, place_in_recipe
+from ovrecipe.recipe.problems import place_in_recipe, problems_of
 from ovrecipe.recipe.schema import Recipe
 
 from .conftest import MINIMAL, Recipes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def test_all_problems_come_at_once_in_the_order_of_the_file(recipes: Recipes) -> None:
@@ -53,6 +51,8 @@ def test_values_that_are_none_are_told_with_all_else(recipes: Recipes) -> None:
     [
         ("modle: {}", "5:1: modle: unknown key; perhaps you meant 'model'"),
         ("temperature: 1", "temperature: unknown key; it belongs under generation"),
+        ("evaluators: []", "evaluators: unknown key; it belongs under check"),
+        ("group_size: 64", "group_size: unknown key; it belongs under variants.NAME"),
         ("name: other", "name: unknown key; a recipe is called what its file is called"),
         ("path: other", "path: unknown key; a recipe is called what its file is called"),
         ("zzzzzz: 1", "zzzzzz: unknown key; known are extends, description, requires"),
@@ -135,6 +135,10 @@ def test_a_missing_key_points_at_its_section(recipes: Recipes) -> None:
         ("", "variants: must not be empty; name at least one"),
         ("int4: {dataset: wikitext2}", "must be 'generated' or a .jsonl or .txt file"),
         ("int4: {passes: [{mode: int4}]}", "2:35: variants.int4.passes[0].mode: must be one of"),
+        (
+            "int4: {ignored_scope: {patterns: [a, '(']}}",
+            "patterns[1]: '(' is no regular expression",
+        ),
         ("int4: {ignored_scope: {nams: [a]}}", "ignored_scope.nams: unknown key; perhaps you"),
         ("int4: {generation: {topk: 1}}", "variants.int4.generation.topk: unknown key; perhaps"),
     ],
@@ -189,10 +193,10 @@ def test_options_of_plugins_are_told_as_keys_of_ours_are(
     loc = ("output", "filters", 0, "options")
     with pytest.raises(ValidationError, match="validation error") as caught:
         Options.model_validate(dict(recipe.output.filters[0].options))
-    [problem] = option_problems(caught.value, model=Options, tree=recipe.tree, loc=loc)
+    [problem] = problems_of(caught.value, model=Options, tree=recipe.tree, loc=loc)
     column = line.index(at, line.index("mine")) + 1
     assert str(problem) == f"recipes/r.yaml:3:{column}: {where}{message}"
-    [unplaced] = option_problems(caught.value, model=Options, tree=None, loc=loc)
+    [unplaced] = problems_of(caught.value, model=Options, tree=None, loc=loc)
     assert str(unplaced) == f"output.filters[0].options{message}"
 
 

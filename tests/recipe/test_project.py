@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from ovrecipe.errors import ProjectError
 from ovrecipe.recipe.project import find_project
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_project_is_found_upwards(tmp_path: Path) -> None:

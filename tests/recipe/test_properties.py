@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ovrecipe.errors import RecipeError
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import bundled_recipes_dir
-from ovrecipe.recipe.schema import Generation, Recipe, model_id_objection
+from ovrecipe.recipe.schema import GenerationParameters, Recipe, model_id_objection
 from ovrecipe.recipe.sections import name_objection
 
 #: Pieces that make almost-recipes, which find more than random bytes do.
@@ -132,7 +132,7 @@ def test_every_recipe_that_keeps_the_rules_loads_as_it_was_written(
     assert json.loads(json.dumps(dict(recipe.plugins))) == document.get("plugins", {})
     given_generation = json.loads(json.dumps(recipe.generation.given()))
     assert given_generation == document.get("generation", {})
-    assert Generation.model_validate(given_generation) == recipe.generation
+    assert GenerationParameters.model_validate(given_generation) == recipe.generation
     assert json.loads(recipe.model_dump_json())["prompt"]["stop"] == document.get("prompt", {}).get(
         "stop", []
     )

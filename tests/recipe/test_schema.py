@@ -103,8 +103,8 @@ def test_a_data_set_is_relative_to_the_recipe(recipes: Recipes) -> None:
     """The folder from which a command was started does not matter."""
     recipe = recipes.load(FULL)
     [first, second] = recipe.variants["int4-two"].compression_passes()
-    assert first.dataset_path(recipe.base_dir) == recipes.project.recipes_dir / "texts.jsonl"
-    assert second.dataset_path(recipe.base_dir) is None
+    assert first.dataset_path(recipe.recipe_dir) == recipes.project.recipes_dir / "texts.jsonl"
+    assert second.dataset_path(recipe.recipe_dir) is None
 
 
 def test_reading_recipes_imports_nothing_heavy(recipes: Recipes) -> None:

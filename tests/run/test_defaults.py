@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from ovrecipe.cli.config import (
+from ovrecipe.cli.run_command import is_question
+from ovrecipe.cli.session import (
     CONFIG_VARIABLE,
     PROJECT_FILE,
     USER_FILE,
@@ -17,8 +18,8 @@ from ovrecipe.cli.config import (
     Defaults,
     read_defaults,
 )
-from ovrecipe.cli.run_command import is_question
-from ovrecipe.errors import ProjectError
+from ovrecipe.errors import DeviceUnknown, ProjectError, StoreNotWritable
+from ovrecipe.run.load import load
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import set_view
 from tests.conftest import REPOSITORY
@@ -154,6 +155,15 @@ def test_what_can_be_refused_is_refused_before_the_model_is_loaded(
     assert message in told.err
     assert "cannot be loaded" not in told.err
     assert told.code == code
+
+
+def test_compiled_models_are_kept_where_the_caller_says(phi, tmp_path):
+    """And in the store otherwise, which has to be writable then."""
+    (phi.store_dir / ".cache").write_text("a file")
+    with pytest.raises(StoreNotWritable, match=r"\.cache.sha: cannot be written"):
+        load("phi", "NPU7", project=phi)
+    with pytest.raises(DeviceUnknown, match="sees no 'NPU7'"):
+        load("phi", "NPU7", project=phi, CACHE_DIR=str(tmp_path))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell's redirections")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ovrecipe.errors import GenerationParameterRefused
-from ovrecipe.recipe.schema import Generation
+from ovrecipe.recipe.schema import GenerationParameters
 from ovrecipe.run.genai import check_parameters
 from ovrecipe.run.parameters import DEFAULT_MAX_NEW_TOKENS, SEEDS, apply, merged, seeded
 
@@ -80,7 +80,7 @@ def test_what_genai_does_not_take_is_refused_by_name(config, parameters, message
 def test_every_parameter_of_a_recipe_is_known_to_genai(config):
     """The schema promises that they work."""
     known = {each for each in dir(config) if not each.startswith("_")}
-    assert set(Generation.model_fields) <= known
+    assert set(GenerationParameters.model_fields) <= known
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_p", "top_k", "min_p"])

@@ -26,15 +26,15 @@ class FreshDigests:
 
 
 def request(
-    base_dir: Path,
+    recipe_dir: Path,
     model_id: str,
     *,
     env: Mapping[str, str] | None = None,
     progress: Any = silent,
     **model: Any,
 ) -> SourceRequest:
-    """Return the request that a recipe in `base_dir` with that model would make."""
-    recipe = {"name": "m", "path": base_dir / "m.yaml", "variants": {"fp16": {}}}
+    """Return the request that a recipe in `recipe_dir` with that model would make."""
+    recipe = {"name": "m", "path": recipe_dir / "m.yaml", "variants": {"fp16": {}}}
     return SourceRequest(
         recipe=Recipe.model_validate({**recipe, "model": {"id": model_id, **model}}),
         location=split_model_id(model_id)[1],

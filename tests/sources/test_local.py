@@ -111,6 +111,14 @@ def test_names_what_is_missing(tmp_path, missing, message) -> None:
         fetched(tmp_path, checkpoint_files(**{missing: None}))
 
 
+def test_a_link_to_nothing_is_a_missing_file(tmp_path) -> None:
+    """A folder of links into a cache is left behind when the cache is cleared."""
+    folder = write_files(tmp_path / "mine", checkpoint_files(model__safetensors=None))
+    (folder / "model.safetensors").symlink_to(tmp_path / "gone")
+    with pytest.raises(CheckpointIncomplete, match="has no weights"):
+        LocalSource().pin(request(tmp_path, "./mine"))
+
+
 def test_a_vocabulary_without_its_merges_is_no_tokenizer(tmp_path) -> None:
     """Half a tokenizer is none."""
     files = checkpoint_files(tokenizer__json=None, vocab__json=b"{}")

@@ -6,13 +6,11 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ovrecipe.store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 STORE_CODE = str(Path(ovrecipe.store.__file__).parent)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.store.disk import link_file
@@ -9,9 +11,6 @@ from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from ovrecipe.store.store import Store
 
 FILES = {"openvino_model.xml": b"<net/>", "openvino_model.bin": bytes(3000), "extra/note": b"n"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +14,6 @@ from tests.store.making import key_of, make
 from tests.store.test_verify import break_the_manifest, flip_a_bit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from ovrecipe.store.store import Store
     from tests.conftest import CommandLine
 

@@ -6,14 +6,11 @@ import hashlib
 import json
 import os
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from ovrecipe.store.digests import RACY_NS, RememberedDigests, sha256_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LATER = 1_000 * RACY_NS
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from ovrecipe.errors import DiskFull, StoreNotWritable
 from ovrecipe.store.disk import link_file, remove_tree
+from ovrecipe.store.manifest import verify
 from ovrecipe.store.store import Store
-from ovrecipe.store.verify import verify
 from tests.store.making import fill, key_of, make
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture

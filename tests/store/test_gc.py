@@ -16,9 +16,8 @@ from ovrecipe.errors import ArtifactCorrupt
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.gc import collect, plan_gc, viewed
 from ovrecipe.store.key import Key
-from ovrecipe.store.manifest import MANIFEST
+from ovrecipe.store.manifest import MANIFEST, verify
 from ovrecipe.store.store import Store
-from ovrecipe.store.verify import verify
 from ovrecipe.store.views import set_view
 from tests.store.making import fill, key_of, link_all, make
 from tests.store.test_verify import break_the_manifest
@@ -159,6 +158,27 @@ def test_what_a_build_reads_that_began_after_the_plan_stays(store: Store) -> Non
         fill(staging_dir)
         store.publish(WEIGHTS, staging_dir)
     assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS))
+
+
+def test_what_stays_for_a_build_is_found_before_its_inputs_go(store: Store) -> None:
+    """Whatever their stages are called; what is asked about first is nobody's input any more."""
+    built(store, SOURCE, BASE, WEIGHTS, OLD)
+    plan = plan_gc(store, set())
+    with store.lock(ASSEMBLED):
+        done = collect(store, plan)
+    assert [each.name for each in done.removals] == [f"weights/{OLD.sha256}"]
+    assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS))
+
+
+def test_a_damaged_artifact_that_a_build_took_after_the_plan_stops_gc(store: Store) -> None:
+    """What it was made from cannot be known, and nothing of that may go."""
+    built(store, SOURCE, BASE, WEIGHTS)
+    break_the_manifest(store.artifact_dir(WEIGHTS))
+    plan = plan_gc(store, set())
+    with store.lock(ASSEMBLED), pytest.raises(ArtifactCorrupt, match="is not JSON"):
+        collect(store, plan)
+    assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS))
+    assert len(collect(store, plan).removals) == 3
 
 
 def test_what_was_published_after_the_plan_keeps_its_inputs(store: Store) -> None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from ovrecipe.store.gc import collect, plan_gc
+from ovrecipe.store.manifest import verify
 from ovrecipe.store.pins import Pins
 from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
-from ovrecipe.store.verify import verify
 from ovrecipe.store.views import set_view, view_target
 from tests.store.killing import killed_at_every_line
 from tests.store.making import FILES, key_of, make
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children"),

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +15,6 @@ from ovrecipe.store.locks import noted_process
 from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
 from tests.store.making import fill, key_of, make
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BUILDER = """
 import sys

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from ovrecipe.errors import ProjectError, StoreNotWritable
 from ovrecipe.store.pins import Pins
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

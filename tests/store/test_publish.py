@@ -6,20 +6,16 @@ import json
 import os
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
 from ovrecipe.store.disk import link_file
-from ovrecipe.store.manifest import MANIFEST, FileEntry
+from ovrecipe.store.manifest import MANIFEST, FileEntry, verify
 from ovrecipe.store.publish import stagings
 from ovrecipe.store.store import Store
-from ovrecipe.store.verify import verify
 from tests.store.making import FILES, fill, key_of, make
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_published_files_are_the_staged_ones(store: Store) -> None:
@@ -52,7 +48,7 @@ def test_manifest_says_all_about_the_making(store: Store) -> None:
     assert (manifest.peak_memory_bytes, manifest.seconds) == (10**9, 1.5)
     assert manifest.created == "2026-01-02T03:04:05+00:00"
     assert manifest.known_digests() == {"a": (3, digest)}
-    assert store.size_bytes(key) == 3
+    assert store.manifest(key).size_bytes == 3
 
 
 def test_no_path_of_the_machine_is_in_a_manifest(store: Store) -> None:
@@ -162,7 +158,7 @@ def test_linked_files_are_recorded_by_their_targets(store: Store, tmp_path: Path
     entry = store.manifest(key_of("source")).files["model.safetensors"]
     assert (entry.size_bytes, entry.link) == (3, True)
     assert checkpoint.stat().st_mode & 0o777 == 0o644, "the user's file stays as it was"
-    assert store.size_bytes(key_of("source")) == 0
+    assert store.manifest(key_of("source")).size_bytes == 0
 
 
 def test_a_hard_link_to_a_users_file_keeps_its_mode(store: Store, tmp_path: Path) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ovrecipe.store.manifest import MANIFEST
-from ovrecipe.store.verify import verify
+from ovrecipe.store.manifest import MANIFEST, verify
 from tests.store.making import key_of, make
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from ovrecipe.store.store import Store
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,6 @@ from ovrecipe.store.views import View, leads_to, remove_view, set_view, view_tar
 from tests.store.making import key_of, make
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.store.store import Store
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.build.stages.base import GENERATION_CONFIG
+from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.json_files import read_object, write_object
 from ovrecipe.recipe.schema import settings_of
 from ovrecipe.run.parameters import SETS, merged
@@ -31,16 +33,11 @@ from ovrecipe.store.disk import link_file
 from ovrecipe.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.build.stages.stage import Job, StageContext
-    from ovrecipe.recipe.schema import Prompt, Recipe
+    from ovrecipe.recipe.schema import Prompt
     from ovrecipe.types import Json
 
 TOKENIZER_XML = "openvino_tokenizer.xml"
-GENERATION_CONFIG = "generation_config.json"
 PLACEHOLDER = re.compile(r"\{(instruction|system)\}")
 NO_SYSTEM = (
     "a system text was given, but the recipe's template has no {system}; write {system} into its "
@@ -59,7 +56,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     return settings_of(plan.recipe, str(variant))
 
 
-def run(job: Job, bench: StageContext) -> dict[str, Json]:  # noqa: ARG001
+def run(job: Job, context: StageContext) -> dict[str, Json]:  # noqa: ARG001
     """Link the large files and write the small ones."""
     weights_dir, tokenizer_dir = job.inputs["weights"], job.inputs["tokenizer"]
     links: dict[str, Json] = {}
@@ -67,28 +64,27 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:  # noqa: ARG001
         for path in sorted(source_dir.iterdir()):
             if path.name not in REWRITTEN | {MANIFEST}:
                 links[path.name] = link_file(path, job.output_dir / path.name)
-    _write_generation_config(job, weights_dir)
+    generation = job.recipe.generation_of(str(job.variant)).given()
+    config = read_object(weights_dir / GENERATION_CONFIG)
+    for name, value in merged(generation, stop=job.recipe.prompt.stop).items():
+        config[name] = sorted(value) if name in SETS else value
+    write_object(job.output_dir / GENERATION_CONFIG, config)
     _write_chat_template(job.recipe.prompt, tokenizer_dir, job.output_dir)
     return {"links": links}
 
 
-def _write_generation_config(job: Job, weights_dir: Path) -> None:
-    config = read_object(weights_dir / GENERATION_CONFIG)
-    config.update(generation_document(job.recipe, str(job.variant)))
-    write_object(job.output_dir / GENERATION_CONFIG, config)
-
-
-def generation_document(recipe: Recipe, variant: str) -> dict[str, Any]:
-    """Return the recipe's generation parameters under the names of generation_config.json."""
-    given = merged(recipe.generation_of(variant).given(), stop=recipe.prompt.stop)
-    return {name: sorted(value) if name in SETS else value for name, value in given.items()}
-
-
 def _write_chat_template(prompt: Prompt, tokenizer_dir: Path, output_dir: Path) -> None:
+    """Write the template where other programs look, and what `ovrecipe run` reads beside it."""
     template = chat_template_of(prompt, tokenizer_dir)
+    control = () if prompt.special_tokens_in_text else control_tokens(tokenizer_dir, template)
+    settings = PromptSettings(
+        add_special_tokens=prompt.add_special_tokens,
+        system=prompt.system or "",
+        control_tokens=control,
+    )
     config = tokenizer_config(tokenizer_dir)
     config.pop("chat_template", None)
-    config[SECTION] = prompt_settings(prompt, tokenizer_dir, template).model_dump(mode="json")
+    config[SECTION] = settings.model_dump(mode="json")
     write_object(output_dir / TOKENIZER_CONFIG, config)
     (output_dir / CHAT_TEMPLATE).write_text(template, encoding="utf-8")
     _write_tokenizer_xml(tokenizer_dir / TOKENIZER_XML, output_dir / TOKENIZER_XML, template)
@@ -101,20 +97,16 @@ def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str:
         PromptRefused: neither recipe nor checkpoint has one, or it has no place for the recipe's
             system text.
     """
-    system = prompt.system or ""
+    system, special = prompt.system or "", special_tokens(tokenizer_dir)
     if prompt.template is not None:
-        special = special_tokens(tokenizer_dir)
-        bos_token, eos_token = special.get("bos_token", ""), special.get("eos_token", "")
-        return plain_to_jinja(
-            prompt.template, system=system, bos_token=bos_token, eos_token=eos_token
-        )
+        tokens = {name: special.get(name, "") for name in ("bos_token", "eos_token")}
+        return plain_to_jinja(prompt.template, system=system, **tokens)
     own = prompt.chat_template not in {None, "model"}
     template = str(prompt.chat_template) if own else _template_of_model(tokenizer_dir)
-    if not system:
-        return template
-    template = with_system(template, system)
-    probe = ChatTemplate(template, special_tokens=special_tokens(tokenizer_dir))
-    checked_system(system, probe.render([{"role": "user", "content": "?"}]))
+    if system:
+        template = with_system(template, system)
+        probe = ChatTemplate(template, special_tokens=special)
+        checked_system(system, probe.render([{"role": "user", "content": "?"}]))
     return template
 
 
@@ -128,10 +120,10 @@ def plain_to_jinja(
     writes BOS or EOS gets EOS behind each answer, as the model saw it in training. `system` is
     said where no message does. Only what both Jinja2 and GenAI's engine know is used.
     """
-    bos = bos_token if bos_token and template.startswith(bos_token) else ""
+    bos = bos_token if template.startswith(bos_token) else ""
     closes = bool(bos) or (bool(eos_token) and eos_token in template)
     end_of_answer = _literal((eos_token if closes else "") + "\n")
-    #: Literal text and names of placeholders in turn, beginning and ending with text.
+    # Literal text and names of placeholders in turn, beginning and ending with text.
     parts = PLACEHOLDER.split(template.removeprefix(bos))
     given = {"instruction": "message['content']", "system": "told.system"}
     turn = " + ".join(
@@ -179,17 +171,6 @@ def _template_of_model(tokenizer_dir: Path) -> str:
     return template
 
 
-def prompt_settings(prompt: Prompt, tokenizer_dir: Path, template: str) -> PromptSettings:
-    """Return what `ovrecipe run` reads beside the chat template."""
-    return PromptSettings(
-        add_special_tokens=prompt.add_special_tokens,
-        system=prompt.system or "",
-        control_tokens=()
-        if prompt.special_tokens_in_text
-        else control_tokens(tokenizer_dir, template),
-    )
-
-
 def control_tokens(tokenizer_dir: Path, template: str) -> tuple[str, ...]:
     """Return the texts that steer the model where the tokenizer meets them, sorted.
 
@@ -197,7 +178,9 @@ def control_tokens(tokenizer_dir: Path, template: str) -> tuple[str, ...]:
     that the chat template writes: not every tokenizer calls the marks of its turns special.
     """
     found = set(special_tokens(tokenizer_dir).values())
-    for token in _added_tokens(tokenizer_dir):
+    added = list(read_object(tokenizer_dir / "tokenizer.json").get("added_tokens", []))
+    added += tokenizer_config(tokenizer_dir).get("added_tokens_decoder", {}).values()
+    for token in added:
         text = token["content"]
         mark = any(not letter.isalnum() and not letter.isspace() for letter in text)
         if token.get("special") or (mark and text in template):
@@ -205,16 +188,8 @@ def control_tokens(tokenizer_dir: Path, template: str) -> tuple[str, ...]:
     return tuple(sorted(text for text in found if text.strip()))
 
 
-def _added_tokens(tokenizer_dir: Path) -> Iterator[Mapping[str, Any]]:
-    yield from read_object(tokenizer_dir / "tokenizer.json").get("added_tokens", [])
-    yield from tokenizer_config(tokenizer_dir).get("added_tokens_decoder", {}).values()
-
-
 def _write_tokenizer_xml(source: Path, target: Path, template: str) -> None:
-    """Copy the tokenizer's graph with the chat template that it carries replaced.
-
-    GenAI prefers the template inside this file to chat_template.jinja.
-    """
+    """Copy the tokenizer's graph with the template in it replaced: GenAI prefers that one."""
     tree = ET.parse(source)  # noqa: S314 - written by our own tokenizer stage
     info = tree.getroot().find("rt_info")
     if info is not None:

@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.assemble import chat_template_of
 from ovrecipe.build.stages.check import PROBE, probe_clock
-from ovrecipe.build.stages.stage import Stage, always
+from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.run.prompt import ChatTemplate, special_tokens
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.build.stages.stage import Job, StageContext
-    from ovrecipe.recipe.schema import Prompt
     from ovrecipe.types import Json
 
 #: What a prompt's text depends on.
@@ -32,17 +28,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     }
 
 
-def _probe(prompt: Prompt, tokenizer_dir: Path) -> str:
-    """Return one prompt, rendered by the template that `assemble` will write."""
-    template = ChatTemplate(
-        chat_template_of(prompt, tokenizer_dir),
-        special_tokens=special_tokens(tokenizer_dir),
-        clock=probe_clock,
-    )
-    return template.render([{"role": "user", "content": PROBE}])
-
-
-def run(job: Job, bench: StageContext) -> dict[str, Json]:
+def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Compare the checkpoint's tokenizer with the converted pair.
 
     Raises:
@@ -51,11 +37,17 @@ def run(job: Job, bench: StageContext) -> dict[str, Json]:
     from ovrecipe.conformance.compare import check_conformance, compare_tokenizers
 
     tokenizer_dir = job.inputs["tokenizer"]
-    bench.progress("comparing tokenizers")
+    context.progress("comparing tokenizers")
+    # One of the prompts is rendered by the template that `assemble` will write.
+    template = ChatTemplate(
+        chat_template_of(job.recipe.prompt, tokenizer_dir),
+        special_tokens=special_tokens(tokenizer_dir),
+        clock=probe_clock,
+    )
     report = compare_tokenizers(
         job.checkpoint_dir,
         tokenizer_dir,
-        prompts=[_probe(job.recipe.prompt, tokenizer_dir)],
+        prompts=[template.render([{"role": "user", "content": PROBE}])],
         trust_remote_code=job.recipe.model.trust_remote_code,
     )
     check_conformance(report)

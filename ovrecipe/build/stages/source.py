@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.preflight import has_shapes
@@ -12,8 +13,6 @@ from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.types import Json
 
@@ -29,30 +28,25 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     }
 
 
-def run(job: Job, bench: StageContext) -> dict[str, Json]:
+def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Ask the source to fill the folder."""
     scheme, location = split_model_id(job.recipe.model.id)
-    provided = bench.plugins.provider("source", scheme, job.recipe)
+    provided = context.plugins.provider("source", scheme, job.recipe)
     request = SourceRequest(
         recipe=job.recipe,
         location=location,
-        env=bench.env,
+        env=context.env,
         digests=RememberedDigests(Store(job.store_dir).digests_path),
-        progress=bench.progress,
+        progress=context.progress,
     )
     checkpoint_dir = job.output_dir / CHECKPOINT
     checkpoint_dir.mkdir()
     with provided.blamed():
         provided.provider.fetch(request, job.pin, checkpoint_dir)
-    return _shapes_facts(checkpoint_dir, bench)
-
-
-def _shapes_facts(checkpoint_dir: Path, bench: StageContext) -> dict[str, Json]:
-    """Say of a checkpoint of pickles that nothing is judged before the stages run."""
     if has_shapes(checkpoint_dir):
         return {}
     warning = "shapes unknown: preflight left out (only safetensors files tell them unread)"
-    bench.progress(warning)
+    context.progress(warning)
     return {"warning": warning}
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ovrecipe.recipe.schema import Recipe
+from ovrecipe.recipe.schema import ProviderSpec, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-    from types import ModuleType
-
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Estimate
+    from ovrecipe.hooks.roles import Estimate, Role
+    from ovrecipe.recipe.yaml_reader import Loc
     from ovrecipe.types import Json, Progress
 
 #: The folder of a source artifact that holds the checkpoint's files.
@@ -29,8 +29,7 @@ class Job(BaseModel):
     """One run of one stage; JSON for a process of its own.
 
     `inputs` are published artifacts by stage name, `output_dir` the empty folder to fill,
-    `pin` what the source said of the checkpoint's content, `plugin_options` the values of `-p`,
-    `store_dir` the store's folder.
+    `pin` what the source said of the checkpoint's content, `plugin_options` the values of `-p`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -56,7 +55,7 @@ class Job(BaseModel):
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage works with besides its job: plugins, progress and the environment."""
+    """What a stage works with besides its job."""
 
     plugins: Plugins
     progress: Progress
@@ -83,7 +82,7 @@ class Stage:
     - `is_gate`: a variant gets its view only when this passed.
     - `is_intermediate`: `ovrecipe gc --intermediates` removes it.
     - `links`: the inputs whose files are linked into it, so that they are not hashed again.
-    - `is_usable`: whether a published artifact can still be used; None where it always can.
+    - `is_usable`: whether a published artifact can still be used.
 
     What is known before it runs:
 
@@ -106,14 +105,40 @@ class Stage:
     is_gate: bool = False
     is_intermediate: bool = False
     links: tuple[str, ...] = ()
-    is_usable: Callable[[Path], bool] | None = None
+    is_usable: Callable[[Path], bool] = lambda _: True
     is_judged: bool = False
-    problems: Callable[[Work], Sequence[str]] | None = None
-    estimate: Callable[[Work], Estimate | None] | None = None
+    problems: Callable[[Work], Sequence[str]] = lambda _: ()
+    estimate: Callable[[Work], Estimate | None] = lambda _: None
 
     def variants(self, variants: Iterable[str]) -> tuple[str | None, ...]:
         """Return for which of the variants the stage runs: each of them, or once for all."""
         return tuple(variants) if self.per_variant else (None,)
+
+
+def named_providers(recipe: Recipe) -> Iterator[tuple[Role, ProviderSpec, Loc]]:
+    """Yield the providers that a recipe names, and where; source and compressors say it else."""
+    yield "exporter", recipe.model.exporter, ("model", "exporter")
+    yield "tokenizer_converter", recipe.tokenizer.converter, ("tokenizer", "converter")
+    for number, spec in enumerate(recipe.check.evaluators):
+        yield "evaluator", spec, ("check", "evaluators", number)
+    for number, spec in enumerate(recipe.output.filters):
+        yield "output_filter", spec, ("output", "filters", number)
+
+
+def with_options(
+    plugins: Plugins, recipe: Recipe, role: Role, spec: ProviderSpec, loc: Loc
+) -> tuple[Provided[Any], BaseModel | None]:
+    """Return the provider that is named at `loc`, and the options that it is given, validated."""
+    provided = plugins.provider(role, spec.name, recipe)
+    return provided, provided.options(spec.options, loc=(*loc, "options"), recipe=recipe)
+
+
+def configured(
+    plugins: Plugins, recipe: Recipe, role: Role
+) -> Iterator[tuple[Provided[Any], BaseModel | None]]:
+    """Yield the providers that a recipe names for a role, each with its options."""
+    named = (found for found in named_providers(recipe) if found[0] == role)
+    return (with_options(plugins, recipe, *found) for found in named)
 
 
 def always(*names: str) -> Callable[[Recipe, str | None], tuple[str, ...]]:
@@ -130,9 +155,8 @@ def keep_torch_out(
 ) -> None:
     """Make torch impossible to import in this process when no provider at work needs it.
 
-    transformers and NNCF import it whenever they can. Without it a tokenizer takes 2.7 s and
-    0.2 GB instead of 6.6 s and 0.95 GB, and importing NNCF 1.0 s and 0.1 GB instead of 3.2 s and
-    0.6 GB (SmolLM2; transformers 5.5, NNCF 3.4, torch 2.15).
+    transformers and NNCF import it whenever they can, which costs a tokenizer 4 s and 0.75 GB and
+    NNCF 2 s and 0.5 GB (SmolLM2; transformers 5.5, NNCF 3.4, torch 2.15).
     """
     if not any(provided.traits.needs_torch for provided in providers):
         modules.setdefault("torch", None)  # type: ignore[arg-type]

@@ -7,35 +7,32 @@ import re
 import shutil
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.base import OTHER_BYTES
-from ovrecipe.build.stages.stage import Stage, keep_torch_out
+from ovrecipe.build.stages.base import GENERATION_CONFIG, MODEL_FILES, OTHER_BYTES
+from ovrecipe.build.stages.stage import Job, Stage, StageContext, keep_torch_out
 from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.errors import PluginError, RecipeInvalid
-from ovrecipe.hooks.roles import CompressionJob, Estimate
+from ovrecipe.hooks.roles import CompressionJob, Compressor, Estimate, WeightShape
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import place_in_recipe
-from ovrecipe.recipe.yaml_reader import dotted
+from ovrecipe.recipe.yaml_reader import Loc, dotted
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
-    from ovrecipe.build.stages.stage import Job, StageContext
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Compressor, WeightShape
-    from ovrecipe.recipe.schema import Recipe, Variant
-    from ovrecipe.recipe.yaml_reader import Loc
+    from ovrecipe.recipe.schema import Recipe
     from ovrecipe.types import Json
 
 #: What makes tokens of a data set's texts.
 TOKENIZING = ("openvino-genai", "openvino-tokenizers")
+NO_FILE = "no such file"
 KV_CACHE_PRECISION = "KV_CACHE_PRECISION"
 #: Names of the tokenizer's files, of what `assemble` writes anew and of the store: weights under
 #: such a name would stand in the way of the real file.
@@ -47,135 +44,140 @@ RESERVED = re.compile(
 MARGIN = 1.25
 
 
+def passes_of(recipe: Recipe, variant: str | None) -> list[tuple[CompressionPass, Loc]]:
+    """Return a variant's passes, and where each is written; fp16 is a pass of its own kind."""
+    name = str(variant)
+    passes = recipe.variants[name].compression_passes() or (CompressionPass(compressor="fp16"),)
+    return [(each, recipe.pass_loc(name, number)) for number, each in enumerate(passes)]
+
+
 def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:
     """The base IR; and what calibration text needs to become tokens."""
-    spec = recipe.variants[str(variant)]
-    return ("base", "source", "tokenizer") if reads_text(spec) else ("base",)
+    reads_text = any(each.dataset is not None for each, _ in passes_of(recipe, variant))
+    return ("base", "source", "tokenizer") if reads_text else ("base",)
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     """The passes, and what their data sets say."""
-    spec = plan.recipe.variants[str(variant)]
-    passes = compression_passes(spec)
     return {
-        "precision": spec.precision,
-        "passes": [
-            _pass_fields(plan, each, plan.recipe.pass_loc(str(variant), number))
-            for number, each in enumerate(passes)
-        ],
+        "precision": plan.recipe.variants[str(variant)].precision,
+        "passes": [_pass_fields(plan, *found) for found in passes_of(plan.recipe, variant)],
     }
 
 
-def compression_passes(spec: Variant) -> tuple[CompressionPass, ...]:
-    """Return the passes of a variant; fp16 is a pass of its own kind."""
-    return spec.compression_passes() or (CompressionPass(compressor="fp16"),)
-
-
-def reads_text(spec: Variant) -> bool:
-    """Return whether a pass calibrates on text, and so needs the tokenizer."""
-    return any(each.dataset is not None for each in compression_passes(spec))
-
-
 def _pass_fields(plan: RecipePlan, each: CompressionPass, loc: Loc) -> Json:
-    compressor = plan.compressor(each.compressor)
+    compressor = plan.provider("compressor", each.compressor)
     fields = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"options"})
     given = compressor.options(each.options, loc=(*loc, "options"), recipe=plan.recipe)
     fields |= compressor.key_with("compressor", given)
-    path = each.dataset_path(plan.recipe.base_dir)
+    path = each.dataset_path(plan.recipe.recipe_dir)
     if path is not None:
-        fields["dataset"] = {
-            "sha256": _dataset_digest(plan, path, (*loc, "dataset"), str(each.dataset)),
-            "packages": plan.package_versions(TOKENIZING),
-        }
+        try:
+            digest = plan.context.digests.sha256(path)
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            reason = NO_FILE if missing else f"cannot be read: {error.strerror}"
+            raise dataset_error(plan.recipe, each, loc, reason) from error
+        fields["dataset"] = {"sha256": digest, "packages": plan.package_versions(TOKENIZING)}
     return dict(fields)
 
 
-def dataset_error(recipe: Recipe, loc: Loc, written: str, reason: str) -> RecipeInvalid:
-    """Return the error for a data set that cannot be read."""
+def dataset_error(recipe: Recipe, each: CompressionPass, loc: Loc, reason: str) -> RecipeInvalid:
+    """Return the error for the data set of a pass, written at `loc`, that cannot be read."""
+    loc = (*loc, "dataset")
     return RecipeInvalid(
-        f"{place_in_recipe(recipe, loc)}: {dotted(loc)}: {written}: {reason}",
+        f"{place_in_recipe(recipe, loc)}: {dotted(loc)}: {each.dataset}: {reason}",
         remedy="a path starts at the recipe's folder; 'generated' needs no file",
     )
 
 
-def _dataset_digest(plan: RecipePlan, path: Path, loc: Loc, written: str) -> str:
-    try:
-        return plan.digests.sha256(path)
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        reason = "no such file" if missing else f"cannot be read: {error.strerror}"
-        raise dataset_error(plan.recipe, loc, written, reason) from error
-
-
 def problems(work: Work) -> list[str]:
     """Ask the compressor of each pass what would fail for certain."""
-    spec = work.plan.recipe.variants[str(work.variant)]
+    recipe, shapes = work.plan.recipe, work.matrices()
+    precision = recipe.variants[str(work.variant)].precision
     found: list[str] = []
-    shapes = work.matrices()
-    for compression in compression_passes(spec):
-        compressor = work.plan.compressor(compression.compressor)
+    for each, _ in passes_of(recipe, work.variant):
+        compressor = work.plan.provider("compressor", each.compressor)
         with compressor.blamed():
-            found += compressor.optional("problems", compression, spec.precision, shapes) or ()
+            found += compressor.optional("problems", each, precision, shapes) or ()
     return [f"variants.{work.variant}: {problem}" for problem in found]
 
 
 def estimate(work: Work) -> Estimate | None:
     """Ask the compressor of each pass; their results lie beside each other until the last ends."""
-    spec, tensors = work.plan.recipe.variants[str(work.variant)], work.tensors()
-    disk_bytes = memory_bytes = 0
-    for compression in compression_passes(spec):
-        compressor = work.plan.compressor(compression.compressor)
-        said = compressor.optional("estimate", compression, spec.precision, tensors)
-        needed = said or default_estimate(compression, spec.precision, tensors)
-        disk_bytes += needed.disk_bytes
-        memory_bytes = max(memory_bytes, needed.memory_bytes)
-    return Estimate(disk_bytes, memory_bytes) if tensors else None
+    recipe, tensors = work.plan.recipe, work.tensors()
+    precision = recipe.variants[str(work.variant)].precision
+    needed: list[Estimate] = []
+    for each, _ in passes_of(recipe, work.variant):
+        compressor = work.plan.provider("compressor", each.compressor)
+        own = compressor.optional("estimate", each, precision, tensors)
+        needed.append(own or default_estimate(each, precision, tensors))
+    disk_bytes = sum(said.disk_bytes for said in needed)
+    return Estimate(disk_bytes, max(said.memory_bytes for said in needed)) if tensors else None
 
 
 def default_estimate(
-    compression: CompressionPass, precision: str, tensors: Sequence[WeightShape]
+    each: CompressionPass, precision: str, tensors: Sequence[WeightShape]
 ) -> Estimate:
     """Return a generous guess from the bits that the precision's name has."""
     bits = int("".join(re.findall(r"\d+", precision)[:1]))
     size_bytes = int(MARGIN * bits / 8 * sum(math.prod(tensor.shape) for tensor in tensors))
-    data_bytes = 0 if compression.dataset is None else base_bytes(tensors)
+    data_bytes = 0 if each.dataset is None else base_bytes(tensors)
     return Estimate(size_bytes, OTHER_BYTES + size_bytes + data_bytes)
 
 
-def run(job: Job, bench: StageContext) -> dict[str, Json]:
+def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Run the passes in order, each reading what the one before wrote.
 
     Raises:
         PluginError: a compressor wrote a file under a name that is not its own.
     """
-    spec = job.recipe.variants[str(job.variant)]
-    passes = compression_passes(spec)
-    names = {each.compressor for each in passes}
-    provided = [bench.plugins.provider("compressor", each, job.recipe) for each in names]
-    keep_torch_out(sys.modules, provided)
-    input_dir = job.inputs["base"]
+    passes, base_dir = passes_of(job.recipe, job.variant), job.inputs["base"]
+    precision = job.recipe.variants[str(job.variant)].precision
+    names = {each.compressor for each, _ in passes}
+    provided = {name: context.plugins.provider("compressor", name, job.recipe) for name in names}
+    keep_torch_out(sys.modules, provided.values())
+    input_dir = base_dir
     facts: list[Json] = []
-    for number, each in enumerate(passes, start=1):
+    for number, (each, loc) in enumerate(passes, start=1):
         last = number == len(passes)
         output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
         output_dir.mkdir(exist_ok=True)
-        loc = job.recipe.pass_loc(str(job.variant), number - 1)
-        facts.append(_compress(job, bench, each, loc, input_dir, output_dir))
+        compressor = provided[each.compressor]
+        work = CompressionJob(
+            input_dir=input_dir,
+            base_dir=base_dir,
+            output_dir=output_dir,
+            tokenizer_dir=job.inputs.get("tokenizer"),
+            checkpoint_dir=job.checkpoint_dir if "source" in job.inputs else None,
+            dataset_path=each.dataset_path(job.recipe.recipe_dir),
+            compression=each,
+            precision=precision,
+            recipe=job.recipe,
+            options=compressor.options(each.options, loc=(*loc, "options"), recipe=job.recipe),
+            progress=context.progress,
+            cache_dir=_cache_dir(job, compressor),
+        )
+        with compressor.blamed():
+            facts.append(compressor.facts(compressor.provider.compress(work)))
+        compressor.require_files(output_dir, *MODEL_FILES)
         _refuse_reserved_names(output_dir, each.compressor)
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
-    if spec.precision != "fp16":
+    if precision != "fp16":
         free_kv_cache_precision(job.output_dir / "openvino_model.xml")
-    _copy_configs(job.inputs["base"], job.output_dir)
+    # What describes the weights comes along, so that the base may be collected.
+    for path in (base_dir / "config.json", base_dir / GENERATION_CONFIG):
+        if path.exists():
+            shutil.copyfile(path, job.output_dir / path.name)
     return {"passes": facts}
 
 
 def free_kv_cache_precision(xml_path: Path) -> None:
-    """Remove the wish for an f16 KV cache, which a full-precision base carries.
+    """Remove a full-precision base's wish for an f16 KV cache, as NNCF's provider does.
 
-    On compressed weights it would keep the cache from being compressed too; NNCF's provider
-    removes it, and so does this for compressors that do not know of it.
+    On compressed weights it would keep the cache from being compressed too.
     """
     if KV_CACHE_PRECISION.encode() not in xml_path.read_bytes():
         return
@@ -195,42 +197,6 @@ def _refuse_reserved_names(output_dir: Path, compressor: str) -> None:
                 remedy="it may write openvino_model.xml and .bin, and files under other names; "
                 "tell its maintainers",
             )
-
-
-def _copy_configs(base_ir_dir: Path, output_dir: Path) -> None:
-    """Bring along what describes the weights, so that the base may be collected."""
-    for name in ("config.json", "generation_config.json"):
-        if (base_ir_dir / name).exists():
-            shutil.copyfile(base_ir_dir / name, output_dir / name)
-
-
-def _compress(
-    job: Job,
-    bench: StageContext,
-    each: CompressionPass,
-    loc: Loc,
-    input_dir: Path,
-    output_dir: Path,
-) -> dict[str, Json]:
-    compressor = bench.plugins.provider("compressor", each.compressor, job.recipe)
-    work = CompressionJob(
-        input_dir=input_dir,
-        base_dir=job.inputs["base"],
-        output_dir=output_dir,
-        tokenizer_dir=job.inputs.get("tokenizer"),
-        checkpoint_dir=job.checkpoint_dir if "source" in job.inputs else None,
-        dataset_path=each.dataset_path(job.recipe.base_dir),
-        compression=each,
-        precision=job.recipe.variants[str(job.variant)].precision,
-        recipe=job.recipe,
-        options=compressor.options(each.options, loc=(*loc, "options"), recipe=job.recipe),
-        progress=bench.progress,
-        cache_dir=_cache_dir(job, compressor),
-    )
-    with compressor.blamed():
-        facts = compressor.facts(compressor.provider.compress(work))
-    compressor.require_files(output_dir, "openvino_model.xml", "openvino_model.bin")
-    return facts
 
 
 def _cache_dir(job: Job, compressor: Provided[Compressor]) -> Path:

@@ -1,76 +1,115 @@
-"""What `ovrecipe new-plugin` writes: the `.txt` files beside this module, with names filled in."""
+"""`ovrecipe new-plugin`: a plugin that works, made of the `.txt` files beside this module."""
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import Annotated
 
+import typer
+
+from ovrecipe.cli.main import COMMANDS
+from ovrecipe.cli.output import write_text
+from ovrecipe.errors import ProjectError
+from ovrecipe.hooks.plugins import FIRST_PARTY, load_plugins
 from ovrecipe.version import __version__
+from ovrecipe.wording import perhaps
 
-if TYPE_CHECKING:
-    from pathlib import PurePosixPath
-
-#: The object of each template that an entry point names; an observer is its module.
-OBJECTS = {
-    "source": ":FolderSource",
-    "exporter": ":ReadyMadeExporter",
-    "tokenizer_converter": ":ReadyMadeTokenizer",
-    "compressor": ":KeepSomeCompressor",
-    "evaluator": ":ExpectEvaluator",
-    "output_filter": ":replace_text",
-    "frontend": ":NumberedFrontend",
-    "observer": "",
-    "command": ":command",
+#: One letter would be a drive of Windows in `model.id`.
+NAME = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
+#: What a plugin can be, as its template is called: the object there that an entry point names (an
+#: observer is its module), and for the README how the plugin is used.
+KINDS = {
+    "source": (":FolderSource", "model: {id: '@NAME@:path/of/a/checkpoint'}   # in a recipe"),
+    "exporter": (
+        ":ReadyMadeExporter",
+        "model: {id: ./checkpoint, exporter: @NAME@}   # in a recipe",
+    ),
+    "tokenizer_converter": (
+        ":ReadyMadeTokenizer",
+        "tokenizer: {converter: @NAME@}   # in a recipe",
+    ),
+    "compressor": (":KeepSomeCompressor", "variants: {int8: {compressor: @NAME@}}   # in a recipe"),
+    "evaluator": (
+        ":ExpectEvaluator",
+        "check: {evaluators: [{@NAME@: {expect: Paris}}]}   # in a recipe",
+    ),
+    "output_filter": (
+        ":replace_text",
+        "output: {filters: [{@NAME@: {find: colour, replacement: color}}]}   # in a recipe",
+    ),
+    "frontend": (":NumberedFrontend", 'ovrecipe run RECIPE --frontend @NAME@ "a question"'),
+    "observer": ("", 'OVRECIPE_JOURNAL=journal.jsonl ovrecipe run RECIPE "a question"'),
+    "command": (":command", "ovrecipe @NAME@"),
 }
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="What the plugin provides, such as 'shout'.")],
+    role: Annotated[
+        str, typer.Option("--role", help=f"One of {', '.join(KINDS)}.")
+    ] = "output_filter",
+    parent: Annotated[
+        Path, typer.Option("--in", help="Folder in which ovrecipe-NAME is made.")
+    ] = Path(),
+) -> None:
+    """Write a plugin as a distribution of its own, with tests: ovrecipe-NAME.
+
+    It works as written; change its one module into what you need.
+
+    Example: ovrecipe new-plugin shout --role output_filter && pip install -e ovrecipe-shout
+    """
+    plain, role = name.removeprefix("ovrecipe-"), role.replace("-", "_")
+    _check(plain, role)
+    target = parent / f"ovrecipe-{plain}"
+    if target.exists():
+        raise ProjectError(f"{target} is there already", remedy="choose another name or --in DIR")
+    for path, text in scaffold(plain, role).items():
+        write_text(target / path, text)
+    typer.echo(f"{target} is written. Next:\n  pip install -e {target}")
+    typer.echo(f"  ovrecipe plugins --check\n  pytest {target}")
+
+
+def _check(name: str, role: str) -> None:
+    if role not in KINDS:
+        hint = perhaps(role, KINDS) or f"; one of {', '.join(KINDS)}"
+        raise typer.BadParameter(f"there is no role {role!r}{hint}", param_hint="--role")
+    builtin = COMMANDS if role == "command" else load_plugins(env={}).builtin.get(role, ())
+    if not NAME.fullmatch(name):
+        problem = f"{name!r}: use lower-case letters, digits and single hyphens, two at least"
+    elif f"ovrecipe-{name}" in FIRST_PARTY.values():
+        problem = f"'ovrecipe-{name}' is a distribution of ours; choose another name"
+    elif name in builtin:
+        problem = f"the {role.replace('_', ' ')} {name!r} is built in; choose another name"
+    else:
+        return
+    raise typer.BadParameter(problem, param_hint="NAME")
 
 
 def scaffold(name: str, kind: str) -> dict[PurePosixPath, str]:
     """Return the files of a new plugin, by path inside its folder."""
-    from pathlib import PurePosixPath
-
     module = f"ovrecipe_{name.replace('-', '_')}"
-    contents = {
-        "pyproject.toml": _filled("pyproject.toml", name, kind),
-        "README.md": _filled("README.md", name, kind),
-        f"{module}/__init__.py": _filled(f"{kind}.py", name, kind),
-        f"tests/test_{module}.py": _filled(f"test_{kind}.py", name, kind),
+    thing, use = KINDS[kind]
+    values = {
+        "@USE@": use,
+        "@NAME@": name,
+        "@MODULE@": module,
+        "@KIND@": kind.replace("_", " "),
+        "@GROUP@": '"ovrecipe"' if kind == "observer" else f'"ovrecipe.{kind}"',
+        "@TARGET@": module + thing,
+        "@OVRECIPE@": ".".join(__version__.split(".")[:2]),
     }
-    return {PurePosixPath(path): text for path, text in contents.items()}
-
-
-def _filled(template: str, name: str, kind: str) -> str:
-    text = files(__name__).joinpath(f"{template}.txt").read_text(encoding="utf-8")
-    for mark, value in _values(name, kind).items():
-        text = text.replace(f"@{mark}@", value)
-    return text
-
-
-def _values(name: str, kind: str) -> dict[str, str]:
-    module = f"ovrecipe_{name.replace('-', '_')}"
-    return {
-        "NAME": name,
-        "MODULE": module,
-        "KIND": kind.replace("_", " "),
-        "GROUP": '"ovrecipe"' if kind == "observer" else f'"ovrecipe.{kind}"',
-        "TARGET": module + OBJECTS[kind],
-        "USE": _USE[kind].replace("@NAME@", name),
-        "OVRECIPE": ".".join(__version__.split(".")[:2]),
+    templates = {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        f"{module}/__init__.py": f"{kind}.py",
+        f"tests/test_{module}.py": f"test_{kind}.py",
     }
-
-
-#: What a plugin can be, as its template is called.
-KINDS = tuple(OBJECTS)
-#: How the new plugin is used, for its README.
-_USE = {
-    "source": "model: {id: '@NAME@:path/of/a/checkpoint'}   # in a recipe",
-    "exporter": "model: {id: ./checkpoint, exporter: @NAME@}   # in a recipe",
-    "tokenizer_converter": "tokenizer: {converter: @NAME@}   # in a recipe",
-    "compressor": "variants: {int8: {compressor: @NAME@}}   # in a recipe",
-    "output_filter": (
-        "output: {filters: [{@NAME@: {find: colour, replacement: color}}]}   # in a recipe"
-    ),
-    "frontend": 'ovrecipe run RECIPE --frontend @NAME@ "a question"',
-    "evaluator": "check: {evaluators: [{@NAME@: {expect: Paris}}]}   # in a recipe",
-    "observer": 'OVRECIPE_JOURNAL=journal.jsonl ovrecipe run RECIPE "a question"',
-    "command": "ovrecipe @NAME@",
-}
+    written = {}
+    for path, template in templates.items():
+        text = files(__name__).joinpath(f"{template}.txt").read_text(encoding="utf-8")
+        for mark, value in values.items():
+            text = text.replace(mark, value)
+        written[PurePosixPath(path)] = text
+    return written

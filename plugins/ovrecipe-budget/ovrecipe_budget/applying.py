@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe_budget.formats import BY_NAME, FORMATS
 from ovrecipe_budget.matrices import IR_BIN, IR_XML
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
-
     from ovrecipe.types import Progress
 
 #: What holds a matrix rather than uses it; NNCF would take an ignored one for the matrix itself.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -14,8 +15,6 @@ from ovrecipe_budget.knapsack import choose, smallest_bytes
 from ovrecipe_budget.options import MB, Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from ovrecipe.hooks.roles import CompressionJob, CompressionPass, WeightShape
     from ovrecipe.types import Json
     from ovrecipe_budget.knapsack import Choice

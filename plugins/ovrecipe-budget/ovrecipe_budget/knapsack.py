@@ -10,11 +10,8 @@ Source: Sinha and Zoltners, "The Multiple-Choice Knapsack Problem", Operations R
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, order=True)

@@ -5,6 +5,8 @@ It depends on the base alone, so it is kept in the cache of the job for the next
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,9 +16,6 @@ from ovrecipe_budget.knapsack import Choice
 from ovrecipe_budget.matrices import IR_BIN, IR_XML, find_matrices
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
-
     from ovrecipe.types import Progress
     from ovrecipe_budget.matrices import Matrix
     from ovrecipe_budget.sensitivity import Sensitivity

@@ -7,14 +7,13 @@ compiled model measures all of them, and no matrix is ever copied.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import StageError
 from ovrecipe_budget.matrices import IR_XML, find_matrices
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     Numbers = NDArray[Any]

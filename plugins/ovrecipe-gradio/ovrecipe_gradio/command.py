@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import webbrowser
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,8 +14,6 @@ from ovrecipe.cli.session import session_of
 from ovrecipe_gradio.server import LOOPBACK, switch_off_analytics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from ovrecipe import Runner
     from ovrecipe.cli.session import Session
     from ovrecipe_gradio.catalog import Catalog

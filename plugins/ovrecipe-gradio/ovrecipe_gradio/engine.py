@@ -10,19 +10,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ovrecipe.errors import RunError
 from ovrecipe_gradio.turn import Choice, Question, State, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import TypeAlias
-
     from ovrecipe import Runner
 
-    #: Loads a model; the second argument is told what runs another way than asked for.
     OpenModel: TypeAlias = Callable[[Choice, Callable[[str], None]], Runner]
 
 #: Each waiting page holds one of gradio's threads; without a bound Stop would find none left.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from ovrecipe_gradio.session import Exchange
 from ovrecipe_gradio.turn import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from ovrecipe import GenerationResult
     from ovrecipe_gradio.catalog import BuiltVariant, Catalog
     from ovrecipe_gradio.turn import Choice, Turn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import RunError
@@ -10,8 +11,6 @@ from ovrecipe_gradio.command import serve
 from ovrecipe_gradio.server import switch_off_analytics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ovrecipe import Chat, Runner
     from ovrecipe.hooks.roles import Console, ShownGeneration
     from ovrecipe_gradio.turn import Choice

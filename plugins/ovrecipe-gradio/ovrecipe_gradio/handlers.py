@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gradio as gr
@@ -14,8 +15,6 @@ from ovrecipe_gradio.settings import generation_of
 from ovrecipe_gradio.turn import Choice, Question, State, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from ovrecipe_gradio.catalog import Catalog
     from ovrecipe_gradio.engine import Engine
     from ovrecipe_gradio.page import Page

@@ -5,6 +5,7 @@ HTML stays text, an image becomes a link to it, and only links to the web or to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,6 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from markdown_it.rules_core import StateCore
     from markdown_it.token import Token
 

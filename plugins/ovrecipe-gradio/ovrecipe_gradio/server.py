@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,6 @@ from ovrecipe.errors import RunError
 from ovrecipe_gradio.settings import Defaults
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
     import gradio as gr
 
     from ovrecipe_gradio.catalog import Catalog

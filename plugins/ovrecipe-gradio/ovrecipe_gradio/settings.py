@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from secrets import randbelow
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import GenerationParameterRefused
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,11 @@ Matching Can Be Simple And Fast", 2007. No text makes it step back, so none make
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from ovrecipe_redact.expression import (
     Choice,
@@ -19,11 +22,6 @@ from ovrecipe_redact.expression import (
     Repeat,
     Sequence,
 )
-
-if TYPE_CHECKING:
-    import re
-    from collections.abc import Iterable, Iterator
-    from collections.abc import Sequence as Ordered
 
 #: What a condition asks of the characters beside it: `None` is the edge of the text.
 Kind: TypeAlias = "str | None"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
 
 from ovrecipe_redact.redactor import Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 Known: TypeAlias = Literal["email", "phone", "card", "key"]
 NAMES: tuple[Known, ...] = ("email", "phone", "card", "key")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import (
     BaseModel,
@@ -18,9 +19,6 @@ from pydantic_core import PydanticCustomError
 from ovrecipe_redact.expression import ExpressionRefused, can_be_empty, parsed
 from ovrecipe_redact.known import LONGEST, NAMES, Known, known_rules
 from ovrecipe_redact.redactor import Rule, Rules
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import CheckpointIncomplete, StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from ovrecipe.hooks.roles import ConversionJob
 
 #: Where checkpoints keep the model that SentencePiece trained.

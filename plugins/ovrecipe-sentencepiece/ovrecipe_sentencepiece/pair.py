@@ -7,13 +7,11 @@ for what stands before and behind a text, `skip_special_tokens` for what is not 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from ovrecipe.errors import StageError
 from ovrecipe_sentencepiece.prefix import prefix_pattern, takes_prefix_off, with_prefix
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: The kind of a piece that stands for no text, as sentencepiece_model.proto numbers it.
 CONTROL = 3

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from ovrecipe.errors import PluginError
 from ovrecipe_tui.transcript import figures
 
 if TYPE_CHECKING:
-    from typing import TextIO
-
     from ovrecipe import Chat, GenerationResult
     from ovrecipe.hooks.roles import Console, ShownGeneration
 

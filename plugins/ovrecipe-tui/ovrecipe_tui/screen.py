@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,9 +20,6 @@ from ovrecipe_tui.prompt_input import PromptInput
 from ovrecipe_tui.transcript import as_markdown, ending, figures, model_name, save
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from textual.app import ComposeResult
     from textual.events import Resize
     from textual.timer import Timer

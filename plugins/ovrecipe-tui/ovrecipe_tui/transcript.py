@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from ovrecipe import Chat, GenerationResult
 
 SPEAKERS = {"user": "You", "assistant": "Model"}
