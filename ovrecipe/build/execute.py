@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.build import events, preflight
 from ovrecipe.build.process import LOG_NAME, run_worker
 from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext
-from ovrecipe.errors import OvrecipeError, StageError, StoreError
+from ovrecipe.errors import GateError, OvrecipeError, StageError, StoreError
 from ovrecipe.store.disk import disk_errors
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.views import leads_to, remove_view, set_view
@@ -116,21 +116,45 @@ class ViewWork(Doable):
 
     def _checked_dir(self) -> Path | None:
         """Return what the view shall lead to; None unless every gate was passed."""
-        passed = all(work.is_done() for work in self.needs() if work.stage.is_gate)
+        gates = [work for work in self.needs() if work.stage.is_gate]
         key = self.assembled.key()
-        return self.context.store.artifact_dir(key) if passed and key is not None else None
+        passed = key and all(work.is_done() for work in gates) and not self.objections()
+        return self.context.store.artifact_dir(key) if key and passed else None
+
+    def objections(self) -> list[str]:
+        """Return what the recipe does not accept of what the gates found, a line each."""
+        store = self.context.store
+        found: list[str] = []
+        for work in self.needs():
+            key = work.key()
+            if work.stage.is_gate and key is not None and store.has(key):
+                facts = store.manifest(key).facts
+                found += work.stage.objections(self.plan.recipe, self.variant, facts)
+        return found
 
     def do(self, watch: events.Watch) -> None:  # noqa: ARG002
-        """Set the view.
+        """Set the view; one that leads to what is not accepted any more is removed.
 
         Raises:
+            GateError: the recipe does not accept what a gate found; the artifact is kept.
             StageError: a gate was not passed.
             StoreError: something that is no view stands in its place.
         """
         artifact_dir = self._checked_dir()
-        if artifact_dir is None:
-            raise StageError(f"{self.title}: its gate was not passed, so it gets no name")
-        set_view(self.context.store, *self._place, artifact_dir)
+        if artifact_dir is not None:
+            set_view(self.context.store, *self._place, artifact_dir)
+            return
+        if found := self.objections():
+            models_dir, name, variant = self._place
+            key = self.assembled.key()
+            if key and leads_to(models_dir / name / variant, self.context.store.artifact_dir(key)):
+                remove_view(*self._place)
+            raise GateError(
+                "\n".join([f"{self.target}: not accepted, so it gets no name", *found]),
+                remedy="compress less (a smaller group_size or ratio, awq), or change 'accept' in "
+                "the recipe",
+            )
+        raise StageError(f"{self.title}: its gate was not passed, so it gets no name")
 
     def clean(self) -> None:
         """Remove the view; the artifact stays in the store until `ovrecipe gc`."""

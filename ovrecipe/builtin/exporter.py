@@ -6,7 +6,8 @@ compressed from the native dtype equal those of optimum-cli byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ovrecipe.hooks.roles import Estimate
 from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import ExportJob, WeightShape
+    from ovrecipe.hooks.roles import Answers, ExportJob, WeightShape
     from ovrecipe.recipe.schema import Model
 
 TASK = "text-generation-with-past"
@@ -39,7 +40,7 @@ class OptimumExporter:
     """Exports through the parts of optimum-intel that optimum-cli uses."""
 
     packages = ("optimum-intel", "optimum", "openvino", "transformers", "torch")
-    version = 1
+    version = 2
 
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
         """Return what an export takes: the checkpoint's weights stay mapped from its files."""
@@ -64,6 +65,10 @@ class OptimumExporter:
         brings_code = config.get("auto_map") and not job.model.trust_remote_code
         with foreign_errors(f"loading the {name}", remedy=OWN_CODE if brings_code else None):
             torch_model = _loaded(job.checkpoint_dir, config, job.model)
+        if job.answers is not None:
+            job.progress(f"asking the {name} itself")
+            with foreign_errors(f"running the {name}"):
+                _answer(torch_model, job.answers)
         job.progress("tracing and converting")
         with foreign_errors(f"exporting the {name}"):
             _export(torch_model, job.output_dir, job.model)
@@ -92,6 +97,59 @@ def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model) -> An
         use_safetensors=None if model.allow_pickle else True,
         **options,
     )
+
+
+def _answer(torch_model: Any, answers: Answers) -> None:
+    """Let the checkpoint's own code go on with the prompts, then say how likely each token was.
+
+    It goes on in its own dtype; the likelihoods are those of float32, in which the IR is compared.
+    """
+    import torch
+
+    prompts = torch.tensor(answers.prompts)
+    count = answers.new_tokens
+    with torch.inference_mode():
+        rows = torch_model.generate(
+            prompts,
+            attention_mask=torch.ones_like(prompts),
+            max_new_tokens=count,
+            min_new_tokens=count,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=0,
+        )
+        with _in_float32(torch_model):
+            for row in rows:
+                answers.take(row.numpy(), torch_model(row[None]).logits[0].float().numpy())
+
+
+@contextmanager
+def _in_float32(torch_model: Any) -> Iterator[None]:
+    """Let each module see its 16-bit weights in float32 while it runs, and only then.
+
+    A copy of the whole model would take twice its size in memory.
+    """
+    import torch
+
+    narrow = (torch.float16, torch.bfloat16)
+    native: dict[Any, Any] = {}
+
+    def widen(module: Any, *_: Any) -> None:
+        weights = [weight for weight in module.parameters(recurse=False) if weight.dtype in narrow]
+        native.update((weight, weight.data) for weight in weights)
+        for weight in weights:
+            weight.data = weight.data.float()
+
+    def restore(module: Any, *_: Any) -> None:
+        for weight in module.parameters(recurse=False):
+            weight.data = native.pop(weight, weight.data)
+
+    with ExitStack() as hooks:
+        for module in torch_model.modules():
+            if next(module.parameters(recurse=False), None) is not None:
+                hooks.callback(module.register_forward_pre_hook(widen).remove)
+                hooks.callback(module.register_forward_hook(restore, always_call=True).remove)
+        yield
 
 
 def _export(torch_model: Any, output_dir: Path, model: Model) -> None:

@@ -101,12 +101,34 @@ class Source(Protocol):
         """Fill the empty `checkpoint_dir`; link what is on this disk already."""
 
 
+class Answers(Protocol):
+    """Takes what the checkpoint's own code says, which every gate compares with.
+
+    An exporter that has the checkpoint's model in memory shows it the prompts, lets it go on
+    greedily for `new_tokens`, and hands over each row once.
+    """
+
+    new_tokens: int
+
+    @property
+    def prompts(self) -> Sequence[Sequence[int]]:
+        """The ids that are read, all rows of one length."""
+
+    def take(self, tokens: Any, logits: Any) -> None:
+        """Keep a row: all its tokens, (length,), and logits in float32, (length, vocabulary)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExportJob(ProviderJob):
-    """What an exporter works on: it reads `checkpoint_dir` and fills `output_dir`."""
+    """What an exporter works on: it reads `checkpoint_dir` and fills `output_dir`.
+
+    `answers` are None where nobody asks; an exporter may leave them, and the IR that it wrote
+    is the reference then.
+    """
 
     checkpoint_dir: Path
     output_dir: Path
+    answers: Answers | None = None
 
 
 class ConversionJob(ExportJob):

@@ -56,7 +56,7 @@ def compared(reference: Reference, logits: Iterable[NDArray[np.float32]]) -> Fig
 
     divergences, same, gains = [], [], []
     for row, found in enumerate(logits):
-        places = log_softmax(found[:-1].astype(np.float64))
+        places = log_softmax(found[:-1]).astype(np.float64)
         ids, expected = reference.top_ids[row], reference.top[row].astype(np.float64)
         at_top = np.take_along_axis(places, ids.astype(np.int64), axis=-1)
         divergence = (np.exp(expected) * (expected - at_top)).sum(axis=-1)
@@ -91,3 +91,12 @@ def _of_the_rest(expected: NDArray[np.float64], found: NDArray[np.float64]) -> N
 
 def _standard_error(values: NDArray[np.float64]) -> float:
     return float(values.std() / math.sqrt(len(values)))
+
+
+def perplexity_ratio(reference: Reference, log_probabilities: NDArray[np.float32]) -> float | None:
+    """Return the perplexity of the texts over the source's own; None when it is no number.
+
+    `log_probabilities`, (rows, length - 1), are those of the tokens that follow.
+    """
+    ratio = math.exp(min(float((reference.chosen - log_probabilities).mean()), 700))
+    return round(ratio, 6) if math.isfinite(ratio) else None

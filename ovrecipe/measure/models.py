@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.builtin.ir import IR_XML, model_inputs
+from ovrecipe.builtin.ir import IR_XML, StatefulModel
 from ovrecipe.errors import foreign_errors
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from ovrecipe.measure.reference import AnswersTaken
 
 #: Activations and KV cache as exact as the device has them: what differs then is the weights.
 EXACTLY: Mapping[str, str] = {
@@ -30,26 +32,44 @@ def logits_of(
     Raises:
         StageError: OpenVINO cannot open or run the model.
     """
-    import openvino
-
     with foreign_errors(f"opening {IR_XML}"):
-        compiled = openvino.Core().compile_model(model_dir / IR_XML, "CPU", dict(properties))
-    names = {name for port in compiled.inputs for name in port.names}
-    request = compiled.create_infer_request()
+        model = StatefulModel(model_dir, properties)
     for row in rows:
         with foreign_errors(f"running {IR_XML}"):
-            request.reset_state()
-            request.infer(model_inputs([row], names))
-            yield request.get_tensor("logits").data[0]
+            model.forget()
+            logits = model.logits([row])[0]
+        yield logits
+
+
+def answer(model_dir: Path, taken: AnswersTaken) -> None:
+    """Let the IR itself answer, as exactly as it can: the reference where no exporter gave one.
+
+    Raises:
+        StageError: OpenVINO cannot open or run the model, or its logits are not finite.
+    """
+    with foreign_errors(f"running {IR_XML}"):
+        model = StatefulModel(model_dir, EXACTLY)
+        for prompt in taken.prompts:
+            model.forget()
+            tokens, new = list(prompt), list(prompt)
+            for _ in range(taken.new_tokens):
+                new = [int(model.logits([new])[0, -1].argmax())]
+                tokens += new
+            model.forget()
+            taken.take(tokens, model.logits([tokens])[0])
 
 
 def paged_log_probabilities(
-    model_dir: Path, rows: NDArray[np.int64], properties: Mapping[str, str] = EXACTLY
+    model_dir: Path,
+    rows: NDArray[np.int64],
+    properties: Mapping[str, str] = EXACTLY,
+    *,
+    tokenizer_dir: Path | None = None,
 ) -> NDArray[np.float32]:
     """Return the log-probability of each token but a row's first, through paged attention.
 
-    GenAI says it of a prompt that it is told to echo; what it returns for the first token has no
-    meaning. Shape (rows, length - 1).
+    GenAI says it of a prompt that it is told to echo; what it says of the first token has no
+    meaning. Shape (rows, length - 1). `tokenizer_dir` is where the tokenizer is, if elsewhere.
 
     Raises:
         StageError: GenAI cannot open or run the model with paged attention.
@@ -57,18 +77,23 @@ def paged_log_probabilities(
     import numpy as np
 
     with foreign_errors("running the model with paged attention"):
-        found = list(_echoed(model_dir, rows, properties))
+        found = list(_echoed(model_dir, tokenizer_dir or model_dir, rows, properties))
     return np.asarray(found, np.float32)
 
 
 def _echoed(
-    model_dir: Path, rows: NDArray[np.int64], properties: Mapping[str, str]
+    model_dir: Path, tokenizer_dir: Path, rows: NDArray[np.int64], properties: Mapping[str, str]
 ) -> Iterator[list[float]]:
     from openvino import Tensor
-    from openvino_genai import ContinuousBatchingPipeline, GenerationConfig, SchedulerConfig
+    from openvino_genai import (
+        ContinuousBatchingPipeline,
+        GenerationConfig,
+        SchedulerConfig,
+        Tokenizer,
+    )
 
     pipeline: Any = ContinuousBatchingPipeline(
-        model_dir, SchedulerConfig(), "CPU", dict(properties)
+        model_dir, Tokenizer(tokenizer_dir), SchedulerConfig(), "CPU", **properties
     )
     config = GenerationConfig(
         max_new_tokens=1, echo=True, logprobs=1, do_sample=False, apply_chat_template=False

@@ -7,14 +7,13 @@ and read by every gate and evaluation behind it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.errors import ArtifactCorrupt, StageError
+from ovrecipe.errors import ArtifactCorrupt, StageError, foreign_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -22,20 +21,27 @@ FILE = "reference.npz"
 #: How many of the likeliest tokens are kept at each place; of all others only their sum.
 TOP = 1024
 #: What is continued: prose, instructions, code and other scripts, each read to the same length.
-TEXTS = (
+PROSE = (
     "The sea covers more than two thirds of the earth. Its water is never still: the moon draws "
     "the tides, the wind raises the waves, and warm currents carry the heat of the tropics to the "
-    "north. Sailors learned early to read the colour of the water and the flight of birds, and",
+    "north. Sailors learned early to read the colour of the water and the flight of birds, and"
+)
+QUESTION = (
     "Question: What is the capital of France, which river flows through it, and what would a "
     "visitor with a single day in the city want to see first?\n\nAnswer: The capital of France is "
-    "Paris. It lies on the river Seine, and a visitor who has only one day should begin with",
-    "def is_prime(number: int) -> bool:\n    \"\"\"Return whether a number is prime.\"\"\"\n    if "
+    "Paris. It lies on the river Seine, and a visitor who has only one day should begin with"
+)
+CODE = (
+    "def is_prime(number):\n    # Whether a number has no divisor but one and itself.\n    if "
     "number < 2:\n        return False\n    divisor = 2\n    while divisor * divisor <= number:\n"
-    "        if number % divisor == 0:\n            return False\n        divisor += 1\n    return",
+    "        if number % divisor == 0:\n            return False\n        divisor += 1\n    return"
+)
+RECIPE = (
     "1. Mix 250 g of flour with 5 g of salt. 2. Add two eggs and 120 ml of milk. 3. Let the dough "
     "rest for 30 minutes. Die Zutaten sind einfach; le reste est une affaire de patience. Then "
-    "heat the pan (180 °C), and when the butter has melted, pour in a thin layer of the dough and",
+    "heat the pan (180 °C), and when the butter has melted, pour in a thin layer of the dough and"
 )
+TEXTS = (PROSE, QUESTION, CODE, RECIPE)
 PROMPT_TOKENS, NEW_TOKENS = 40, 16
 
 
@@ -50,10 +56,10 @@ class Reference:
     """
 
     tokens: NDArray[np.int64]
-    prompt_tokens: int
     top_ids: NDArray[np.int32]
     top: NDArray[np.float32]
     chosen: NDArray[np.float32]
+    prompt_tokens: int
     by: str
 
     def save(self, folder: Path) -> None:
@@ -84,48 +90,55 @@ class Reference:
                 )
         except (OSError, ValueError, KeyError, EOFError) as exc:
             raise ArtifactCorrupt(
-                f"{folder / FILE}: {exc}", remedy="'ovrecipe verify --remove' removes what is damaged"
+                f"{folder / FILE}: {exc}",
+                remedy="'ovrecipe verify --remove' removes what is damaged",
             ) from exc
 
 
-class ReferenceTaker:
-    """Collects a source's answers, a row at a time, so that one row of logits is in memory."""
+class AnswersTaken:
+    """Collects a source's answers (`hooks.roles.Answers`), with one row's logits in memory."""
 
-    def __init__(self, by: str) -> None:
-        self.by = by
-        self._rows: list[tuple[Any, Any, Any, Any]] = []
+    new_tokens = NEW_TOKENS
+
+    def __init__(self, checkpoint_dir: Path, *, trust_remote_code: bool) -> None:
+        self._read = partial(read_prompts, checkpoint_dir, trust_remote_code=trust_remote_code)
+        self._rows: list[tuple[NDArray[Any], ...]] = []
+
+    @cached_property
+    def prompts(self) -> list[list[int]]:
+        """The texts as ids, of one length; the tokenizer is read for who asks."""
+        return self._read()
 
     def take(self, tokens: Any, logits: Any) -> None:
-        """Keep a row: `tokens`, (length,), and their `logits`, (length, vocabulary), as float32.
+        """Keep a row: `tokens`, (length,), and their `logits`, (length, vocabulary).
 
         Raises:
-            StageError: a logit is not finite.
+            StageError: a logit is not finite, or the shapes are others.
         """
         import numpy as np
 
         tokens, logits = np.asarray(tokens, np.int64), np.asarray(logits, np.float32)
+        if logits.shape[:1] != tokens.shape or logits.ndim != 2:
+            raise StageError(f"answers of shape {logits.shape} for tokens of shape {tokens.shape}")
         if not np.isfinite(logits).all():
             raise StageError(
-                f"the checkpoint's own logits are not finite ({self.by})",
+                "the checkpoint's own logits are not finite",
                 remedy="its weights are damaged, or overflow in their dtype; fetch it again",
             )
         found = log_softmax(logits[:-1])
         top_ids = likeliest(found, TOP)
-        self._rows.append(
-            (
-                tokens,
-                top_ids.astype(np.int32),
-                np.take_along_axis(found, top_ids, axis=-1),
-                np.take_along_axis(found, tokens[1:, None], axis=-1)[:, 0],
-            )
-        )
+        top = np.take_along_axis(found, top_ids, axis=-1)
+        chosen = np.take_along_axis(found, tokens[1:, None], axis=-1)[:, 0]
+        self._rows.append((tokens, top_ids.astype(np.int32), top, chosen))
 
-    def reference(self, prompt_tokens: int) -> Reference:
-        """Return all rows that were taken; they have one length."""
+    def reference(self, by: str) -> Reference | None:
+        """Return all rows that were taken; None without any."""
         import numpy as np
 
-        tokens, top_ids, top, chosen = (np.stack(column) for column in zip(*self._rows, strict=True))
-        return Reference(tokens, prompt_tokens, top_ids, top, chosen, self.by)
+        if not self._rows:
+            return None
+        tokens, top_ids, top, chosen = map(np.stack, zip(*self._rows, strict=True))
+        return Reference(tokens, top_ids, top, chosen, len(self.prompts[0]), by)
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -148,8 +161,18 @@ def likeliest(log_probabilities: NDArray[np.float32], count: int) -> NDArray[np.
     return ids
 
 
-def prompt_rows(encoded: Iterable[list[int]], length: int = PROMPT_TOKENS) -> list[list[int]]:
-    """Cut encoded texts to one length: `length`, or that of the shortest."""
-    rows = list(encoded)
-    shortest = min(length, *(len(row) for row in rows))
-    return [row[:shortest] for row in rows]
+def read_prompts(checkpoint_dir: Path, *, trust_remote_code: bool) -> list[list[int]]:
+    """Return the texts as ids of the checkpoint's own tokenizer, all of one length.
+
+    Raises:
+        StageError: transformers cannot read the tokenizer.
+    """
+    with foreign_errors("reading the checkpoint's tokenizer"):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint_dir, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+        rows = [tokenizer(text)["input_ids"] for text in TEXTS]
+    length = min(PROMPT_TOKENS, *map(len, rows))
+    return [row[:length] for row in rows]

@@ -212,6 +212,31 @@ class GenerationParameters(Section):
         return GenerationParameters.model_construct(**{**kept, **own.given()})
 
 
+class Accept(Section):
+    """How far a variant may be from its source."""
+
+    mean_kl: Annotated[float, Field(gt=0)] | None = key(
+        "most divergence from the source's next tokens (Kullback-Leibler), nats a token"
+    )
+    same_top: Annotated[float, Field(gt=0, le=1)] | None = key(
+        "least share of places with the source's likeliest token"
+    )
+    perplexity_ratio: Annotated[float, Field(gt=0)] | None = key(
+        "most perplexity, over the source's own"
+    )
+    size_ratio: Annotated[float, Field(gt=0)] | None = key(
+        "most bytes of weights, over those of the base IR"
+    )
+
+    def over(self, below: Accept) -> Accept:
+        """Return these limits, and those of `below` where none is given here."""
+        return below.model_copy(update=self.given())
+
+    def given(self) -> dict[str, float]:
+        """Return the limits by name."""
+        return {name: value for name, value in self if value is not None}
+
+
 class Variant(CompressionPass):
     """One artifact of a recipe: `int4: {sym: true, group_size: 64, ratio: 0.6}`.
 
@@ -228,6 +253,8 @@ class Variant(CompressionPass):
         "generation parameters of this variant; `null` takes one of the recipe's back",
         GenerationParameters(),
     )
+
+    accept: Accept = key("limits of this variant, over those of the recipe", Accept())
 
     def compression_passes(self) -> tuple[CompressionPass, ...]:
         """Return the passes to run over the base IR, in order; none for fp16."""
@@ -300,6 +327,7 @@ class Recipe(Section):
         description="what to build; at least one"
     )
     generation: GenerationParameters = key("parameters of generation", GenerationParameters())
+    accept: Accept = key("how far each variant may be from its source", Accept())
     check: Check = key("what a built variant must pass besides ovrecipe's own gates", Check())
     output: Output = key("what happens to the text before it is shown", Output())
     plugins: Mapped[Name, Any] = key("settings of plugins by name; each checks its own", {})
@@ -350,18 +378,23 @@ class Recipe(Section):
         """Return the recipe's generation parameters with the variant's own on top."""
         return self.generation.overridden_by(self.variants[variant].generation)
 
+    def accept_of(self, variant: str) -> Accept:
+        """Return the recipe's limits with the variant's own on top."""
+        return self.variants[variant].accept.over(self.accept)
+
 
 def settings_of(recipe: Recipe, variant: str) -> dict[str, Any]:
     """Return, as JSON, all that the recipe says of a variant's directory.
 
     It is part of the directory's key, and so of its manifest: whoever opens the directory can tell
-    whether the recipe still says the same. What comes after it (`output`, `check`) is not in it.
+    whether the recipe still says the same. What comes after it (`output`, `check`,
+    `accept`) is not in it.
     """
     return {
         "model": _said(recipe.model),
         "tokenizer": _said(recipe.tokenizer),
         "prompt": _said(recipe.prompt),
-        "variant": _said(recipe.variants[variant], exclude={"optional", "generation"}),
+        "variant": _said(recipe.variants[variant], exclude={"optional", "generation", "accept"}),
         "generation": _said(recipe.generation_of(variant)),
     }
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages import assemble, base, check, conformance, source, tokenizer, weights
+from ovrecipe.build.stages import (
+    assemble,
+    base,
+    check,
+    conformance,
+    reference,
+    source,
+    tokenizer,
+    weights,
+)
 
 if TYPE_CHECKING:
     from ovrecipe.build.stages.stage import Stage
@@ -15,6 +24,7 @@ STAGES: tuple[Stage, ...] = (
     base.STAGE,
     tokenizer.STAGE,
     conformance.STAGE,
+    reference.STAGE,
     weights.STAGE,
     assemble.STAGE,
     check.STAGE,

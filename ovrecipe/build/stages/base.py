@@ -27,7 +27,11 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
-    """Export the checkpoint."""
+    """Export the checkpoint, and write down what its own code says of a few texts."""
+    from ovrecipe.measure.reference import AnswersTaken
+
+    trusted = job.recipe.model.trust_remote_code
+    answers = AnswersTaken(job.checkpoint_dir, trust_remote_code=trusted)
     [(exporter, options)] = configured(context.plugins, job.recipe, "exporter")
     work = ExportJob(
         checkpoint_dir=job.checkpoint_dir,
@@ -35,10 +39,14 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         recipe=job.recipe,
         options=options,
         progress=context.progress,
+        answers=answers,
     )
     with exporter.blamed():
         exporter.provider.export(work)
     exporter.require_files(job.output_dir, *MODEL_FILES, "config.json")
+    reference = answers.reference(by=f"the checkpoint's own code, through {exporter.name}")
+    if reference is not None:
+        reference.save(job.output_dir)
     return {}
 
 
@@ -57,7 +65,7 @@ STAGE = Stage(
     name="base",
     doc="the IR in the checkpoint's own dtype",
     doing="exporting the base IR",
-    version=1,
+    version=2,
     inputs=always("source"),
     fields=fields,
     run=run,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.stages.base import GENERATION_CONFIG
+from ovrecipe.build.stages.base import GENERATION_CONFIG, MODEL_FILES
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, configured
 from ovrecipe.errors import GateError
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, EvaluationJob
 from ovrecipe.json_files import read_object
+from ovrecipe.measure.verdict import exceeded, limits_of
 from ovrecipe.run.prompt import read_template
+from ovrecipe.store.manifest import read_manifest
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
@@ -105,7 +106,7 @@ def _asking(job: Job) -> Iterator[Callable[..., str]]:
 
 def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:  # noqa: ARG001
     """What is opened; and the base, if evaluators may compare with it."""
-    return ("assemble", "conformance", *(("base",) if recipe.check.evaluators else ()))
+    return ("assemble", "conformance", "reference", *(("base",) if recipe.check.evaluators else ()))
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
@@ -122,12 +123,40 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
-    """Open the directory as a user would, let it answer twice, and ask the recipe's evaluators.
+    """Compare the model with its source, let it answer as a user would, and ask the evaluators.
+
+    What is found is judged by the recipe's limits of the day (`judged`), not here.
 
     Raises:
-        GateError: it does not open, its logits are not finite, it says nothing at all, or an
-            evaluator refuses it.
+        GateError: it does not open, it says nothing at all, or an evaluator refuses it.
     """
+    facts = {**_measured(job, context), **_answered(job, context)}
+    found = list(evaluate(job, context))
+    return {**facts, "evaluators": found} if found else facts
+
+
+def _measured(job: Job, context: StageContext) -> dict[str, Json]:
+    """Return how far the weights are from the source, and as GenAI runs them."""
+    from ovrecipe.measure.figures import compared, perplexity_ratio
+    from ovrecipe.measure.models import logits_of, paged_log_probabilities
+    from ovrecipe.measure.reference import Reference
+
+    model_dir, reference_dir = job.inputs["assemble"], job.inputs["reference"]
+    context.progress("comparing with the source")
+    reference = Reference.load(reference_dir)
+    known = read_manifest(reference_dir).facts
+    figures = compared(reference, logits_of(model_dir, reference.tokens)).facts()
+    size_bytes, base_bytes = (model_dir / MODEL_FILES[1]).stat().st_size, known["weights_bytes"]
+    assert isinstance(base_bytes, int), "written by the stage `reference`"
+    figures["size_ratio"] = round(size_bytes / base_bytes, 4)
+    if known["attention_backend"] == "PA":
+        context.progress("comparing with the source, as it is run")
+        said = paged_log_probabilities(model_dir, reference.tokens, {})
+        figures["run_perplexity_ratio"] = perplexity_ratio(reference, said)
+    return {"quality": figures, "attention_backend": known["attention_backend"]}
+
+
+def _answered(job: Job, context: StageContext) -> dict[str, Json]:
     import openvino_genai
 
     model_dir = job.inputs["assemble"]
@@ -136,41 +165,21 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     with _refused("OpenVINO GenAI does not open the model"):
         pipeline = openvino_genai.LLMPipeline(str(model_dir), "CPU")
     context.progress("asking the model")
-    facts = answered(
-        pipeline,
-        prompt,
-        add_special_tokens=job.recipe.prompt.add_special_tokens,
-        target=f"{job.recipe.name}:{job.variant}",
-    )
-    del pipeline
-    found = list(evaluate(job, context))
-    return {**facts, "evaluators": found} if found else facts
-
-
-def answered(
-    pipeline: Any, prompt: str, *, add_special_tokens: bool, target: str
-) -> dict[str, Json]:
-    """Return the facts of a sampled and of a greedy answer of an `LLMPipeline`.
-
-    Raises:
-        GateError: as `run`.
-    """
     tokenizer = pipeline.get_tokenizer()
-    tokens = tokenizer.encode(prompt, add_special_tokens=add_special_tokens)
-    ask = partial(pipeline.generate, tokens, max_new_tokens=CHECK_TOKENS, apply_chat_template=False)
+    tokens = tokenizer.encode(prompt, add_special_tokens=job.recipe.prompt.add_special_tokens)
     with _refused("the model does not generate"):
-        score = ask(do_sample=True, rng_seed=0).scores[0]
-    if not math.isfinite(score):
-        raise GateError(
-            f"{target}: the model's logits are not finite "
-            f"(log-probability of a sampled answer: {score})",
-            remedy="the weights overflowed or were corrupted; try another precision",
-        )
-    with _refused("the model does not generate"):
-        answer = ask(do_sample=False).tokens[0]
+        answer = pipeline.generate(
+            tokens, max_new_tokens=CHECK_TOKENS, apply_chat_template=False, do_sample=False
+        ).tokens[0]
     if not answer:
-        raise GateError(f"{target}: the model wrote no token at all")
-    return {"answer": tokenizer.decode(answer), "log_probability": score}
+        raise GateError(f"{job.recipe.name}:{job.variant}: the model wrote no token at all")
+    return {"answer": tokenizer.decode(answer)}
+
+
+def judged(recipe: Recipe, variant: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what of a check's facts the recipe does not accept."""
+    limits = limits_of(recipe.accept_of(variant), recipe.variants[variant].precision)
+    yield from map(str, exceeded(facts["quality"], limits))
 
 
 @contextmanager
@@ -194,11 +203,12 @@ STAGE = Stage(
     name="check",
     doc="the gate that the model answers",
     doing="checking that the model answers",
-    version=1,
+    version=2,
     inputs=inputs,
     fields=fields,
     run=run,
     per_variant=True,
     is_gate=True,
+    objections=judged,
     estimate=estimate,
 )

@@ -80,6 +80,7 @@ class Stage:
 
     - `publishes`: the view `models/NAME/VARIANT` leads to it; one stage of a table does.
     - `is_gate`: a variant gets its view only when this passed.
+    - `objections`: what the recipe of today does not accept of the facts of a gate, a line each.
     - `is_intermediate`: `ovrecipe gc --intermediates` removes it.
     - `links`: the inputs whose files are linked into it, so that they are not hashed again.
     - `is_usable`: whether a published artifact can still be used.
@@ -103,6 +104,7 @@ class Stage:
     own_process: bool = True
     publishes: bool = False
     is_gate: bool = False
+    objections: Callable[[Recipe, str, Mapping[str, Any]], Iterable[str]] = lambda *_: ()
     is_intermediate: bool = False
     links: tuple[str, ...] = ()
     is_usable: Callable[[Path], bool] = lambda _: True
