@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from ovrecipe.errors import ArtifactCorrupt, StageError, foreign_errors
 
@@ -79,7 +80,7 @@ class Reference:
         import numpy as np
 
         try:
-            with np.load(folder / FILE, allow_pickle=False) as found:
+            with (folder / FILE).open("rb") as file, np.load(file, allow_pickle=False) as found:
                 return cls(
                     tokens=found["tokens"],
                     prompt_tokens=int(found["prompt_tokens"]),
@@ -88,7 +89,7 @@ class Reference:
                     chosen=found["chosen"],
                     by=str(found["by"]),
                 )
-        except (OSError, ValueError, KeyError, EOFError) as exc:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as exc:
             raise ArtifactCorrupt(
                 f"{folder / FILE}: {exc}",
                 remedy="'ovrecipe verify --remove' removes what is damaged",
