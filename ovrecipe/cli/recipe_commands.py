@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovrecipe.build.judge import recipe_errors
-from ovrecipe.cli.completion import TargetArgument, recipe_argument
+from ovrecipe.cli.completion import TargetArgument, complete_name, recipe_argument
 from ovrecipe.cli.output import AsJson, print_json, write_text
 from ovrecipe.cli.session import Session, session_of, state_of
 from ovrecipe.errors import OvrecipeError, RecipeError
@@ -100,7 +100,9 @@ def validate(
     targets: Annotated[
         list[str] | None,
         recipe_argument(
-            "[NAME|FILE]...", "Names of recipes or files; all recipes of the project if none."
+            "[NAME|FILE]...",
+            "Names of recipes or files; all recipes of the project if none.",
+            complete_name,
         ),
     ] = None,
     *,

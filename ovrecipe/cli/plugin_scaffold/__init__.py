@@ -95,7 +95,7 @@ def scaffold(name: str, kind: str) -> dict[PurePosixPath, str]:
         "@USE@": use,
         "@NAME@": name,
         "@MODULE@": module,
-        "@KIND@": kind.replace("_", " "),
+        "@A_KIND@": f"{'An' if kind[0] in 'aeio' else 'A'} {kind.replace('_', ' ')}",
         "@GROUP@": '"ovrecipe"' if kind == "observer" else f'"ovrecipe.{kind}"',
         "@TARGET@": module + thing,
         "@OVRECIPE@": ".".join(__version__.split(".")[:2]),
