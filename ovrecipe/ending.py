@@ -15,13 +15,6 @@ INTERRUPTED, READER_LEFT = 130, 141
 STOPPED = "stopped; finished stages are kept, build again to go on"
 
 
-class OutputLost(SystemExit):
-    """The end of a program whose output is full or left; doit's threads hand on class and text."""
-
-    def __init__(self, code: int | str) -> None:
-        super().__init__(int(code))
-
-
 def require_streams() -> None:
     """Put nothing in the place of a closed standard input or error; output must be there.
 
@@ -58,7 +51,7 @@ def end_when_lost(stream: TextIO) -> None:
             written = write(text)
             stream.flush()
         except OSError as error:
-            raise OutputLost(lost_output(error)) from error
+            sys.exit(lost_output(error))
         return written
 
     stream.write = write_or_end  # type: ignore[method-assign]

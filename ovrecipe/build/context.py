@@ -13,7 +13,6 @@ from ovrecipe.build.memory import MemoryBudget
 from ovrecipe.build.stages import STAGES, stage_named
 from ovrecipe.hooks.roles import Role, Source, SourceRequest
 from ovrecipe.recipe.load import check_requirements, load_recipe
-from ovrecipe.recipe.project import check_variant, split_target
 from ovrecipe.recipe.schema import Recipe, split_model_id
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.key import Key
@@ -60,6 +59,14 @@ class BuildContext:
 
         return load_plugins(env=self.project.env, options=self.plugin_options)
 
+    def plan_of(self, recipe: Recipe) -> RecipePlan:
+        """Return the plan of a recipe that is already read."""
+        return RecipePlan(self, recipe)
+
+    def recipe(self, name: str) -> Recipe:
+        """Return the recipe of that name, as `plan` has it."""
+        return self.plan(name).recipe
+
     def plan(self, name: str) -> RecipePlan:
         """Return the plan of a recipe, read once.
 
@@ -71,22 +78,6 @@ class BuildContext:
             check_requirements(recipe)
             self._plans[name] = self.plan_of(recipe)
         return self._plans[name]
-
-    def targeted(self, target: str) -> tuple[Recipe, str | None]:
-        """Return the recipe that `NAME[:VARIANT]` names, and the variant if it names one.
-
-        Raises:
-            RecipeError: as `plan`, or the recipe has no such variant.
-        """
-        name, variant = split_target(target)
-        recipe = self.plan(name).recipe
-        if variant is not None:
-            check_variant(recipe, variant)
-        return recipe, variant
-
-    def plan_of(self, recipe: Recipe) -> RecipePlan:
-        """Return the plan of a recipe that is already read."""
-        return RecipePlan(self, recipe)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

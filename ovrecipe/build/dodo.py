@@ -28,7 +28,7 @@ from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.judge import raise_first
 from ovrecipe.ending import INTERRUPTED, STOPPED, end_when_lost, require_streams
 from ovrecipe.errors import OvrecipeError
-from ovrecipe.recipe.project import find_project, recipe_names
+from ovrecipe.recipe.project import find_project, named_by, recipe_names
 
 BUILD = "build:"
 
@@ -136,8 +136,6 @@ class Failures(ZeroReporter):  # type: ignore[misc]
 class DoorReporter(ConsoleReporter):  # type: ignore[misc]
     """doit's own reporter, which ends cleanly when the build is stopped."""
 
-    desc = "console output, for ovrecipe's tasks"
-
     def initialize(self, tasks: dict[str, Any], selected_tasks: Sequence[str]) -> None:
         """Let a SIGTERM end the build as Ctrl-C does."""
         super().initialize(tasks, selected_tasks)
@@ -149,7 +147,7 @@ class DoorReporter(ConsoleReporter):  # type: ignore[misc]
         """Wait until everything that was at work is gone, and say so in a line.
 
         Raises:
-            SystemExit: the build was stopped; it is on its way when the output is full or left.
+            SystemExit: the build was stopped, or its output is full or left.
         """
         ending = sys.exception()
         if not isinstance(ending, KeyboardInterrupt | SystemExit):
@@ -158,9 +156,10 @@ class DoorReporter(ConsoleReporter):  # type: ignore[misc]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for context in self.contexts:
             context.cancel()
-        if isinstance(ending, KeyboardInterrupt):
-            self.write(f"{STOPPED}\n")
-            raise SystemExit(INTERRUPTED)
+        if isinstance(ending, SystemExit):
+            raise SystemExit(int(str(ending)))  # doit's threads hand on nothing but its text
+        self.write(f"{STOPPED}\n")
+        raise SystemExit(INTERRUPTED)
 
 
 #: Bare `doit` names what can be built instead of building every model there is. doit's records
@@ -176,28 +175,25 @@ DOIT_CONFIG = {
 }
 
 
-def all_tasks(
-    root: Path, *, plugin_options: tuple[str, ...] = (), words: Sequence[str] | None = None
-) -> Iterator[dict[str, Any]]:
+def all_tasks(root: Path, *, plugin_options: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
     """Yield the tasks of every recipe of the project at `root`.
 
-    `plugin_options` are what `-p` takes, `words` the command line of doit. A broken recipe that is
-    not named there becomes a task that fails.
+    `plugin_options` are what `-p` takes. A broken recipe becomes a task that fails.
 
     Raises:
-        InvalidDodoFile: there is no project at `root`, or a recipe or variant that is named there
-            does not exist or is broken; doit says so without a traceback.
-        SystemExit: standard output is closed; what is written later ends likewise when it is lost.
+        InvalidDodoFile: there is no project at `root`, or a recipe or variant of doit's command
+            line does not exist or is broken; doit says so without a traceback.
+        SystemExit: standard output is closed; whatever finds it full or left later ends likewise.
     """
     require_streams()
     end_when_lost(sys.stdout)
-    asked = [word for word in (words or sys.argv[1:]) if word.startswith(BUILD)]
+    asked = [word for word in sys.argv[1:] if word.startswith(BUILD)]
     try:
         project = find_project(root, dict(os.environ))
         context, watch = BuildContext(project, plugin_options=plugin_options), Lines(sys.stderr)
         for word in asked:
             if "*" not in word:
-                context.targeted(word.removeprefix(BUILD))
+                named_by(word.removeprefix(BUILD), context.recipe)
     except OvrecipeError as error:
         raise InvalidDodoFile(str(error)) from error
     names = recipe_names(project)

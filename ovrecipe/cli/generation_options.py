@@ -15,7 +15,7 @@ from typer import Option
 from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.output import announce, status
 from ovrecipe.hooks.roles import Console, Frontend
-from ovrecipe.recipe.project import check_variant, split_target
+from ovrecipe.recipe.project import named_by
 
 if TYPE_CHECKING:
     from ovrecipe.cli.session import Session
@@ -66,10 +66,7 @@ class Options(NamedTuple):
 
     def frontend_of(self, session: Session, target: str) -> Provided[Frontend]:
         """Return who shows the answer; what names nothing is refused before a model is loaded."""
-        name, variant = split_target(target)
-        recipe = session.recipe(name)
-        if variant is not None:
-            check_variant(recipe, variant)
+        recipe, _ = named_by(target, session.recipe)
         return session.plugins.provider("frontend", self.frontend or "console", recipe)
 
     def opened(self, session: Session, target: str, *, warm_up: bool = False) -> Runner:

@@ -109,11 +109,7 @@ def _new_recipe(session: Session, model_id: str, name: str | None, *, force: boo
 
 
 def _check_source(session: Session, scheme: str, location: str) -> None:
-    """Refuse what nobody provides, and what should be on this machine and is not; hashes nothing.
-
-    Raises:
-        ProviderUnknown, SourceError: no recipe for it could be built.
-    """
+    """Refuse what nobody provides, or what should be on this machine and is not; hashes nothing."""
     recipe = sample_recipe()  # it lies in the working folder, where a path was typed
     source = session.plugins.provider("source", scheme, recipe)
     if scheme not in UNVERSIONED:
@@ -122,9 +118,8 @@ def _check_source(session: Session, scheme: str, location: str) -> None:
     allowed = {"allow_pickle": True, "trust_remote_code": True}
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update=allowed)})
     digests = cast("Any", SimpleNamespace(sha256=str))
-    source.provider.pin(
-        SourceRequest(recipe=recipe, location=location, env=session.env, digests=digests)
-    )
+    wanted = SourceRequest(recipe=recipe, location=location, env=session.env, digests=digests)
+    source.provider.pin(wanted)
 
 
 def _seen_from_recipe(model_id: str, session: Session) -> str:
@@ -154,22 +149,6 @@ def _int4_of(model_id: str) -> tuple[Mapping[str, Any], str]:
 
 
 FIRST_RECIPE = "smollm2-135m.yaml"
-#: The same text as this repository's own dodo.py; a test compares them.
-DODO = '''"""doit's door to ovrecipe: `doit list`, `doit build:NAME`, `doit build:NAME:VARIANT`."""
-
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-from ovrecipe.build.dodo import DOIT_CONFIG, all_tasks
-
-__all__ = ["DOIT_CONFIG", "task_recipes"]
-
-
-def task_recipes() -> Iterator[dict[str, Any]]:
-    """Yield the tasks of every recipe in recipes/."""
-    yield from all_tasks(Path(__file__).parent)
-'''
 GITIGNORE = "/store/\n/models/\n.doit.db*\n"
 
 
@@ -182,10 +161,11 @@ def init(
 
     Example: ovrecipe init my-models && cd my-models && ovrecipe build smollm2-135m
     """
+    bundled_dir = bundled_recipes_dir()
     files = {
-        f"recipes/{FIRST_RECIPE}": (bundled_recipes_dir() / FIRST_RECIPE).read_text("utf-8"),
+        f"recipes/{FIRST_RECIPE}": (bundled_dir / FIRST_RECIPE).read_text("utf-8"),
         f"recipes/{writing.FILE_NAME}": writing.schema_text(),
-        "dodo.py": DODO,
+        "dodo.py": (bundled_dir.parent / "dodo.py").read_text("utf-8"),
     }
     for path in (directory / name for name in files):
         if path.exists():

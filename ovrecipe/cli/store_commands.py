@@ -15,7 +15,7 @@ from ovrecipe.cli.completion import TargetArgument, recipe_argument
 from ovrecipe.cli.output import AsJson, DryRun, print_json, status
 from ovrecipe.cli.session import session_of, targets_of
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, OvrecipeError, StoreError
-from ovrecipe.recipe.project import recipe_names
+from ovrecipe.recipe.project import named_by, recipe_names
 from ovrecipe.store.gc import GcPlan, collect, in_use, plan_gc, reachable_from, viewed
 from ovrecipe.store.manifest import Damage
 from ovrecipe.store.manifest import verify as verify_artifacts
@@ -216,7 +216,7 @@ def _chosen(context: BuildContext, names: list[str]) -> set[str]:
         own_views = _views_of(context.project.models_dir, name)
         found = {view.target.name for view in own_views if view.target}
         if not found:
-            context.targeted(name)
+            named_by(name, context.recipe)
             raise NotBuilt(f"{name} is not built", remedy=f"build it with 'ovrecipe build {name}'")
         roots |= found
     return reachable_from(roots, folders, skip_damaged=True) if names else set(folders)
