@@ -59,6 +59,14 @@ class BuildContext:
 
         return load_plugins(env=self.project.env, options=self.plugin_options)
 
+    def plan_of(self, recipe: Recipe) -> RecipePlan:
+        """Return the plan of a recipe that is already read."""
+        return RecipePlan(self, recipe)
+
+    def recipe(self, name: str) -> Recipe:
+        """Return the recipe of that name, as `plan` has it."""
+        return self.plan(name).recipe
+
     def plan(self, name: str) -> RecipePlan:
         """Return the plan of a recipe, read once.
 
@@ -70,10 +78,6 @@ class BuildContext:
             check_requirements(recipe)
             self._plans[name] = self.plan_of(recipe)
         return self._plans[name]
-
-    def plan_of(self, recipe: Recipe) -> RecipePlan:
-        """Return the plan of a recipe that is already read."""
-        return RecipePlan(self, recipe)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

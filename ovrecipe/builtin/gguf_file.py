@@ -117,7 +117,8 @@ def check_magic(path: Path) -> None:
         with path.open("rb") as file:
             magic = file.read(len(MAGIC))
     except (FileNotFoundError, IsADirectoryError) as exc:
-        raise CheckpointNotFound(f"{path}: there is no such GGUF file") from exc
+        remedy = "give the path of a .gguf file; in a recipe it starts from the recipe's own folder"
+        raise CheckpointNotFound(f"{path}: there is no such GGUF file", remedy=remedy) from exc
     if magic != MAGIC:
         raise CheckpointIncomplete(f"{path}: is not a GGUF file (it does not start with GGUF)")
 

@@ -66,7 +66,7 @@ def _wanted(request: SourceRequest) -> tuple[Path, tuple[str, ...]]:
     if path.exists():
         message = f"{path}: is a file; a local model.id is a checkpoint's directory or a .gguf file"
         raise CheckpointNotFound(message, remedy=f"perhaps you meant {path.parent}")
-    remedy = "relative paths in a recipe start from the recipe's own folder"
+    remedy = "give a checkpoint's directory; paths in a recipe start from the recipe's own folder"
     raise CheckpointNotFound(f"{path}: there is no such directory", remedy=remedy)
 
 

@@ -15,6 +15,7 @@ from typer import Option
 from ovrecipe.cli.completion import TargetArgument, complete_name, recipe_argument
 from ovrecipe.cli.output import AsJson, print_json, print_table
 from ovrecipe.cli.session import session_of, state_of, targets_of
+from ovrecipe.ending import STOPPED
 from ovrecipe.run.artifact import not_built
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def build(
         with watching(quiet=quiet) as watch:
             report = try_to_build(context, wanted, watch=watch, keep_going=keep_going)
     except KeyboardInterrupt:
-        typer.echo("stopped; finished stages are kept, build again to go on", err=True)
+        typer.echo(STOPPED, err=True)
         raise
     rows = size_rows(context, report.targets)
     if as_json:

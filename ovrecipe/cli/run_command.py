@@ -45,12 +45,13 @@ def command(
         target = default_target(session)
         if prompt not in {None, "-"}:
             announce(f"asked: {prompt}")
-    asked = read_prompt(prompt, sys.stdin)
     try:
         shown_by = options.frontend_of(session, target)
     except RecipeNotFound as error:
-        hint = f"\nto ask {single!r}, name a recipe before it" if single == target else ""
+        may_be_asked = single == target and ":" not in target
+        hint = f"\nto ask {single!r}, name a recipe before it" if may_be_asked else ""
         raise RecipeNotFound(error.message, remedy=f"{error.remedy}{hint}") from error
+    asked = read_prompt(prompt, sys.stdin)
     with options.opened(session, target) as runner:
         answer = runner.stream(asked, system=options.system, **options.generation)
         try:

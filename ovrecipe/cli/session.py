@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ovrecipe.errors import ProjectError
 from ovrecipe.recipe.load import load_recipe
-from ovrecipe.recipe.project import check_variant, find_project, recipe_names, split_target
+from ovrecipe.recipe.project import find_project, named_by, recipe_names
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
@@ -103,12 +103,9 @@ def targets_of(context: BuildContext, words: Sequence[str]) -> tuple[Target, ...
 
     found: list[Target] = []
     for word in words:
-        name, variant = split_target(word)
-        recipe = context.plan(name).recipe
-        if variant is not None:
-            check_variant(recipe, variant)
+        recipe, variant = named_by(word, context.recipe)
         variants = recipe.default_variants() if variant is None else [variant]
-        found += [Target(name, wanted) for wanted in variants]
+        found += [Target(recipe.name, wanted) for wanted in variants]
     return tuple(dict.fromkeys(found))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +59,7 @@ def find_project(start: Path, env: Mapping[str, str]) -> Project:
 
 
 def bundled_recipes_dir() -> Path:
-    """Return the folder of the bundled recipes: in the wheel, or in the repository."""
+    """Return the folder of the bundled recipes, with dodo.py beside it; also in the wheel."""
     package_dir = Path(__file__).parents[1]
     in_wheel = package_dir / "_recipes"
     return in_wheel if in_wheel.is_dir() else package_dir.parent / "recipes"
@@ -119,6 +119,19 @@ def split_target(target: str) -> tuple[str, str | None]:
         message = f"{target!r} names no variant: it is written NAME:VARIANT"
         raise RecipeInvalid(message, remedy=f"'ovrecipe show {name}' lists its variants")
     return name, (variant if colon else None)
+
+
+def named_by(target: str, read: Callable[[str], Recipe]) -> tuple[Recipe, str | None]:
+    """Return what `NAME[:VARIANT]` names: the recipe, as `read` has it, and which variant of it.
+
+    Raises:
+        RecipeError: there is no such recipe, or it has no such variant.
+    """
+    name, variant = split_target(target)
+    recipe = read(name)
+    if variant is not None:
+        check_variant(recipe, variant)
+    return recipe, variant
 
 
 def check_variant(recipe: Recipe, variant: str) -> None:

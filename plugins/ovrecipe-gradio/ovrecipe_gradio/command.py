@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.session import session_of
 from ovrecipe_gradio.server import LOOPBACK, switch_off_analytics
 
@@ -29,9 +30,9 @@ def command(
     ctx: typer.Context,
     target: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME[:VARIANT]",
-            help="What to serve; without a variant int4 if built, else the smallest built.",
+        recipe_argument(
+            "NAME[:VARIANT]",
+            "What to serve; without a variant int4 if built, else the smallest built.",
         ),
     ],
     *,
