@@ -44,9 +44,9 @@ def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     for role, spec, loc in named_providers(recipe):
         yield partial(with_options, plugins, recipe, role, spec, loc)
     for name, variant in recipe.variants.items():
-        for each, loc in passes_of(recipe, name):
-            yield partial(_check_pass, recipe, plugins, each, loc, variant.precision)
-            yield partial(_check_dataset, recipe, each, loc)
+        for compression, loc in passes_of(recipe, name):
+            yield partial(_check_pass, recipe, plugins, compression, loc, variant.precision)
+            yield partial(_check_dataset, recipe, compression, loc)
 
 
 def raise_first(errors: Sequence[Exception]) -> None:
@@ -67,27 +67,27 @@ def _named(error: OvrecipeError, recipe: Recipe) -> OvrecipeError:
 
 
 def _check_pass(
-    recipe: Recipe, plugins: Plugins, each: CompressionPass, loc: Loc, precision: str
+    recipe: Recipe, plugins: Plugins, compression: CompressionPass, loc: Loc, precision: str
 ) -> None:
     """Raise with the knobs that the compressor would ignore, what it objects to, and options."""
     from ovrecipe.recipe.problems import Problem, place_in_recipe
 
-    provided: Provided[Compressor] = plugins.provider("compressor", each.compressor, recipe)
+    provided: Provided[Compressor] = plugins.provider("compressor", compression.compressor, recipe)
     with provided.blamed():
-        objections = [*(provided.optional("objections", each, precision) or ())]
+        objections = [*(provided.optional("objections", compression, precision) or ())]
     reasons = [(objection.keys, objection.reason) for objection in objections]
     knobs = provided.traits.knobs
     if knobs is not None:
-        unused = each.model_fields_set - {"compressor", "options", *knobs}
+        unused = compression.model_fields_set - {"compressor", "options", *knobs}
         ignored = f"'compressor: {provided.name}' does not use it; remove it"
-        reasons += [((name,), ignored) for name in unused if getattr(each, name) is not None]
+        reasons += [((name,), ignored) for name in unused if getattr(compression, name) is not None]
     problems = [
         Problem(place_in_recipe(recipe, (*loc, *keys)), (*loc, *keys), reason)
         for keys, reason in reasons
     ]
     if problems:
         raise RecipeInvalid("\n".join(map(str, sorted(problems))))
-    provided.options(each.options, loc=(*loc, "options"), recipe=recipe)
+    provided.options(compression.options, loc=(*loc, "options"), recipe=recipe)
 
 
 def _check_template(recipe: Recipe) -> None:
@@ -104,9 +104,9 @@ def _check_template(recipe: Recipe) -> None:
         raise RecipeInvalid(message, remedy=error.remedy) from error
 
 
-def _check_dataset(recipe: Recipe, each: CompressionPass, loc: Loc) -> None:
+def _check_dataset(recipe: Recipe, compression: CompressionPass, loc: Loc) -> None:
     from ovrecipe.build.stages.weights import NO_FILE, dataset_error
 
-    path = each.dataset_path(recipe.recipe_dir)
+    path = compression.dataset_path(recipe.recipe_dir)
     if path is not None and not path.is_file():
-        raise dataset_error(recipe, each, loc, NO_FILE)
+        raise dataset_error(recipe, compression, loc, NO_FILE)

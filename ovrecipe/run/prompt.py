@@ -116,7 +116,7 @@ class ChatTemplate:
                 joins text of messages to other tokens.
         """
         prompt = Rendered(self.render(messages))
-        if self._known and any(self._control.search(each["content"]) for each in messages):
+        if self._known and any(self._control.search(message["content"]) for message in messages):
             prompt = self._protected(messages, prompt.text)
         for message in messages:
             if message["role"] == "system":

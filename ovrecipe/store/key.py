@@ -130,7 +130,9 @@ def nearest(
         if stage == key.stage and (among is None or sha256 in among)
     ]
     found.sort(key=lambda manifest: manifest.created, reverse=True)
-    return min(found, key=lambda each: len(differences(key.document, each.key)), default=None)
+    return min(
+        found, key=lambda manifest: len(differences(key.document, manifest.key)), default=None
+    )
 
 
 def differences(wanted: Mapping[str, Json], stored: Mapping[str, Json]) -> list[FieldDifference]:

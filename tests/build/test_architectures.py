@@ -32,10 +32,10 @@ def test_a_checkpoint_of_any_architecture_builds_and_answers(
         "variants": {"fp16": {}, "int8": {}, "int4": {"sym": True, "group_size": 16}},
     }
     write_recipe(project, "twin", recipe)
-    variants = [Target("twin", each) for each in ("fp16", "int8", "int4")]
+    variants = [Target("twin", variant) for variant in ("fp16", "int8", "int4")]
     said = io.StringIO()
     build(BuildContext(project), variants, watch=Lines(said))
-    for each in variants:
-        with load(str(each), project=project) as model:
+    for variant in variants:
+        with load(str(variant), project=project) as model:
             result = model.generate("Say something.", greedy=True, max_new_tokens=8)
         assert result.generated_tokens > 0

@@ -112,8 +112,8 @@ def test_every_tuned_configuration_of_optimum_becomes_a_valid_recipe(tmp_path: P
         assert int4_knobs(tuned), model_id
         path.write_text(draft_text(model_id, int4_knobs(tuned), "x"))
         int4 = load_recipe_file(path).variants["int4"]
-        for each in int4.compression_passes():
-            assert not [*NncfCompressor().objections(each, "int4")], model_id
+        for compression in int4.compression_passes():
+            assert not [*NncfCompressor().objections(compression, "int4")], model_id
     assert len(_DEFAULT_4BIT_WQ_CONFIGS) > 50
 
 

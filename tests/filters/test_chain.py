@@ -26,7 +26,7 @@ def chosen(maker, options):
 
 def chain_of(*filters):
     """Return a chain of (maker, options)."""
-    return FilterChain([chosen(*each) for each in filters])
+    return FilterChain([chosen(*arguments) for arguments in filters])
 
 
 def three_filters(pieces, options):

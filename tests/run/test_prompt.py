@@ -108,7 +108,7 @@ def spoken(template, messages, recipes_own):
     """Say in Python what a plain template means: each turn is the template filled in once."""
     bos = "<s>" if template.startswith("<s>") else ""
     end = "</s>\n" if bos or "</s>" in template else "\n"
-    told = [each["content"] for each in messages if each["role"] == "system"]
+    told = [message["content"] for message in messages if message["role"] == "system"]
     said = told[0] if told else recipes_own
     if said and "{system}" not in template:
         return NO_SYSTEM

@@ -82,4 +82,4 @@ def test_a_damaged_artifact_is_left_out_and_said(store: Store) -> None:
     found = nearest(store, key_of("weights", group_size=64), damaged.append)
     assert found is not None
     assert found.key["group_size"] == 32
-    assert ["is not JSON" in each.message for each in damaged] == [True]
+    assert ["is not JSON" in error.message for error in damaged] == [True]

@@ -55,7 +55,7 @@ def test_killed_publishing_leaves_nothing_or_all(quick_dir: Path) -> None:
             assert stagings(store) == list(store.root.glob(".trash-*")) == []
             assert store.has(key) == outcomes[-1], "a finished artifact that is wanted stays"
         make(store, key)
-        assert {each: (store.artifact_dir(key) / each).read_bytes() for each in FILES} == FILES
+        assert {name: (store.artifact_dir(key) / name).read_bytes() for name in FILES} == FILES
         assert stagings(store) == []
         store.remove(key)
     assert set(outcomes) == {False, True}

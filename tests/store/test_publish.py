@@ -21,7 +21,7 @@ from tests.store.making import FILES, fill, key_of, make
 def test_published_files_are_the_staged_ones(store: Store) -> None:
     artifact_dir = make(store, key_of())
     assert artifact_dir == store.root / "base" / key_of().sha256
-    assert {each: (artifact_dir / each).read_bytes() for each in FILES} == FILES
+    assert {name: (artifact_dir / name).read_bytes() for name in FILES} == FILES
 
 
 def test_manifest_says_all_about_the_making(store: Store) -> None:
@@ -61,7 +61,7 @@ def test_results_are_read_only(store: Store) -> None:
     """A hard-linked file that somebody saves over would change every artifact that has it."""
     artifact_dir = make(store, key_of())
     everything = [artifact_dir, *artifact_dir.rglob("*")]
-    assert all(each.stat().st_mode & 0o222 == 0 for each in everything)
+    assert all(path.stat().st_mode & 0o222 == 0 for path in everything)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows flushes no folders")

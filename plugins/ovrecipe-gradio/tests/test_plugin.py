@@ -53,7 +53,7 @@ def test_looking_for_plugins_does_not_import_gradio():
 
 def test_the_command_is_announced():
     """`ovrecipe --help` lists it from the metadata alone."""
-    [web] = [each for each in entry_points(group="ovrecipe.command") if each.name == "web"]
+    [web] = [point for point in entry_points(group="ovrecipe.command") if point.name == "web"]
     assert web.value == "ovrecipe_gradio.command:command"
 
 
@@ -72,9 +72,8 @@ def test_there_are_ten_examples():
 
 def test_sliders_have_the_tutorials_ranges():
     """Without a word from the recipe."""
-    ranges = {each.name: each for each in Defaults.of({}).ranges}
-    limits = {name: (each.minimum, each.maximum, each.default) for name, each in ranges.items()}
-    assert limits == {
+    ranges = Defaults.of({}).ranges
+    assert {limits.name: (limits.minimum, limits.maximum, limits.default) for limits in ranges} == {
         "max_new_tokens": (1, 1000, 256),
         "temperature": (0.1, 5.0, 0.8),
         "top_p": (0.05, 1.0, 1.0),
