@@ -10,7 +10,7 @@ from ovrecipe.build.events import Event, Finished, Planned, Watch
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.judge import raise_first
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
-from ovrecipe.store.key import differences, nearest
+from ovrecipe.store.key import differences
 from ovrecipe.store.views import view_target
 from ovrecipe.wording import counted
 
@@ -167,7 +167,7 @@ def _reason(work: Work) -> dict[str, Any]:
     if store.log_path(key).exists():
         return {"reason": f"failed when it was last built; its log is {store.log_path(key)}"}
     damaged: list[ArtifactCorrupt] = []
-    stored = nearest(store, key, damaged.append, among=_related(work))
+    stored = store.nearest(key, damaged.append, among=_related(work))
     what = counted(len(damaged), "damaged artifact")
     left_out = f" (not compared: {what}, see 'ovrecipe verify')" if damaged else ""
     if stored is None:

@@ -205,7 +205,7 @@ def _stats(path: Path) -> Iterator[os.stat_result]:
 
 def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[tuple[Kind, Path]]:
     yield from (("artifact", path) for sha256, path in folders.items() if sha256 not in kept)
-    yield from (("staging", path) for path in stagings(store) if is_stale(store, path))
+    yield from (("staging", path) for path in stagings(store.root) if is_stale(store.root, path))
     caches = entries(store.cache_dir("x").parent)
     yield from (("cache", path) for path in caches if path.name not in kept)
     oldest = (store.clock() - LOG_AGE).timestamp()
@@ -217,7 +217,7 @@ def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[
 def _removed(store: Store, removal: Removal, is_needed: Callable[[Path], bool]) -> bool:
     path = store.root / removal.name
     if removal.kind == "staging":
-        return remove_if_stale(store, path)
+        return remove_if_stale(store.root, path)
     if removal.kind == "artifact":
         return store.discard_if_unused(path.parent.name, path.name, unless=lambda: is_needed(path))
     with disk_errors(store.root):

@@ -1,4 +1,4 @@
-"""Keys: what a stage reads and the sha256 of that; how two differ, and which is nearest."""
+"""Keys: what a stage reads and the sha256 of that; and how two differ."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from ovrecipe.errors import ArtifactCorrupt
-    from ovrecipe.store.manifest import Manifest
-    from ovrecipe.store.store import Store
     from ovrecipe.types import Json
 
 #: A stage's name is a folder of the store, also on file systems that ignore case.
@@ -110,29 +107,6 @@ class FieldDifference(NamedTuple):
     path: str
     stored: Side
     wanted: Side
-
-
-def nearest(
-    store: Store,
-    key: Key,
-    damaged: Callable[[ArtifactCorrupt], None],
-    *,
-    among: Collection[str] | None = None,
-) -> Manifest | None:
-    """Return the stored artifact of the key's stage with the fewest differing fields.
-
-    Of several, the newest. None when the stage never made anything, or nothing of `among` (sha256).
-    `damaged` is called for each artifact, of any stage, that cannot be read.
-    """
-    found = [
-        manifest
-        for stage, sha256, manifest in store.artifacts(damaged)
-        if stage == key.stage and (among is None or sha256 in among)
-    ]
-    found.sort(key=lambda manifest: manifest.created, reverse=True)
-    return min(
-        found, key=lambda manifest: len(differences(key.document, manifest.key)), default=None
-    )
 
 
 def differences(wanted: Mapping[str, Json], stored: Mapping[str, Json]) -> list[FieldDifference]:

@@ -72,7 +72,7 @@ def test_processes_that_want_one_artifact_build_it_once(tmp_path: Path) -> None:
         builder.communicate("go\n")
     assert [builder.returncode for builder in builders] == [0] * 4
     assert sorted((tmp_path / "built").read_text().split()) == ["0", "1", "2", "3", "4"]
-    assert stagings(Store(tmp_path / "store")) == []
+    assert stagings(tmp_path / "store") == []
 
 
 def test_threads_that_want_one_artifact_build_it_once(store: Store) -> None:
@@ -148,9 +148,9 @@ def test_the_folder_of_a_killed_build_goes_with_the_next_build(store: Store) -> 
     stale = line_of(builder)
     builder.send_signal(signal.SIGKILL)
     builder.communicate()
-    assert [str(folder) for folder in stagings(store)] == [stale]
+    assert [str(folder) for folder in stagings(store.root)] == [stale]
     with store.staging(key_of()) as staging_dir:
-        assert stagings(store) == [staging_dir]
+        assert stagings(store.root) == [staging_dir]
 
 
 def test_the_folder_of_a_living_build_stays(store: Store) -> None:
@@ -158,10 +158,10 @@ def test_the_folder_of_a_living_build_stays(store: Store) -> None:
     builder = started(STAGER, store.root)
     alive = line_of(builder)
     with store.staging(key_of()) as staging_dir:
-        assert {str(folder) for folder in stagings(store)} == {alive, str(staging_dir)}
+        assert {str(folder) for folder in stagings(store.root)} == {alive, str(staging_dir)}
     builder.communicate("done\n")
     assert builder.returncode == 0
-    assert stagings(store) == []
+    assert stagings(store.root) == []
 
 
 @pytest.mark.parametrize("note", ["", "null", "1 2"])
