@@ -24,7 +24,7 @@ from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import find_project, split_target
 from ovrecipe.recipe.schema import Output
 from ovrecipe.run.artifact import find_artifact
-from ovrecipe.run.chain import ChosenFilter, FilterChain, chosen_filters
+from ovrecipe.run.chain import FilterChain, chosen_filters
 from ovrecipe.run.genai import GenaiPipeline, open_pipeline
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ def opened(target: str) -> tuple[Recipe, GenaiPipeline]:
     return recipe.model_copy(update={"output": Output(filters=CHAIN)}), pipeline
 
 
-def one_round(
-    pipeline: GenaiPipeline, filters: tuple[ChosenFilter, ...], tokens: int
-) -> dict[str, float]:
+def one_round(pipeline: GenaiPipeline, filters: FilterChain, tokens: int) -> dict[str, float]:
     """Return the seconds of generation, of the chain, and what it costs without a match."""
     seconds, pieces = generated(pipeline, tokens)
     return {
@@ -108,7 +106,7 @@ def with_secrets(pieces: list[str]) -> list[str]:
     return mixed[: len(pieces)]
 
 
-def through(filters: tuple[ChosenFilter, ...], pieces: list[str]) -> float:
+def through(filters: FilterChain, pieces: list[str]) -> float:
     """Return how long the chain takes, with what it costs to make it."""
     start = time.perf_counter()
     for _ in FilterChain(filters).over(pieces):

@@ -29,7 +29,7 @@ from ovrecipe.hooks.roles import Console
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import find_project, split_target
 from ovrecipe.run.artifact import find_artifact
-from ovrecipe.run.chain import ChosenFilter
+from ovrecipe.run.chain import ChosenFilter, FilterChain
 from ovrecipe.run.genai import GenaiPipeline, open_pipeline
 from ovrecipe.run.prompt import read_template
 from ovrecipe.run.runner import Runner
@@ -79,7 +79,7 @@ def opened(target: str) -> tuple[GenaiPipeline, Runner]:
         variant=artifact.variant,
         template=read_template(artifact.model_dir),
         parameters=artifact.parameters(),
-        filters=filters,
+        filters=FilterChain(filters),
     )
     return pipeline, runner
 

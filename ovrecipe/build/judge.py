@@ -32,8 +32,8 @@ def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
 
 def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     """Yield what raises where something is wrong; every provider that a recipe names is asked."""
-    from ovrecipe.build.stages.stage import named_providers, with_options
     from ovrecipe.build.stages.weights import passes_of
+    from ovrecipe.hooks.plugins import named_providers
     from ovrecipe.recipe.load import check_requirements
     from ovrecipe.recipe.schema import split_model_id
 
@@ -42,7 +42,7 @@ def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     yield partial(_check_template, recipe)
     yield partial(plugins.provider, "source", split_model_id(recipe.model.id)[0], recipe)
     for role, spec, loc in named_providers(recipe):
-        yield partial(with_options, plugins, recipe, role, spec, loc)
+        yield partial(plugins.with_options, role, spec, loc, recipe)
     for name, variant in recipe.variants.items():
         for compression, loc in passes_of(recipe, name):
             yield partial(_check_pass, recipe, plugins, compression, loc, variant.precision)

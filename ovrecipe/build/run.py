@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ovrecipe.build.events import Event, Finished, Planned, Watch
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.judge import raise_first
-from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.key import differences
 from ovrecipe.store.views import view_target
 from ovrecipe.wording import counted
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
+    from ovrecipe.errors import ArtifactCorrupt
     from ovrecipe.store.manifest import Manifest
 
 
@@ -126,16 +126,14 @@ def _run_doit(
     return failures.errors
 
 
-def built_manifest(context: BuildContext, target: Target) -> Manifest:
-    """Return the manifest of a target's assembled directory.
+def built_manifests(context: BuildContext, target: Target) -> list[Manifest]:
+    """Return the manifest of a target's assembled directory, and of what it was assembled from.
 
-    Raises:
-        NotBuilt: it was not built, or the recipe asks for something else by now.
+    What was built is there while its view is; what it was made from may have been collected.
     """
-    key = ViewWork(context.plan(target.name), target.variant).assembled.key()
-    if key is None or not context.store.has(key):
-        raise NotBuilt(f"{target} is not built", remedy=f"ovrecipe build {target}")
-    return context.store.manifest(key)
+    assembled = ViewWork(context.plan(target.name), target.variant).assembled
+    keys = [work.key() for work in (assembled, *assembled.needs())]
+    return [context.store.manifest(key) for key in keys if key and context.store.has(key)]
 
 
 def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from ovrecipe.hooks.roles import ChatFrontend, Console, Frontend
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.run.chat import Chat
+    from ovrecipe.run.runner import Chat
 
 HELP = """\
 /help        show this

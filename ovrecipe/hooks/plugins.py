@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, cached_property
@@ -39,8 +39,11 @@ from ovrecipe.version import package_version
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.recipe.schema import Recipe
+    from ovrecipe.recipe.schema import ProviderSpec, Recipe
+    from ovrecipe.recipe.yaml_reader import Loc
     from ovrecipe.types import Json
 
 #: Returns the entry points of all our groups, misspelt ones included.
@@ -74,6 +77,16 @@ def spoken(role: str) -> str:
 def canonical(names: Iterable[str | None]) -> set[str]:
     """Return names as PEP 503 compares them: `Ovrecipe_AWQ` is `ovrecipe-awq`."""
     return {re.sub(r"[-_.]+", "-", name.strip()).lower() for name in names if name}
+
+
+def named_providers(recipe: Recipe) -> Iterator[tuple[Role, ProviderSpec, Loc]]:
+    """Yield the providers that a recipe names, and where; source and compressors say it else."""
+    yield "exporter", recipe.model.exporter, ("model", "exporter")
+    yield "tokenizer_converter", recipe.tokenizer.converter, ("tokenizer", "converter")
+    for number, spec in enumerate(recipe.check.evaluators):
+        yield "evaluator", spec, ("check", "evaluators", number)
+    for number, spec in enumerate(recipe.output.filters):
+        yield "output_filter", spec, ("output", "filters", number)
 
 
 class Plugins:
@@ -259,6 +272,25 @@ class Plugins:
             raise self._unknown(role, name, recipe)
         own = {key: said for key, (owner, said) in sections.items() if owner.belongs_with(claim)}
         return replace(self.made(role, name, claim, recipe), sections=own)
+
+    def with_options(
+        self, role: Role, spec: ProviderSpec, loc: Loc, recipe: Recipe
+    ) -> tuple[Provided[Any], BaseModel | None]:
+        """Return the provider that is named at `loc`, and the options that it is given, validated.
+
+        Raises:
+            RecipeInvalid: an option is unknown or has a wrong value.
+            PluginError: as `provider`.
+        """
+        provided = self.provider(role, spec.name, recipe)
+        return provided, provided.options(spec.options, loc=(*loc, "options"), recipe=recipe)
+
+    def configured(
+        self, role: Role, recipe: Recipe
+    ) -> Iterator[tuple[Provided[Any], BaseModel | None]]:
+        """Yield the providers that a recipe names for a role, each with its options."""
+        named = (found for found in named_providers(recipe) if found[0] == role)
+        return (self.with_options(*found, recipe) for found in named)
 
     def sections(self, recipe: Recipe) -> dict[str, tuple[PluginSource, dict[str, Json]]]:
         """Return who owns each section under `plugins:` that says more than defaults, and what.

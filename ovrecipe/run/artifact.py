@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,17 +19,6 @@ from ovrecipe.store.views import view_target
 if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.runner import Runner
-
-
-@dataclass(frozen=True)
-class Variants:
-    """What is built by now, and how one is loaded."""
-
-    #: The built variants in the recipe's order, each with the bytes of its weights.
-    sizes_bytes: Callable[[], Mapping[str, int]]
-    #: Loads one on the same device with the same plugins and properties.
-    load: Callable[[str], Runner]
 
 
 #: The variant that is run when none is named and it is built.

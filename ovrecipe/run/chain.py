@@ -79,17 +79,13 @@ class FilterChain:
         return FilterChain(kept) if len(kept) < len(self.filters) else None
 
 
-def chosen_filters(recipe: Recipe, plugins: Plugins) -> tuple[ChosenFilter, ...]:
+def chosen_filters(recipe: Recipe, plugins: Plugins) -> FilterChain:
     """Return the recipe's filters in order.
 
     Raises:
         ProviderUnknown: no plugin has a filter of that name.
         RecipeInvalid: an option is unknown or has a wrong value.
     """
-    chosen = []
-    for number, spec in enumerate(recipe.output.filters):
-        provided = plugins.provider("output_filter", spec.name, recipe)
-        loc = ("output", "filters", number, "options")
-        options = provided.options(spec.options, loc=loc, recipe=recipe)
-        chosen.append(ChosenFilter(provided, options))
-    return tuple(chosen)
+    return FilterChain(
+        [ChosenFilter(*found) for found in plugins.configured("output_filter", recipe)]
+    )

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ovrecipe.testing.doubles import Shown as Shown
     from ovrecipe.testing.doubles import fake_chat as fake_chat
     from ovrecipe.testing.doubles import shown as shown
-    from ovrecipe.testing.pytest_plugin import make_smollm2_project as make_smollm2_project
 
 #: Where each public name lives.
 _HOMES = {
@@ -33,7 +32,6 @@ _HOMES = {
     "fake_chat": "ovrecipe.testing.doubles",
     "compression_job": "ovrecipe.testing.checks",
     "filtered": "ovrecipe.testing.checks",
-    "make_smollm2_project": "ovrecipe.testing.pytest_plugin",
     "plugins_with": "ovrecipe.testing.checks",
     "shown": "ovrecipe.testing.doubles",
 }

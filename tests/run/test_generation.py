@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from ovrecipe.errors import PluginError, RunError
+from ovrecipe.run.chain import FilterChain
 from ovrecipe.testing import FakePipeline
 from tests.run.fakes import plugin_filter, runner
 
@@ -67,7 +68,7 @@ def test_tokens_are_counted_while_the_answer_comes():
                 pipeline.gate.release()
             yield ""
 
-    with runner(pipeline, filters=[plugin_filter(hides)]) as model:
+    with runner(pipeline, filters=FilterChain([plugin_filter(hides)])) as model:
         answer = model.stream("hi")
         assert answer.tokens_so_far() in (0, None)
         pipeline.gate.release()
@@ -189,7 +190,7 @@ def test_an_answer_cancelled_while_it_waits_is_never_generated():
 def test_a_broken_filter_ends_the_answer_and_is_named():
     """Text that a filter should have changed must not be shown."""
     pipeline = gated(pieces=["a"] * 50)
-    chosen = [plugin_filter(BreaksAtTheThird)]
+    chosen = FilterChain([plugin_filter(BreaksAtTheThird)])
     with runner(pipeline, filters=chosen) as model:
         answer = iter(model.stream("hi"))
         for _ in range(2):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.stage import Job, Stage, StageContext, always, configured
+from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.hooks.roles import Estimate, ExportJob
 
@@ -22,13 +22,13 @@ MODEL_FILES = ("openvino_model.xml", "openvino_model.bin")
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
     """The checkpoint and the exporter."""
-    [(exporter, options)] = configured(plan.context.plugins, plan.recipe, "exporter")
+    [(exporter, options)] = plan.context.plugins.configured("exporter", plan.recipe)
     return exporter.key_with("exporter", options)
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Export the checkpoint."""
-    [(exporter, options)] = configured(context.plugins, job.recipe, "exporter")
+    [(exporter, options)] = context.plugins.configured("exporter", job.recipe)
     work = ExportJob(
         checkpoint_dir=job.checkpoint_dir,
         output_dir=job.output_dir,

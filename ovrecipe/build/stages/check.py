@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.stages.base import GENERATION_CONFIG
-from ovrecipe.build.stages.stage import Job, Stage, StageContext, configured
+from ovrecipe.build.stages.stage import Job, Stage, StageContext
 from ovrecipe.errors import GateError
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, EvaluationJob
@@ -54,7 +54,7 @@ def evaluate(job: Job, context: StageContext) -> Iterator[Json]:
         GateError: an evaluator refuses the model; the message names it.
     """
     model_dir = job.inputs["assemble"]
-    for provided, options in configured(context.plugins, job.recipe, "evaluator"):
+    for provided, options in context.plugins.configured("evaluator", job.recipe):
         context.progress(f"evaluating: {provided.name}")
         try:
             with provided.blamed(), _asking(job) as ask:
@@ -112,7 +112,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     """How the model is asked, what answers, and the recipe's evaluators, if there are any."""
     evaluators: list[Json] = [
         {"evaluator": provided.key_fields(), "options": key_options(options)}
-        for provided, options in configured(plan.context.plugins, plan.recipe, "evaluator")
+        for provided, options in plan.context.plugins.configured("evaluator", plan.recipe)
     ]
     return {
         "add_special_tokens": plan.recipe.prompt.add_special_tokens,

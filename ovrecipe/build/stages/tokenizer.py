@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.stage import Stage, always, configured, keep_torch_out
+from ovrecipe.build.stages.stage import Stage, always, keep_torch_out
 from ovrecipe.hooks.roles import ConversionJob
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
     """The checkpoint and the converter."""
     plugins = plan.context.plugins
-    [(converter, options)] = configured(plugins, plan.recipe, "tokenizer_converter")
+    [(converter, options)] = plugins.configured("tokenizer_converter", plan.recipe)
     return converter.key_with("converter", options)
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Convert the checkpoint's tokenizer."""
-    [(converter, options)] = configured(context.plugins, job.recipe, "tokenizer_converter")
+    [(converter, options)] = context.plugins.configured("tokenizer_converter", job.recipe)
     if not job.recipe.model.trust_remote_code:
         keep_torch_out(sys.modules, [converter])
     work = ConversionJob(

@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 import ovrecipe
 from ovrecipe.errors import RunError
-from ovrecipe.run.chain import ChosenFilter
+from ovrecipe.run.chain import ChosenFilter, FilterChain
 from ovrecipe.testing import FakePipeline, fake_chat, plugins_with
 
 pytestmark = pytest.mark.browser
@@ -209,8 +209,8 @@ def test_a_filter_that_raises_is_named_on_the_page(site, tab):
         FakePipeline(),
         recipe=fake.recipe,
         variant="int4",
-        template=fake._template,
-        filters=[ChosenFilter(broken, None)],
+        template=fake.template,
+        filters=FilterChain([ChosenFilter(broken)]),
     )
     tab.open(site(runner=runner).url).ask("Hello")
     tab.until(lambda: tab.state() == "failed")

@@ -106,7 +106,7 @@ def stale():
         FakePipeline(),
         recipe=fake.recipe.model_copy(update={"generation": told}),
         variant="int4",
-        template=fake._template,
+        template=fake.template,
         parameters={"do_sample": True, "temperature": 0.3},
     )
 
