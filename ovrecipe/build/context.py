@@ -114,7 +114,7 @@ class RecipePlan:
     _pin: Mapping[str, Json] | None = None
     _keys: dict[tuple[str, str | None], Key] = field(default_factory=dict)
 
-    def require_sound(self) -> None:
+    def judge(self) -> None:
         """Refuse a recipe whose providers, options or templates cannot be used; judged once.
 
         Raises:

@@ -110,11 +110,11 @@ class ViewWork(Doable):
 
     def is_done(self) -> bool:
         """Return whether the view leads to what the recipe asks for, and that passed its gates."""
-        artifact_dir = self._checked_dir()
+        artifact_dir = self._passed_dir()
         models_dir, name, variant = self._place
         return artifact_dir is not None and leads_to(models_dir / name / variant, artifact_dir)
 
-    def _checked_dir(self) -> Path | None:
+    def _passed_dir(self) -> Path | None:
         """Return what the view shall lead to; None unless every gate was passed."""
         passed = all(work.is_done() for work in self.needs() if work.stage.is_gate)
         key = self.assembled.key()
@@ -127,7 +127,7 @@ class ViewWork(Doable):
             StageError: a gate was not passed.
             StoreError: something that is no view stands in its place.
         """
-        artifact_dir = self._checked_dir()
+        artifact_dir = self._passed_dir()
         if artifact_dir is None:
             raise StageError(f"{self.title}: its gate was not passed, so it gets no name")
         set_view(self.context.store, *self._place, artifact_dir)
@@ -192,7 +192,7 @@ class Work(Doable):
             OvrecipeError: the stage failed; nothing was published and its log is kept.
             KeyboardInterrupt: the build was cancelled.
         """
-        self.plan.require_sound()
+        self.plan.judge()
         self.plan.resolve()
         key, store = self.plan.pinned_key(self.stage.name, self.variant), self.context.store
 
@@ -227,7 +227,7 @@ class Work(Doable):
 
 def _make(work: Work, key: Key, watch: events.Watch) -> None:
     context, store = work.context, work.context.store
-    needed_bytes = preflight.admit(work)
+    needed_bytes = preflight.check_work(work)
 
     def waiting() -> None:
         text = f"waiting for {amount(needed_bytes)} of memory beside what is at work"

@@ -50,7 +50,11 @@ def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
 
 
 def raise_first(errors: Sequence[Exception]) -> None:
-    """Raise the first of the errors, if there is one; the others are its notes."""
+    """Raise the first of the errors; the others are its notes.
+
+    Raises:
+        Exception: unless there is none.
+    """
     for more in errors[1:]:
         errors[0].add_note(str(more))
     if errors:

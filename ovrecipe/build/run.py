@@ -37,7 +37,7 @@ class BuildReport:
     ran: list[tuple[str, Manifest]] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
 
-    def require_success(self) -> None:
+    def check_success(self) -> None:
         """Raise the first error, if there was one; the others are its notes."""
         raise_first(self.errors)
 
@@ -50,7 +50,7 @@ def build(context: BuildContext, targets: Sequence[Target], *, watch: Watch) -> 
         KeyboardInterrupt: Ctrl-C; every process of the build is gone.
     """
     report = try_to_build(context, targets, watch=watch)
-    report.require_success()
+    report.check_success()
     return report
 
 
@@ -67,7 +67,7 @@ def try_to_build(
     for name, variant in targets:
         wanted[name] = (*wanted.get(name, ()), variant)
     for name in wanted:
-        context.plan(name).require_sound()
+        context.plan(name).judge()
     report = BuildReport(tuple(targets))
 
     def tell(event: Event) -> None:

@@ -143,7 +143,7 @@ def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
     if "model_type" not in config:
         raise CheckpointIncomplete(f"{where}: config.json has no model_type")
     if not model.trust_remote_code:
-        _refuse_remote_code(where, checkpoint_dir, config)
+        _check_remote_code(where, checkpoint_dir, config)
     for index in sorted(checkpoint_dir.glob(f"*{INDEX_SUFFIX}")):
         shards = read_index(where, index)
         missing = [name for name in shards if not (checkpoint_dir / name).is_file()]
@@ -213,7 +213,7 @@ def read_header(where: str, path: Path) -> tuple[WeightShape, ...]:
         raise CheckpointIncomplete(message, remedy=remedy) from exc
 
 
-def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]) -> None:
+def _check_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]) -> None:
     """Refuse what only the checkpoint's own classes could load.
 
     Many checkpoints carry code for versions of transformers that did not know them yet; where

@@ -47,7 +47,11 @@ class DivergenceEvaluator:
     options_model = DivergenceOptions
 
     def evaluate(self, job: EvaluationJob) -> dict[str, Json]:
-        """Return the mean divergence and its standard error; refuse one above `max_mean_kl`."""
+        """Return the mean divergence and its standard error.
+
+        Raises:
+            GateError: the mean is above `max_mean_kl`.
+        """
         assert isinstance(job.options, DivergenceOptions), "validated before"
         with foreign_errors("measuring the divergence"):
             facts = _compared(job, job.options.max_new_tokens)

@@ -46,7 +46,11 @@ class OptimumExporter:
         return Estimate(base_bytes(tensors) + SMALL_FILES_BYTES, PEAK_BYTES)
 
     def export(self, job: ExportJob) -> None:
-        """Write the IR, config.json and generation_config.json; a StageError says why it cannot."""
+        """Write the IR, config.json and generation_config.json.
+
+        Raises:
+            StageError: why it cannot.
+        """
         shown = "config.json of the checkpoint"
         config = read_object(job.checkpoint_dir / "config.json", shown=shown, error=StageError)
         if not config:

@@ -109,7 +109,7 @@ def _unpermuted(file: GgufFile, tensor: Any) -> Any:
     which = re.search(r"\.attn_(q|k)\.", tensor.name)
     if which is None or file.architecture != "llama":
         return values
-    heads = int(file.require("llama.attention.head_count"))
+    heads = int(file.needed("llama.attention.head_count"))
     if which[1] == "k":
         heads = int(file.fact("attention.head_count_kv", heads))
     paired = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])

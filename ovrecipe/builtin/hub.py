@@ -85,6 +85,9 @@ class HubClient:
         """Return a folder in the cache that has all of a commit that is wanted.
 
         With no connection what is there already is as good, because a commit never changes.
+
+        Raises:
+            SourceError: it is not all there, and the hub cannot be asked or does not give it.
         """
         try:
             if self._is_offline:

@@ -35,7 +35,11 @@ class LocalSource:
         return {"files": {name: request.digests.sha256(source_dir / name) for name in names}}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Link the files, unchanged since they were pinned; the directory stays as it is."""
+        """Link the files, unchanged since they were pinned; the directory stays as it is.
+
+        Raises:
+            CheckpointIncomplete: something is missing, or was changed since.
+        """
         source_dir, names = _wanted(request)
         request.progress(f"linking {source_dir.name}")
         link_files(names, source_dir, checkpoint_dir)

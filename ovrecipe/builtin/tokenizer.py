@@ -30,7 +30,11 @@ class OpenvinoTokenizerConverter:
     needs_torch = False
 
     def convert(self, job: ConversionJob) -> None:
-        """Write the pair and the tokenizer's own files; a StageError says why it cannot."""
+        """Write the pair and the tokenizer's own files.
+
+        Raises:
+            StageError: why it cannot.
+        """
         from openvino import save_model
         from openvino_tokenizers import convert_tokenizer
 

@@ -85,7 +85,7 @@ def build(
         if not report.ran and not report.errors:
             typer.echo("Nothing to do: everything is built and checked.")
         _print_sizes(rows)
-    report.require_success()
+    report.check_success()
 
 
 def watching(*, quiet: bool) -> AbstractContextManager[Watch]:

@@ -72,10 +72,10 @@ def read_prompt(prompt: str | None, stdin: TextIO) -> str:
     Raises:
         PromptRefused: it is blank, or not UTF-8.
     """
-    from ovrecipe.run.prompt import checked_prompt
+    from ovrecipe.run.prompt import check_prompt
 
     if prompt is not None and prompt != "-":
-        return checked_prompt(prompt)
+        return check_prompt(prompt)
     if prompt is None and stdin.isatty():
         raise typer.BadParameter("say what to ask, or pipe it in", param_hint="PROMPT")
     # Bytes: the text layer would let broken ones through as surrogates, or raise its own.
@@ -87,7 +87,7 @@ def read_prompt(prompt: str | None, stdin: TextIO) -> str:
             f"stdin is not UTF-8: byte {exc.start + 1} is 0x{data[exc.start]:02x}",
             remedy="convert it first, for instance with: iconv -f LATIN1 -t UTF-8",
         ) from exc
-    return checked_prompt(text.removesuffix("\n"))
+    return check_prompt(text.removesuffix("\n"))
 
 
 def devices(*, as_json: AsJson = False) -> None:

@@ -100,7 +100,11 @@ class Plugins:
         find: Finder = installed_entry_points,
         named: Sequence[PluginSource] = (),
     ) -> None:
-        """Note what an environment and the values of `-p` select; imports none of it."""
+        """Note what an environment and the values of `-p` select; imports none of it.
+
+        Raises:
+            PluginError: what is built in cannot be skipped.
+        """
         paths = dict.fromkeys(option for option in options if not option.startswith("no:"))
         skipped = (option.removeprefix("no:") for option in options if option not in paths)
         self.disabled = canonical([*env.get(DISABLED, "").split(","), *skipped])
@@ -163,13 +167,13 @@ class Plugins:
         if not self.manager.is_registered(plugin):  # else it is announced and named with -p
             alone = hook_manager()
             alone.register(plugin, name=str(source))
-            refuse_what_is_never_called(alone, plugin)
+            check_hooks(alone, plugin)
             [providers] = alone.hook.providers() or [providers]
-            self._refuse_odd_names(providers)
+            self._check_names(providers)
             self.manager.register(plugin, name=str(source))
         return plugin, providers
 
-    def _refuse_odd_names(self, answer: object) -> None:
+    def _check_names(self, answer: object) -> None:
         if not isinstance(answer, Mapping):
             raise PluginError(f"providers: returned {type(answer).__name__}; it returns a mapping")
         for role, named in answer.items():
@@ -242,10 +246,14 @@ class Plugins:
     def made(
         self, role: Role, name: str, claim: PluginSource, recipe: Recipe | None = None
     ) -> Provided[Any]:
-        """Return the provider of a claim, called if it makes one; PluginError unless it fits."""
+        """Return the provider of a claim, called if it makes one.
+
+        Raises:
+            PluginError: it does not load, raised, or does not fit the role.
+        """
         from ovrecipe.hooks.provided import Provided, provider_problems
 
-        thing = claim.load() if claim.is_builtin else self.loaded(claim).require()
+        thing = claim.load() if claim.is_builtin else self.loaded(claim).usable()
         provided = Provided(thing, name, claim, {}, self.package_version)
         is_itself = role in ("output_filter", "command", "recipe_section")
         if not is_itself and (inspect.isclass(thing) or inspect.isroutine(thing)):
@@ -365,8 +373,12 @@ def hook_manager() -> pluggy.PluginManager:
     return manager
 
 
-def refuse_what_is_never_called(alone: pluggy.PluginManager, plugin: object) -> None:
-    """Refuse a plugin, the only one of its manager, for what pluggy takes in silence."""
+def check_hooks(alone: pluggy.PluginManager, plugin: object) -> None:
+    """Look at a plugin, the only one of its manager, for what pluggy takes in silence.
+
+    Raises:
+        PluginError: something in it would never be called.
+    """
     callers = {caller.name: caller for caller in alone.get_hookcallers(plugin) or ()}
     for name in hook_names():
         if name not in callers and inspect.isroutine(getattr(plugin, name, None)):
@@ -386,8 +398,12 @@ def refuse_what_is_never_called(alone: pluggy.PluginManager, plugin: object) -> 
 def load_plugins(
     *, env: Mapping[str, str], options: Sequence[str] = (), find: Finder = installed_entry_points
 ) -> Plugins:
-    """Return the plugins of this environment; what `-p` names is imported, or a PluginError."""
+    """Return the plugins of this environment; what `-p` names is imported.
+
+    Raises:
+        PluginError: that does not load.
+    """
     plugins = Plugins(env=env, options=options, find=find)
     for source in plugins.named:
-        plugins.loaded(source).require()
+        plugins.loaded(source).usable()
     return plugins

@@ -141,7 +141,11 @@ def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
 def check_requirements(
     recipe: Recipe, *, installed: Callable[[str], str | None] = package_version
 ) -> None:
-    """Raise RecipeInvalid, with what to install, unless all that the recipe requires is here."""
+    """Compare what the recipe requires with what is here.
+
+    Raises:
+        RecipeInvalid: with what to install.
+    """
     unmet: dict[str, str] = {}
     own = recipe.requires.ovrecipe
     if own is not None and not fits(__version__, own):

@@ -43,7 +43,11 @@ class ChosenFilter:
     options: BaseModel | None = None
 
     def over(self, pieces: Iterable[str]) -> Iterator[str]:
-        """Yield what a fresh filter shows of the pieces; what it raises names its plugin."""
+        """Yield what a fresh filter shows of the pieces.
+
+        Raises:
+            PluginError: it raised, or yielded what is no text.
+        """
         with self.provided.blamed():
             shown = iter(filter_stream(self.provided.provider, self.options, pieces))
         while True:
@@ -86,6 +90,5 @@ def chosen_filters(recipe: Recipe, plugins: Plugins) -> FilterChain:
         ProviderUnknown: no plugin has a filter of that name.
         RecipeInvalid: an option is unknown or has a wrong value.
     """
-    return FilterChain(
-        [ChosenFilter(*found) for found in plugins.configured("output_filter", recipe)]
-    )
+    named = plugins.configured("output_filter", recipe)
+    return FilterChain([ChosenFilter(*found) for found in named])

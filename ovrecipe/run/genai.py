@@ -158,7 +158,11 @@ class GenaiPipeline:
         self.bos_token_id: int | None = bos if bos >= 0 else None
 
     def encode(self, text: str, *, add_special_tokens: bool, cuts: Sequence[int] = ()) -> Tokens:
-        """Return the tokens of a rendered prompt; none of them spans one of the `cuts`."""
+        """Return the tokens of a rendered prompt; none of them spans one of the `cuts`.
+
+        Raises:
+            PromptRefused: it cannot be tokenized.
+        """
         try:
             inputs = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
             if cuts:
@@ -177,7 +181,11 @@ class GenaiPipeline:
         return int(min(config.max_new_tokens, max(config.max_length - prompt_tokens, 0)))
 
     def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
-        """Generate; `on_text` must not raise, for GenAI would print and swallow it."""
+        """Generate; `on_text` must not raise, for GenAI would print and swallow it.
+
+        Raises:
+            RunError: GenAI failed.
+        """
         from openvino_genai import GenerationFinishReason, StreamingStatus
 
         stopped = False

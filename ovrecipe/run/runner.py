@@ -12,7 +12,7 @@ from ovrecipe.run.artifact import not_built
 from ovrecipe.run.chain import FilterChain
 from ovrecipe.run.generation import Generation, GenerationTask
 from ovrecipe.run.parameters import merged, seeded
-from ovrecipe.run.prompt import checked_prompt
+from ovrecipe.run.prompt import check_prompt
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
@@ -97,13 +97,13 @@ class Runner:
         """
         told = system is not None and (system or self.template.settings.system)
         first: list[Message] = [{"role": "system", "content": str(system)}] if told else []
-        return [*first, *history, {"role": "user", "content": checked_prompt(prompt)}]
+        return [*first, *history, {"role": "user", "content": check_prompt(prompt)}]
 
     def stream_messages(
         self, messages: Sequence[Message], *, on_end: OnEnd = None, **generation: Any
     ) -> Generation:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
-        self._require_open()
+        self._check_open()
         asked = merged(generation, stop=self.parameters.get("stop_strings"))
         parameters, seed = seeded(asked, self.parameters)
         config = self.pipeline.configure(parameters)
@@ -124,7 +124,11 @@ class Runner:
             return self.pipeline.encode(text, add_special_tokens=False).count if text else 0
 
     def warm_up(self) -> None:
-        """Generate one token, so that the first answer is as quick as the second."""
+        """Generate one token, so that the first answer is as quick as the second.
+
+        Raises:
+            RunError: the model failed, or was closed.
+        """
         tokens = self.pipeline.encode("warm", add_special_tokens=False)
         config = self.pipeline.configure({"max_new_tokens": 1, "do_sample": False})
         task = GenerationTask(tokens, config)
@@ -142,7 +146,7 @@ class Runner:
         self.pipeline.close()
 
     def __enter__(self) -> Self:
-        self._require_open()
+        self._check_open()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -151,7 +155,7 @@ class Runner:
     def __repr__(self) -> str:
         return f"<Runner {self.recipe.name}:{self.variant} on {self.device}>"
 
-    def _require_open(self) -> None:
+    def _check_open(self) -> None:
         if self._closed.is_set():
             raise RunError(
                 "the model was closed, or its conversation switched to another variant",
@@ -165,7 +169,7 @@ class Runner:
         counts as gone, and a program that forgot to close would wait for its answer to the end.
         """
         with self._lock:
-            self._require_open()
+            self._check_open()
             before = self._last
 
             def run() -> None:
@@ -188,10 +192,10 @@ class Runner:
                 "it, and prompt.add_special_tokens adds it",
                 remedy="set prompt.add_special_tokens to false in the recipe, and build it",
             )
-        self._refuse_what_does_not_fit(tokens, config)
+        self._check_room(tokens, config)
         return tokens
 
-    def _refuse_what_does_not_fit(self, tokens: Tokens, config: Any) -> None:
+    def _check_room(self, tokens: Tokens, config: Any) -> None:
         """Beyond its positions a model writes nonsense; nobody is cut off without knowing."""
         if self.context_length is None:
             return

@@ -73,6 +73,9 @@ def plain_json(value: Any, where: str) -> Json:
 
     Exact types only: an enum or a numpy number would be written by its own idea of a text, and
     that idea changes between versions.
+
+    Raises:
+        TypeError, ValueError: something is not plain JSON, or no finite number.
     """
     if value is None or type(value) in (bool, int, str):
         return value  # type: ignore[no-any-return]

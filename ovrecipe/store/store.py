@@ -68,7 +68,7 @@ class Store:
         """Return where the log of a stage that failed is kept until the stage succeeds."""
         return self.logs_dir / f"{key.stage}-{key.short}.log"
 
-    def ensure(self) -> None:
+    def prepare(self) -> None:
         """Make the store's folder, and prove by writing that it can be written.
 
         Raises:
@@ -174,7 +174,7 @@ class Store:
             if waiting is not None:
                 waiting(f"another build{who} is making {key}; waiting for it")
 
-        self.ensure()
+        self.prepare()
         with locks.held(path, waiting=announce), ExitStack() as uses:
             with disk_errors(self.root):
                 locks.note_process(path)
@@ -187,7 +187,7 @@ class Store:
 
         Leftovers of killed builds of the same key are removed first.
         """
-        self.ensure()
+        self.prepare()
         return staging_folder(self.root, key)
 
     def publish(
@@ -253,7 +253,7 @@ class Store:
 
         `unless` is asked when nobody can begin to use it any more.
         """
-        self.ensure()
+        self.prepare()
         lock_path, use_path = self.lock_path(stage, sha256), self.use_path(sha256)
         with locks.held_if_free(lock_path) as free, locks.alone_if_unused(use_path) as unused:
             if not (free and unused) or unless():

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import PluginError
-from ovrecipe.hooks.listing import plugin_facts, probe, sample_recipe
+from ovrecipe.hooks.listing import find_problems, plugin_facts, sample_recipe
 from ovrecipe.hooks.loading import installed_entry_points, object_source
 from ovrecipe.hooks.plugins import Plugins
 from ovrecipe.hooks.provided import provider_problems, validated
@@ -41,7 +41,11 @@ PUBLIC_IN_TESTS = (*PUBLIC, "ovrecipe.testing")
 
 
 def filtered(maker: FilterMaker, options: Mapping[str, Any] | None, pieces: Iterable[str]) -> str:
-    """Return what a fresh filter, a class or a function, shows for a text in these pieces."""
+    """Return what a fresh filter, a class or a function, shows for a text in these pieces.
+
+    Raises:
+        PluginError: it is no filter.
+    """
     if problems := provider_problems("output_filter", maker):
         raise PluginError(f"{maker!r} is no output filter: {'; '.join(problems)}")
     given = validated(getattr(maker, "options_model", None), options or {})
@@ -122,7 +126,7 @@ def assert_plugin_conforms(
 
     tried = Plugins(env={}, find=find, named=_sources(objects, providers))
     found = plugin_facts(tried)[1:]
-    probe(tried, found, sample_recipe(sections))
+    find_problems(tried, found, sample_recipe(sections))
     problems = [f"{lost.source}: {lost.failure}" for facts in found for lost in facts.failed]
     problems += [f"{facts.name}: {problem}" for facts in found for problem in facts.problems]
     missing = distributions - {facts.name for facts in found}

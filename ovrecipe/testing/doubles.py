@@ -52,7 +52,11 @@ class FakePipeline:
         return Tokens(count=len(ids), ids=text, first=tuple(ids[:2]))
 
     def configure(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters; `unknown` stands for any name that GenAI has not."""
+        """Return the parameters.
+
+        Raises:
+            GenerationParameterRefused: of `unknown`, which stands for any that GenAI has not.
+        """
         if "unknown" in parameters:
             raise GenerationParameterRefused("unknown: the installed GenAI has no such parameter")
         return dict(parameters)
@@ -62,7 +66,11 @@ class FakePipeline:
         return int(config.get("max_new_tokens", len(self.pieces)))
 
     def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
-        """Say the pieces until told to stop."""
+        """Say the pieces until told to stop.
+
+        Raises:
+            BaseException: `fail`, behind them.
+        """
         self.prompts.append(tokens.ids)
         self.configs.append(config)
         self._at_once += 1

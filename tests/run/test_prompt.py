@@ -16,7 +16,7 @@ from ovrecipe.errors import ArtifactCorrupt, PromptRefused
 from ovrecipe.run.prompt import (
     ChatTemplate,
     PromptSettings,
-    checked_prompt,
+    check_prompt,
     read_template,
 )
 
@@ -168,13 +168,13 @@ def test_white_space_at_the_start_of_a_models_template_stays():
 def test_a_blank_prompt_is_refused(text):
     """The model would answer nobody's question."""
     with pytest.raises(PromptRefused, match="empty"):
-        checked_prompt(text)
+        check_prompt(text)
 
 
 def test_half_a_surrogate_pair_is_refused():
     """Python makes them of broken bytes on the command line."""
     with pytest.raises(PromptRefused, match="character 3 is half a surrogate pair"):
-        checked_prompt("ab\udcff")
+        check_prompt("ab\udcff")
 
 
 def test_chat_templates_render_as_in_transformers():

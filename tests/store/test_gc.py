@@ -269,7 +269,7 @@ def test_old_logs_go_and_new_ones_stay(store: Store) -> None:
 
 def test_halves_of_removals_and_of_writes_go(store: Store) -> None:
     """What a kill at the wrong moment leaves behind."""
-    store.ensure()
+    store.prepare()
     fill(store.root, {".trash-a/file": b"", ".probe-b": b"", ".digests.json.c": b""})
     assert sorted(collected(store)) == [".digests.json.c", ".probe-b", ".trash-a"]
 
@@ -281,7 +281,7 @@ def test_what_is_not_the_stores_stays(store: Store) -> None:
 
 
 def test_digests_of_files_that_are_gone_are_forgotten(store: Store, tmp_path: Path) -> None:
-    store.ensure()
+    store.prepare()
     (tmp_path / "model.gguf").write_bytes(b"abc")
     RememberedDigests(store.digests_path, now_ns=lambda: 2**63).sha256(tmp_path / "model.gguf")
     (tmp_path / "model.gguf").unlink()

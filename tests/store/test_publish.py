@@ -257,7 +257,7 @@ def test_a_removed_artifact_is_gone(store: Store) -> None:
 
 
 def test_git_and_backups_pass_the_store_by(store: Store) -> None:
-    store.ensure()
+    store.prepare()
     assert (store.root / ".gitignore").read_text() == "*\n"
     assert (store.root / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f")
 

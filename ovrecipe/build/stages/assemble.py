@@ -24,7 +24,7 @@ from ovrecipe.run.prompt import (
     TOKENIZER_CONFIG,
     ChatTemplate,
     PromptSettings,
-    checked_system,
+    check_system,
     no_template,
     special_tokens,
     tokenizer_config,
@@ -106,7 +106,7 @@ def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str:
     if system:
         template = with_system(template, system)
         probe = ChatTemplate(template, special_tokens=special)
-        checked_system(system, probe.render([{"role": "user", "content": "?"}]))
+        check_system(system, probe.render([{"role": "user", "content": "?"}]))
     return template
 
 

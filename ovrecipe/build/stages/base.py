@@ -38,7 +38,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     )
     with exporter.blamed():
         exporter.provider.export(work)
-    exporter.require_files(job.output_dir, *MODEL_FILES, "config.json")
+    exporter.check_files(job.output_dir, *MODEL_FILES, "config.json")
     return {}
 
 

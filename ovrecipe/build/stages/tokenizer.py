@@ -36,7 +36,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     with converter.blamed():
         converter.provider.convert(work)
     for name in ("openvino_tokenizer", "openvino_detokenizer"):
-        converter.require_files(job.output_dir, f"{name}.xml", f"{name}.bin")
+        converter.check_files(job.output_dir, f"{name}.xml", f"{name}.bin")
     return {}
 
 

@@ -166,8 +166,8 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         )
         with compressor.blamed():
             facts.append(compressor.facts(compressor.provider.compress(work)))
-        compressor.require_files(output_dir, *MODEL_FILES)
-        _refuse_reserved_names(output_dir, compression.compressor)
+        compressor.check_files(output_dir, *MODEL_FILES)
+        _check_names(output_dir, compression.compressor)
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
@@ -194,7 +194,7 @@ def free_kv_cache_precision(xml_path: Path) -> None:
     tree.write(xml_path, encoding="utf-8", xml_declaration=True)
 
 
-def _refuse_reserved_names(output_dir: Path, compressor: str) -> None:
+def _check_names(output_dir: Path, compressor: str) -> None:
     for path in sorted(output_dir.iterdir()):
         if RESERVED.fullmatch(path.name):
             raise PluginError(
