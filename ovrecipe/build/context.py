@@ -18,13 +18,13 @@ from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.key import Key
 from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.stages.stage import Stage
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.recipe.project import Project
-    from ovrecipe.types import Json
 
 #: The longest that a cancelled build waits for its stages to clean up.
 CANCEL_SECONDS = 15.0
@@ -68,12 +68,8 @@ class BuildContext:
         if name not in self._plans:
             recipe = load_recipe(self.project, name)
             check_requirements(recipe)
-            self._plans[name] = self.plan_of(recipe)
+            self._plans[name] = RecipePlan(self, recipe)
         return self._plans[name]
-
-    def plan_of(self, recipe: Recipe) -> RecipePlan:
-        """Return the plan of a recipe that is already read."""
-        return RecipePlan(self, recipe)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ovrecipe.build.events import Event, Finished, Planned, Watch
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.judge import raise_first
+from ovrecipe.errors import ArtifactCorrupt
 from ovrecipe.store.key import differences
 from ovrecipe.store.views import view_target
 from ovrecipe.wording import counted
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.errors import ArtifactCorrupt
     from ovrecipe.store.manifest import Manifest
 
 
@@ -40,18 +40,6 @@ class BuildReport:
     def check_success(self) -> None:
         """Raise the first error, if there was one; the others are its notes."""
         raise_first(self.errors)
-
-
-def build(context: BuildContext, targets: Sequence[Target], *, watch: Watch) -> BuildReport:
-    """Build the targets and return what was done; finished stages stay when one fails.
-
-    Raises:
-        OvrecipeError: the first thing that failed.
-        KeyboardInterrupt: Ctrl-C; every process of the build is gone.
-    """
-    report = try_to_build(context, targets, watch=watch)
-    report.check_success()
-    return report
 
 
 def try_to_build(

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
 from ovrecipe.errors import StageError, foreign_errors
-from ovrecipe.hooks.roles import Estimate
+from ovrecipe.hooks.roles import Estimate, ExportJob, WeightShape
 from ovrecipe.json_files import read_object
 
 if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import ExportJob, WeightShape
     from ovrecipe.recipe.schema import Model
 
 TASK = "text-generation-with-past"

@@ -14,9 +14,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.types import Progress
+
 if TYPE_CHECKING:
     from ovrecipe.builtin.gguf_file import GgufFile
-    from ovrecipe.types import Progress
 
 #: The names of dtypes in safetensors files, and how numpy writes them.
 FORMATS = {"float16": ("F16", "<f2"), "bfloat16": ("BF16", "<u2"), "float32": ("F32", "<f4")}

@@ -19,13 +19,13 @@ from ovrecipe.errors import (
     DiskFull,
     HubAccessDenied,
     HubUnreachable,
+    OvrecipeError,
 )
+from ovrecipe.types import Json, Progress
 
 if TYPE_CHECKING:
-    from ovrecipe.errors import OvrecipeError
     from ovrecipe.hooks.roles import SourceRequest
     from ovrecipe.recipe.schema import Model
-    from ovrecipe.types import Json, Progress
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 TRUE = {"1", "ON", "YES", "TRUE"}

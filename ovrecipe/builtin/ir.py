@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import StageError, foreign_errors
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.roles import WeightShape
-    from ovrecipe.types import Json
 
 IR_XML = "openvino_model.xml"
 #: Constants with fewer elements are shapes, norms and scalars, not weights of a layer.

@@ -44,11 +44,13 @@ def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 def _row(context: BuildContext, name: str) -> dict[str, Any]:
+    from ovrecipe.build.context import RecipePlan
+
     try:
         recipe = load_recipe(context.project, name)
     except RecipeError as error:
         return {"name": name, "error": str(error)}
-    plan = context.plan_of(recipe)
+    plan = RecipePlan(context, recipe)
     variants = [
         {"name": variant, "precision": spec.precision, "optional": spec.optional}
         | state_of(context, plan, variant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Annotated, TextIO
 
 import typer
@@ -102,7 +103,7 @@ def devices(*, as_json: AsJson = False) -> None:
 
     found = list_devices()
     if as_json:
-        print_json([device.as_json() for device in found])
+        print_json([asdict(device) for device in found])
         return
     rows = [(device.name, device.full_name, ", ".join(device.capabilities)) for device in found]
     print_table(("device", "name", "supports"), rows)

@@ -17,15 +17,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.conformance import corpus
-from ovrecipe.conformance.reference import reference_of
+from ovrecipe.conformance.reference import Reference, reference_of
 from ovrecipe.errors import GateError
 from ovrecipe.json_files import read_object
-
-if TYPE_CHECKING:
-    from ovrecipe.conformance.reference import Reference
 
 #: Added tokens tried in the middle of texts; a model can have a thousand reserved ones.
 MAX_ADDED_TOKENS = 200

@@ -13,10 +13,10 @@ from ovrecipe.errors import OvrecipeError
 from ovrecipe.hooks.loading import Loaded, PluginSource
 from ovrecipe.hooks.plugins import BUILTIN, Plugins, hook_names, spoken
 from ovrecipe.hooks.roles import ROLES
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import Json
 
 #: A name that no plugin can mean.
 NOBODYS_NAME = "a-name-that-nobody-provides"

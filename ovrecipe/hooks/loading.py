@@ -230,7 +230,7 @@ def load_one(
     providers: Providers = {}
     start = clock()
     try:
-        check_ovrecipe(source)
+        _check_ovrecipe(source)
         with at_import(source, slow_seconds):
             value = source.load()
             if receive is not None and not source.role:
@@ -242,12 +242,8 @@ def load_one(
     return Loaded(source, clock() - start, value, providers)
 
 
-def check_ovrecipe(source: PluginSource) -> None:
-    """Compare `Requires-Dist`: pip lets ovrecipe be downgraded under its plugins.
-
-    Raises:
-        PluginError: it does not fit.
-    """
+def _check_ovrecipe(source: PluginSource) -> None:
+    """Raise unless `Requires-Dist` fits: pip lets ovrecipe be downgraded under its plugins."""
     requires = source.dist.requires if source.dist else None
     for line in (line for line in requires or () if line.lower().startswith(PROJECT)):
         from packaging.requirements import InvalidRequirement, Requirement

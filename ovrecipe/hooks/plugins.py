@@ -35,6 +35,7 @@ from ovrecipe.hooks.loading import (
 )
 from ovrecipe.hooks.roles import ROLES, Role
 from ovrecipe.hooks.specs import PROJECT
+from ovrecipe.types import Json
 from ovrecipe.version import package_version
 from ovrecipe.wording import one_line, perhaps
 
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.recipe.schema import ProviderSpec, Recipe
     from ovrecipe.recipe.yaml_reader import Loc
-    from ovrecipe.types import Json
 
 #: Returns the entry points of all our groups, misspelt ones included.
 Finder: TypeAlias = Callable[[], Iterable[EntryPoint]]
@@ -167,7 +167,7 @@ class Plugins:
         if not self.manager.is_registered(plugin):  # else it is announced and named with -p
             alone = hook_manager()
             alone.register(plugin, name=str(source))
-            check_hooks(alone, plugin)
+            _check_hooks(alone, plugin)
             [providers] = alone.hook.providers() or [providers]
             self._check_names(providers)
             self.manager.register(plugin, name=str(source))
@@ -373,12 +373,8 @@ def hook_manager() -> pluggy.PluginManager:
     return manager
 
 
-def check_hooks(alone: pluggy.PluginManager, plugin: object) -> None:
-    """Look at a plugin, the only one of its manager, for what pluggy takes in silence.
-
-    Raises:
-        PluginError: something in it would never be called.
-    """
+def _check_hooks(alone: pluggy.PluginManager, plugin: object) -> None:
+    """Raise if a plugin, the only one of its manager, has what pluggy takes in silence."""
     callers = {caller.name: caller for caller in alone.get_hookcallers(plugin) or ()}
     for name in hook_names():
         if name not in callers and inspect.isroutine(getattr(plugin, name, None)):

@@ -19,12 +19,12 @@ from ovrecipe.hooks.loading import INSTALL_BUILD, PluginSource, lacks_build_extr
 from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS, Role
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.sections import Section
+from ovrecipe.types import Json
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.recipe.yaml_reader import Loc
-    from ovrecipe.types import Json
 
 P_co = TypeVar("P_co", covariant=True)
 Model = TypeVar("Model", bound=BaseModel)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.json_files import read_object
-from ovrecipe.recipe.project import check_variant
-from ovrecipe.recipe.schema import settings_of
+from ovrecipe.recipe.project import Project, check_variant
+from ovrecipe.recipe.schema import Recipe, settings_of
 from ovrecipe.run.parameters import GENERATION_CONFIG
 from ovrecipe.run.prompt import SECTION, tokenizer_config
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import view_target
-
-if TYPE_CHECKING:
-    from ovrecipe.recipe.project import Project
-    from ovrecipe.recipe.schema import Recipe
-
 
 #: The variant that is run when none is named and it is built.
 PREFERRED = "int4"

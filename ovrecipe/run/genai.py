@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
 from ovrecipe.run.parameters import GENERATION_CONFIG, apply
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.telemetry import switch_off_telemetry
-from ovrecipe.types import Metrics
-
-if TYPE_CHECKING:
-    from ovrecipe.types import FinishReason
+from ovrecipe.types import FinishReason, Metrics
 
 #: Devices that are made of others: `AUTO`, `AUTO:GPU,CPU`, `HETERO:GPU,CPU`.
 VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
@@ -30,10 +27,6 @@ class Device:
     name: str
     full_name: str
     capabilities: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain JSON."""
-        return asdict(self)
 
 
 def list_devices() -> list[Device]:

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 from ovrecipe.errors import OvrecipeError, PromptRefused, RunError
 from ovrecipe.run.artifact import not_built
 from ovrecipe.run.chain import FilterChain
-from ovrecipe.run.generation import Generation, GenerationTask
+from ovrecipe.run.generation import Generation, GenerationTask, OnEnd
 from ovrecipe.run.parameters import merged, seeded
-from ovrecipe.run.prompt import check_prompt
+from ovrecipe.run.prompt import ChatTemplate, Message, check_prompt
+from ovrecipe.types import GenerationResult
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.generation import OnEnd
     from ovrecipe.run.pipeline import Pipeline, Tokens
-    from ovrecipe.run.prompt import ChatTemplate, Message
-    from ovrecipe.types import GenerationResult
 
 
 @dataclass(frozen=True)

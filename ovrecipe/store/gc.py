@@ -17,12 +17,11 @@ from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, entries, files_below, remove_tree
 from ovrecipe.store.locks import alone_if_unused
-from ovrecipe.store.manifest import SHA256, read_manifest
+from ovrecipe.store.manifest import SHA256, Manifest, read_manifest
 from ovrecipe.store.publish import is_stale, remove_if_stale, stagings
 from ovrecipe.store.views import registered_views, views
 
 if TYPE_CHECKING:
-    from ovrecipe.store.manifest import Manifest
     from ovrecipe.store.store import Store
 
 LOG_AGE = timedelta(days=30)

@@ -9,10 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-if TYPE_CHECKING:
-    from ovrecipe.types import Json
+from ovrecipe.types import Json
 
 #: A stage's name is a folder of the store, also on file systems that ignore case.
 STAGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -38,7 +37,7 @@ class Key:
     def __post_init__(self) -> None:
         if not STAGE_NAME.fullmatch(self.stage):
             raise ValueError(f"{self.stage!r} is no stage name: it must match {STAGE_NAME.pattern}")
-        document = plain_json(self.document, "document")
+        document = _plain_json(self.document, "document")
         whole = {"document": document, "stage": self.stage}
         text = json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
         # Frozen for everyone else: the document is a copy, so what was hashed is what is kept.
@@ -68,14 +67,11 @@ def inputs_of(document: Mapping[str, Json]) -> tuple[str, ...]:
     return tuple(sha256 for sha256 in inputs.values() if isinstance(sha256, str))
 
 
-def plain_json(value: Any, where: str) -> Json:
+def _plain_json(value: Any, where: str) -> Json:
     """Return a deep copy of plain JSON, with tuples as lists.
 
     Exact types only: an enum or a numpy number would be written by its own idea of a text, and
     that idea changes between versions.
-
-    Raises:
-        TypeError, ValueError: something is not plain JSON, or no finite number.
     """
     if value is None or type(value) in (bool, int, str):
         return value  # type: ignore[no-any-return]
@@ -84,12 +80,12 @@ def plain_json(value: Any, where: str) -> Json:
             raise ValueError(f"{where}: {value} is not a JSON number")
         return value
     if isinstance(value, list | tuple):
-        return [plain_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [_plain_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Mapping):
         for key in value:
             if type(key) is not str:
                 raise TypeError(f"{where}: the key {key!r} is not a string")
-        return {key: plain_json(value[key], f"{where}.{key}") for key in value}
+        return {key: _plain_json(value[key], f"{where}.{key}") for key in value}
     raise TypeError(f"{where}: {type(value).__name__} is not plain JSON")
 
 

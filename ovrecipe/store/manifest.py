@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError
 
@@ -13,9 +13,7 @@ from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import sha256_of
 from ovrecipe.store.disk import files_below
 from ovrecipe.store.key import SHORT, Key, inputs_of
-
-if TYPE_CHECKING:
-    from ovrecipe.types import Progress
+from ovrecipe.types import Progress
 
 MANIFEST = "manifest.json"
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -18,18 +18,14 @@ from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
 from ovrecipe.store import locks
 from ovrecipe.store.disk import disk_errors, entries, random_name, remove_moved
-from ovrecipe.store.key import STAGE_NAME, differences
+from ovrecipe.store.key import STAGE_NAME, Key, differences
 from ovrecipe.store.manifest import MANIFEST, SHA256, Manifest, read_manifest
 from ovrecipe.store.publish import move_into_place, seal_files, staging_folder, write_manifest
-
-if TYPE_CHECKING:
-    from ovrecipe.store.key import Key
-    from ovrecipe.types import Json
+from ovrecipe.types import Json
 
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Backup programs skip this folder: ovrecipe makes everything in it again from the recipes.

@@ -10,20 +10,17 @@ from importlib.metadata import EntryPoint
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import PluginError
 from ovrecipe.hooks.listing import find_problems, plugin_facts, sample_recipe
 from ovrecipe.hooks.loading import installed_entry_points, object_source
 from ovrecipe.hooks.plugins import Plugins
 from ovrecipe.hooks.provided import provider_problems, validated
-from ovrecipe.hooks.roles import CompressionJob
+from ovrecipe.hooks.roles import CompressionJob, FilterMaker
 from ovrecipe.hooks.specs import hookimpl
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.run.chain import filter_stream
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import FilterMaker
 
 #: Modules and names that stay from release to release; `docs/plugins.md` has the same list.
 PUBLIC = (

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.hooks.listing import sample_recipe
-from ovrecipe.hooks.roles import Console
+from ovrecipe.hooks.roles import Console, Frontend
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.run.prompt import ChatTemplate
-from ovrecipe.run.runner import Runner, Variants
+from ovrecipe.run.runner import Chat, Runner, Variants
 from ovrecipe.types import GenerationResult, Metrics
 
 if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import Frontend
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.runner import Chat
 
 METRICS = Metrics(ttft_ms=20.0, tpot_ms=7.0, throughput=142.0, load_time_ms=900.0)
 

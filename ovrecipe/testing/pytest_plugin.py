@@ -68,7 +68,7 @@ def smollm2_project(
     """
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.events import Lines
-    from ovrecipe.build.run import Target, build
+    from ovrecipe.build.run import Target, try_to_build
     from ovrecipe.recipe.project import bundled_recipes_dir, find_project
 
     shared = os.environ.get("OVRECIPE_TEST_STORE")
@@ -79,5 +79,5 @@ def smollm2_project(
     project = find_project(root, {**os.environ, "OVRECIPE_STORE": str(store_dir)})
     targets = [Target(name, variant) for variant in ("fp16", "int8", "int4")]
     with (root / "build.log").open("w", encoding="utf-8") as log:
-        build(BuildContext(project), targets, watch=Lines(log))
+        try_to_build(BuildContext(project), targets, watch=Lines(log)).check_success()
     return project

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ovrecipe.build.stages.base import GENERATION_CONFIG
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.json_files import read_object, write_object
-from ovrecipe.recipe.schema import settings_of
+from ovrecipe.recipe.schema import Prompt, settings_of
 from ovrecipe.run.parameters import SETS, merged
 from ovrecipe.run.prompt import (
     CHAT_TEMPLATE,
@@ -31,11 +31,10 @@ from ovrecipe.run.prompt import (
 )
 from ovrecipe.store.disk import link_file
 from ovrecipe.store.manifest import MANIFEST
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.recipe.schema import Prompt
-    from ovrecipe.types import Json
 
 TOKENIZER_XML = "openvino_tokenizer.xml"
 PLACEHOLDER = re.compile(r"\{(instruction|system)\}")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.hooks.roles import Estimate, ExportJob
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
-    from ovrecipe.types import Json
 
 #: What a process takes beside the weights, where its provider does not say.
 OTHER_BYTES = 10**9

@@ -8,10 +8,10 @@ from ovrecipe.build.stages.assemble import chat_template_of
 from ovrecipe.build.stages.check import QUESTION, fixed_clock
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.run.prompt import ChatTemplate, special_tokens
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.types import Json
 
 #: What a prompt's text depends on.
 PROMPT_FIELDS = {"template", "chat_template", "system"}

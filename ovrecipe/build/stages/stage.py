@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from ovrecipe.recipe.schema import Recipe
+from ovrecipe.types import Json, Progress
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.hooks.roles import Estimate
-    from ovrecipe.types import Json, Progress
 
 #: The folder of a source artifact that holds the checkpoint's files.
 CHECKPOINT = "checkpoint"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.stage import Stage, always, keep_torch_out
+from ovrecipe.build.stages.stage import Job, Stage, StageContext, always, keep_torch_out
 from ovrecipe.hooks.roles import ConversionJob
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.build.stages.stage import Job, StageContext
-    from ovrecipe.types import Json
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001

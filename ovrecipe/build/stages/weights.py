@@ -22,13 +22,13 @@ from ovrecipe.recipe.yaml_reader import Loc, dotted
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import Json
 
 #: What makes tokens of a data set's texts.
 TOKENIZING = ("openvino-genai", "openvino-tokenizers")
