@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.memory import MemoryBudget
 from ovrecipe.build.stages import STAGES, stage_named
+from ovrecipe.build.stages.stage import Stage
 from ovrecipe.hooks.roles import Role, Source, SourceRequest
 from ovrecipe.recipe.load import check_requirements, load_recipe
+from ovrecipe.recipe.project import Project
 from ovrecipe.recipe.schema import Recipe, split_model_id
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.key import Key
@@ -21,10 +23,8 @@ from ovrecipe.store.store import Store
 from ovrecipe.types import Json
 
 if TYPE_CHECKING:
-    from ovrecipe.build.stages.stage import Stage
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.recipe.project import Project
 
 #: The longest that a cancelled build waits for its stages to clean up.
 CANCEL_SECONDS = 15.0

@@ -15,15 +15,15 @@ from ovrecipe.build import events, preflight
 from ovrecipe.build.process import LOG_NAME, run_worker
 from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext
 from ovrecipe.errors import OvrecipeError, StageError, StoreError
+from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.store.disk import disk_errors
+from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.views import leads_to, remove_view, set_view
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext, RecipePlan
-    from ovrecipe.hooks.roles import WeightShape
-    from ovrecipe.store.key import Key
 
 
 class Doable:

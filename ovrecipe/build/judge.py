@@ -7,14 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import OvrecipeError, PromptRefused, RecipeError, RecipeInvalid
+from ovrecipe.hooks.roles import Compressor
+from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.recipe.schema import Recipe
+from ovrecipe.recipe.yaml_reader import Loc
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Compressor
-    from ovrecipe.recipe.compression import CompressionPass
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.recipe.yaml_reader import Loc
 
 
 def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:

@@ -11,12 +11,12 @@ from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.judge import raise_first
 from ovrecipe.errors import ArtifactCorrupt
 from ovrecipe.store.key import differences
+from ovrecipe.store.manifest import Manifest
 from ovrecipe.store.views import view_target
 from ovrecipe.wording import counted
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.store.manifest import Manifest
 
 
 class Target(NamedTuple):

@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field
 
 from ovrecipe.builtin.ir import StatefulModel
 from ovrecipe.errors import GateError, foreign_errors
+from ovrecipe.hooks.roles import EvaluationJob
 from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ovrecipe.hooks.roles import EvaluationJob
 
 INSTRUCTIONS = (
     "What is the capital of France?",

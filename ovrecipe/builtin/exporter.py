@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
 from ovrecipe.errors import StageError, foreign_errors
 from ovrecipe.hooks.roles import Estimate, ExportJob, WeightShape
 from ovrecipe.json_files import read_object
-
-if TYPE_CHECKING:
-    from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.schema import Model
 
 TASK = "text-generation-with-past"
 OWN_CODE = "read the checkpoint's own code; if you trust it, write 'model.trust_remote_code: true'"

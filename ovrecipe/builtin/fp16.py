@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.ir import SMALL_FILES_BYTES, read_ir, save_ir, vector_bytes, weight_facts
 from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import CompressionJob, Estimate, WeightShape
+from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.types import Json
-
-if TYPE_CHECKING:
-    from ovrecipe.recipe.compression import CompressionPass
 
 #: Elements converted at a time: 64 MB of bf16 and its f32 and f16 copies.
 CHUNK = 32 * 2**20

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from ovrecipe.hooks.roles import Console, ShownGeneration
 from ovrecipe.types import GenerationResult
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import Console, ShownGeneration
 
 
 class ConsoleFrontend:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from ovrecipe.builtin.gguf_file import GgufFile
+from ovrecipe.builtin.gguf_file import GgufFile
 
 T = TypeVar("T")
 #: Values of tokenizer.ggml.token_type that matter here.

@@ -12,12 +12,10 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ovrecipe.builtin.gguf_file import GgufFile
 from ovrecipe.types import Progress
-
-if TYPE_CHECKING:
-    from ovrecipe.builtin.gguf_file import GgufFile
 
 #: The names of dtypes in safetensors files, and how numpy writes them.
 FORMATS = {"float16": ("F16", "<f2"), "bfloat16": ("BF16", "<u2"), "float32": ("F32", "<f4")}

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
 from ovrecipe.builtin.local import link_files, names_in
@@ -21,11 +21,9 @@ from ovrecipe.errors import (
     HubUnreachable,
     OvrecipeError,
 )
+from ovrecipe.hooks.roles import SourceRequest
+from ovrecipe.recipe.schema import Model
 from ovrecipe.types import Json, Progress
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import SourceRequest
-    from ovrecipe.recipe.schema import Model
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 TRUE = {"1", "ON", "YES", "TRUE"}

@@ -7,15 +7,12 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
 from ovrecipe.errors import CheckpointNotFound, DiskFull, SourceError
+from ovrecipe.hooks.roles import FileDigests, SourceRequest
+from ovrecipe.recipe.schema import Model
 from ovrecipe.types import Json
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import FileDigests, SourceRequest
-    from ovrecipe.recipe.schema import Model
 
 #: ERROR_PRIVILEGE_NOT_HELD: Windows wants Developer Mode or an administrator for symbolic links.
 NO_PRIVILEGE = 1314

@@ -10,14 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.ir import vector_bytes
+from ovrecipe.hooks.roles import WeightShape
+from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
 from ovrecipe.recipe.sections import Objection
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import WeightShape
-    from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
 
 #: optimum-cli's `--group-size` when it is left out (and NNCF's own for the other modes).
 DEFAULT_GROUP_SIZE = 128

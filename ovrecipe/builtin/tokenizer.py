@@ -14,12 +14,10 @@ it differs on purpose:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import StageError, foreign_errors
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import ConversionJob
+from ovrecipe.hooks.roles import ConversionJob
 
 
 class OpenvinoTokenizerConverter:

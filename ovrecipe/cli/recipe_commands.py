@@ -19,12 +19,12 @@ from ovrecipe.errors import OvrecipeError, RecipeError
 from ovrecipe.recipe.load import load_recipe, load_recipe_file
 from ovrecipe.recipe.problems import place_in_recipe
 from ovrecipe.recipe.project import SUFFIXES, check_variant, split_target
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.writing import schema_text
 from ovrecipe.recipe.yaml_reader import node_at
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.recipe.schema import Recipe
 
 
 def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:

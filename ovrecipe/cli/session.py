@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ovrecipe.errors import ProjectError
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, check_variant, find_project, recipe_names, split_target
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext, RecipePlan
     from ovrecipe.build.run import Target
     from ovrecipe.hooks.plugins import Plugins
-    from ovrecipe.recipe.schema import Recipe
 
 
 #: In the project's folder; in the user's configuration folder, or where the variable says.

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.hooks.roles import FilterMaker, OutputFilter
+from ovrecipe.recipe.schema import Recipe
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import FilterMaker, OutputFilter
-    from ovrecipe.recipe.schema import Recipe
 
 
 def filter_stream(

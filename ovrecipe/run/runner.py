@@ -5,19 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from ovrecipe.errors import OvrecipeError, PromptRefused, RunError
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.artifact import not_built
 from ovrecipe.run.chain import FilterChain
 from ovrecipe.run.generation import Generation, GenerationTask, OnEnd
 from ovrecipe.run.parameters import merged, seeded
+from ovrecipe.run.pipeline import Pipeline, Tokens
 from ovrecipe.run.prompt import ChatTemplate, Message, check_prompt
 from ovrecipe.types import GenerationResult
-
-if TYPE_CHECKING:
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.pipeline import Pipeline, Tokens
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import RememberedDigests
@@ -19,10 +19,8 @@ from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, entries, files_below,
 from ovrecipe.store.locks import alone_if_unused
 from ovrecipe.store.manifest import SHA256, Manifest, read_manifest
 from ovrecipe.store.publish import is_stale, remove_if_stale, stagings
+from ovrecipe.store.store import Store
 from ovrecipe.store.views import registered_views, views
-
-if TYPE_CHECKING:
-    from ovrecipe.store.store import Store
 
 LOG_AGE = timedelta(days=30)
 LEFTOVERS = (TRASH_PREFIX, ".probe-", ".digests.json.")

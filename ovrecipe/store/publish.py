@@ -12,15 +12,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from ovrecipe.errors import ArtifactCorrupt, StoreError
 from ovrecipe.store import disk, locks
 from ovrecipe.store.digests import sha256_of
+from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST, REBUILD, FileEntry, Manifest
-
-if TYPE_CHECKING:
-    from ovrecipe.store.key import Key
 
 STAGING_PREFIX = ".stage-"
 

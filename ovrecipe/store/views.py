@@ -7,14 +7,12 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ovrecipe.errors import StoreError
 from ovrecipe.store import disk
 from ovrecipe.store.locks import used
-
-if TYPE_CHECKING:
-    from ovrecipe.store.store import Store
+from ovrecipe.store.store import Store
 
 ROOTS = ".roots"
 

@@ -6,18 +6,16 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.hooks.listing import sample_recipe
 from ovrecipe.hooks.roles import Console, Frontend
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.run.prompt import ChatTemplate
 from ovrecipe.run.runner import Chat, Runner, Variants
 from ovrecipe.types import GenerationResult, Metrics
-
-if TYPE_CHECKING:
-    from ovrecipe.recipe.schema import Recipe
 
 METRICS = Metrics(ttft_ms=20.0, tpot_ms=7.0, throughput=142.0, load_time_ms=900.0)
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe import testing
+from ovrecipe.recipe.project import Project
+from ovrecipe.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
-    from ovrecipe.recipe.project import Project
-    from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.runner import Chat
 
 

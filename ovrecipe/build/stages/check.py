@@ -16,13 +16,13 @@ from ovrecipe.errors import GateError
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, EvaluationJob
 from ovrecipe.json_files import read_object
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.prompt import read_template
 from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
-    from ovrecipe.recipe.schema import Recipe
 
 QUESTION = "What is the capital of France?"
 #: Tokens that the check lets the model write.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ovrecipe.hooks.roles import Estimate
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.types import Json, Progress
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ovrecipe.build.execute import Work
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Estimate
 
 #: The folder of a source artifact that holds the checkpoint's files.
 CHECKPOINT = "checkpoint"

@@ -18,6 +18,7 @@ from ovrecipe.errors import PluginError, RecipeInvalid
 from ovrecipe.hooks.roles import CompressionJob, Compressor, Estimate, WeightShape
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import place_in_recipe
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.yaml_reader import Loc, dotted
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.recipe.schema import Recipe
 
 #: What makes tokens of a data set's texts.
 TOKENIZING = ("openvino-genai", "openvino-tokenizers")
