@@ -23,6 +23,7 @@ from ovrecipe.conformance import corpus
 from ovrecipe.conformance.reference import Reference, reference_of
 from ovrecipe.errors import GateError
 from ovrecipe.json_files import read_object
+from ovrecipe.run.genai import last_line
 
 #: Added tokens tried in the middle of texts; a model can have a thousand reserved ones.
 MAX_ADDED_TOKENS = 200
@@ -231,9 +232,7 @@ class _Trial:
 
 
 def _complaint(error: RuntimeError) -> str:
-    """Return what OpenVINO says went wrong; its first lines name only its own source file."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"OpenVINO failed: {lines[-1] if lines else error!r}"
+    return f"OpenVINO failed: {last_line(error)}"
 
 
 def _compared(check: str, text: str, expected: Any, got: Any) -> Difference | None:

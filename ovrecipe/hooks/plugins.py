@@ -284,12 +284,7 @@ class Plugins:
     def with_options(
         self, role: Role, spec: ProviderSpec, loc: Loc, recipe: Recipe
     ) -> tuple[Provided[Any], BaseModel | None]:
-        """Return the provider that is named at `loc`, and the options that it is given, validated.
-
-        Raises:
-            RecipeInvalid: an option is unknown or has a wrong value.
-            PluginError: as `provider`.
-        """
+        """Return the provider that is named at `loc`, and its validated options."""
         provided = self.provider(role, spec.name, recipe)
         return provided, provided.options(spec.options, loc=(*loc, "options"), recipe=recipe)
 

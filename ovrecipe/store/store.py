@@ -134,9 +134,7 @@ class Store:
             if stage == key.stage and (among is None or sha256 in among)
         ]
         found.sort(key=attrgetter("created"), reverse=True)
-        return min(
-            found, key=lambda stored: len(differences(key.document, stored.key)), default=None
-        )
+        return min(found, key=lambda made: len(differences(key.document, made.key)), default=None)
 
     def folders(self) -> Iterator[tuple[str, str, Path]]:
         """Yield (stage, sha256, folder) of everything in an artifact's place, damaged ones too."""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ovrecipe.testing.checks import compression_job as compression_job
     from ovrecipe.testing.checks import filtered as filtered
     from ovrecipe.testing.checks import plugins_with as plugins_with
-    from ovrecipe.testing.doubles import FakeGeneration as FakeGeneration
     from ovrecipe.testing.doubles import FakePipeline as FakePipeline
     from ovrecipe.testing.doubles import Shown as Shown
     from ovrecipe.testing.doubles import fake_chat as fake_chat
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 #: Where each public name lives.
 _HOMES = {
-    "FakeGeneration": "ovrecipe.testing.doubles",
     "FakePipeline": "ovrecipe.testing.doubles",
     "Shown": "ovrecipe.testing.doubles",
     "assert_chunk_invariant": "ovrecipe.testing.checks",

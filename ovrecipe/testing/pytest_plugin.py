@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ovrecipe import testing
-from ovrecipe.recipe.project import Project
-from ovrecipe.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
+    from ovrecipe.hooks.roles import Frontend
+    from ovrecipe.recipe.project import Project
+    from ovrecipe.recipe.schema import Recipe
     from ovrecipe.run.runner import Chat
 
 
@@ -48,7 +49,12 @@ def assert_chunk_invariant() -> Callable[..., None]:
 @pytest.fixture
 def ovrecipe_shown() -> Callable[..., testing.Shown]:
     """Return what a frontend writes: `ovrecipe_shown(frontend, ["one ", "two"]).out`."""
-    return lambda frontend, segments: testing.shown(frontend, testing.FakeGeneration(segments))
+
+    def shown(frontend: Frontend, pieces: Sequence[str]) -> testing.Shown:
+        chat = testing.fake_chat(testing.FakePipeline(pieces))
+        return testing.shown(frontend, chat.stream("What is it?"))
+
+    return shown
 
 
 @pytest.fixture

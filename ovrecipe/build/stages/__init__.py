@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from ovrecipe.build.stages import assemble, base, check, conformance, source, tokenizer, weights
 from ovrecipe.build.stages.stage import Stage
 

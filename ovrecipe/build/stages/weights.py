@@ -148,6 +148,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
         output_dir.mkdir(exist_ok=True)
         compressor = provided[compression.compressor]
+        given = compressor.options(compression.options, loc=(*loc, "options"), recipe=job.recipe)
         work = CompressionJob(
             input_dir=input_dir,
             base_dir=base_dir,
@@ -158,9 +159,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
             compression=compression,
             precision=precision,
             recipe=job.recipe,
-            options=compressor.options(
-                compression.options, loc=(*loc, "options"), recipe=job.recipe
-            ),
+            options=given,
             progress=context.progress,
             cache_dir=_cache_dir(job, compressor),
         )

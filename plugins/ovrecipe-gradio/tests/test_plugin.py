@@ -24,7 +24,6 @@ import ovrecipe
 from ovrecipe.errors import GenerationParameterRefused, RunError
 from ovrecipe.hooks.roles import ChatFrontend
 from ovrecipe.testing import (
-    FakeGeneration,
     FakePipeline,
     assert_imports_public_names,
     fake_chat,
@@ -62,7 +61,7 @@ def test_the_frontend_is_for_conversations():
     frontend = GradioFrontend()
     assert isinstance(frontend, ChatFrontend)
     with pytest.raises(RunError, match="shows conversations"):
-        shown(frontend, FakeGeneration())
+        shown(frontend)
 
 
 def test_there_are_ten_examples():
