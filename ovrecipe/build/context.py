@@ -174,17 +174,13 @@ class RecipePlan:
         self._pin = pin
         self._keys.clear()
 
-    def stage(self, name: str) -> Stage:
-        """Return the stage of that name."""
-        return stage_named(name, self.context.stages)
-
     def key(self, stage: str, variant: str | None = None) -> Key | None:
         """Return the key of a stage's result, or None while the checkpoint is not pinned."""
         return None if self.known_pin() is None else self.pinned_key(stage, variant)
 
     def pinned_key(self, stage: str, variant: str | None = None) -> Key:
         """Return the key of a stage's result once the checkpoint is pinned."""
-        found = self.stage(stage)
+        found = stage_named(stage, self.context.stages)
         variant = variant if found.per_variant else None
         if (stage, variant) not in self._keys:
             inputs = found.inputs(self.recipe, variant)

@@ -155,7 +155,8 @@ class Work(Doable):
     def needs(self) -> list[Work]:
         """Return the work whose artifacts are read."""
         names = self.stage.inputs(self.plan.recipe, self.variant)
-        return self.works(map(self.plan.stage, names), (str(self.variant),))
+        stages = [stage for stage in self.context.stages if stage.name in names]
+        return self.works(stages, (str(self.variant),))
 
     def follows(self, other: Work) -> bool:
         """Return whether this is the other work, or needs it, however indirectly."""
@@ -295,10 +296,8 @@ def _run(work: Work, job: Job, key: Key, watch: events.Watch) -> Mapping[str, An
     context, staging_dir = work.context, job.output_dir.parent
     if not work.stage.own_process:
 
-        def progress(
-            message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
-        ) -> None:
-            watch(events.Progressed(work.title, message, done, total, unit))
+        def progress(message: str, **counted: Any) -> None:
+            watch(events.Progressed(work.title, message, **counted))
 
         own = StageContext(context.plugins, progress, context.project.env)
         return {"facts": work.stage.run(job, own)}
@@ -325,10 +324,9 @@ def _packages(value: Any) -> Iterator[tuple[str, str]]:
 
 def _known_digests(work: Work, job: Job) -> dict[str, tuple[int, str]]:
     """Return the digests of files that are links to published ones."""
-    known: dict[str, tuple[int, str]] = {}
-    for input_dir in (job.inputs[name] for name in work.stage.links):
-        for path, digest in read_manifest(input_dir).known_digests().items():
-            output = job.output_dir / path
-            if output.exists() and output.samefile(input_dir / path):
-                known[path] = digest
-    return known
+    return {
+        path: digest
+        for input_dir in (job.inputs[name] for name in work.stage.links)
+        for path, digest in read_manifest(input_dir).known_digests().items()
+        if (job.output_dir / path).exists() and (job.output_dir / path).samefile(input_dir / path)
+    }

@@ -113,4 +113,4 @@ def _check_dataset(recipe: Recipe, compression: CompressionPass, loc: Loc) -> No
 
     path = compression.dataset_path(recipe.recipe_dir)
     if path is not None and not path.is_file():
-        raise dataset_error(recipe, compression, loc, NO_FILE)
+        raise dataset_error(recipe, compression.dataset, loc, NO_FILE)

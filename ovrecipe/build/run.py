@@ -33,7 +33,6 @@ class Target(NamedTuple):
 class BuildReport:
     """What a build did: the stages that really ran, in the order in which they ended."""
 
-    targets: tuple[Target, ...]
     ran: list[tuple[str, Manifest]] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
 
@@ -56,7 +55,7 @@ def try_to_build(
         wanted[name] = (*wanted.get(name, ()), variant)
     for name in wanted:
         context.plan(name).judge()
-    report = BuildReport(tuple(targets))
+    report = BuildReport()
 
     def tell(event: Event) -> None:
         if isinstance(event, Finished):

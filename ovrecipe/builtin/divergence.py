@@ -43,7 +43,6 @@ class DivergenceEvaluator:
     """
 
     packages = ("openvino", "openvino-genai")
-    version = 1
     options_model = DivergenceOptions
 
     def evaluate(self, job: EvaluationJob) -> dict[str, Json]:

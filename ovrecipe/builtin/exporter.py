@@ -36,7 +36,6 @@ class OptimumExporter:
     """Exports through the parts of optimum-intel that optimum-cli uses."""
 
     packages = ("optimum-intel", "optimum", "openvino", "transformers", "torch")
-    version = 1
 
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
         """Return what an export takes: the checkpoint's weights stay mapped from its files."""

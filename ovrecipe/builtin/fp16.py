@@ -31,7 +31,6 @@ class Fp16Compressor:
     """
 
     packages = ("openvino",)
-    version = 1
     needs_torch = False
     #: An fp16 variant is not compressed.
     knobs: tuple[str, ...] = ()

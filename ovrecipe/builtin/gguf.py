@@ -25,8 +25,6 @@ class GgufSource:
     """Reads `model.id: ./model.gguf`."""
 
     packages = ("gguf", "tokenizers")
-    version = 1
-    needs_pin = False
 
     def _path(self, request: SourceRequest) -> Path:
         return user_path(request)

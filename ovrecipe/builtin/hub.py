@@ -37,8 +37,6 @@ LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 class HubSource:
     """Reads `model.id: ORG/NAME`."""
 
-    packages = ()
-    version = 1
     needs_pin = True
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:

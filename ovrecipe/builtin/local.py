@@ -22,10 +22,6 @@ FULL = (errno.ENOSPC, errno.EDQUOT) if os.name != "nt" else (errno.ENOSPC,)
 class LocalSource:
     """Reads `model.id: ./directory`."""
 
-    packages = ()
-    version = 1
-    needs_pin = False
-
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the digest of each file that would be taken."""
         source_dir, names = _wanted(request)

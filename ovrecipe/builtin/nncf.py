@@ -28,7 +28,6 @@ class NncfCompressor:
     """
 
     packages = ("nncf", "openvino")
-    version = 1
     needs_torch = False
     objections = staticmethod(nncf_rules.knob_objections)
     problems = staticmethod(nncf_rules.group_size_problems)

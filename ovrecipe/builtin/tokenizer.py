@@ -24,7 +24,6 @@ class OpenvinoTokenizerConverter:
     """Converts with openvino_tokenizers."""
 
     packages = ("openvino", "openvino-tokenizers", "transformers", "tokenizers")
-    version = 1
     needs_torch = False
 
     def convert(self, job: ConversionJob) -> None:

@@ -73,7 +73,7 @@ def build(
     except KeyboardInterrupt:
         typer.echo("stopped; finished stages are kept, build again to go on", err=True)
         raise
-    rows = size_rows(context, report.targets)
+    rows = size_rows(context, wanted)
     if as_json:
         figures = ("size_bytes", "seconds", "peak_memory_bytes")
         ran = [

@@ -125,7 +125,7 @@ class _Trial:
         try:
             self.pair = Tokenizer(tokenizer_dir)
         except RuntimeError as exc:
-            message = f"tokenizer: GenAI cannot open the converted pair: {_complaint(exc)}"
+            message = f"tokenizer: GenAI cannot open the converted pair: {last_line(exc)}"
             raise GateError(message) from exc
         self.reference = reference
         own = _read(checkpoint_dir, "tokenizer.json")
@@ -210,7 +210,7 @@ class _Trial:
         try:
             inputs = self.pair.encode(text, add_special_tokens=add_special_tokens)
         except RuntimeError as exc:
-            return _complaint(exc)
+            return f"OpenVINO failed: {last_line(exc)}"
         return [int(number) for number in inputs.input_ids.data[0]]
 
     def _decoded(self, ids: list[Any], *, skip_special_tokens: bool) -> Any:
@@ -220,7 +220,7 @@ class _Trial:
         try:
             return self.pair.decode(ids, skip_special_tokens=skip_special_tokens)
         except RuntimeError as exc:
-            return _complaint(exc)
+            return f"OpenVINO failed: {last_line(exc)}"
 
     def _fits(self, number: int) -> bool:
         """Say whether the model has an embedding for an id, as far as its config tells.
@@ -229,10 +229,6 @@ class _Trial:
         """
         size = self.model["vocab_size"]
         return size is None or number < size
-
-
-def _complaint(error: RuntimeError) -> str:
-    return f"OpenVINO failed: {last_line(error)}"
 
 
 def _compared(check: str, text: str, expected: Any, got: Any) -> Difference | None:

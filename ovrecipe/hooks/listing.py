@@ -126,9 +126,7 @@ def _add_conflicts(facts: Sequence[PluginFacts], builtin_commands: Collection[st
                 plugin.problems.append(f"the {spoken(role)} {name!r} is {how}")
 
 
-def find_problems(
-    plugins: Plugins, facts: Sequence[PluginFacts], recipe: Recipe | None = None
-) -> None:
+def ask_all(plugins: Plugins, facts: Sequence[PluginFacts], recipe: Recipe | None = None) -> None:
     """Ask for everything that is listed, and add what is wrong with it to the facts."""
     for plugin in facts:
         plugin.problems += _problems(plugins, plugin, recipe or sample_recipe())

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ovrecipe.errors import PluginError
-from ovrecipe.hooks.listing import find_problems, plugin_facts, sample_recipe
+from ovrecipe.hooks.listing import ask_all, plugin_facts, sample_recipe
 from ovrecipe.hooks.loading import installed_entry_points, object_source
 from ovrecipe.hooks.plugins import Plugins
 from ovrecipe.hooks.provided import provider_problems, validated
@@ -123,7 +123,7 @@ def assert_plugin_conforms(
 
     tried = Plugins(env={}, find=find, named=_sources(objects, providers))
     found = plugin_facts(tried)[1:]
-    find_problems(tried, found, sample_recipe(sections))
+    ask_all(tried, found, sample_recipe(sections))
     problems = [f"{lost.source}: {lost.failure}" for facts in found for lost in facts.failed]
     problems += [f"{facts.name}: {problem}" for facts in found for problem in facts.problems]
     missing = distributions - {facts.name for facts in found}

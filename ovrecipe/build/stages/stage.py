@@ -116,11 +116,7 @@ class Stage:
 
 def always(*names: str) -> Callable[[Recipe, str | None], tuple[str, ...]]:
     """Return an `inputs` that does not depend on the recipe."""
-
-    def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:  # noqa: ARG001
-        return names
-
-    return inputs
+    return lambda recipe, variant: names  # noqa: ARG005
 
 
 def keep_torch_out(

@@ -79,18 +79,16 @@ def _pass_fields(plan: RecipePlan, compression: CompressionPass, loc: Loc) -> Js
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             reason = NO_FILE if missing else f"cannot be read: {error.strerror}"
-            raise dataset_error(plan.recipe, compression, loc, reason) from error
+            raise dataset_error(plan.recipe, compression.dataset, loc, reason) from error
         fields["dataset"] = {"sha256": digest, "packages": plan.package_versions(TOKENIZING)}
     return dict(fields)
 
 
-def dataset_error(
-    recipe: Recipe, compression: CompressionPass, loc: Loc, reason: str
-) -> RecipeInvalid:
+def dataset_error(recipe: Recipe, dataset: str | None, loc: Loc, reason: str) -> RecipeInvalid:
     """Return the error for the data set of a pass, written at `loc`, that cannot be read."""
     loc = (*loc, "dataset")
     return RecipeInvalid(
-        f"{place_in_recipe(recipe, loc)}: {dotted(loc)}: {compression.dataset}: {reason}",
+        f"{place_in_recipe(recipe, loc)}: {dotted(loc)}: {dataset}: {reason}",
         remedy="a path starts at the recipe's folder; 'generated' needs no file",
     )
 
