@@ -140,7 +140,7 @@ class DoorReporter(ConsoleReporter):  # type: ignore[misc]
         """Let a SIGTERM end the build as Ctrl-C does."""
         super().initialize(tasks, selected_tasks)
         actions = [action for task in tasks.values() for action in task.actions]
-        self.contexts = {each.context for each in actions if isinstance(each, WorkAction)}
+        self.contexts = {action.context for action in actions if isinstance(action, WorkAction)}
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def complete_run(self) -> None:

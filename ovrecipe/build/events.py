@@ -8,12 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeAlias
+from typing import TextIO, TypeAlias
 
+from ovrecipe.store.manifest import Manifest
 from ovrecipe.wording import amount
-
-if TYPE_CHECKING:
-    from ovrecipe.store.manifest import Manifest
 
 
 @dataclass(frozen=True)

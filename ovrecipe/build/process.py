@@ -18,13 +18,13 @@ from typing import IO, TYPE_CHECKING, Any
 from ovrecipe import errors
 from ovrecipe.build.events import MemorySeen, Progressed, Watch
 from ovrecipe.build.memory import TICK, memory_available_bytes, oom_kills
+from ovrecipe.build.stages.stage import Job
 from ovrecipe.errors import DiskFull, OvrecipeError, StageError, StageKilled
 from ovrecipe.store.disk import free_bytes
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
     from ovrecipe.build.execute import Work
-    from ovrecipe.build.stages.stage import Job
 
 LOG_NAME = "log.txt"
 #: How long a process may take to end when asked, in seconds.

@@ -7,10 +7,8 @@ libraries it needs when it works.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import Role
+from ovrecipe.hooks.roles import Role
 
 #: Role, then name, then module and object.
 PROVIDERS: Mapping[Role, Mapping[str, str]] = {

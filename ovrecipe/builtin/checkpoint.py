@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe, SourceError
 from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.json_files import read_object
-
-if TYPE_CHECKING:
-    from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.schema import Model
 
 #: One file, or numbered shards; variants such as `model.fp16.safetensors`, adapters and
 #: `consolidated.safetensors` repeat the weights in other forms.
@@ -143,7 +141,7 @@ def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
     if "model_type" not in config:
         raise CheckpointIncomplete(f"{where}: config.json has no model_type")
     if not model.trust_remote_code:
-        _refuse_remote_code(where, checkpoint_dir, config)
+        _check_remote_code(where, checkpoint_dir, config)
     for index in sorted(checkpoint_dir.glob(f"*{INDEX_SUFFIX}")):
         shards = read_index(where, index)
         missing = [name for name in shards if not (checkpoint_dir / name).is_file()]
@@ -213,7 +211,7 @@ def read_header(where: str, path: Path) -> tuple[WeightShape, ...]:
         raise CheckpointIncomplete(message, remedy=remedy) from exc
 
 
-def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]) -> None:
+def _check_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]) -> None:
     """Refuse what only the checkpoint's own classes could load.
 
     Many checkpoints carry code for versions of transformers that did not know them yet; where

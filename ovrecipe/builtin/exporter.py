@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
 from ovrecipe.errors import StageError, foreign_errors
-from ovrecipe.hooks.roles import Estimate
+from ovrecipe.hooks.roles import Estimate, ExportJob, WeightShape
 from ovrecipe.json_files import read_object
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import ExportJob, WeightShape
-    from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.schema import Model
 
 TASK = "text-generation-with-past"
 OWN_CODE = "read the checkpoint's own code; if you trust it, write 'model.trust_remote_code: true'"
@@ -39,14 +36,17 @@ class OptimumExporter:
     """Exports through the parts of optimum-intel that optimum-cli uses."""
 
     packages = ("optimum-intel", "optimum", "openvino", "transformers", "torch")
-    version = 1
 
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
         """Return what an export takes: the checkpoint's weights stay mapped from its files."""
         return Estimate(base_bytes(tensors) + SMALL_FILES_BYTES, PEAK_BYTES)
 
     def export(self, job: ExportJob) -> None:
-        """Write the IR, config.json and generation_config.json; a StageError says why it cannot."""
+        """Write the IR, config.json and generation_config.json.
+
+        Raises:
+            StageError: why it cannot.
+        """
         shown = "config.json of the checkpoint"
         config = read_object(job.checkpoint_dir / "config.json", shown=shown, error=StageError)
         if not config:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.ir import SMALL_FILES_BYTES, read_ir, save_ir, vector_bytes, weight_facts
 from ovrecipe.errors import foreign_errors
-from ovrecipe.hooks.roles import Estimate
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import CompressionJob, WeightShape
-    from ovrecipe.recipe.compression import CompressionPass
-    from ovrecipe.types import Json
+from ovrecipe.hooks.roles import CompressionJob, Estimate, WeightShape
+from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.types import Json
 
 #: Elements converted at a time: 64 MB of bf16 and its f32 and f16 copies.
 CHUNK = 32 * 2**20
@@ -34,7 +31,6 @@ class Fp16Compressor:
     """
 
     packages = ("openvino",)
-    version = 1
     needs_torch = False
     #: An fp16 variant is not compressed.
     knobs: tuple[str, ...] = ()

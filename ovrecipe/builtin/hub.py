@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
 from ovrecipe.builtin.local import link_files, names_in
@@ -19,13 +19,11 @@ from ovrecipe.errors import (
     DiskFull,
     HubAccessDenied,
     HubUnreachable,
+    OvrecipeError,
 )
-
-if TYPE_CHECKING:
-    from ovrecipe.errors import OvrecipeError
-    from ovrecipe.hooks.roles import SourceRequest
-    from ovrecipe.recipe.schema import Model
-    from ovrecipe.types import Json, Progress
+from ovrecipe.hooks.roles import SourceRequest
+from ovrecipe.recipe.schema import Model
+from ovrecipe.types import Json, Progress
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 TRUE = {"1", "ON", "YES", "TRUE"}
@@ -39,8 +37,6 @@ LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 class HubSource:
     """Reads `model.id: ORG/NAME`."""
 
-    packages = ()
-    version = 1
     needs_pin = True
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
@@ -85,6 +81,9 @@ class HubClient:
         """Return a folder in the cache that has all of a commit that is wanted.
 
         With no connection what is there already is as good, because a commit never changes.
+
+        Raises:
+            SourceError: it is not all there, and the hub cannot be asked or does not give it.
         """
         try:
             if self._is_offline:

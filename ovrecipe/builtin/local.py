@@ -7,15 +7,12 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
 from ovrecipe.errors import CheckpointNotFound, DiskFull, SourceError
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import FileDigests, SourceRequest
-    from ovrecipe.recipe.schema import Model
-    from ovrecipe.types import Json
+from ovrecipe.hooks.roles import FileDigests, SourceRequest
+from ovrecipe.recipe.schema import Model
+from ovrecipe.types import Json
 
 #: ERROR_PRIVILEGE_NOT_HELD: Windows wants Developer Mode or an administrator for symbolic links.
 NO_PRIVILEGE = 1314
@@ -25,17 +22,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT) if os.name != "nt" else (errno.ENOSPC,)
 class LocalSource:
     """Reads `model.id: ./directory`."""
 
-    packages = ()
-    version = 1
-    needs_pin = False
-
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the digest of each file that would be taken."""
         source_dir, names = _wanted(request)
         return {"files": {name: request.digests.sha256(source_dir / name) for name in names}}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Link the files, unchanged since they were pinned; the directory stays as it is."""
+        """Link the files, unchanged since they were pinned; the directory stays as it is.
+
+        Raises:
+            CheckpointIncomplete: something is missing, or was changed since.
+        """
         source_dir, names = _wanted(request)
         request.progress(f"linking {source_dir.name}")
         link_files(names, source_dir, checkpoint_dir)

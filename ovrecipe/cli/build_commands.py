@@ -74,7 +74,7 @@ def build(
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)
         raise
-    rows = size_rows(context, report.targets)
+    rows = size_rows(context, wanted)
     if as_json:
         figures = ("size_bytes", "seconds", "peak_memory_bytes")
         ran = [
@@ -86,7 +86,7 @@ def build(
         if not report.ran and not report.errors:
             typer.echo("Nothing to do: everything is built and checked.")
         _print_sizes(rows)
-    report.require_success()
+    report.check_success()
 
 
 def watching(*, quiet: bool) -> AbstractContextManager[Watch]:
@@ -166,16 +166,15 @@ def size_rows(context: BuildContext, targets: Sequence[Target]) -> list[dict[str
 
 
 def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
-    from ovrecipe.build.run import built_manifest
+    from ovrecipe.build.run import built_manifests
 
     plan = context.plan(target.name)
     state = state_of(context, plan, target.variant)
     row = {"name": target.name, "variant": target.variant, **state}
     if not state["built"]:
         return row
-    manifest = built_manifest(context, target)
-    key = plan.key("weights", target.variant)
-    weights = context.store.manifest(key) if key and context.store.has(key) else None
+    manifest, *parts = built_manifests(context, target)
+    weights = next((part for part in parts if WEIGHTS in part.files), None)
     return {
         **row,
         "precision": plan.recipe.variants[target.variant].precision,

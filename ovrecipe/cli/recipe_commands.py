@@ -19,12 +19,12 @@ from ovrecipe.errors import OvrecipeError, RecipeError
 from ovrecipe.recipe.load import load_recipe, load_recipe_file
 from ovrecipe.recipe.problems import place_in_recipe
 from ovrecipe.recipe.project import SUFFIXES, named_by
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.writing import schema_text
 from ovrecipe.recipe.yaml_reader import node_at
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.recipe.schema import Recipe
 
 
 def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
@@ -44,11 +44,13 @@ def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 def _row(context: BuildContext, name: str) -> dict[str, Any]:
+    from ovrecipe.build.context import RecipePlan
+
     try:
         recipe = load_recipe(context.project, name)
     except RecipeError as error:
         return {"name": name, "error": str(error)}
-    plan = context.plan_of(recipe)
+    plan = RecipePlan(context, recipe)
     variants = [
         {"name": variant, "precision": spec.precision, "optional": spec.optional}
         | state_of(context, plan, variant)

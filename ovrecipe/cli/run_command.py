@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Annotated, TextIO
 
 import typer
@@ -73,10 +74,10 @@ def read_prompt(prompt: str | None, stdin: TextIO) -> str:
     Raises:
         PromptRefused: it is blank, or not UTF-8.
     """
-    from ovrecipe.run.prompt import checked_prompt
+    from ovrecipe.run.prompt import check_prompt
 
     if prompt is not None and prompt != "-":
-        return checked_prompt(prompt)
+        return check_prompt(prompt)
     if prompt is None and stdin.isatty():
         raise typer.BadParameter("say what to ask, or pipe it in", param_hint="PROMPT")
     # Bytes: the text layer would let broken ones through as surrogates, or raise its own.
@@ -88,7 +89,7 @@ def read_prompt(prompt: str | None, stdin: TextIO) -> str:
             f"stdin is not UTF-8: byte {exc.start + 1} is 0x{data[exc.start]:02x}",
             remedy="convert it first, for instance with: iconv -f LATIN1 -t UTF-8",
         ) from exc
-    return checked_prompt(text.removesuffix("\n"))
+    return check_prompt(text.removesuffix("\n"))
 
 
 def devices(*, as_json: AsJson = False) -> None:
@@ -103,7 +104,7 @@ def devices(*, as_json: AsJson = False) -> None:
 
     found = list_devices()
     if as_json:
-        print_json([device.as_json() for device in found])
+        print_json([asdict(device) for device in found])
         return
     rows = [(device.name, device.full_name, ", ".join(device.capabilities)) for device in found]
     print_table(("device", "name", "supports"), rows)

@@ -228,4 +228,5 @@ def _problems(store: Store, chosen: set[str]) -> list[Damage]:
         def show(message: str, *, done: Any = 0, total: Any = 0, unit: str = "") -> None:  # noqa: ARG001
             shown.update(f"{message} ({done:.0f} of {total:.0f})")
 
-        return verify_artifacts(store, chosen, progress=show)
+        folders = [found for found in store.folders() if found[1] in chosen]
+        return verify_artifacts(folders, progress=show)

@@ -19,12 +19,12 @@ from ovrecipe.hooks.loading import INSTALL_BUILD, PluginSource, lacks_build_extr
 from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS, Role
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.sections import Section
+from ovrecipe.types import Json
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.recipe.yaml_reader import Loc
-    from ovrecipe.types import Json
 
 P_co = TypeVar("P_co", covariant=True)
 Model = TypeVar("Model", bound=BaseModel)
@@ -154,6 +154,9 @@ class Provided(Generic[P_co]):
 
         Our own errors, those of kinds `passing`, defects of built-in providers, and a stream that
         is full or whose reader left pass; a library of `ovrecipe[build]` that is missing is named.
+
+        Raises:
+            PluginError: with the name, and what was raised as its cause.
         """
         ours: tuple[type[BaseException], ...] = (OvrecipeError, BrokenPipeError, *passing)
         try:
@@ -175,7 +178,11 @@ class Provided(Generic[P_co]):
             return None if own is None else own(*arguments)
 
     def facts(self, answer: object) -> dict[str, Json]:
-        """Return the JSON mapping that a provider answered, or blame it; None is no facts."""
+        """Return the JSON mapping that a provider answered; None is no facts.
+
+        Raises:
+            PluginError: it is none.
+        """
         if not isinstance(answer, Mapping | None):
             raise self.blame(f"returned {type(answer).__name__}; it returns facts by name, or None")
         try:
@@ -184,8 +191,12 @@ class Provided(Generic[P_co]):
             raise self.blame(f"returned facts that are no JSON: {error}") from error
         return facts
 
-    def require_files(self, folder: Path, *names: str) -> None:
-        """Blame the provider unless it wrote these files."""
+    def check_files(self, folder: Path, *names: str) -> None:
+        """Look for the files that the provider shall have written.
+
+        Raises:
+            PluginError: one is missing.
+        """
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise self.blame(f"wrote no {' and no '.join(missing)}")

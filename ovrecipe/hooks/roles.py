@@ -21,13 +21,14 @@ from typing import (
     runtime_checkable,
 )
 
+from ovrecipe.types import Json, Progress
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ovrecipe.recipe.compression import CompressionPass as CompressionPass  # noqa: PLC0414
     from ovrecipe.recipe.schema import Model, Recipe
     from ovrecipe.recipe.sections import Objection
-    from ovrecipe.types import Json, Progress
 
 Role: TypeAlias = Literal[
     "source",

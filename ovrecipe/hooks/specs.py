@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from ovrecipe.types import Json
+
 if TYPE_CHECKING:
     from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import Json
 
 #: Marker, project and entry-point group; the group of a role is `ovrecipe.ROLE`.
 PROJECT = "ovrecipe"

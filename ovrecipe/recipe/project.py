@@ -105,14 +105,22 @@ def recipe_path(recipes_dir: Path, name: str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Raise RecipeInvalid unless a recipe may have that name, on any system."""
+    """Compare with what a recipe may be called, on any system.
+
+    Raises:
+        RecipeInvalid: it may not.
+    """
     if objection := name_objection(name):
         remedy = "give the name of a file in recipes/ without '.yaml'"
         raise RecipeInvalid(f"{name!r} is no recipe name: {objection}", remedy=remedy)
 
 
 def split_target(target: str) -> tuple[str, str | None]:
-    """Return (name, variant) of `NAME` or `NAME:VARIANT`."""
+    """Return (name, variant) of `NAME` or `NAME:VARIANT`.
+
+    Raises:
+        RecipeInvalid: it is neither.
+    """
     name, colon, variant = target.partition(":")
     check_name(name)
     if colon and name_objection(variant):
@@ -135,7 +143,11 @@ def named_by(target: str, read: Callable[[str], Recipe]) -> tuple[Recipe, str | 
 
 
 def check_variant(recipe: Recipe, variant: str) -> None:
-    """Raise RecipeNotFound, naming the closest, unless the recipe has that variant."""
+    """Look for a variant in a recipe.
+
+    Raises:
+        RecipeNotFound: there is none of that name; the closest is named.
+    """
     if variant not in recipe.variants:
         targets = [f"{recipe.name}:{name}" for name in recipe.variants]
         meant = perhaps(f"{recipe.name}:{variant}", targets)

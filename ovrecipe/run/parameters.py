@@ -99,7 +99,7 @@ def apply(parameters: Mapping[str, Any], config: Any) -> Any:
     # GenAI's "no limit" is the largest 64-bit number.
     if min(config.max_new_tokens, config.max_length) >= 2**63:
         config.max_new_tokens = DEFAULT_MAX_NEW_TOKENS
-    _validate(config, parameters)
+    _check_whole(config, parameters)
     return config
 
 
@@ -113,7 +113,7 @@ def _as_genai_takes_it(config: Any, name: str, value: Any) -> Any:
     return value
 
 
-def _validate(config: Any, parameters: Mapping[str, Any]) -> None:
+def _check_whole(config: Any, parameters: Mapping[str, Any]) -> None:
     """Let GenAI judge the whole; its own check waits until generation has begun."""
     if config.num_return_sequences != 1:
         raise GenerationParameterRefused("num_return_sequences: one answer is streamed; give 1")

@@ -116,11 +116,11 @@ class ChatTemplate:
                 joins text of messages to other tokens.
         """
         prompt = Rendered(self.render(messages))
-        if self._known and any(self._control.search(each["content"]) for each in messages):
+        if self._known and any(self._control.search(message["content"]) for message in messages):
             prompt = self._protected(messages, prompt.text)
         for message in messages:
             if message["role"] == "system":
-                checked_system(message["content"], prompt.text)
+                check_system(message["content"], prompt.text)
         return prompt
 
     def _protected(self, messages: Sequence[Message], text: str) -> Rendered:
@@ -177,7 +177,11 @@ def read_template(model_dir: Path, *, clock: Clock = local_now) -> ChatTemplate:
 
 
 def read_settings(model_dir: Path) -> PromptSettings:
-    """Return the settings of a built directory; the defaults where an older ovrecipe wrote none."""
+    """Return the settings of a built directory; the defaults where an older ovrecipe wrote none.
+
+    Raises:
+        ArtifactCorrupt: they are damaged.
+    """
     try:
         return PromptSettings.model_validate(tokenizer_config(model_dir).get(SECTION, {}))
     except ValidationError as error:
@@ -206,7 +210,7 @@ def no_template() -> PromptRefused:
     )
 
 
-def checked_prompt(text: object) -> str:
+def check_prompt(text: object) -> str:
     """Return what a user asks.
 
     Raises:
@@ -226,7 +230,7 @@ def checked_prompt(text: object) -> str:
     return text
 
 
-def checked_system(system: str, text: str) -> None:
+def check_system(system: str, text: str) -> None:
     """Refuse a system text that a chat template left out of `text` without saying so.
 
     Raises:

@@ -65,10 +65,10 @@ def entries(folder: Path) -> list[Path]:
 def files_below(folder: Path) -> Iterator[Path]:
     """Yield everything below a folder that is not a folder, in a fixed order; follow no link."""
 
-    def refuse(error: OSError) -> None:
+    def fail(error: OSError) -> None:
         raise error
 
-    for here, dirs, files in os.walk(folder, onerror=refuse):
+    for here, dirs, files in os.walk(folder, onerror=fail):
         dirs.sort()
         linked = [name for name in dirs if (Path(here) / name).is_symlink()]
         yield from (Path(here) / name for name in sorted([*files, *linked]))

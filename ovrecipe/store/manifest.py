@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError
 
@@ -13,10 +13,7 @@ from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import sha256_of
 from ovrecipe.store.disk import files_below
 from ovrecipe.store.key import SHORT, Key, inputs_of
-
-if TYPE_CHECKING:
-    from ovrecipe.store.store import Store
-    from ovrecipe.types import Progress
+from ovrecipe.types import Progress
 
 MANIFEST = "manifest.json"
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -113,14 +110,14 @@ class Damage(NamedTuple):
 
 
 def verify(
-    store: Store, shas: Collection[str] | None = None, *, progress: Progress | None = None
+    folders: Iterable[tuple[str, str, Path]], *, progress: Progress | None = None
 ) -> list[Damage]:
-    """Return every difference between artifacts and their manifests; `shas` None means all.
+    """Return every difference between artifacts, as `Store.folders` has them, and their manifests.
 
     Raises:
         OSError: a file cannot be read at all, which is the disk's problem, not the artifact's.
     """
-    chosen = [found for found in store.folders() if shas is None or found[1] in shas]
+    chosen = list(folders)
     problems: list[Damage] = []
     for index, (stage, sha256, folder) in enumerate(chosen):
         if progress is not None:

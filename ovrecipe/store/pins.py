@@ -12,16 +12,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from ovrecipe.errors import ProjectError, RecipeSyntaxError
 from ovrecipe.store.disk import disk_errors, replace_atomically
 from ovrecipe.store.locks import held, unlink_held
-
-if TYPE_CHECKING:
-    from ovrecipe.types import Json
+from ovrecipe.types import Json
 
 SCHEMA = 1
 

@@ -183,7 +183,7 @@ def test_a_checkpoint_without_a_part_is_refused(
     ovrecipe: CommandLine, project: Project, missing: str
 ) -> None:
     """An hour later the export would fail, or write a wrong tokenizer."""
-    files = {name: each for name, each in checkpoint_files().items() if name != missing}
+    files = {name: content for name, content in checkpoint_files().items() if name != missing}
     checkpoint(project, files)
     write_recipe(project, "m", GOOD)
     done = ovrecipe("build", "m", cwd=project.root)

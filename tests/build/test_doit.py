@@ -62,7 +62,7 @@ def doit(
 
 def heavy_imports(project: Project, script: str) -> set[str]:
     """Return the heavy libraries that a script leaves imported."""
-    report = "\nimport sys; print('MODULES', *{each.split('.')[0] for each in sys.modules})"
+    report = "\nimport sys; print('MODULES', *{name.split('.')[0] for name in sys.modules})"
     done = python(project, "-c", script + report)
     assert done.returncode == 0, done.stderr
     modules = done.stdout.rpartition("MODULES ")[2].split()

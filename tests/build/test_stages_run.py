@@ -220,10 +220,10 @@ def test_two_builds_at_once_share_one_result(
         work.do(Lines(io.StringIO()))
 
     threads = [threading.Thread(target=run) for _ in range(2)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert calls.read_text().splitlines() == ["base"]
 
 
@@ -234,7 +234,7 @@ def test_a_manifest_names_no_folder_of_this_machine(project: Project) -> None:
     do_up_to(context, "m", "source", "base", "weights", variant="int4")
     manifests = [*project.store_dir.glob("*/*/manifest.json")]
     assert len(manifests) == 3
-    assert not [each for each in manifests if str(project.root) in each.read_text()]
+    assert not [path for path in manifests if str(project.root) in path.read_text()]
 
 
 def test_an_input_that_was_collected_is_not_needed_again(project: Project) -> None:

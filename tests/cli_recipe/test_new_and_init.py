@@ -89,10 +89,16 @@ def pickled_checkpoint(folder: Path) -> None:
         ("local:nope", "nope: there is no such directory\n  give"),
         ("./recipes/one.yaml", "is a file; a local model.id is a checkpoint's directory or"),
         ("./recipes", "recipes: has no config.json, so it is no transformers checkpoint"),
-        ("gguf:nope.gguf", "nope.gguf: there is no such GGUF file\n  give the path of a .gguf file"),
+        (
+            "gguf:nope.gguf",
+            "nope.gguf: there is no such GGUF file\n  give the path of a .gguf file",
+        ),
         ("gguf:recipes/one.yaml", "one.yaml: is not a GGUF file"),
         ("dist:nope/x", "names no .gguf file inside a distribution\n  write dist:DISTRIBUTION/"),
-        ("dist:nope/x.gguf", "distribution 'nope', which carries the model, is not installed\n  pip"),
+        (
+            "dist:nope/x.gguf",
+            "distribution 'nope', which carries the model, is not installed\n  pip",
+        ),
         ("dist:pytest/x.gguf", "has no file x.gguf"),
     ],
 )
@@ -153,8 +159,8 @@ def test_every_tuned_configuration_of_optimum_becomes_a_valid_recipe(tmp_path: P
         assert int4_knobs(tuned), model_id
         path.write_text(draft_text(model_id, int4_knobs(tuned), "x"))
         int4 = load_recipe_file(path).variants["int4"]
-        for each in int4.compression_passes():
-            assert not [*NncfCompressor().objections(each, "int4")], model_id
+        for compression in int4.compression_passes():
+            assert not [*NncfCompressor().objections(compression, "int4")], model_id
     assert len(_DEFAULT_4BIT_WQ_CONFIGS) > 50
 
 

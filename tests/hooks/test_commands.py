@@ -46,7 +46,7 @@ def facts_of(done: Outcome) -> dict[str, Any]:
     """Return what is listed, but for plugins that this environment has anyway."""
     assert done.code == 0, done.err
     listed = json.loads(done.out)["plugins"]
-    return {each["name"]: each for each in listed if each["distribution"] not in INSTALLED}
+    return {row["name"]: row for row in listed if row["distribution"] not in INSTALLED}
 
 
 @pytest.mark.parametrize("command", [["--help"], ["--version"], ["list"], ["plugins", "--help"]])

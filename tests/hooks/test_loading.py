@@ -98,7 +98,7 @@ def test_what_a_plugin_raised_is_kept_for_its_author(site: Site) -> None:
     found = loaded(site, "def f():\n    raise ValueError('deep')\nf()")
     assert isinstance(found.raised, ValueError)
     with pytest.raises(PluginError, match=r"failed to load: ValueError: deep") as caught:
-        found.require()
+        found.usable()
     assert caught.value.__cause__ is found.raised
 
 

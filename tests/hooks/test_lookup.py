@@ -290,7 +290,7 @@ def test_the_key_of_a_file_changes_with_its_content(tmp_path: Path, recipe: Reci
         plugins = load_plugins(env={}, options=[str(path)])
         versions.add(plugins.provider("compressor", "mine", recipe).key_fields()["version"])
     assert len(versions) == 2
-    assert all(str(each).startswith("sha256:") for each in versions)
+    assert all(str(recorded).startswith("sha256:") for recorded in versions)
 
 
 def test_versions_of_packages_are_those_of_importlib_metadata() -> None:
@@ -378,7 +378,9 @@ def test_facts_are_what_json_has_and_none_is_no_facts(site: Site, recipe: Recipe
     assert found.facts({"shape": (1, 2)}) == {"shape": [1, 2]}
 
 
-@pytest.mark.parametrize(("role", "name"), [each for each in FIRST_PARTY if each[0] != "command"])
+@pytest.mark.parametrize(
+    ("role", "name"), [provider for provider in FIRST_PARTY if provider[0] != "command"]
+)
 def test_a_first_party_plugin_that_is_missing_is_named_with_how_to_install_it(
     site: Site, recipe: Recipe, role: Role, name: str
 ) -> None:

@@ -148,7 +148,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_conversation():
         conversation.say("one")
         pipeline.gate.release(9)
         assert "(stopped)" in conversation.err
-        assert [each["content"] for each in conversation.chat.history] == ["one", "a"]
+        assert [message["content"] for message in conversation.chat.history] == ["one", "a"]
 
 
 def test_ctrl_c_at_the_prompt_says_how_to_leave():

@@ -105,7 +105,7 @@ def test_gc_says_what_it_would_do(ovrecipe: CommandLine, store: Store) -> None:
     document = json.loads(out)
     assert document["dry_run"] is True
     assert document["unplanned"] == []
-    assert [each["name"] for each in document["removals"]] == [f"weights/{OTHER.sha256}"]
+    assert [removal["name"] for removal in document["removals"]] == [f"weights/{OTHER.sha256}"]
     assert document["freed_bytes"] == document["removals"][0]["size_bytes"]
     assert document["kept"] == 2
     assert store.has(OTHER)

@@ -48,7 +48,7 @@ def test_the_file_reads_well_and_in_order(pins: Pins) -> None:
 def test_recording_leaves_only_the_lock_file(pins: Pins) -> None:
     """The folder is the user's project."""
     pins.record("a/m", None, {"commit": "1"})
-    assert [each.name for each in pins.lock_path.parent.iterdir()] == ["ovrecipe.lock"]
+    assert [path.name for path in pins.lock_path.parent.iterdir()] == ["ovrecipe.lock"]
 
 
 def test_the_same_pin_again_writes_nothing(pins: Pins) -> None:
@@ -66,15 +66,17 @@ def test_a_newer_pin_replaces_the_older(pins: Pins) -> None:
 
 def test_builds_at_once_lose_no_pin(pins: Pins) -> None:
     def record(number: int) -> None:
-        for each in range(5):
-            pins.record(f"m{number}", str(each), {"commit": "1"})
+        for revision in range(5):
+            pins.record(f"m{number}", str(revision), {"commit": "1"})
 
     threads = [threading.Thread(target=record, args=(number,)) for number in range(6)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert all(pins.get(f"m{number}", str(each)) for number in range(6) for each in range(5))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(
+        pins.get(f"m{number}", str(revision)) for number in range(6) for revision in range(5)
+    )
 
 
 @pytest.mark.parametrize(

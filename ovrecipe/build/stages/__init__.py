@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ovrecipe.build.stages import assemble, base, check, conformance, source, tokenizer, weights
-
-if TYPE_CHECKING:
-    from ovrecipe.build.stages.stage import Stage
+from ovrecipe.build.stages.stage import Stage
 
 #: In the order of the route; the first one brings the checkpoint.
 STAGES: tuple[Stage, ...] = (

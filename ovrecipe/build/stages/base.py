@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.stage import Job, Stage, StageContext, always, configured
+from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.hooks.roles import Estimate, ExportJob
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
-    from ovrecipe.types import Json
 
 #: What a process takes beside the weights, where its provider does not say.
 OTHER_BYTES = 10**9
@@ -22,13 +22,13 @@ MODEL_FILES = ("openvino_model.xml", "openvino_model.bin")
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
     """The checkpoint and the exporter."""
-    [(exporter, options)] = configured(plan.context.plugins, plan.recipe, "exporter")
+    [(exporter, options)] = plan.context.plugins.configured("exporter", plan.recipe)
     return exporter.key_with("exporter", options)
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Export the checkpoint."""
-    [(exporter, options)] = configured(context.plugins, job.recipe, "exporter")
+    [(exporter, options)] = context.plugins.configured("exporter", job.recipe)
     work = ExportJob(
         checkpoint_dir=job.checkpoint_dir,
         output_dir=job.output_dir,
@@ -38,7 +38,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     )
     with exporter.blamed():
         exporter.provider.export(work)
-    exporter.require_files(job.output_dir, *MODEL_FILES, "config.json")
+    exporter.check_files(job.output_dir, *MODEL_FILES, "config.json")
     return {}
 
 

@@ -11,10 +11,10 @@ from ovrecipe.hooks.roles import SourceRequest
 from ovrecipe.recipe.schema import split_model_id
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.store import Store
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.types import Json
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001

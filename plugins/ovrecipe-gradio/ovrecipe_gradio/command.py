@@ -154,7 +154,7 @@ def _devices(asked: str) -> Sequence[str]:
     """Return what this machine has, AUTO, and what was asked for (`HETERO:GPU,CPU`)."""
     import ovrecipe
 
-    found = [each.name for each in ovrecipe.list_devices()]
+    found = [device.name for device in ovrecipe.list_devices()]
     return list(dict.fromkeys([*found, VIRTUAL, asked]))
 
 
