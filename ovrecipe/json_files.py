@@ -1,4 +1,4 @@
-"""Reading and writing JSON objects in files."""
+"""JSON objects in files, and how the files beside a model are called."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.errors import OvrecipeError
+
+CHAT_TEMPLATE = "chat_template.jinja"
+GENERATION_CONFIG = "generation_config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def read_object(

@@ -1,4 +1,4 @@
-"""Words that messages share: the closest name, sizes, counts."""
+"""Words that messages share: the closest name, sizes, counts, short digests."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def amount(size_bytes: float) -> str:
         if size_bytes >= size:
             return f"{size_bytes / size:.{digits}f} {unit}"
     return f"{size_bytes:.0f} bytes"
+
+
+def short(digest: str) -> str:
+    """Return the first twelve digits of a key or commit, for messages and names of folders."""
+    return digest[:12]
 
 
 def counted(number: int, noun: str) -> str:

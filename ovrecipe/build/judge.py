@@ -73,8 +73,7 @@ def _check_pass(
     from ovrecipe.recipe.problems import Problem, place_in_recipe
 
     provided: Provided[Compressor] = plugins.provider("compressor", each.compressor, recipe)
-    with provided.blamed():
-        objections = [*(provided.optional("objections", each, precision) or ())]
+    objections = provided.optional("objections", each, precision)
     reasons = [(objection.keys, objection.reason) for objection in objections]
     knobs = provided.traits.knobs
     if knobs is not None:

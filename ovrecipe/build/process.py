@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,10 @@ from typing import IO, TYPE_CHECKING, Any
 from ovrecipe import errors
 from ovrecipe.build.events import MemorySeen, Progressed, Watch
 from ovrecipe.build.memory import TICK, memory_available_bytes, oom_kills
-from ovrecipe.errors import DiskFull, OvrecipeError, StageError, StageKilled
+from ovrecipe.errors import OvrecipeError, StageError, StageKilled, disk_full
+from ovrecipe.hooks.specs import PROJECT
 from ovrecipe.store.disk import free_bytes
+from ovrecipe.store.key import parts_with
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 LOG_NAME = "log.txt"
 #: How long a process may take to end when asked, in seconds.
 GRACE = 5.0
+AGAIN = "build again: finished stages are kept"
 #: Signals that people, supervisors and, when memory ends, the kernel send; others are crashes.
 #: Windows has no names for them.
 KILLED, FROM_OUTSIDE = 9, (1, 2, 9, 15)
@@ -39,7 +42,7 @@ FULL_BYTES = 4_000_000
 #: What libraries say of a full disk: the system's own words, OpenVINO's and numpy's writer. Those
 #: that remove what they had half written leave no other trace of it.
 FULL = re.compile(
-    r"no space left|disk quota exceeded|(os error|errno) 28\b|iostream error"
+    r"no space left|disk quota exceeded|file too large|(os error|errno) 28\b|iostream error"
     r"|\d+ requested and \d+ written",
     re.IGNORECASE,
 )
@@ -125,7 +128,7 @@ def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
     if process.returncode == 0 and "facts" in last:
         return last
     seen.killed_for_memory = oom_kills() > killed_before
-    raise failure(title, process.returncode, last, seen, log_path)
+    raise failure(title, process.returncode, last, seen, log_path, plugins_of(work))
 
 
 @contextmanager
@@ -186,8 +189,20 @@ class RemoteTraceback(Exception):
     """Where the error arose in the worker; the cause of ours, for `--traceback`."""
 
 
+def plugins_of(work: Work) -> list[str]:
+    """Return what of plugins is at work in a stage, by its key: `'awq' of ovrecipe-awq`."""
+    parts = parts_with("provider_version", work.plan.pinned_key(work.kind, work.variant).document)
+    found = [(part["provider"], part["distribution"] or "a plugin of -p") for part in parts]
+    return sorted({f"{name!r} of {where}" for name, where in found if where != PROJECT})
+
+
 def failure(
-    title: str, code: int, last: Mapping[str, Any], seen: Seen, log_path: Path
+    title: str,
+    code: int,
+    last: Mapping[str, Any],
+    seen: Seen,
+    log_path: Path,
+    plugins: Sequence[str] = (),
 ) -> OvrecipeError:
     """Return the error of a process that did not do its work; `last` is what it said in the end."""
     if "kind" in last:
@@ -199,21 +214,24 @@ def failure(
     else:
         ended = f"exit code {code}" if code >= 0 else f"signal {-code}"
         lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
-        tail = "\n  | ".join(["", *lines])
-        found = StageError(f"{title}: its process ended with {ended} ({seen}):{tail}")
+        tail = "\n  | ".join([":", *lines]) if lines else "; its log is empty"
+        whose = f", in which {' and '.join(plugins)} worked," if plugins else ""
+        tell = (
+            "; if that ends so too, tell the plugin's maintainers, or use another"
+            if plugins
+            else ""
+        )
+        message = f"{title}: its process{whose} ended with {ended} ({seen}){tail}"
+        found = StageError(message, remedy=AGAIN + tell)
     room = seen.least_room_bytes
     if not FULL.search(found.message) and (room is None or room >= FULL_BYTES):
         return found
     said = "" if room is None else f" (the least room that was seen is {amount(room)})"
-    return DiskFull(
-        f"{found.message}\nthe disk is full{said}",
-        remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
-        "finished stages are kept",
-    )
+    return disk_full(f"{found.message}\n{title}", said)
 
 
 def _killed(title: str, signal_number: int, seen: Seen) -> StageKilled:
-    reason, remedy = "", "build again: finished stages are kept"
+    reason, remedy = "", AGAIN
     low = seen.available_bytes is not None and seen.available_bytes < LOW_BYTES
     if signal_number == KILLED and (seen.killed_for_memory or low):
         probably = "" if seen.killed_for_memory else ", probably"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.builtin.gguf_file import GgufFile, check_magic, config_of, generation_config_of
 from ovrecipe.builtin.local import check_unchanged, user_path
 from ovrecipe.errors import CheckpointNotFound
+from ovrecipe.json_files import CHAT_TEMPLATE, GENERATION_CONFIG, TOKENIZER_CONFIG
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.roles import SourceRequest
@@ -28,7 +29,6 @@ class GgufSource:
 
     packages = ("gguf", "tokenizers")
     version = 1
-    needs_pin = False
 
     def _path(self, request: SourceRequest) -> Path:
         return user_path(request)
@@ -97,12 +97,12 @@ def write_checkpoint(gguf_path: Path, checkpoint_dir: Path, progress: Progress) 
     file = GgufFile(gguf_path)
     dtype = weights_dtype(file)
     _write_json(checkpoint_dir / "config.json", config_of(file, dtype=dtype))
-    _write_json(checkpoint_dir / "generation_config.json", generation_config_of(file))
+    _write_json(checkpoint_dir / GENERATION_CONFIG, generation_config_of(file))
     tokenizer_of(file).save(str(checkpoint_dir / "tokenizer.json"))
-    _write_json(checkpoint_dir / "tokenizer_config.json", tokenizer_config_of(file))
+    _write_json(checkpoint_dir / TOKENIZER_CONFIG, tokenizer_config_of(file))
     template = file.get("tokenizer.chat_template")
     if template is not None:
-        (checkpoint_dir / "chat_template.jinja").write_text(str(template), "utf-8", newline="")
+        (checkpoint_dir / CHAT_TEMPLATE).write_text(str(template), "utf-8", newline="")
     write_weights(file, checkpoint_dir / "model.safetensors", dtype=dtype, progress=progress)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
-from ovrecipe.errors import CheckpointNotFound, DiskFull, SourceError
+from ovrecipe.errors import CheckpointNotFound, SourceError, disk_full, is_disk_full
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.roles import FileDigests, SourceRequest
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 #: ERROR_PRIVILEGE_NOT_HELD: Windows wants Developer Mode or an administrator for symbolic links.
 NO_PRIVILEGE = 1314
-FULL = (errno.ENOSPC, errno.EDQUOT) if os.name != "nt" else (errno.ENOSPC,)
 
 
 class LocalSource:
@@ -27,7 +26,6 @@ class LocalSource:
 
     packages = ()
     version = 1
-    needs_pin = False
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the digest of each file that would be taken."""
@@ -99,9 +97,8 @@ def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> No
         try:
             _link(link, target)
         except OSError as exc:
-            if exc.errno in FULL:
-                message = f"{link.parent}: the disk is full"
-                raise DiskFull(message, remedy="free some, or 'ovrecipe gc'") from exc
+            if is_disk_full(exc):
+                raise disk_full(str(link.parent)) from exc
             move = "switch on Developer Mode, or put the store on the same drive (OVRECIPE_STORE)"
             raise SourceError(
                 f"{target} cannot be linked into the store: {exc.strerror}",

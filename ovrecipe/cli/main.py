@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ovrecipe.cli.completion import heal_bash
 from ovrecipe.cli.session import Session
-from ovrecipe.errors import DiskFull, OvrecipeError, PluginError
+from ovrecipe.errors import DiskFull, OvrecipeError, PluginError, is_disk_full
 from ovrecipe.version import __version__
 from ovrecipe.wording import perhaps
 
@@ -46,7 +45,7 @@ def exit_code_of(command: Any) -> int:
             return READER_LEFT
         raise
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
+        if not is_disk_full(error) or error.filename is not None:
             raise
         print("ovrecipe: standard output: no space left on device", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python says it again at its end

@@ -21,7 +21,7 @@ from ovrecipe.store.manifest import Damage
 from ovrecipe.store.manifest import verify as verify_artifacts
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import View, remove_view, views
-from ovrecipe.wording import amount, counted
+from ovrecipe.wording import amount, counted, short
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
@@ -195,7 +195,7 @@ def verify(
         print_json({"checked": checked, "problems": rows, "removed": removed})
     else:
         for problem in problems:
-            where = f"{problem.stage} {problem.sha256[:12]}"
+            where = f"{problem.stage} {short(problem.sha256)}"
             typer.echo(": ".join(filter(None, (where, problem.file, problem.message))))
         verdict = counted(len(problems), "problem") if problems else "all as they were built"
         done = f"; {counted(removed, 'artifact')} removed, build again" if removed else ""

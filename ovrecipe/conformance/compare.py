@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.conformance import corpus
 from ovrecipe.conformance.reference import reference_of
 from ovrecipe.errors import GateError
-from ovrecipe.json_files import read_object
+from ovrecipe.json_files import GENERATION_CONFIG, read_object
 
 if TYPE_CHECKING:
     from ovrecipe.conformance.reference import Reference
@@ -250,7 +250,7 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
 def _model_facts(checkpoint_dir: Path) -> dict[str, Any]:
     """Return vocab_size, bos and the set of eos ids that config and generation_config say."""
     config = _read(checkpoint_dir, "config.json")
-    generation = _read(checkpoint_dir, "generation_config.json")
+    generation = _read(checkpoint_dir, GENERATION_CONFIG)
     config |= config.get("text_config") or {}
     ends = [config.get("eos_token_id"), generation.get("eos_token_id")]
     flat = [id_ for end in ends for id_ in (end if isinstance(end, list) else [end])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, StrictBool, StrictInt, ValidationError, field_validator
 
-from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid
+from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid, is_disk_full
 from ovrecipe.hooks.loading import INSTALL_BUILD, PluginSource, lacks_build_extra
-from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS, Role
+from ovrecipe.hooks.roles import PROTOCOLS, Estimate, Role
 from ovrecipe.recipe.compression import CompressionPass
-from ovrecipe.recipe.sections import Section
+from ovrecipe.recipe.sections import Objection, Section
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 P_co = TypeVar("P_co", covariant=True)
 Model = TypeVar("Model", bound=BaseModel)
+#: Methods that a provider may leave out, and what they answer: several, but one `Estimate`.
+OPTIONAL_METHODS = {"objections": Objection, "problems": str, "estimate": Estimate}
 
 
 class Traits(BaseModel):
@@ -75,7 +76,9 @@ def provider_problems(role: Role, provider: Any) -> list[str]:
         Traits.of(provider)
         found = []
     except ValidationError as error:
-        found = [f"{details['loc'][0]}: {details['msg']}" for details in error.errors()]
+        from ovrecipe.recipe.problems import problems_of
+
+        found = [*map(str, problems_of(error, model=Traits))]
     if role == "output_filter" and not is_class:
         found += _call_problems("it", provider, "pieces", "options")
     else:
@@ -136,12 +139,14 @@ class Provided(Generic[P_co]):
 
     def key_with(self, name: str, options: BaseModel | None) -> dict[str, Json]:
         """Return `key_fields` under a name, and the options beside it if any is no default."""
-        own = key_options(options)
+        with self.blamed():
+            own = key_options(options)
         return {name: self.key_fields(), **({"options": own} if own else {})}
 
     def options(self, given: Mapping[str, Any], *, loc: Loc, recipe: Recipe) -> BaseModel | None:
         """Return the options that a recipe gives at `loc`, as `validated` does."""
-        return validated(self.traits.options_model, given, loc=loc, recipe=recipe)
+        with self.blamed():
+            return validated(self.traits.options_model, given, loc=loc, recipe=recipe)
 
     def blame(self, what: str) -> PluginError:
         """Return the error that says what the provider did wrong."""
@@ -163,16 +168,25 @@ class Provided(Generic[P_co]):
         except (Exception, SystemExit) as error:
             if self.source.is_builtin and lacks_build_extra(error):
                 raise PluginError(one_line(error), remedy=INSTALL_BUILD) from error
-            is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-            if self.source.is_builtin or is_full:
+            if self.source.is_builtin or is_disk_full(error):
                 raise
             raise self.blame(f"raised {one_line(error)}") from error
 
-    def optional(self, method: str, *arguments: Any) -> Any:
-        """Call one of `roles.OPTIONAL_METHODS`; None when the provider does not have it."""
-        own = getattr(self.provider, method, None)
+    def optional(self, method: str, *arguments: Any) -> list[Any]:
+        """Return what an optional method answered; nothing where it is left out or has no answer.
+
+        Raises:
+            PluginError: the answer is none of its kind, or the method raised by mistake.
+        """
+        own, kind = getattr(self.provider, method, None), OPTIONAL_METHODS[method]
         with self.blamed():
-            return None if own is None else own(*arguments)
+            answer = None if own is None else own(*arguments)
+            is_one = kind is Estimate or isinstance(answer, str)
+            found = [] if answer is None else [answer] if is_one else [*answer]
+        if odd := [item for item in found if not isinstance(item, kind)]:
+            what = f"{method}() returned {odd[0]!r}, which is no {kind.__name__}"
+            raise self.blame(what)
+        return found
 
     def facts(self, answer: object) -> dict[str, Json]:
         """Return the JSON mapping that a provider answered, or blame it; None is no facts."""

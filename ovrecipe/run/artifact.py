@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
-from ovrecipe.json_files import read_object
+from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.recipe.project import check_variant
 from ovrecipe.recipe.schema import settings_of
-from ovrecipe.run.parameters import GENERATION_CONFIG
 from ovrecipe.run.prompt import SECTION, tokenizer_config
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store

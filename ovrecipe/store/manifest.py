@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationErro
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import sha256_of
 from ovrecipe.store.disk import files_below
-from ovrecipe.store.key import SHORT, Key, inputs_of
+from ovrecipe.store.key import Key, inputs_of
+from ovrecipe.wording import short
 
 if TYPE_CHECKING:
     from ovrecipe.store.store import Store
@@ -92,15 +93,10 @@ def read_manifest(artifact_dir: Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotBuilt(f"{artifact_dir} is not in the store", remedy="build it") from error
     except ValidationError as error:
-        raise ArtifactCorrupt(f"{path}: {_complaint(error)}", remedy=REBUILD) from error
+        from ovrecipe.recipe.problems import problems_of
 
-
-def _complaint(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    if first["type"] == "json_invalid":
-        return f"is not JSON ({first['ctx']['error']})"
-    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    return f"{where}: {what.lower()}" if where else "is not a mapping"
+        first = problems_of(error, model=Manifest)[0]
+        raise ArtifactCorrupt(f"{path}: {first}", remedy=REBUILD) from error
 
 
 class Damage(NamedTuple):
@@ -124,7 +120,7 @@ def verify(
     problems: list[Damage] = []
     for index, (stage, sha256, folder) in enumerate(chosen):
         if progress is not None:
-            progress(f"{stage} {sha256[:SHORT]}", done=index, total=len(chosen))
+            progress(f"{stage} {short(sha256)}", done=index, total=len(chosen))
         problems += [Damage(stage, sha256, *found) for found in _problems(sha256, folder)]
     return problems
 
@@ -139,7 +135,7 @@ def _problems(sha256: str, folder: Path) -> Iterator[tuple[str | None, str]]:
         yield None, error.message.removeprefix(f"{folder}/")
         return
     if (manifest.stage, manifest.sha256) != (folder.parent.name, sha256):
-        yield None, f"{MANIFEST} belongs to {manifest.stage} {manifest.sha256[:SHORT]}"
+        yield None, f"{MANIFEST} belongs to {manifest.stage} {short(manifest.sha256)}"
     elif Key(manifest.stage, manifest.key).sha256 != sha256:
         yield None, f"the key in {MANIFEST} is not the one the artifact was built for"
     present = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}

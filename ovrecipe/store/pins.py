@@ -83,22 +83,18 @@ def _read(path: Path) -> dict[tuple[str, str | None], dict[str, Json]]:
 
 
 def _refusal(path: Path, data: bytes, error: ValidationError) -> ProjectError:
-    """Return the error with its line; the recipes' reader knows where in the file a value is."""
-    from ovrecipe.recipe.yaml_reader import dotted, place_of, read_yaml
+    """Return the error with its place; JSON is YAML, whose reader knows where a value is."""
+    from ovrecipe.recipe.problems import problems_of
+    from ovrecipe.recipe.yaml_reader import Place, read_yaml
 
-    first = error.errors(include_url=False)[0]
-    line, what = 1, f"{dotted(first['loc'])}: {first['msg']}"
-    if first["type"] == "json_invalid":
-        what = f"is not JSON ({first['ctx']['error']})"
-        if found := re.search(r"line (\d+)", what):
-            line = int(found[1])
-    elif first["loc"] == ("schema",) and first["type"] == "literal_error":
-        what = f"has schema {first['input']!r}, this version reads {SCHEMA}"
-    else:
-        with suppress(RecipeSyntaxError):
-            line = place_of(read_yaml(data, path.name, []), first["loc"]).line
+    tree = None
+    with suppress(RecipeSyntaxError):
+        tree = read_yaml(data, str(path), [])
+    first = problems_of(error, model=_LockFile, tree=tree)[0]
+    if found := re.search(r"^is not JSON .* line (\d+) column (\d+)", first.reason):
+        first = first._replace(place=Place(str(path), int(found[1]), int(found[2])))
     return ProjectError(
-        f"{path}:{line}: {what}",
+        str(first if first.place else first._replace(place=Place(str(path), 1, 1))),
         remedy="take the file from version control again, or delete it: the next build records\n"
         "what each revision means then",
     )

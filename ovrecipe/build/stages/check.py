@@ -10,12 +10,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.stages.base import GENERATION_CONFIG
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, configured
 from ovrecipe.errors import GateError
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, EvaluationJob
-from ovrecipe.json_files import read_object
+from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.run.prompt import read_template
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.base import GENERATION_CONFIG, MODEL_FILES, OTHER_BYTES
+from ovrecipe.build.stages.base import MODEL_FILES, OTHER_BYTES
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, keep_torch_out
 from ovrecipe.builtin.ir import base_bytes
-from ovrecipe.errors import PluginError, RecipeInvalid
+from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks.roles import CompressionJob, Compressor, Estimate, WeightShape
+from ovrecipe.json_files import GENERATION_CONFIG
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import place_in_recipe
 from ovrecipe.recipe.yaml_reader import Loc, dotted
@@ -98,8 +99,7 @@ def problems(work: Work) -> list[str]:
     found: list[str] = []
     for each, _ in passes_of(recipe, work.variant):
         compressor = work.plan.provider("compressor", each.compressor)
-        with compressor.blamed():
-            found += compressor.optional("problems", each, precision, shapes) or ()
+        found += compressor.optional("problems", each, precision, shapes)
     return [f"variants.{work.variant}: {problem}" for problem in found]
 
 
@@ -110,8 +110,8 @@ def estimate(work: Work) -> Estimate | None:
     needed: list[Estimate] = []
     for each, _ in passes_of(recipe, work.variant):
         compressor = work.plan.provider("compressor", each.compressor)
-        own = compressor.optional("estimate", each, precision, tensors)
-        needed.append(own or default_estimate(each, precision, tensors))
+        said = compressor.optional("estimate", each, precision, tensors)
+        needed += said or [default_estimate(each, precision, tensors)]
     disk_bytes = sum(said.disk_bytes for said in needed)
     return Estimate(disk_bytes, max(said.memory_bytes for said in needed)) if tensors else None
 
@@ -161,7 +161,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         with compressor.blamed():
             facts.append(compressor.facts(compressor.provider.compress(work)))
         compressor.require_files(output_dir, *MODEL_FILES)
-        _refuse_reserved_names(output_dir, each.compressor)
+        _refuse_reserved_names(output_dir, compressor)
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
@@ -188,14 +188,12 @@ def free_kv_cache_precision(xml_path: Path) -> None:
     tree.write(xml_path, encoding="utf-8", xml_declaration=True)
 
 
-def _refuse_reserved_names(output_dir: Path, compressor: str) -> None:
+def _refuse_reserved_names(output_dir: Path, compressor: Provided[Compressor]) -> None:
     for path in sorted(output_dir.iterdir()):
         if RESERVED.fullmatch(path.name):
-            raise PluginError(
-                f"the compressor {compressor!r} wrote {path.name}, which is no file of its own: "
-                "it belongs to the tokenizer, the prompt or the store",
-                remedy="it may write openvino_model.xml and .bin, and files under other names; "
-                "tell its maintainers",
+            raise compressor.blame(
+                f"wrote {path.name}, which belongs to the tokenizer, the prompt or the store; a "
+                "compressor writes openvino_model.xml and .bin, and files under names of its own"
             )
 
 
