@@ -153,22 +153,16 @@ class ProjectError(OvrecipeError):
     exit_code = 12
 
 
-#: No room, no quota, and a file larger than the file system or a limit takes.
-FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
-
-
 def is_disk_full(error: BaseException) -> bool:
-    """Return whether the system refused to write because nothing more fits."""
-    return isinstance(error, OSError) and error.errno in FULL
+    """Return whether the system took no more: no room, no quota, or a file too large for it."""
+    full = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+    return isinstance(error, OSError) and error.errno in full
 
 
 def disk_full(where: str, details: str = "") -> DiskFull:
     """Return the error of a disk that took no more of what is written at `where`."""
-    return DiskFull(
-        f"{where}: the disk is full{details}",
-        remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
-        "finished stages are kept",
-    )
+    remedy = "make room, as with 'ovrecipe gc', and build again: finished stages are kept"
+    return DiskFull(f"{where}: the disk is full{details}", remedy=remedy)
 
 
 #: How many characters of a foreign message are shown; all of it is in the stage's log.

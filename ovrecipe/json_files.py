@@ -36,7 +36,7 @@ def read_object(
     return found
 
 
-def write_object(path: Path, document: Mapping[str, Any]) -> None:
-    """Write an object as JSON that people can read and compare: sorted, indented, not escaped."""
-    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+def write_object(path: Path, document: Mapping[str, Any], *, sort_keys: bool = True) -> None:
+    """Write an object as JSON that people can read and compare: indented, not escaped."""
+    text = json.dumps(document, indent=2, sort_keys=sort_keys, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")

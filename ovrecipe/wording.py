@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+#: How many digits of a key or a commit messages and names of folders have.
+SHORT = 12
+
 
 def perhaps(name: str, known: Iterable[str]) -> str:
     """Return `; perhaps you meant 'group_size'`, or nothing when no known name is close."""
@@ -19,11 +22,6 @@ def amount(size_bytes: float) -> str:
         if size_bytes >= size:
             return f"{size_bytes / size:.{digits}f} {unit}"
     return f"{size_bytes:.0f} bytes"
-
-
-def short(digest: str) -> str:
-    """Return the first twelve digits of a key or commit, for messages and names of folders."""
-    return digest[:12]
 
 
 def counted(number: int, noun: str) -> str:

@@ -16,7 +16,6 @@ from ovrecipe.build.process import LOG_NAME, run_worker
 from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext
 from ovrecipe.errors import OvrecipeError, StageError, StoreError
 from ovrecipe.store.disk import disk_errors
-from ovrecipe.store.key import parts_with
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.views import leads_to, remove_view, set_view
 from ovrecipe.wording import amount
@@ -247,11 +246,7 @@ def _make(work: Work, key: Key, watch: events.Watch) -> None:
         store.publish(
             key,
             job.output_dir,
-            tools={
-                name: version
-                for part in parts_with("packages", key.document)
-                for name, version in (part["packages"] or {}).items()
-            },
+            tools=dict(_packages(key.document)),
             facts={"made_for": work.target, **done["facts"]},
             peak_memory_bytes=done.get("peak_memory_bytes"),
             seconds=time.monotonic() - started,
@@ -316,6 +311,16 @@ def _run(work: Work, job: Job, key: Key, watch: events.Watch) -> Mapping[str, An
         raise
     finally:
         shutil.rmtree(staging_dir / "tmp", ignore_errors=True)
+
+
+def _packages(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the versions in a key's document, for whoever reads the manifest."""
+    if isinstance(value, Mapping):
+        yield from (value.get("packages") or {}).items()
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from _packages(inner)
 
 
 def _known_digests(work: Work, job: Job) -> dict[str, tuple[int, str]]:

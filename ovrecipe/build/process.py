@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,7 @@ from ovrecipe import errors
 from ovrecipe.build.events import MemorySeen, Progressed, Watch
 from ovrecipe.build.memory import TICK, memory_available_bytes, oom_kills
 from ovrecipe.errors import OvrecipeError, StageError, StageKilled, disk_full
-from ovrecipe.hooks.specs import PROJECT
 from ovrecipe.store.disk import free_bytes
-from ovrecipe.store.key import parts_with
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
@@ -128,7 +126,7 @@ def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
     if process.returncode == 0 and "facts" in last:
         return last
     seen.killed_for_memory = oom_kills() > killed_before
-    raise failure(title, process.returncode, last, seen, log_path, plugins_of(work))
+    raise failure(title, process.returncode, last, seen, log_path)
 
 
 @contextmanager
@@ -189,20 +187,8 @@ class RemoteTraceback(Exception):
     """Where the error arose in the worker; the cause of ours, for `--traceback`."""
 
 
-def plugins_of(work: Work) -> list[str]:
-    """Return what of plugins is at work in a stage, by its key: `'awq' of ovrecipe-awq`."""
-    parts = parts_with("provider_version", work.plan.pinned_key(work.kind, work.variant).document)
-    found = [(part["provider"], part["distribution"] or "a plugin of -p") for part in parts]
-    return sorted({f"{name!r} of {where}" for name, where in found if where != PROJECT})
-
-
 def failure(
-    title: str,
-    code: int,
-    last: Mapping[str, Any],
-    seen: Seen,
-    log_path: Path,
-    plugins: Sequence[str] = (),
+    title: str, code: int, last: Mapping[str, Any], seen: Seen, log_path: Path
 ) -> OvrecipeError:
     """Return the error of a process that did not do its work; `last` is what it said in the end."""
     if "kind" in last:
@@ -215,14 +201,10 @@ def failure(
         ended = f"exit code {code}" if code >= 0 else f"signal {-code}"
         lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
         tail = "\n  | ".join([":", *lines]) if lines else "; its log is empty"
-        whose = f", in which {' and '.join(plugins)} worked," if plugins else ""
-        tell = (
-            "; if that ends so too, tell the plugin's maintainers, or use another"
-            if plugins
-            else ""
-        )
-        message = f"{title}: its process{whose} ended with {ended} ({seen}){tail}"
-        found = StageError(message, remedy=AGAIN + tell)
+        during = f" while {plugin} worked" if (plugin := last.get("plugin")) else ""
+        remedy = "tell the plugin's maintainers, or use another" if plugin else AGAIN
+        message = f"{title}: its process ended with {ended}{during} ({seen}){tail}"
+        found = StageError(message, remedy=remedy)
     room = seen.least_room_bytes
     if not FULL.search(found.message) and (room is None or room >= FULL_BYTES):
         return found

@@ -20,7 +20,7 @@ from ovrecipe.errors import (
     disk_full,
     is_disk_full,
 )
-from ovrecipe.wording import short
+from ovrecipe.wording import SHORT
 
 if TYPE_CHECKING:
     from ovrecipe.errors import OvrecipeError
@@ -56,7 +56,7 @@ class HubSource:
         client, commit = HubClient(request), str(pin["commit"])
         request.progress(f"asking the hub for {client.repo_id}")
         folder = client.snapshot(commit, request.model, request.progress)
-        where = f"{client.repo_id} at {short(commit)}"
+        where = f"{client.repo_id} at {commit[:SHORT]}"
         link_files(names_in(where, folder, request.model), folder, checkpoint_dir)
         check_contents(where, checkpoint_dir, request.model)
 
@@ -89,9 +89,9 @@ class HubClient:
         """
         try:
             if self._is_offline:
-                raise self._offline(f"commit {short(commit)} is not complete")
+                raise self._offline(f"commit {commit[:SHORT]} is not complete")
             listed = [sibling.rfilename for sibling in self._info(commit).siblings or ()]
-            check_names(f"{self.repo_id} at {short(commit)}", listed, model)
+            check_names(f"{self.repo_id} at {commit[:SHORT]}", listed, model)
             wanted = [glob.escape(name) for name in wanted_files(listed, model)]
             bar = progress_bar(progress)
             return self._snapshot(commit, allow_patterns=wanted, tqdm_class=bar, **self._hub)
@@ -201,13 +201,9 @@ def _translation(error: Exception, repo_id: str, revision: str) -> OvrecipeError
             return ours
     if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
         return known[errors.DisabledRepoError]
-    unanswered = (
-        errors.HfHubHTTPError,
-        errors.OfflineModeIsEnabled,
-        errors.LocalEntryNotFoundError,
-    )
+    no_answer = (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)
     # huggingface_hub has no class for a download that is shorter than it was announced.
     is_short = "Consistency check" in str(error)
-    if is_short or isinstance(error, (httpx.TransportError, *unanswered)):
+    if is_short or isinstance(error, (httpx.TransportError, *no_answer)):
         return HubUnreachable(f"{repo_id}: the hub did not answer: {line}", remedy=NETWORK_REMEDY)
     return None

@@ -100,10 +100,9 @@ def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> No
             if is_disk_full(exc):
                 raise disk_full(str(link.parent)) from exc
             move = "switch on Developer Mode, or put the store on the same drive (OVRECIPE_STORE)"
-            raise SourceError(
-                f"{target} cannot be linked into the store: {exc.strerror}",
-                remedy=move if exc.errno in (errno.EPERM, errno.EXDEV) else None,
-            ) from exc
+            remedy = move if exc.errno in (errno.EPERM, errno.EXDEV) else None
+            message = f"{target} cannot be linked into the store: {exc.strerror}"
+            raise SourceError(message, remedy=remedy) from exc
 
 
 def _link(link: Path, target: Path) -> None:

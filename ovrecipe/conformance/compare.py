@@ -75,11 +75,7 @@ class ConformanceReport:
 
 
 def compare_tokenizers(
-    checkpoint_dir: Path,
-    tokenizer_dir: Path,
-    *,
-    prompts: Sequence[str],
-    trust_remote_code: bool,
+    checkpoint_dir: Path, tokenizer_dir: Path, *, prompts: Sequence[str], trust_remote_code: bool
 ) -> ConformanceReport:
     """Compare a converted pair with its checkpoint over the corpus and the recipe's prompts."""
     reference = reference_of(checkpoint_dir, tokenizer_dir, trust_remote_code=trust_remote_code)

@@ -17,6 +17,7 @@ from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid, is_disk_f
 from ovrecipe.hooks.loading import INSTALL_BUILD, PluginSource, lacks_build_extra
 from ovrecipe.hooks.roles import PROTOCOLS, Estimate, Role
 from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.recipe.problems import problems_of
 from ovrecipe.recipe.sections import Objection, Section
 from ovrecipe.wording import one_line, perhaps
 
@@ -76,8 +77,6 @@ def provider_problems(role: Role, provider: Any) -> list[str]:
         Traits.of(provider)
         found = []
     except ValidationError as error:
-        from ovrecipe.recipe.problems import problems_of
-
         found = [*map(str, problems_of(error, model=Traits))]
     if role == "output_filter" and not is_class:
         found += _call_problems("it", provider, "pieces", "options")
@@ -121,6 +120,9 @@ class Provided(Generic[P_co]):
     sections: Mapping[str, dict[str, Json]]
     package_version: Callable[[str], str | None]
 
+    def __str__(self) -> str:
+        return f"{self.name!r} of {self.source}"
+
     @cached_property
     def traits(self) -> Traits:
         """What the provider says of itself."""
@@ -151,7 +153,7 @@ class Provided(Generic[P_co]):
     def blame(self, what: str) -> PluginError:
         """Return the error that says what the provider did wrong."""
         remedy = "the plugin has a defect; tell its maintainers, or use another"
-        return PluginError(f"{self.name!r} of {self.source} {what}", remedy=remedy)
+        return PluginError(f"{self} {what}", remedy=remedy)
 
     @contextmanager
     def blamed(self, *passing: type[BaseException]) -> Iterator[None]:
@@ -173,19 +175,14 @@ class Provided(Generic[P_co]):
             raise self.blame(f"raised {one_line(error)}") from error
 
     def optional(self, method: str, *arguments: Any) -> list[Any]:
-        """Return what an optional method answered; nothing where it is left out or has no answer.
-
-        Raises:
-            PluginError: the answer is none of its kind, or the method raised by mistake.
-        """
+        """Return what an optional method answered, nothing where it is left out, or blame it."""
         own, kind = getattr(self.provider, method, None), OPTIONAL_METHODS[method]
         with self.blamed():
             answer = None if own is None else own(*arguments)
             is_one = kind is Estimate or isinstance(answer, str)
             found = [] if answer is None else [answer] if is_one else [*answer]
         if odd := [item for item in found if not isinstance(item, kind)]:
-            what = f"{method}() returned {odd[0]!r}, which is no {kind.__name__}"
-            raise self.blame(what)
+            raise self.blame(f"returned {odd[0]!r} from {method}(), no {kind.__name__}")
         return found
 
     def facts(self, answer: object) -> dict[str, Json]:
@@ -221,8 +218,6 @@ def validated(
     try:
         found = taken.model_validate_json(json.dumps(given))
     except ValidationError as error:
-        from ovrecipe.recipe.problems import problems_of
-
         tree = None if recipe is None else recipe.tree
         problems = problems_of(error, model=taken, tree=tree, loc=loc)
         raise RecipeInvalid("\n".join(map(str, sorted(set(problems))))) from error

@@ -2,8 +2,7 @@
 
 A provider is an instance, or a class or function that is called for one, with `recipe=` if it has
 an argument of that name. An output filter, a command (a typer callback) and a recipe section (a
-pydantic class) are used as they are. `objections`, `problems`, `estimate` and attributes (`Traits`)
-may be left out.
+pydantic class) are used as they are. `objections`, `problems`, `estimate`, attributes: optional.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ MAX_DEPTH = 40
 MAX_NODES = 20_000
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-#: They end a line for the parser, which reads YAML 1.1: spaces beside them would be lost in silence.
+#: They end a line for the parser, which reads YAML 1.1; spaces beside them would be lost.
 _BREAKS = "\x85\u2028\u2029"
 _REFUSED = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff{_BREAKS}]")
 _INT = re.compile(r"[-+]?[0-9]{1,40}|0o[0-7]{1,40}|0x[0-9a-fA-F]{1,40}")

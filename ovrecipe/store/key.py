@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ovrecipe.wording import short
+from ovrecipe.wording import SHORT
 
 if TYPE_CHECKING:
     from ovrecipe.errors import ArtifactCorrupt
@@ -21,17 +21,6 @@ if TYPE_CHECKING:
 
 #: A stage's name is a folder of the store, also on file systems that ignore case.
 STAGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-
-
-def parts_with(name: str, document: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield every mapping in a key's document that has something of that name."""
-    if isinstance(document, Mapping):
-        if name in document:
-            yield document
-        document = list(document.values())
-    if isinstance(document, list | tuple):
-        for inner in document:
-            yield from parts_with(name, inner)
 
 
 @dataclass(frozen=True)
@@ -64,7 +53,7 @@ class Key:
     @property
     def short(self) -> str:
         """The first twelve digits, for messages and folder names that people read."""
-        return short(self.sha256)
+        return self.sha256[:SHORT]
 
     @property
     def inputs(self) -> tuple[str, ...]:

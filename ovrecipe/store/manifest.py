@@ -13,7 +13,7 @@ from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import sha256_of
 from ovrecipe.store.disk import files_below
 from ovrecipe.store.key import Key, inputs_of
-from ovrecipe.wording import short
+from ovrecipe.wording import SHORT
 
 if TYPE_CHECKING:
     from ovrecipe.store.store import Store
@@ -120,7 +120,7 @@ def verify(
     problems: list[Damage] = []
     for index, (stage, sha256, folder) in enumerate(chosen):
         if progress is not None:
-            progress(f"{stage} {short(sha256)}", done=index, total=len(chosen))
+            progress(f"{stage} {sha256[:SHORT]}", done=index, total=len(chosen))
         problems += [Damage(stage, sha256, *found) for found in _problems(sha256, folder)]
     return problems
 
@@ -135,7 +135,7 @@ def _problems(sha256: str, folder: Path) -> Iterator[tuple[str | None, str]]:
         yield None, error.message.removeprefix(f"{folder}/")
         return
     if (manifest.stage, manifest.sha256) != (folder.parent.name, sha256):
-        yield None, f"{MANIFEST} belongs to {manifest.stage} {short(manifest.sha256)}"
+        yield None, f"{MANIFEST} belongs to {manifest.stage} {manifest.sha256[:SHORT]}"
     elif Key(manifest.stage, manifest.key).sha256 != sha256:
         yield None, f"the key in {MANIFEST} is not the one the artifact was built for"
     present = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}

@@ -85,16 +85,16 @@ def _read(path: Path) -> dict[tuple[str, str | None], dict[str, Json]]:
 def _refusal(path: Path, data: bytes, error: ValidationError) -> ProjectError:
     """Return the error with its place; JSON is YAML, whose reader knows where a value is."""
     from ovrecipe.recipe.problems import problems_of
-    from ovrecipe.recipe.yaml_reader import Place, read_yaml
+    from ovrecipe.recipe.yaml_reader import Node, Place, read_yaml
 
-    tree = None
+    tree = Node({}, Place(str(path), 1, 1))
     with suppress(RecipeSyntaxError):
         tree = read_yaml(data, str(path), [])
     first = problems_of(error, model=_LockFile, tree=tree)[0]
     if found := re.search(r"^is not JSON .* line (\d+) column (\d+)", first.reason):
         first = first._replace(place=Place(str(path), int(found[1]), int(found[2])))
     return ProjectError(
-        str(first if first.place else first._replace(place=Place(str(path), 1, 1))),
+        str(first),
         remedy="take the file from version control again, or delete it: the next build records\n"
         "what each revision means then",
     )

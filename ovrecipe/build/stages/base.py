@@ -35,7 +35,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         options=options,
         progress=context.progress,
     )
-    with exporter.blamed():
+    with context.calling(exporter):
         exporter.provider.export(work)
     exporter.require_files(job.output_dir, *MODEL_FILES, "config.json")
     return {}

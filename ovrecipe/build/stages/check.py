@@ -56,7 +56,7 @@ def evaluate(job: Job, context: StageContext) -> Iterator[Json]:
     for provided, options in configured(context.plugins, job.recipe, "evaluator"):
         context.progress(f"evaluating: {provided.name}")
         try:
-            with provided.blamed(), _asking(job) as ask:
+            with context.calling(provided), _asking(job) as ask:
                 work = EvaluationJob(
                     model_dir=model_dir,
                     base_dir=job.inputs["base"],

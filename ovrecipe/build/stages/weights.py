@@ -158,10 +158,15 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
             progress=context.progress,
             cache_dir=_cache_dir(job, compressor),
         )
-        with compressor.blamed():
+        with context.calling(compressor):
             facts.append(compressor.facts(compressor.provider.compress(work)))
         compressor.require_files(output_dir, *MODEL_FILES)
-        _refuse_reserved_names(output_dir, compressor)
+        names = sorted(path.name for path in output_dir.iterdir())
+        for name in filter(RESERVED.fullmatch, names):
+            raise compressor.blame(
+                f"wrote {name}, which belongs to the tokenizer, the prompt or the store; a "
+                "compressor writes openvino_model.xml and .bin, and files under names of its own"
+            )
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
@@ -186,15 +191,6 @@ def free_kv_cache_precision(xml_path: Path) -> None:
         for each in options.findall(KV_CACHE_PRECISION):
             options.remove(each)
     tree.write(xml_path, encoding="utf-8", xml_declaration=True)
-
-
-def _refuse_reserved_names(output_dir: Path, compressor: Provided[Compressor]) -> None:
-    for path in sorted(output_dir.iterdir()):
-        if RESERVED.fullmatch(path.name):
-            raise compressor.blame(
-                f"wrote {path.name}, which belongs to the tokenizer, the prompt or the store; a "
-                "compressor writes openvino_model.xml and .bin, and files under names of its own"
-            )
 
 
 def _cache_dir(job: Job, compressor: Provided[Compressor]) -> Path:
