@@ -23,8 +23,6 @@ from ovrecipe.store.locks import held, unlink_held
 if TYPE_CHECKING:
     from ovrecipe.types import Json
 
-SCHEMA = 1
-
 
 class _Pin(BaseModel, extra="forbid", strict=True):
     model: str
@@ -65,7 +63,7 @@ class Pins:
                 pins[model_id, revision] = dict(pin)
                 ordered = sorted(pins, key=lambda name: (name[0], name[1] or ""))
                 entries = [{"model": m, "revision": rev, "pin": pins[m, rev]} for m, rev in ordered]
-                document = {"schema": SCHEMA, "pins": entries}
+                document = {"schema": 1, "pins": entries}
                 text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
                 replace_atomically(self.lock_path, f"{text}\n")
             unlink_held(guard)
@@ -92,7 +90,7 @@ def _refusal(path: Path, data: bytes, error: ValidationError) -> ProjectError:
         tree = read_yaml(data, str(path), [])
     first = problems_of(error, model=_LockFile, tree=tree)[0]
     if found := re.search(r"^is not JSON .* line (\d+) column (\d+)", first.reason):
-        first = first._replace(place=Place(str(path), int(found[1]), int(found[2])))
+        first = first._replace(place=Place(str(path), int(found[1]), int(found[2]) or 1))
     return ProjectError(
         str(first),
         remedy="take the file from version control again, or delete it: the next build records\n"
