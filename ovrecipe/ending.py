@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from ovrecipe.errors import DiskFull
+from ovrecipe.errors import DiskFull, is_disk_full
 
 #: What a shell shows for a program that Ctrl-C ended, and for one that SIGPIPE ended.
 INTERRUPTED, READER_LEFT = 130, 141
@@ -30,10 +30,11 @@ def require_streams() -> None:
 
 def lost_output(error: OSError) -> int:
     """Return the exit code for a standard output that is full or left; raise any other error."""
-    if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EPIPE):
+    left = error.errno == errno.EPIPE
+    if error.filename is not None or not (left or is_disk_full(error)):
         raise error
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python says it again at its end
-    if error.errno == errno.EPIPE:
+    if left:
         return READER_LEFT
     print("ovrecipe: standard output: no space left on device", file=sys.stderr)
     return DiskFull.exit_code

@@ -166,7 +166,7 @@ class RecipePlan:
             digests=self.context.digests,
         )
         with self.source.blamed():
-            return dict(self.source.provider.pin(request))
+            return self.source.facts(dict(self.source.provider.pin(request)))
 
     def resolve(self, *, update: bool = False) -> None:
         """Pin the checkpoint, asking the network when it is not pinned or `update` is set.

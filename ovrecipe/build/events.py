@@ -94,7 +94,7 @@ def summary_of(manifest: Manifest) -> str:
     """Return size, time and peak memory in a phrase."""
     peak_bytes = manifest.peak_memory_bytes
     size = [amount(manifest.size_bytes)] if manifest.files else []
-    peak = [f"peak {peak_bytes / 1e9:.2f} GB"] if peak_bytes else []
+    peak = [f"peak {amount(peak_bytes)}"] if peak_bytes else []
     return ", ".join([*size, f"{manifest.seconds or 0:.1f} s", *peak])
 
 

@@ -75,21 +75,20 @@ def _check_pass(
 ) -> None:
     """Raise with the knobs that the compressor would ignore, what it objects to, and options."""
     from ovrecipe.recipe.problems import Problem, place_in_recipe
+    from ovrecipe.recipe.sections import Objection
 
     provided: Provided[Compressor] = plugins.provider("compressor", compression.compressor, recipe)
-    with provided.blamed():
-        objections = [*(provided.optional("objections", compression, precision) or ())]
-    reasons = [(objection.keys, objection.reason) for objection in objections]
+    found = provided.optional("objections", compression, precision)
     knobs = provided.traits.knobs
     if knobs is not None:
         unused = compression.model_fields_set - {"compressor", "options", *knobs}
         ignored = f"'compressor: {provided.name}' does not use it; remove it"
-        reasons += [((name,), ignored) for name in unused if getattr(compression, name) is not None]
-    problems = [
-        Problem(place_in_recipe(recipe, (*loc, *keys)), (*loc, *keys), reason)
-        for keys, reason in reasons
-    ]
-    if problems:
+        found += [
+            Objection((name,), ignored) for name in unused if getattr(compression, name) is not None
+        ]
+    if found:
+        reasons = [((*loc, *objection.keys), objection.reason) for objection in found]
+        problems = [Problem(place_in_recipe(recipe, at), at, reason) for at, reason in reasons]
         raise RecipeInvalid("\n".join(map(str, sorted(problems))))
     provided.options(compression.options, loc=(*loc, "options"), recipe=recipe)
 

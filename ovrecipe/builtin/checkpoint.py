@@ -13,7 +13,7 @@ from typing import Any
 
 from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe, SourceError
 from ovrecipe.hooks.roles import WeightShape
-from ovrecipe.json_files import read_object
+from ovrecipe.json_files import TOKENIZER_CONFIG, read_object
 from ovrecipe.recipe.schema import Model
 
 #: One file, or numbered shards; variants such as `model.fp16.safetensors`, adapters and
@@ -102,7 +102,7 @@ def check_names(where: str, names: Iterable[str], model: Model) -> None:
         raise CheckpointIncomplete(message, remedy=_other_format(known))
     if not _weight_files(known, model):
         raise _no_weights(where, known, model)
-    own = model.trust_remote_code and "tokenizer_config.json" in known
+    own = model.trust_remote_code and TOKENIZER_CONFIG in known
     tiktoken = any(name.endswith(".tiktoken") for name in known)
     if not (own or tiktoken or any(known.issuperset(files) for files in TOKENIZER_FILES)):
         choices = ", ".join(" with ".join(files) for files in TOKENIZER_FILES)
@@ -218,8 +218,8 @@ def _check_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any])
     transformers has a class by now, that one is used and nothing of the checkpoint runs.
     """
     own = {"config.json": _own_class(config, "AutoModelForCausalLM", "AutoConfig")}
-    tokenizer = read_json(where, checkpoint_dir / "tokenizer_config.json")
-    own["tokenizer_config.json"] = _own_class(tokenizer, "AutoTokenizer")
+    tokenizer = read_json(where, checkpoint_dir / TOKENIZER_CONFIG)
+    own[TOKENIZER_CONFIG] = _own_class(tokenizer, "AutoTokenizer")
     if not any(own.values()):
         return
     from transformers.models.auto import modeling_auto, tokenization_auto
@@ -230,7 +230,7 @@ def _check_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any])
     if model_type in tokenization_auto.TOKENIZER_MAPPING_NAMES or (
         isinstance(named, str) and tokenization_auto.tokenizer_class_from_name(named)
     ):
-        own["tokenizer_config.json"] = None
+        own[TOKENIZER_CONFIG] = None
     for file_name, class_name in own.items():
         if class_name:
             message = f"{where}: {file_name} wants the checkpoint's own code run ({class_name})"

@@ -53,7 +53,8 @@ class Fp16Compressor:
         job.progress("reading the base IR")
         model = read_ir(job.input_dir)
         scratch = job.output_dir / "bf16.scratch"
-        constants = [node for node in model.get_ordered_ops() if _is_bf16(node)]
+        nodes = (node for node in model.get_ordered_ops() if node.get_type_name() == "Constant")
+        constants = [node for node in nodes if node.get_element_type().get_type_name() == "bf16"]
         clipped = 0
         with foreign_errors("converting bf16 weights"):
             for number, node in enumerate(constants, start=1):
@@ -69,11 +70,6 @@ class Fp16Compressor:
                 f"{LARGEST:.0f}; compare the answers with those of another variant"
             )
         return facts
-
-
-def _is_bf16(node: Any) -> bool:
-    is_constant = node.get_type_name() == "Constant"
-    return bool(is_constant and node.get_element_type().get_type_name() == "bf16")
 
 
 def _replace(node: Any, scratch: Path) -> int:

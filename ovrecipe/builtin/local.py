@@ -9,14 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
-from ovrecipe.errors import CheckpointNotFound, DiskFull, SourceError
+from ovrecipe.errors import CheckpointNotFound, SourceError, disk_full, is_disk_full
 from ovrecipe.hooks.roles import FileDigests, SourceRequest
 from ovrecipe.recipe.schema import Model
 from ovrecipe.types import Json
 
 #: ERROR_PRIVILEGE_NOT_HELD: Windows wants Developer Mode or an administrator for symbolic links.
 NO_PRIVILEGE = 1314
-FULL = (errno.ENOSPC, errno.EDQUOT) if os.name != "nt" else (errno.ENOSPC,)
 
 
 class LocalSource:
@@ -96,14 +95,12 @@ def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> No
         try:
             _link(link, target)
         except OSError as exc:
-            if exc.errno in FULL:
-                message = f"{link.parent}: the disk is full"
-                raise DiskFull(message, remedy="free some, or 'ovrecipe gc'") from exc
+            if is_disk_full(exc):
+                raise disk_full(str(link.parent)) from exc
             move = "switch on Developer Mode, or put the store on the same drive (OVRECIPE_STORE)"
-            raise SourceError(
-                f"{target} cannot be linked into the store: {exc.strerror}",
-                remedy=move if exc.errno in (errno.EPERM, errno.EXDEV) else None,
-            ) from exc
+            remedy = move if exc.errno in (errno.EPERM, errno.EXDEV) else None
+            message = f"{target} cannot be linked into the store: {exc.strerror}"
+            raise SourceError(message, remedy=remedy) from exc
 
 
 def _link(link: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from ovrecipe.cli.output import AsJson, print_json, print_table
 from ovrecipe.cli.session import session_of, state_of, targets_of
 from ovrecipe.ending import STOPPED
 from ovrecipe.run.artifact import not_built
+from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
@@ -203,5 +204,5 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['weights_bytes'] / 1e6:.2f}",
         f"{row['ratio']:.3f}x" if row["ratio"] else "",
         f"{row['seconds']:.1f} s" if row["seconds"] is not None else "",
-        f"{row['peak_memory_bytes'] / 1e9:.2f} GB" if row["peak_memory_bytes"] else "",
+        amount(row["peak_memory_bytes"]) if row["peak_memory_bytes"] else "",
     ]

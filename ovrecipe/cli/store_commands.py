@@ -20,7 +20,7 @@ from ovrecipe.store.gc import GcPlan, collect, in_use, plan_gc, reachable_from, 
 from ovrecipe.store.manifest import Damage
 from ovrecipe.store.manifest import verify as verify_artifacts
 from ovrecipe.store.views import View, remove_view, views
-from ovrecipe.wording import amount, counted
+from ovrecipe.wording import SHORT, amount, counted
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
@@ -105,7 +105,7 @@ def _print_removed(
         typer.echo(f"{'':10}  view      {view}")
     for owner, removal in rows:
         whose = owner or ("of no recipe" if removal.kind == "artifact" else "")
-        name = re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1", removal.name)
+        name = re.sub(r"[0-9a-f]{64}", lambda sha256: sha256[0][:SHORT], removal.name)
         typer.echo(f"{amount(removal.size_bytes):>10}  {removal.kind:9} {whose:24} {name}")
     counts = sorted(Counter(removal.kind for removal in plan.removals).items())
     what = ", ".join(counted(number, kind) for kind, number in counts) or "nothing"
@@ -195,7 +195,7 @@ def verify(
         print_json({"checked": checked, "problems": rows, "removed": removed})
     else:
         for problem in problems:
-            where = f"{problem.stage} {problem.sha256[:12]}"
+            where = f"{problem.stage} {problem.sha256[:SHORT]}"
             typer.echo(": ".join(filter(None, (where, problem.file, problem.message))))
         verdict = counted(len(problems), "problem") if problems else "all as they were built"
         done = f"; {counted(removed, 'artifact')} removed, build again" if removed else ""

@@ -22,7 +22,7 @@ from typing import Any
 from ovrecipe.conformance import corpus
 from ovrecipe.conformance.reference import Reference, reference_of
 from ovrecipe.errors import GateError
-from ovrecipe.json_files import read_object
+from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.run.genai import last_line
 
 #: Added tokens tried in the middle of texts; a model can have a thousand reserved ones.
@@ -73,11 +73,7 @@ class ConformanceReport:
 
 
 def compare_tokenizers(
-    checkpoint_dir: Path,
-    tokenizer_dir: Path,
-    *,
-    prompts: Sequence[str],
-    trust_remote_code: bool,
+    checkpoint_dir: Path, tokenizer_dir: Path, *, prompts: Sequence[str], trust_remote_code: bool
 ) -> ConformanceReport:
     """Compare a converted pair with its checkpoint over the corpus and the recipe's prompts."""
     reference = reference_of(checkpoint_dir, tokenizer_dir, trust_remote_code=trust_remote_code)
@@ -242,7 +238,7 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
 def _model_facts(checkpoint_dir: Path) -> dict[str, Any]:
     """Return vocab_size, bos and the set of eos ids that config and generation_config say."""
     config = _read(checkpoint_dir, "config.json")
-    generation = _read(checkpoint_dir, "generation_config.json")
+    generation = _read(checkpoint_dir, GENERATION_CONFIG)
     config |= config.get("text_config") or {}
     ends = [config.get("eos_token_id"), generation.get("eos_token_id")]
     flat = [id_ for end in ends for id_ in (end if isinstance(end, list) else [end])]

@@ -163,6 +163,11 @@ class Plugins:
     def _registered(self, source: PluginSource, thing: object) -> tuple[object, Providers]:
         """Return a plugin with hooks and its providers; pluggy judges it alone first."""
         plugin = thing() if inspect.isclass(thing) else thing
+        try:
+            hash(plugin)  # as pluggy does
+        except TypeError as error:
+            what = f"{type(plugin).__name__} has hooks, and no hash ({error})"
+            raise PluginError(f"{what}; write @dataclass(eq=False) or a __hash__") from error
         providers: Providers = {}
         if not self.manager.is_registered(plugin):  # else it is announced and named with -p
             alone = hook_manager()
@@ -312,8 +317,10 @@ class Plugins:
                 where = f"{place_in_recipe(recipe, ('plugins', name))}: plugins.{name}"
                 remedy = "install its plugin, or remove it; 'ovrecipe plugins' lists those here"
                 raise RecipeInvalid(f"{where}: no plugin owns this section", remedy=remedy)
-            model = self.made("recipe_section", name, claim).provider
-            if said := key_options(section_of(recipe, name, model)):
+            owner = self.made("recipe_section", name, claim)
+            with owner.blamed():
+                said = key_options(section_of(recipe, name, owner.provider))
+            if said:
                 found[name] = (claim, said)
         return found
 

@@ -54,11 +54,7 @@ def after_stage(
 
 @hookspec
 def after_generation(
-    recipe: Recipe,
-    variant: str,
-    question: str,
-    messages: Sequence[Mapping[str, str]],
-    result: Any,
+    recipe: Recipe, variant: str, question: str, messages: Sequence[Mapping[str, str]], result: Any
 ) -> None:
     """Watch a generation that ended, cancelled ones included and failed ones not.
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
-from ovrecipe.json_files import read_object
+from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.recipe.project import Project, check_variant
 from ovrecipe.recipe.schema import Recipe, settings_of
-from ovrecipe.run.parameters import GENERATION_CONFIG
 from ovrecipe.run.prompt import SECTION, tokenizer_config
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
-from ovrecipe.run.parameters import GENERATION_CONFIG, apply
+from ovrecipe.json_files import GENERATION_CONFIG
+from ovrecipe.run.parameters import apply
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import FinishReason, Metrics

@@ -11,7 +11,6 @@ from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.recipe.schema import SAMPLING
 from ovrecipe.wording import perhaps
 
-GENERATION_CONFIG = "generation_config.json"
 #: The bound where neither artifact nor caller gives one: GenAI's own is "for ever".
 DEFAULT_MAX_NEW_TOKENS = 256
 #: What cannot be honoured here, and why.

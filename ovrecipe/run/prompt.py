@@ -22,16 +22,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ovrecipe.errors import ArtifactCorrupt, PromptRefused
-from ovrecipe.json_files import read_object
-from ovrecipe.wording import one_line
+from ovrecipe.json_files import CHAT_TEMPLATE, TOKENIZER_CONFIG, read_object
+from ovrecipe.recipe.problems import problems_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from jinja2.nodes import Node
     from jinja2.parser import Parser
 
-CHAT_TEMPLATE = "chat_template.jinja"
-TOKENIZER_CONFIG = "tokenizer_config.json"
 #: Where tokenizer_config.json has the `PromptSettings`; other programs pass over it.
 SECTION = "ovrecipe"
 
@@ -185,8 +183,8 @@ def read_settings(model_dir: Path) -> PromptSettings:
     try:
         return PromptSettings.model_validate(tokenizer_config(model_dir).get(SECTION, {}))
     except ValidationError as error:
-        place = f"{model_dir / TOKENIZER_CONFIG}: {SECTION}"
-        raise ArtifactCorrupt(f"{place}: {one_line(error)}") from error
+        first = problems_of(error, model=PromptSettings, loc=(SECTION,))[0]
+        raise ArtifactCorrupt(f"{model_dir / TOKENIZER_CONFIG}: {first}") from error
 
 
 def tokenizer_config(model_dir: Path) -> dict[str, Any]:

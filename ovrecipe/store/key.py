@@ -12,10 +12,10 @@ from itertools import zip_longest
 from typing import Any, NamedTuple, TypeAlias
 
 from ovrecipe.types import Json
+from ovrecipe.wording import SHORT
 
 #: A stage's name is a folder of the store, also on file systems that ignore case.
 STAGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-SHORT = 12
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationErro
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import sha256_of
 from ovrecipe.store.disk import files_below
-from ovrecipe.store.key import SHORT, Key, inputs_of
+from ovrecipe.store.key import Key, inputs_of
 from ovrecipe.types import Progress
+from ovrecipe.wording import SHORT
 
 MANIFEST = "manifest.json"
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -89,15 +90,10 @@ def read_manifest(artifact_dir: Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotBuilt(f"{artifact_dir} is not in the store", remedy="build it") from error
     except ValidationError as error:
-        raise ArtifactCorrupt(f"{path}: {_complaint(error)}", remedy=REBUILD) from error
+        from ovrecipe.recipe.problems import problems_of
 
-
-def _complaint(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    if first["type"] == "json_invalid":
-        return f"is not JSON ({first['ctx']['error']})"
-    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    return f"{where}: {what.lower()}" if where else "is not a mapping"
+        first = problems_of(error, model=Manifest)[0]
+        raise ArtifactCorrupt(f"{path}: {first}", remedy=REBUILD) from error
 
 
 class Damage(NamedTuple):

@@ -263,7 +263,7 @@ def test_a_full_disk_is_told_when_openvinos_writer_meets_it(
     """It says no more than "iostream error", in which nobody reads that."""
     write_recipe(project, "m", fake_recipe(model={"exporter": "openvino"}))
     small = replace(project, store_dir=small_disk / "store")
-    with pytest.raises(DiskFull, match=r"base m: .*iostream error\nthe disk is full"):
+    with pytest.raises(DiskFull, match=r"base m: .*iostream error\nbase m: the disk is full"):
         do_up_to(context_of(small), "m", "source", "base")
 
 

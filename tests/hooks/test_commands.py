@@ -247,7 +247,12 @@ def test_the_list_can_be_narrowed_to_a_role_or_hook(ovrecipe: Command, site: Sit
     ("name", "code", "points", "trouble"),
     [
         ("bad", "raise ValueError('x')", None, "ValueError: x"),
-        ("odd", COMPRESSOR.replace("version = 3", "version = 'x'"), None, "version: Input should"),
+        (
+            "odd",
+            COMPRESSOR.replace("version = 3", "version = 'x'"),
+            None,
+            "version: must be a whole number",
+        ),
         ("fp16", COMPRESSOR, None, "the compressor 'fp16' is built in; rename it"),
         ("run", COMMAND, "[ovrecipe.command]\nrun = MODULE:command", "'run' is built in"),
         (

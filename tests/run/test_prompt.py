@@ -241,7 +241,8 @@ def test_damaged_settings_are_named(tmp_path):
     damaged = {"ovrecipe": {"control_tokens": 3}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(damaged))
     with pytest.raises(
-        ArtifactCorrupt, match=r"tokenizer_config\.json: ovrecipe: .*control_tokens"
+        ArtifactCorrupt,
+        match=r"tokenizer_config\.json: ovrecipe\.control_tokens: must be a list, got 3",
     ):
         read_template(tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from ovrecipe.builtin.hub import translated
+from ovrecipe.errors import DiskFull
 from tests.loopback_hub import TOKEN, LoopbackHub, loopback_hub
 from tests.sources.requests import checkpoint_files, safetensors_bytes
 
@@ -206,3 +209,11 @@ def test_no_usage_is_counted(hub, run) -> None:
     run()
     assert not [request for request in hub.seen if "telemetry" in request.path]
     assert not [request for request in hub.seen if "session_id" in request.user_agent]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_cache_that_takes_no_more_is_a_full_disk(code: int) -> None:
+    """It may lie on another disk than the store, so the variable that moves it is named."""
+    told = r"org/m: huggingface_hub's cache \(HF_HUB_CACHE moves it\): the disk is full"
+    with pytest.raises(DiskFull, match=told), translated("org/m", "main"):
+        raise OSError(code, os.strerror(code))

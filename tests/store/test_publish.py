@@ -265,18 +265,18 @@ def test_git_and_backups_pass_the_store_by(store: Store) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"schema": 2}, "schema: .*1"),
+        ({"schema": 2}, "schema: must be 1, got 2"),
         (
             {"files": {"../a": {"size_bytes": 1, "sha256": "0" * 64, "link": False}}},
-            r"files\.\.\./a",
+            r"files\.\.\./a: is no path inside the artifact",
         ),
         (
             {"files": {"a": {"size_bytes": "1", "sha256": "0" * 64, "link": False}}},
             r"files\.a\.size_bytes",
         ),
-        ({"files": []}, "files: input should be"),
-        ({"stage": None}, "stage: input should be"),
-        ({"extra": 1}, "extra: extra inputs are not permitted"),
+        ({"files": []}, "files: must be a mapping of keys, got a list"),
+        ({"stage": None}, "stage: must be text, got nothing"),
+        ({"extra": 1}, "extra: unknown key; known are stage, sha256, key"),
     ],
 )
 def test_a_changed_manifest_is_corrupt(
@@ -296,5 +296,7 @@ def test_a_broken_manifest_is_corrupt(store: Store, text: str) -> None:
     path = make(store, key_of()) / MANIFEST
     path.chmod(0o644)
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
-    with pytest.raises(ArtifactCorrupt, match=r"manifest\.json: is not"):
+    with pytest.raises(
+        ArtifactCorrupt, match=r"manifest\.json: (is not JSON|must be a mapping of keys)"
+    ):
         store.manifest(key_of())

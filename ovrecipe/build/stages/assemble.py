@@ -13,15 +13,18 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.base import GENERATION_CONFIG
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
-from ovrecipe.json_files import read_object, write_object
+from ovrecipe.json_files import (
+    CHAT_TEMPLATE,
+    GENERATION_CONFIG,
+    TOKENIZER_CONFIG,
+    read_object,
+    write_object,
+)
 from ovrecipe.recipe.schema import Prompt, settings_of
 from ovrecipe.run.parameters import SETS, merged
 from ovrecipe.run.prompt import (
-    CHAT_TEMPLATE,
     SECTION,
-    TOKENIZER_CONFIG,
     ChatTemplate,
     PromptSettings,
     check_system,

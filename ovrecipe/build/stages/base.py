@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 #: What a process takes beside the weights, where its provider does not say.
 OTHER_BYTES = 10**9
-GENERATION_CONFIG = "generation_config.json"
 #: What an exporter and a compressor write.
 MODEL_FILES = ("openvino_model.xml", "openvino_model.bin")
 
@@ -36,7 +35,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         options=options,
         progress=context.progress,
     )
-    with exporter.blamed():
+    with context.calling(exporter):
         exporter.provider.export(work)
     exporter.check_files(job.output_dir, *MODEL_FILES, "config.json")
     return {}
@@ -48,9 +47,9 @@ def estimate(work: Work) -> Estimate | None:
     if not tensors:
         return None
     exporter = work.plan.provider("exporter", work.plan.recipe.model.exporter.name)
-    said: Estimate | None = exporter.optional("estimate", tensors)
+    said: list[Estimate] = exporter.optional("estimate", tensors)
     size_bytes = base_bytes(tensors)
-    return said or Estimate(disk_bytes=size_bytes, memory_bytes=size_bytes + OTHER_BYTES)
+    return said[0] if said else Estimate(size_bytes, memory_bytes=size_bytes + OTHER_BYTES)
 
 
 STAGE = Stage(

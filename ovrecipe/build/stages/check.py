@@ -10,12 +10,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.stages.base import GENERATION_CONFIG
 from ovrecipe.build.stages.stage import Job, Stage, StageContext
 from ovrecipe.errors import GateError
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, EvaluationJob
-from ovrecipe.json_files import read_object
+from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.prompt import read_template
 from ovrecipe.types import Json
@@ -57,7 +56,7 @@ def evaluate(job: Job, context: StageContext) -> Iterator[Json]:
     for provided, options in context.plugins.configured("evaluator", job.recipe):
         context.progress(f"evaluating: {provided.name}")
         try:
-            with provided.blamed(), _asking(job) as ask:
+            with context.calling(provided), _asking(job) as ask:
                 work = EvaluationJob(
                     model_dir=model_dir,
                     base_dir=job.inputs["base"],

@@ -41,7 +41,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     )
     checkpoint_dir = job.output_dir / CHECKPOINT
     checkpoint_dir.mkdir()
-    with provided.blamed():
+    with context.calling(provided):
         provided.provider.fetch(request, job.pin, checkpoint_dir)
     if has_shapes(checkpoint_dir):
         return {}

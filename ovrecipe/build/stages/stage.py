@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +60,16 @@ class StageContext:
     plugins: Plugins
     progress: Progress
     env: Mapping[str, str]
+    #: Is told which plugin works now, in case it ends the process; then None.
+    at_work: Callable[..., None] = lambda **_: None
+
+    @contextmanager
+    def calling(self, provided: Provided[object]) -> Iterator[None]:
+        """Blame on the provider what goes wrong while it works."""
+        self.at_work(plugin=None if provided.source.is_builtin else str(provided))
+        with provided.blamed():
+            yield
+        self.at_work(plugin=None)
 
 
 @dataclass(frozen=True)

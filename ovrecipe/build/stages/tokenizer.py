@@ -32,7 +32,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         options=options,
         progress=context.progress,
     )
-    with converter.blamed():
+    with context.calling(converter):
         converter.provider.convert(work)
     for name in ("openvino_tokenizer", "openvino_detokenizer"):
         converter.check_files(job.output_dir, f"{name}.xml", f"{name}.bin")

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.base import GENERATION_CONFIG, MODEL_FILES, OTHER_BYTES
+from ovrecipe.build.stages.base import MODEL_FILES, OTHER_BYTES
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, keep_torch_out
 from ovrecipe.builtin.ir import base_bytes
-from ovrecipe.errors import PluginError, RecipeInvalid
+from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks.roles import CompressionJob, Compressor, Estimate, WeightShape
+from ovrecipe.json_files import GENERATION_CONFIG
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import place_in_recipe
 from ovrecipe.recipe.schema import Recipe
@@ -100,8 +101,7 @@ def problems(work: Work) -> list[str]:
     found: list[str] = []
     for compression, _ in passes_of(recipe, work.variant):
         compressor = work.plan.provider("compressor", compression.compressor)
-        with compressor.blamed():
-            found += compressor.optional("problems", compression, precision, shapes) or ()
+        found += compressor.optional("problems", compression, precision, shapes)
     return [f"variants.{work.variant}: {problem}" for problem in found]
 
 
@@ -112,8 +112,8 @@ def estimate(work: Work) -> Estimate | None:
     needed: list[Estimate] = []
     for compression, _ in passes_of(recipe, work.variant):
         compressor = work.plan.provider("compressor", compression.compressor)
-        own = compressor.optional("estimate", compression, precision, tensors)
-        needed.append(own or default_estimate(compression, precision, tensors))
+        said = compressor.optional("estimate", compression, precision, tensors)
+        needed += said or [default_estimate(compression, precision, tensors)]
     disk_bytes = sum(said.disk_bytes for said in needed)
     return Estimate(disk_bytes, max(said.memory_bytes for said in needed)) if tensors else None
 
@@ -161,10 +161,15 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
             progress=context.progress,
             cache_dir=_cache_dir(job, compressor),
         )
-        with compressor.blamed():
+        with context.calling(compressor):
             facts.append(compressor.facts(compressor.provider.compress(work)))
         compressor.check_files(output_dir, *MODEL_FILES)
-        _check_names(output_dir, compression.compressor)
+        written = sorted(path.name for path in output_dir.iterdir())
+        for name in filter(RESERVED.fullmatch, written):
+            raise compressor.blame(
+                f"wrote {name}, which belongs to the tokenizer, the prompt or the store; a "
+                "compressor writes openvino_model.xml and .bin, and files under names of its own"
+            )
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
@@ -189,17 +194,6 @@ def free_kv_cache_precision(xml_path: Path) -> None:
         for option in options.findall(KV_CACHE_PRECISION):
             options.remove(option)
     tree.write(xml_path, encoding="utf-8", xml_declaration=True)
-
-
-def _check_names(output_dir: Path, compressor: str) -> None:
-    for path in sorted(output_dir.iterdir()):
-        if RESERVED.fullmatch(path.name):
-            raise PluginError(
-                f"the compressor {compressor!r} wrote {path.name}, which is no file of its own: "
-                "it belongs to the tokenizer, the prompt or the store",
-                remedy="it may write openvino_model.xml and .bin, and files under other names; "
-                "tell its maintainers",
-            )
 
 
 def _cache_dir(job: Job, compressor: Provided[Compressor]) -> Path:
