@@ -89,10 +89,16 @@ def pickled_checkpoint(folder: Path) -> None:
         ("local:nope", "nope: there is no such directory\n  give"),
         ("./recipes/one.yaml", "is a file; a local model.id is a checkpoint's directory or"),
         ("./recipes", "recipes: has no config.json, so it is no transformers checkpoint"),
-        ("gguf:nope.gguf", "nope.gguf: there is no such GGUF file\n  give the path of a .gguf file"),
+        (
+            "gguf:nope.gguf",
+            "nope.gguf: there is no such GGUF file\n  give the path of a .gguf file",
+        ),
         ("gguf:recipes/one.yaml", "one.yaml: is not a GGUF file"),
         ("dist:nope/x", "names no .gguf file inside a distribution\n  write dist:DISTRIBUTION/"),
-        ("dist:nope/x.gguf", "distribution 'nope', which carries the model, is not installed\n  pip"),
+        (
+            "dist:nope/x.gguf",
+            "distribution 'nope', which carries the model, is not installed\n  pip",
+        ),
         ("dist:pytest/x.gguf", "has no file x.gguf"),
     ],
 )

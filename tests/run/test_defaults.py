@@ -125,7 +125,10 @@ def test_a_question_alone_goes_to_the_default_model(ovrecipe, phi):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("hello", "no recipe 'hello' in recipes/\n  there are: phi\n  to ask 'hello', name a recipe"),
+        (
+            "hello",
+            "no recipe 'hello' in recipes/\n  there are: phi\n  to ask 'hello', name a recipe",
+        ),
         ("phj", "no recipe 'phj' in recipes/; perhaps you meant 'phi'\n"),
         ("phi:int9", "has no variant 'int9'; perhaps you meant 'phi:int4'\n  it has: int4\n"),
     ],
