@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
 
 from ovrecipe.errors import DiskFull, is_disk_full
 
@@ -40,12 +39,12 @@ def lost_output(error: OSError) -> int:
     return DiskFull.exit_code
 
 
-def end_when_lost(stream: TextIO) -> None:
+def end_when_lost() -> None:
     """Let what is written into standard output end the program when that is full or left.
 
     For who holds the stream already and would print a traceback, as doit's commands do.
     """
-    write = stream.write
+    stream, write = sys.stdout, sys.stdout.write
 
     def write_or_end(text: str) -> int:
         try:

@@ -186,7 +186,7 @@ def all_tasks(root: Path, *, plugin_options: tuple[str, ...] = ()) -> Iterator[d
         SystemExit: standard output is closed; whatever finds it full or left later ends likewise.
     """
     require_streams()
-    end_when_lost(sys.stdout)
+    end_when_lost()
     asked = [word for word in sys.argv[1:] if word.startswith(BUILD)]
     try:
         project = find_project(root, dict(os.environ))
