@@ -1,7 +1,5 @@
 """How a program ends that is stopped, or whose standard output is closed, full or left."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

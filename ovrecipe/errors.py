@@ -1,7 +1,5 @@
 """What can go wrong, with exit codes; exceptions of foreign libraries become ours here."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """JSON objects in files, and how the files beside a model are called."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

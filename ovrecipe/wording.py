@@ -1,7 +1,5 @@
 """Words that messages share: the closest name, sizes, counts, short digests."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 #: How many digits of a key or a commit messages and names of folders have.

@@ -5,8 +5,6 @@ to date, never doit's own records. A stage's inputs are setup tasks, which doit 
 stage itself must run: what is built stays built even when what it came from was collected since.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

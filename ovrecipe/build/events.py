@@ -1,7 +1,5 @@
 """What a build tells whoever watches it, and `Lines`, which writes that to a log or a pipe."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

@@ -5,8 +5,6 @@ print goes to standard error, which the parent has made the stage's log. The pro
 its parent does: the parent holds standard input open and never writes to it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -4,8 +4,6 @@ Nothing is imported here: a provider's module is imported when its name is asked
 libraries it needs when it works.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from ovrecipe.hooks.roles import Role

@@ -1,7 +1,5 @@
 """Calibration data for NNCF's data-aware methods: texts as inputs of the stateful model."""
 
-from __future__ import annotations
-
 import json
 from itertools import islice
 from pathlib import Path

@@ -4,8 +4,6 @@ Checks of names need no file to be read and run before a download; checks of con
 headers and configuration files and run before the checkpoint is published.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath

@@ -4,8 +4,6 @@ The IR keeps the checkpoint's own dtype: no FP16 cast, no INT8 for large models,
 compressed from the native dtype equal those of optimum-cli byte for byte.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The compressor `fp16`: every f32 and bf16 constant of the base IR becomes f16."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The built-in frontends: how an answer reaches a user or a program."""
 
-from __future__ import annotations
-
 import json
 from typing import TextIO
 

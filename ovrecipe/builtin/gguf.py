@@ -3,8 +3,6 @@
 `gguf` takes a file on this machine, `dist` one that an installed Python distribution carries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path

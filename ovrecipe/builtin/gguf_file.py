@@ -1,7 +1,5 @@
 """Reading a GGUF file: its tensors, and config.json and generation_config.json of its metadata."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from pathlib import Path
 from typing import Any

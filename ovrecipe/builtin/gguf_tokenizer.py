@@ -5,8 +5,6 @@ Both are taken at their word, or refused by name: transformers' own reader guess
 architecture instead and gives a Llama architecture with byte-level tokens a wrong tokenizer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar

@@ -7,8 +7,6 @@ A file whose matrices are all BF16 or all F32 keeps that type, and one value too
 float16 makes the whole checkpoint float32.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The `hub` source: a model on the Hugging Face hub, at one commit, in its client's own cache."""
 
-from __future__ import annotations
-
 import glob
 import io
 import re

@@ -1,7 +1,5 @@
 """Reading, writing, running and describing IRs, and the room that their weights take."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from math import prod

@@ -1,7 +1,5 @@
 """The `local` source: a checkpoint directory on this machine, linked and never copied."""
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """The compressor `nncf`: every mode and method of `nncf.compress_weights`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -5,8 +5,6 @@ check_user_compression_configuration, NNCF 3.4. A knob that NNCF would take and 
 objected to as well: nothing that a recipe says is dropped silently.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Sequence

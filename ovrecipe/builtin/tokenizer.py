@@ -11,8 +11,6 @@ it differs on purpose:
   days of WordPiece and damages code.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`ovrecipe new`, `get` and `init`: a recipe for a model, all the way to an answer, a project."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """`ovrecipe plugins`: who provides what, and what is wrong with whom."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

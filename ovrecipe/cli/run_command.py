@@ -1,7 +1,5 @@
 """`ovrecipe run` and `devices`: one answer, and where a model can run."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import asdict
 from typing import Annotated, TextIO

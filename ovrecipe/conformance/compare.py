@@ -11,8 +11,6 @@ one replacement character per byte, finished characters just before included; th
 makes one for what is unfinished. No reader sees either: a streamer waits for the rest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest

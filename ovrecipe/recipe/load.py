@@ -1,7 +1,5 @@
 """From a file to a validated recipe, and whether what it requires is installed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from functools import reduce

@@ -1,7 +1,5 @@
 """What the sections of a recipe are made of: the frozen base class, objections, names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ grow into gigabytes, and the one in C composes by recursion: 900,000 brackets en
 a segmentation fault, which nothing can catch.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Which artifact a name means, and what its files say."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Generation parameters: from what is asked for to one GenAI GenerationConfig."""
 
-from __future__ import annotations
-
 import re
 import secrets
 from collections.abc import Iterable, Mapping

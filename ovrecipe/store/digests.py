@@ -1,7 +1,5 @@
 """sha256 of files, remembered so that an unchanged file is read once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

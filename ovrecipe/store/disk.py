@@ -1,7 +1,5 @@
 """What the store does to a disk: write durably, remove, link; with errors a user can act on."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

@@ -1,7 +1,5 @@
 """Removing what nothing needs: reachability from the named views and the recipes' plans."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator

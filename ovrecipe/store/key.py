@@ -1,7 +1,5 @@
 """Keys: what a stage reads and the sha256 of that; and how two differ."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """What an artifact says about itself, written as its last file, and whether that is true."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath

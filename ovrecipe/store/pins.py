@@ -4,8 +4,6 @@ The file lies beside `recipes/` and is meant to be committed, so that a colleagu
 next year's build read the same checkpoint.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

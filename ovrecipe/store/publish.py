@@ -5,8 +5,6 @@ folder is renamed, and the rename is one call. So whatever kills us leaves eithe
 or a whole one.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping

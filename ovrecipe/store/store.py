@@ -8,8 +8,6 @@ store/.roots, .digests.json the folders with views, and digests of files that we
 store/logs/                 the logs of stages that failed and were not built since
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager

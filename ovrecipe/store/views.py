@@ -1,7 +1,5 @@
 """Named views: `models/NAME/VARIANT` leads to an artifact, so any OpenVINO program can open it."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

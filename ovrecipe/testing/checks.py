@@ -1,7 +1,5 @@
 """Checks for tests of plugins: the contract, imports, a filter's cuts; a job without a build."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass

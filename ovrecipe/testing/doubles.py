@@ -1,7 +1,5 @@
 """A model without weights, for tests of frontends that hold the whole conversation."""
 
-from __future__ import annotations
-
 import io
 import threading
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The stages of a build, one module each: what its key is made of, and what it does."""
 
-from __future__ import annotations
-
 from ovrecipe.build.stages import assemble, base, check, conformance, source, tokenizer, weights
 from ovrecipe.build.stages.stage import Stage
 

@@ -1,7 +1,5 @@
 """`ovrecipe new-plugin`: a plugin that works, made of the `.txt` files beside this module."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from importlib.resources import files
