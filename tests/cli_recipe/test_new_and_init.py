@@ -33,7 +33,7 @@ class Hidden(PathFinder):
             return None
         return super().find_spec(name, path, target)
 
-sys.meta_path[:] = [each for each in sys.meta_path if each is not PathFinder] + [Hidden]
+sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder] + [Hidden]
 from ovrecipe.cli.main import main
 main()
 """

@@ -287,7 +287,7 @@ def test_the_key_of_a_built_in_provider_does_not_have_the_version_of_ovrecipe(
     fields = found.key_fields()
     assert found.source.version == __version__
     assert (fields["version"], fields["distribution"]) == (None, "ovrecipe")
-    assert fields["provider_version"] == found.provider.version
+    assert fields["provider_version"] == found.traits.version
 
 
 def test_the_key_of_a_file_changes_with_its_content(tmp_path: Path, recipe: Recipe) -> None:
