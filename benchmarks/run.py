@@ -29,7 +29,7 @@ from ovrecipe.hooks.roles import Console
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import find_project, split_target
 from ovrecipe.run.artifact import find_artifact
-from ovrecipe.run.chain import ChosenFilter
+from ovrecipe.run.chain import ChosenFilter, FilterChain
 from ovrecipe.run.genai import GenaiPipeline, open_pipeline
 from ovrecipe.run.prompt import read_template
 from ovrecipe.run.runner import Runner
@@ -79,7 +79,7 @@ def opened(target: str) -> tuple[GenaiPipeline, Runner]:
         variant=artifact.variant,
         template=read_template(artifact.model_dir),
         parameters=artifact.parameters(),
-        filters=filters,
+        filters=FilterChain(filters),
     )
     return pipeline, runner
 
@@ -146,9 +146,9 @@ def report(
         "target": options.target,
         "tokens": options.tokens,
         "rounds": len(rounds),
-        "bare_tokens_per_second": round(median(each[0] for each in rounds), 1),
-        "streamed_tokens_per_second": round(median(each[1] for each in rounds), 1),
-        "ratio": round(median(each[1] / each[0] for each in rounds), 3),
+        "bare_tokens_per_second": round(median(speeds[0] for speeds in rounds), 1),
+        "streamed_tokens_per_second": round(median(speeds[1] for speeds in rounds), 1),
+        "ratio": round(median(speeds[1] / speeds[0] for speeds in rounds), 3),
         "cancelled_answering_ms": round(1000 * max(answering), 1),
         "cancelled_reading_ms": round(1000 * max(reading), 1),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",

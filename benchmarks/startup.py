@@ -92,19 +92,22 @@ def commands_of(recipe: str, folder: Path) -> dict[str, Command]:
 
 def plugins() -> list[Distribution]:
     """Return the distributions that announce plugins or commands."""
-    return [each for each in distributions() if announces(each)]
+    return [distribution for distribution in distributions() if announces(distribution)]
 
 
 def announces(distribution: Distribution) -> bool:
     """Return whether a distribution has an entry point of ours."""
-    groups = {each.group for each in distribution.entry_points}
-    return any(each == "ovrecipe" or each.startswith("ovrecipe.") for each in groups)
+    groups = {point.group for point in distribution.entry_points}
+    return any(group == "ovrecipe" or group.startswith("ovrecipe.") for group in groups)
 
 
 def linked_site(site_dir: Path, *, without: Sequence[Distribution]) -> Path:
     """Fill a folder with links to all that is installed, but for the metadata of some."""
     site_dir.mkdir()
-    left_out = {Path(str(each.locate_file(""))) / metadata_name(each) for each in without}
+    left_out = {
+        Path(str(distribution.locate_file(""))) / metadata_name(distribution)
+        for distribution in without
+    }
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         if path not in left_out:
             (site_dir / path.name).symlink_to(path)
@@ -113,7 +116,7 @@ def linked_site(site_dir: Path, *, without: Sequence[Distribution]) -> Path:
 
 def metadata_name(distribution: Distribution) -> str:
     """Return the name of a distribution's metadata folder."""
-    record = next(each for each in distribution.files or () if each.name == "METADATA")
+    record = next(path for path in distribution.files or () if path.name == "METADATA")
     return record.parts[0]
 
 
@@ -126,17 +129,19 @@ def ovrecipe_dir() -> Path:
 
 def seconds_of(commands: Mapping[str, Command]) -> dict[str, float]:
     """Return the wall time of each command, run one after the other."""
-    return {name: each.seconds() for name, each in commands.items()}
+    return {name: command.seconds() for name, command in commands.items()}
 
 
 def report(rounds: Sequence[Mapping[str, float]], *, as_json: bool) -> None:
     """Print medians and ratios."""
     facts = {
         "rounds": len(rounds),
-        "seconds": {name: round(median(each[name] for each in rounds), 3) for name in rounds[0]},
+        "seconds": {
+            name: round(median(seconds[name] for seconds in rounds), 3) for name in rounds[0]
+        },
         "ratios": ratios(rounds),
         "limits": LIMITS,
-        "plugins": sorted(each.name for each in plugins()),
+        "plugins": sorted(distribution.name for distribution in plugins()),
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -152,12 +157,12 @@ def ratios(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return each command against what it is compared with."""
     pairs = {"build": "imports", "help": "imports"}
     pairs |= {
-        f"{each}_with_plugins": f"{each}_without_plugins"
-        for each in ("build", "help")
-        if f"{each}_with_plugins" in rounds[0]
+        f"{command}_with_plugins": f"{command}_without_plugins"
+        for command in ("build", "help")
+        if f"{command}_with_plugins" in rounds[0]
     }
     return {
-        name: round(median(each[name] / each[other] for each in rounds), 3)
+        name: round(median(seconds[name] / seconds[other] for seconds in rounds), 3)
         for name, other in pairs.items()
     }
 

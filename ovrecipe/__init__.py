@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.specs import hookimpl as hookimpl
     from ovrecipe.recipe.project import Project as Project
     from ovrecipe.recipe.project import find_project as find_project
-    from ovrecipe.run.chat import Chat as Chat
     from ovrecipe.run.genai import list_devices as list_devices
     from ovrecipe.run.generation import Generation as Generation
     from ovrecipe.run.load import load as load
+    from ovrecipe.run.runner import Chat as Chat
     from ovrecipe.run.runner import Runner as Runner
     from ovrecipe.types import GenerationResult as GenerationResult
     from ovrecipe.types import Metrics as Metrics
@@ -35,7 +35,7 @@ _HOMES = {
     "Generation": "ovrecipe.run.generation",
     "GenerationResult": "ovrecipe.types",
     "Metrics": "ovrecipe.types",
-    "Chat": "ovrecipe.run.chat",
+    "Chat": "ovrecipe.run.runner",
     "list_devices": "ovrecipe.run.genai",
     "OvrecipeError": "ovrecipe.errors",
     "hookimpl": "ovrecipe.hooks.specs",

@@ -1,7 +1,5 @@
 """What can go wrong, with exit codes; exceptions of foreign libraries become ours here."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,6 +151,18 @@ class ProjectError(OvrecipeError):
     exit_code = 12
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether the system took no more: no room, no quota, or a file too large for it."""
+    full = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+    return isinstance(error, OSError) and error.errno in full
+
+
+def disk_full(where: str, details: str = "") -> DiskFull:
+    """Return the error of a disk that took no more of what is written at `where`."""
+    remedy = "make room, as with 'ovrecipe gc', and build again: finished stages are kept"
+    return DiskFull(f"{where}: the disk is full{details}", remedy=remedy)
+
+
 #: How many characters of a foreign message are shown; all of it is in the stage's log.
 SHOWN_CHARACTERS = 1200
 
@@ -180,8 +190,8 @@ def foreign_errors(doing: str, *, remedy: str | None = None) -> Iterator[None]:
 
 def translated(error: Exception, doing: str, remedy: str | None) -> OvrecipeError:
     """Return what to tell the user about a foreign exception."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return DiskFull(f"{doing}: no space left on the disk", remedy="free some, or 'ovrecipe gc'")
+    if is_disk_full(error):
+        return disk_full(doing)
     if isinstance(error, MemoryError):
         remedy = "close programs, or take a smaller model"
         return StageError(f"{doing}: out of memory", remedy=remedy)

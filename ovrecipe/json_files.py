@@ -1,6 +1,4 @@
-"""Reading and writing JSON objects in files."""
-
-from __future__ import annotations
+"""JSON objects in files, and how the files beside a model are called."""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.errors import OvrecipeError
+
+CHAT_TEMPLATE = "chat_template.jinja"
+GENERATION_CONFIG = "generation_config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def read_object(
@@ -32,7 +34,7 @@ def read_object(
     return found
 
 
-def write_object(path: Path, document: Mapping[str, Any]) -> None:
-    """Write an object as JSON that people can read and compare: sorted, indented, not escaped."""
-    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+def write_object(path: Path, document: Mapping[str, Any], *, sort_keys: bool = True) -> None:
+    """Write an object as JSON that people can read and compare: indented, not escaped."""
+    text = json.dumps(document, indent=2, sort_keys=sort_keys, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")

@@ -1,7 +1,5 @@
 """No telemetry leaves a process of ours."""
 
-from __future__ import annotations
-
 from collections.abc import MutableMapping
 from types import ModuleType
 from typing import Any

@@ -1,7 +1,5 @@
 """Types that every folder shares: JSON values, the protocol of progress, what an answer is."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 

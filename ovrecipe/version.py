@@ -1,7 +1,5 @@
 """Versions: that of ovrecipe, those of what is installed, and whether one fits a range."""
 
-from __future__ import annotations
-
 __version__ = "0.1.0"
 
 

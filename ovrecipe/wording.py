@@ -1,8 +1,9 @@
-"""Words that messages share: the closest name, sizes, counts."""
-
-from __future__ import annotations
+"""Words that messages share: the closest name, sizes, counts, short digests."""
 
 from collections.abc import Iterable
+
+#: How many digits of a key or a commit messages and names of folders have.
+SHORT = 12
 
 
 def perhaps(name: str, known: Iterable[str]) -> str:

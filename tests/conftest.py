@@ -54,7 +54,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     kept = dict(os.environ)
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hf-home"))
-    for name in [each for each in os.environ if each.startswith("OVRECIPE_")]:
+    for name in [name for name in os.environ if name.startswith("OVRECIPE_")]:
         if name != "OVRECIPE_TEST_STORE":
             del os.environ[name]
     os.environ["OVRECIPE_CONFIG"] = os.devnull

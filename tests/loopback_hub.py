@@ -69,7 +69,11 @@ class LoopbackHub:
 
     def downloads(self, name: str) -> list[Seen]:
         """Return the GET requests that carried a file's content."""
-        return [each for each in self.seen if each.method == "GET" and each.path.endswith(name)]
+        return [
+            request
+            for request in self.seen
+            if request.method == "GET" and request.path.endswith(name)
+        ]
 
 
 @contextmanager

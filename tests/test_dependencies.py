@@ -22,21 +22,26 @@ def canonical(name: str) -> str:
 
 def declared(requirements: list[str]) -> set[str]:
     """Return the names of requirements such as `click>=8.2,<8.5`."""
-    return {canonical(re.split(r"[^A-Za-z0-9._-]", each, maxsplit=1)[0]) for each in requirements}
+    return {
+        canonical(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])
+        for requirement in requirements
+    }
 
 
 CORE = declared(PROJECT["dependencies"])
-EXTRAS = {name: declared(each) for name, each in PROJECT["optional-dependencies"].items()}
+EXTRAS = {
+    name: declared(requirements) for name, requirements in PROJECT["optional-dependencies"].items()
+}
 
 
 def third_party_imports(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield (file, top-level name) of every import of what is not ours and not Python's."""
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [str(node.module)]
-            for name in {each.partition(".")[0] for each in names}:
+            for name in {module.partition(".")[0] for module in names}:
                 if name != "ovrecipe" and name not in sys.stdlib_module_names:
                     yield str(path.relative_to(REPOSITORY)), name
 
@@ -46,7 +51,7 @@ def undeclared(folder: Path, allowed: set[str]) -> set[tuple[str, str]]:
     return {
         (path, name)
         for path, name in third_party_imports(folder)
-        if not allowed & {canonical(each) for each in distributions.get(name, [])}
+        if not allowed & {canonical(distribution) for distribution in distributions.get(name, [])}
     }
 
 

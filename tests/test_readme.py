@@ -43,7 +43,7 @@ def test_every_link_leads_somewhere() -> None:
     """A moved page is noticed."""
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links
-    assert not [each for each in links if not (REPOSITORY / each).exists()]
+    assert not [link for link in links if not (REPOSITORY / link).exists()]
 
 
 def test_every_make_target_it_names_exists() -> None:
@@ -51,7 +51,7 @@ def test_every_make_target_it_names_exists() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     named = set(re.findall(r"^make (\w+)", README, flags=re.MULTILINE))
     assert {"demo", "test"} <= named
-    assert not [each for each in named if f"\n{each}:" not in makefile]
+    assert not [target for target in named if f"\n{target}:" not in makefile]
 
 
 @pytest.mark.model

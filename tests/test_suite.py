@@ -16,7 +16,9 @@ INHERITED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTEST_")
 def collected_by_make_test() -> set[str]:
     """Return the files in which the commands of `make test` find tests."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
-    stamps = [f"--assume-old={sys.prefix}/{each}" for each in (".installed", ".plugins-installed")]
+    stamps = [
+        f"--assume-old={sys.prefix}/{stamp}" for stamp in (".installed", ".plugins-installed")
+    ]
     made = subprocess.run(
         ["make", *stamps, "test", f"VENV={sys.prefix}", "WORKERS=1", "CHROMIUM=chromium"],
         cwd=REPOSITORY,
@@ -41,5 +43,5 @@ def test_make_test_collects_every_file_of_tests() -> None:
         *REPOSITORY.glob("tests/**/test_*.py"),
         *REPOSITORY.glob("plugins/*/tests/**/test_*.py"),
     ]
-    files = {each.relative_to(REPOSITORY).as_posix() for each in there}
+    files = {path.relative_to(REPOSITORY).as_posix() for path in there}
     assert sorted(files - collected_by_make_test()) == []

@@ -73,7 +73,7 @@ def make_tokenizer(checkpoint_dir: Path, kind: str) -> dict[str, int]:
     (checkpoint_dir / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
     (checkpoint_dir / "chat_template.jinja").write_text(CHAT_TEMPLATE, "utf-8")
     named = ("bos_token", "eos_token")
-    ids = {f"{each}_id": tokenizer.token_to_id(settings[each]) for each in named}
+    ids = {f"{name}_id": tokenizer.token_to_id(settings[name]) for name in named}
     return {"vocab_size": tokenizer.get_vocab_size(), **ids}
 
 
@@ -118,7 +118,7 @@ def _codegen(_: Path) -> tuple[Any, dict[str, Any]]:
 
     tokenizer = _byte_level(600, ["<|endoftext|>"], nfc=False, pattern=None)
     runs = [" " * n for n in range(8, 1, -1)] + ["\t" * n for n in (4, 3, 2)]
-    tokenizer.add_tokens([AddedToken(each, normalized=True) for each in runs])
+    tokenizer.add_tokens([AddedToken(run, normalized=True) for run in runs])
     settings = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
     return tokenizer, {"tokenizer_class": "CodeGenTokenizer", "add_prefix_space": False, **settings}
 
@@ -171,7 +171,7 @@ def _merges(pieces: list[tuple[str, float]]) -> list[tuple[str, str]]:
     known = {text for text, _ in pieces}
     return [
         (text[:cut], text[cut:])
-        for text, _ in sorted(pieces, key=lambda each: -each[1])
+        for text, _ in sorted(pieces, key=lambda entry: -entry[1])
         for cut in range(1, len(text))
         if text[:cut] in known and text[cut:] in known
     ]
@@ -205,7 +205,7 @@ def _spm(folder: Path) -> tuple[Any, dict[str, Any]]:
             decoders.Strip(" ", 1, 0),
         ]
     )
-    tokenizer.add_special_tokens([AddedToken(each, normalized=False) for each in SPM_SPECIAL])
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPM_SPECIAL])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 1)]
     )
@@ -230,7 +230,7 @@ def _gemma(folder: Path) -> tuple[Any, dict[str, Any]]:
     )
     turns = ("<start_of_turn>", "<end_of_turn>")
     tokenizer.add_special_tokens(
-        [AddedToken(each, normalized=False) for each in (*SPM_SPECIAL, *turns)]
+        [AddedToken(token, normalized=False) for token in (*SPM_SPECIAL, *turns)]
     )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 1)]

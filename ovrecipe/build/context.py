@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.memory import MemoryBudget
 from ovrecipe.build.stages import STAGES, stage_named
+from ovrecipe.build.stages.stage import Stage
 from ovrecipe.hooks.roles import Role, Source, SourceRequest
 from ovrecipe.recipe.load import check_requirements, load_recipe
+from ovrecipe.recipe.project import Project
 from ovrecipe.recipe.schema import Recipe, split_model_id
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.key import Key
 from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
-    from ovrecipe.build.stages.stage import Stage
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.recipe.project import Project
-    from ovrecipe.types import Json
 
 #: The longest that a cancelled build waits for its stages to clean up.
 CANCEL_SECONDS = 15.0
@@ -59,6 +59,14 @@ class BuildContext:
 
         return load_plugins(env=self.project.env, options=self.plugin_options)
 
+    def plan_of(self, recipe: Recipe) -> RecipePlan:
+        """Return the plan of a recipe that is already read."""
+        return RecipePlan(self, recipe)
+
+    def recipe(self, name: str) -> Recipe:
+        """Return the recipe of that name, as `plan` has it."""
+        return self.plan(name).recipe
+
     def plan(self, name: str) -> RecipePlan:
         """Return the plan of a recipe, read once.
 
@@ -68,12 +76,8 @@ class BuildContext:
         if name not in self._plans:
             recipe = load_recipe(self.project, name)
             check_requirements(recipe)
-            self._plans[name] = self.plan_of(recipe)
+            self._plans[name] = RecipePlan(self, recipe)
         return self._plans[name]
-
-    def plan_of(self, recipe: Recipe) -> RecipePlan:
-        """Return the plan of a recipe that is already read."""
-        return RecipePlan(self, recipe)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -114,7 +118,7 @@ class RecipePlan:
     _pin: Mapping[str, Json] | None = None
     _keys: dict[tuple[str, str | None], Key] = field(default_factory=dict)
 
-    def require_sound(self) -> None:
+    def judge(self) -> None:
         """Refuse a recipe whose providers, options or templates cannot be used; judged once.
 
         Raises:
@@ -162,7 +166,7 @@ class RecipePlan:
             digests=self.context.digests,
         )
         with self.source.blamed():
-            return dict(self.source.provider.pin(request))
+            return self.source.facts(dict(self.source.provider.pin(request)))
 
     def resolve(self, *, update: bool = False) -> None:
         """Pin the checkpoint, asking the network when it is not pinned or `update` is set.
@@ -178,17 +182,13 @@ class RecipePlan:
         self._pin = pin
         self._keys.clear()
 
-    def stage(self, name: str) -> Stage:
-        """Return the stage of that name."""
-        return stage_named(name, self.context.stages)
-
     def key(self, stage: str, variant: str | None = None) -> Key | None:
         """Return the key of a stage's result, or None while the checkpoint is not pinned."""
         return None if self.known_pin() is None else self.pinned_key(stage, variant)
 
     def pinned_key(self, stage: str, variant: str | None = None) -> Key:
         """Return the key of a stage's result once the checkpoint is pinned."""
-        found = self.stage(stage)
+        found = stage_named(stage, self.context.stages)
         variant = variant if found.per_variant else None
         if (stage, variant) not in self._keys:
             inputs = found.inputs(self.recipe, variant)

@@ -5,8 +5,6 @@ to date, never doit's own records. A stage's inputs are setup tasks, which doit 
 stage itself must run: what is built stays built even when what it came from was collected since.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
@@ -25,12 +23,12 @@ from doit.reporter import ConsoleReporter, ZeroReporter
 from ovrecipe.build.context import BuildContext, RecipePlan
 from ovrecipe.build.events import Lines, Watch
 from ovrecipe.build.execute import ViewWork, Work
-from ovrecipe.errors import OvrecipeError, ProjectError
-from ovrecipe.recipe.project import check_variant, find_project, recipe_names, split_target
+from ovrecipe.build.judge import raise_first
+from ovrecipe.ending import INTERRUPTED, STOPPED, end_when_lost, require_streams
+from ovrecipe.errors import OvrecipeError
+from ovrecipe.recipe.project import find_project, named_by, recipe_names
 
 BUILD = "build:"
-#: What a shell shows for a program that Ctrl-C ended.
-INTERRUPTED = 130
 
 
 class BuildFailure(TaskFailed):  # type: ignore[misc]
@@ -74,22 +72,6 @@ class WorkAction(BaseAction):  # type: ignore[misc]
         return self.title
 
 
-def _refusal(context: BuildContext, target: str) -> dict[str, Any]:
-    """Return the task that says what is wrong with a recipe or a name, and shortly in a list."""
-
-    def read() -> None:
-        name, variant = split_target(target)
-        check_variant(context.plan(name).recipe, str(variant))
-
-    actions = [WorkAction(context, f"read {target}", read)]
-    task = {"basename": f"{BUILD}{target}", "actions": actions, "uptodate": [False]}
-    try:
-        read()
-    except OvrecipeError as error:
-        task["doc"] = f"cannot be built: {str(error).splitlines()[0]}"
-    return task
-
-
 def recipe_tasks(
     plan: RecipePlan, watch: Watch, *, wanted: tuple[str, ...] = ()
 ) -> Iterator[dict[str, Any]]:
@@ -103,7 +85,7 @@ def recipe_tasks(
         "doc": f"{recipe.model.id} as {', '.join(recipe.default_variants())}{also}",
         "actions": None,
         "task_dep": [f"{BUILD}{recipe.name}:{name}" for name in recipe.default_variants()],
-        "clean": [view.clean for view in views],
+        "clean": [_cleaning(view) for view in views],
     }
     for view in views:
         doc = f"{recipe.model.id} as {view.variant}, at models/{recipe.name}/{view.variant}"
@@ -119,9 +101,13 @@ def _task(work: Work | ViewWork, doc: str, watch: Watch) -> dict[str, Any]:
         "actions": [WorkAction(work.context, work.title, partial(work.do, watch))],
         "uptodate": [work.is_up_to_date],
         "setup": [needed.task_name for needed in work.needs()],
-        "clean": [work.clean],
+        "clean": [_cleaning(work)],
         "title": lambda _: work.title,
     }
+
+
+def _cleaning(work: Work | ViewWork) -> WorkAction:
+    return WorkAction(work.context, f"remove what {work.title} made", work.clean)
 
 
 class Failures(ZeroReporter):  # type: ignore[misc]
@@ -148,28 +134,29 @@ class Failures(ZeroReporter):  # type: ignore[misc]
 class DoorReporter(ConsoleReporter):  # type: ignore[misc]
     """doit's own reporter, which ends cleanly when the build is stopped."""
 
-    desc = "console output, for ovrecipe's tasks"
-
     def initialize(self, tasks: dict[str, Any], selected_tasks: Sequence[str]) -> None:
         """Let a SIGTERM end the build as Ctrl-C does."""
         super().initialize(tasks, selected_tasks)
         actions = [action for task in tasks.values() for action in task.actions]
-        self.contexts = {each.context for each in actions if isinstance(each, WorkAction)}
+        self.contexts = {action.context for action in actions if isinstance(action, WorkAction)}
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def complete_run(self) -> None:
         """Wait until everything that was at work is gone, and say so in a line.
 
         Raises:
-            SystemExit: the build was stopped.
+            SystemExit: the build was stopped, or its output is full or left.
         """
-        if not isinstance(sys.exception(), KeyboardInterrupt):
+        ending = sys.exception()
+        if not isinstance(ending, KeyboardInterrupt | SystemExit):
             super().complete_run()
             return
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for context in self.contexts:
             context.cancel()
-        self.write("stopped; finished stages are kept, build again to go on\n")
+        if isinstance(ending, SystemExit):
+            raise SystemExit(int(str(ending)))  # doit's threads hand on nothing but its text
+        self.write(f"{STOPPED}\n")
         raise SystemExit(INTERRUPTED)
 
 
@@ -186,40 +173,41 @@ DOIT_CONFIG = {
 }
 
 
-def all_tasks(
-    root: Path, *, plugin_options: tuple[str, ...] = (), words: Sequence[str] | None = None
-) -> Iterator[dict[str, Any]]:
+def all_tasks(root: Path, *, plugin_options: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
     """Yield the tasks of every recipe of the project at `root`.
 
-    `plugin_options` are what `-p` takes, `words` the command line of doit. A broken recipe, and a
-    name that no recipe has, become tasks that say what is wrong when they are asked for.
+    `plugin_options` are what `-p` takes. A broken recipe becomes a task that fails.
 
     Raises:
-        InvalidDodoFile: there is no project at `root`; doit says so without a traceback.
+        InvalidDodoFile: there is no project at `root`, or a recipe or variant of doit's command
+            line does not exist or is broken; doit says so without a traceback.
+        SystemExit: standard output is closed; whatever finds it full or left later ends likewise.
     """
+    require_streams()
+    end_when_lost()
+    asked = [word for word in sys.argv[1:] if word.startswith(BUILD)]
     try:
         project = find_project(root, dict(os.environ))
-    except ProjectError as error:
+        context, watch = BuildContext(project, plugin_options=plugin_options), Lines(sys.stderr)
+        for word in asked:
+            if "*" not in word:
+                named_by(word.removeprefix(BUILD), context.recipe)
+    except OvrecipeError as error:
         raise InvalidDodoFile(str(error)) from error
-    context, watch = BuildContext(project, plugin_options=plugin_options), Lines(sys.stderr)
-    asked = [word for word in (words or sys.argv[1:]) if word.startswith(BUILD)]
     names = recipe_names(project)
     help_action = (_say_what_can_be_built, [names])
     yield {"basename": "help", "doc": "say what can be built", "actions": [help_action]}
     for stage in context.stages:
         yield {"basename": stage.name, "name": None, "doc": stage.doc}
-    known = set()
     for name in names:
         try:
             plan = context.plan(name)
             tasks = [*recipe_tasks(plan, watch, wanted=_wanted(plan, asked))]
-        except OvrecipeError:
-            tasks = [_refusal(context, name)]
-        known |= {task["basename"] for task in tasks}
+        except OvrecipeError as error:
+            doc = f"cannot be built: {str(error).splitlines()[0]}"
+            refusal = WorkAction(context, f"read {name}", partial(raise_first, [error]))
+            tasks = [{"basename": f"{BUILD}{name}", "doc": doc, "actions": [refusal]}]
         yield from tasks
-    for word in dict.fromkeys(asked):
-        if word not in known and "*" not in word:
-            yield _refusal(context, word.removeprefix(BUILD))
 
 
 def _wanted(plan: RecipePlan, asked: Sequence[str]) -> tuple[str, ...]:

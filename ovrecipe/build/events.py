@@ -1,19 +1,15 @@
 """What a build tells whoever watches it, and `Lines`, which writes that to a log or a pipe."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeAlias
+from typing import TextIO, TypeAlias
 
+from ovrecipe.store.manifest import Manifest
 from ovrecipe.wording import amount
-
-if TYPE_CHECKING:
-    from ovrecipe.store.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ def summary_of(manifest: Manifest) -> str:
     """Return size, time and peak memory in a phrase."""
     peak_bytes = manifest.peak_memory_bytes
     size = [amount(manifest.size_bytes)] if manifest.files else []
-    peak = [f"peak {peak_bytes / 1e9:.2f} GB"] if peak_bytes else []
+    peak = [f"peak {amount(peak_bytes)}"] if peak_bytes else []
     return ", ".join([*size, f"{manifest.seconds or 0:.1f} s", *peak])
 
 

@@ -15,15 +15,15 @@ from ovrecipe.build import events, preflight
 from ovrecipe.build.process import LOG_NAME, run_worker
 from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext
 from ovrecipe.errors import GateError, OvrecipeError, StageError, StoreError
+from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.store.disk import disk_errors
+from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.views import leads_to, remove_view, set_view
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext, RecipePlan
-    from ovrecipe.hooks.roles import WeightShape
-    from ovrecipe.store.key import Key
 
 
 class Doable:
@@ -110,11 +110,11 @@ class ViewWork(Doable):
 
     def is_done(self) -> bool:
         """Return whether the view leads to what the recipe asks for, and that passed its gates."""
-        artifact_dir = self._checked_dir()
+        artifact_dir = self._passed_dir()
         models_dir, name, variant = self._place
         return artifact_dir is not None and leads_to(models_dir / name / variant, artifact_dir)
 
-    def _checked_dir(self) -> Path | None:
+    def _passed_dir(self) -> Path | None:
         """Return what the view shall lead to; None unless every gate was passed."""
         gates = [work for work in self.needs() if work.stage.is_gate]
         key = self.assembled.key()
@@ -140,7 +140,7 @@ class ViewWork(Doable):
             StageError: a gate was not passed.
             StoreError: something that is no view stands in its place.
         """
-        artifact_dir = self._checked_dir()
+        artifact_dir = self._passed_dir()
         if artifact_dir is not None:
             set_view(self.context.store, *self._place, artifact_dir)
             return
@@ -179,7 +179,8 @@ class Work(Doable):
     def needs(self) -> list[Work]:
         """Return the work whose artifacts are read."""
         names = self.stage.inputs(self.plan.recipe, self.variant)
-        return self.works(map(self.plan.stage, names), (str(self.variant),))
+        stages = [stage for stage in self.context.stages if stage.name in names]
+        return self.works(stages, (str(self.variant),))
 
     def follows(self, other: Work) -> bool:
         """Return whether this is the other work, or needs it, however indirectly."""
@@ -216,7 +217,7 @@ class Work(Doable):
             OvrecipeError: the stage failed; nothing was published and its log is kept.
             KeyboardInterrupt: the build was cancelled.
         """
-        self.plan.require_sound()
+        self.plan.judge()
         self.plan.resolve()
         key, store = self.plan.pinned_key(self.stage.name, self.variant), self.context.store
 
@@ -251,7 +252,7 @@ class Work(Doable):
 
 def _make(work: Work, key: Key, watch: events.Watch) -> None:
     context, store = work.context, work.context.store
-    needed_bytes = preflight.admit(work)
+    needed_bytes = preflight.check_work(work)
 
     def waiting() -> None:
         text = f"waiting for {amount(needed_bytes)} of memory beside what is at work"
@@ -319,10 +320,8 @@ def _run(work: Work, job: Job, key: Key, watch: events.Watch) -> Mapping[str, An
     context, staging_dir = work.context, job.output_dir.parent
     if not work.stage.own_process:
 
-        def progress(
-            message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
-        ) -> None:
-            watch(events.Progressed(work.title, message, done, total, unit))
+        def progress(message: str, **counted: Any) -> None:
+            watch(events.Progressed(work.title, message, **counted))
 
         own = StageContext(context.plugins, progress, context.project.env)
         return {"facts": work.stage.run(job, own)}
@@ -349,10 +348,9 @@ def _packages(value: Any) -> Iterator[tuple[str, str]]:
 
 def _known_digests(work: Work, job: Job) -> dict[str, tuple[int, str]]:
     """Return the digests of files that are links to published ones."""
-    known: dict[str, tuple[int, str]] = {}
-    for input_dir in (job.inputs[name] for name in work.stage.links):
-        for path, digest in read_manifest(input_dir).known_digests().items():
-            output = job.output_dir / path
-            if output.exists() and output.samefile(input_dir / path):
-                known[path] = digest
-    return known
+    return {
+        path: digest
+        for input_dir in (job.inputs[name] for name in work.stage.links)
+        for path, digest in read_manifest(input_dir).known_digests().items()
+        if (job.output_dir / path).exists() and (job.output_dir / path).samefile(input_dir / path)
+    }

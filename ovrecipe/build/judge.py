@@ -7,14 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import OvrecipeError, PromptRefused, RecipeError, RecipeInvalid
+from ovrecipe.hooks.roles import Compressor
+from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.recipe.schema import Recipe
+from ovrecipe.recipe.yaml_reader import Loc
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Compressor
-    from ovrecipe.recipe.compression import CompressionPass
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.recipe.yaml_reader import Loc
 
 
 def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
@@ -32,8 +32,8 @@ def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
 
 def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     """Yield what raises where something is wrong; every provider that a recipe names is asked."""
-    from ovrecipe.build.stages.stage import named_providers, with_options
     from ovrecipe.build.stages.weights import passes_of
+    from ovrecipe.hooks.plugins import named_providers
     from ovrecipe.recipe.load import check_requirements
     from ovrecipe.recipe.schema import split_model_id
 
@@ -42,15 +42,19 @@ def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     yield partial(_check_template, recipe)
     yield partial(plugins.provider, "source", split_model_id(recipe.model.id)[0], recipe)
     for role, spec, loc in named_providers(recipe):
-        yield partial(with_options, plugins, recipe, role, spec, loc)
+        yield partial(plugins.with_options, role, spec, loc, recipe)
     for name, variant in recipe.variants.items():
-        for each, loc in passes_of(recipe, name):
-            yield partial(_check_pass, recipe, plugins, each, loc, variant.precision)
-            yield partial(_check_dataset, recipe, each, loc)
+        for compression, loc in passes_of(recipe, name):
+            yield partial(_check_pass, recipe, plugins, compression, loc, variant.precision)
+            yield partial(_check_dataset, recipe, compression, loc)
 
 
 def raise_first(errors: Sequence[Exception]) -> None:
-    """Raise the first of the errors, if there is one; the others are its notes."""
+    """Raise the first of the errors; the others are its notes.
+
+    Raises:
+        Exception: unless there is none.
+    """
     for more in errors[1:]:
         errors[0].add_note(str(more))
     if errors:
@@ -67,27 +71,26 @@ def _named(error: OvrecipeError, recipe: Recipe) -> OvrecipeError:
 
 
 def _check_pass(
-    recipe: Recipe, plugins: Plugins, each: CompressionPass, loc: Loc, precision: str
+    recipe: Recipe, plugins: Plugins, compression: CompressionPass, loc: Loc, precision: str
 ) -> None:
     """Raise with the knobs that the compressor would ignore, what it objects to, and options."""
     from ovrecipe.recipe.problems import Problem, place_in_recipe
+    from ovrecipe.recipe.sections import Objection
 
-    provided: Provided[Compressor] = plugins.provider("compressor", each.compressor, recipe)
-    with provided.blamed():
-        objections = [*(provided.optional("objections", each, precision) or ())]
-    reasons = [(objection.keys, objection.reason) for objection in objections]
+    provided: Provided[Compressor] = plugins.provider("compressor", compression.compressor, recipe)
+    found = provided.optional("objections", compression, precision)
     knobs = provided.traits.knobs
     if knobs is not None:
-        unused = each.model_fields_set - {"compressor", "options", *knobs}
+        unused = compression.model_fields_set - {"compressor", "options", *knobs}
         ignored = f"'compressor: {provided.name}' does not use it; remove it"
-        reasons += [((name,), ignored) for name in unused if getattr(each, name) is not None]
-    problems = [
-        Problem(place_in_recipe(recipe, (*loc, *keys)), (*loc, *keys), reason)
-        for keys, reason in reasons
-    ]
-    if problems:
+        found += [
+            Objection((name,), ignored) for name in unused if getattr(compression, name) is not None
+        ]
+    if found:
+        reasons = [((*loc, *objection.keys), objection.reason) for objection in found]
+        problems = [Problem(place_in_recipe(recipe, at), at, reason) for at, reason in reasons]
         raise RecipeInvalid("\n".join(map(str, sorted(problems))))
-    provided.options(each.options, loc=(*loc, "options"), recipe=recipe)
+    provided.options(compression.options, loc=(*loc, "options"), recipe=recipe)
 
 
 def _check_template(recipe: Recipe) -> None:
@@ -104,9 +107,9 @@ def _check_template(recipe: Recipe) -> None:
         raise RecipeInvalid(message, remedy=error.remedy) from error
 
 
-def _check_dataset(recipe: Recipe, each: CompressionPass, loc: Loc) -> None:
+def _check_dataset(recipe: Recipe, compression: CompressionPass, loc: Loc) -> None:
     from ovrecipe.build.stages.weights import NO_FILE, dataset_error
 
-    path = each.dataset_path(recipe.recipe_dir)
+    path = compression.dataset_path(recipe.recipe_dir)
     if path is not None and not path.is_file():
-        raise dataset_error(recipe, each, loc, NO_FILE)
+        raise dataset_error(recipe, compression.dataset, loc, NO_FILE)

@@ -1,7 +1,5 @@
 """The machine's memory: what is available, who may plan with it, and who was killed for it."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Callable, Iterator

@@ -73,7 +73,7 @@ def matrices(checkpoint_dir: Path) -> list[WeightShape]:
     return found
 
 
-def admit(work: Work) -> int:
+def check_work(work: Work) -> int:
     """Refuse work that cannot end well; return a heavy stage's memory in bytes, 0 for others.
 
     Before the first long stage everything that was asked for is judged, not after hours of work.

@@ -18,17 +18,18 @@ from typing import IO, TYPE_CHECKING, Any
 from ovrecipe import errors
 from ovrecipe.build.events import MemorySeen, Progressed, Watch
 from ovrecipe.build.memory import TICK, memory_available_bytes, oom_kills
-from ovrecipe.errors import DiskFull, OvrecipeError, StageError, StageKilled
+from ovrecipe.build.stages.stage import Job
+from ovrecipe.errors import OvrecipeError, StageError, StageKilled, disk_full
 from ovrecipe.store.disk import free_bytes
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
     from ovrecipe.build.execute import Work
-    from ovrecipe.build.stages.stage import Job
 
 LOG_NAME = "log.txt"
 #: How long a process may take to end when asked, in seconds.
 GRACE = 5.0
+AGAIN = "build again: finished stages are kept"
 #: Signals that people, supervisors and, when memory ends, the kernel send; others are crashes.
 #: Windows has no names for them.
 KILLED, FROM_OUTSIDE = 9, (1, 2, 9, 15)
@@ -39,7 +40,7 @@ FULL_BYTES = 4_000_000
 #: What libraries say of a full disk: the system's own words, OpenVINO's and numpy's writer. Those
 #: that remove what they had half written leave no other trace of it.
 FULL = re.compile(
-    r"no space left|disk quota exceeded|(os error|errno) 28\b|iostream error"
+    r"no space left|disk quota exceeded|file too large|(os error|errno) 28\b|iostream error"
     r"|\d+ requested and \d+ written",
     re.IGNORECASE,
 )
@@ -199,21 +200,20 @@ def failure(
     else:
         ended = f"exit code {code}" if code >= 0 else f"signal {-code}"
         lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
-        tail = "\n  | ".join(["", *lines])
-        found = StageError(f"{title}: its process ended with {ended} ({seen}):{tail}")
+        tail = "\n  | ".join([":", *lines]) if lines else "; its log is empty"
+        during = f" while {plugin} worked" if (plugin := last.get("plugin")) else ""
+        remedy = "tell the plugin's maintainers, or use another" if plugin else AGAIN
+        message = f"{title}: its process ended with {ended}{during} ({seen}){tail}"
+        found = StageError(message, remedy=remedy)
     room = seen.least_room_bytes
     if not FULL.search(found.message) and (room is None or room >= FULL_BYTES):
         return found
     said = "" if room is None else f" (the least room that was seen is {amount(room)})"
-    return DiskFull(
-        f"{found.message}\nthe disk is full{said}",
-        remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
-        "finished stages are kept",
-    )
+    return disk_full(f"{found.message}\n{title}", said)
 
 
 def _killed(title: str, signal_number: int, seen: Seen) -> StageKilled:
-    reason, remedy = "", "build again: finished stages are kept"
+    reason, remedy = "", AGAIN
     low = seen.available_bytes is not None and seen.available_bytes < LOW_BYTES
     if signal_number == KILLED and (seen.killed_for_memory or low):
         probably = "" if seen.killed_for_memory else ", probably"

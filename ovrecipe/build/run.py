@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ovrecipe.build.events import Event, Finished, Planned, Watch
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.judge import raise_first
-from ovrecipe.errors import ArtifactCorrupt, NotBuilt
-from ovrecipe.store.key import differences, nearest
+from ovrecipe.errors import ArtifactCorrupt
+from ovrecipe.store.key import differences
+from ovrecipe.store.manifest import Manifest
 from ovrecipe.store.views import view_target
 from ovrecipe.wording import counted
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.store.manifest import Manifest
 
 
 class Target(NamedTuple):
@@ -33,25 +33,12 @@ class Target(NamedTuple):
 class BuildReport:
     """What a build did: the stages that really ran, in the order in which they ended."""
 
-    targets: tuple[Target, ...]
     ran: list[tuple[str, Manifest]] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
 
-    def require_success(self) -> None:
+    def check_success(self) -> None:
         """Raise the first error, if there was one; the others are its notes."""
         raise_first(self.errors)
-
-
-def build(context: BuildContext, targets: Sequence[Target], *, watch: Watch) -> BuildReport:
-    """Build the targets and return what was done; finished stages stay when one fails.
-
-    Raises:
-        OvrecipeError: the first thing that failed.
-        KeyboardInterrupt: Ctrl-C; every process of the build is gone.
-    """
-    report = try_to_build(context, targets, watch=watch)
-    report.require_success()
-    return report
 
 
 def try_to_build(
@@ -67,8 +54,8 @@ def try_to_build(
     for name, variant in targets:
         wanted[name] = (*wanted.get(name, ()), variant)
     for name in wanted:
-        context.plan(name).require_sound()
-    report = BuildReport(tuple(targets))
+        context.plan(name).judge()
+    report = BuildReport()
 
     def tell(event: Event) -> None:
         if isinstance(event, Finished):
@@ -126,16 +113,14 @@ def _run_doit(
     return failures.errors
 
 
-def built_manifest(context: BuildContext, target: Target) -> Manifest:
-    """Return the manifest of a target's assembled directory.
+def built_manifests(context: BuildContext, target: Target) -> list[Manifest]:
+    """Return the manifest of a target's assembled directory, and of what it was assembled from.
 
-    Raises:
-        NotBuilt: it was not built, or the recipe asks for something else by now.
+    What was built is there while its view is; what it was made from may have been collected.
     """
-    key = ViewWork(context.plan(target.name), target.variant).assembled.key()
-    if key is None or not context.store.has(key):
-        raise NotBuilt(f"{target} is not built", remedy=f"ovrecipe build {target}")
-    return context.store.manifest(key)
+    assembled = ViewWork(context.plan(target.name), target.variant).assembled
+    keys = [work.key() for work in (assembled, *assembled.needs())]
+    return [context.store.manifest(key) for key in keys if key and context.store.has(key)]
 
 
 def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:
@@ -167,7 +152,7 @@ def _reason(work: Work) -> dict[str, Any]:
     if store.log_path(key).exists():
         return {"reason": f"failed when it was last built; its log is {store.log_path(key)}"}
     damaged: list[ArtifactCorrupt] = []
-    stored = nearest(store, key, damaged.append, among=_related(work))
+    stored = store.nearest(key, damaged.append, among=_related(work))
     what = counted(len(damaged), "damaged artifact")
     left_out = f" (not compared: {what}, see 'ovrecipe verify')" if damaged else ""
     if stored is None:

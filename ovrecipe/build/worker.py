@@ -5,13 +5,12 @@ print goes to standard error, which the parent has made the stage's log. The pro
 its parent does: the parent holds standard input open and never writes to it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
 import threading
 import traceback
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,8 @@ def run(module: str, job_path: Path, events: Events) -> int:
     stage: Stage = import_module(module).STAGE
     try:
         plugins = load_plugins(env=os.environ, options=job.plugin_options)
-        facts = stage.run(job, StageContext(plugins, events, os.environ))
+        at_work = partial(events.send, "at work")
+        facts = stage.run(job, StageContext(plugins, events, os.environ, at_work))
     except OvrecipeError as error:
         # What a gate found is kept for `ovrecipe why`; where a plugin's code raised, for its
         # author: the message names only the plugin.

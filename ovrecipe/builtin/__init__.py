@@ -4,13 +4,9 @@ Nothing is imported here: a provider's module is imported when its name is asked
 libraries it needs when it works.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import Role
+from ovrecipe.hooks.roles import Role
 
 #: Role, then name, then module and object.
 PROVIDERS: Mapping[Role, Mapping[str, str]] = {

@@ -1,19 +1,15 @@
 """Calibration data for NNCF's data-aware methods: texts as inputs of the stateful model."""
 
-from __future__ import annotations
-
 import json
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.ir import MODEL_INPUTS, StatefulModel, model_inputs, read_ir
 from ovrecipe.builtin.nncf_rules import DEFAULT_NUM_SAMPLES
 from ovrecipe.errors import StageError, foreign_errors
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import CompressionJob
-    from ovrecipe.types import Progress
+from ovrecipe.hooks.roles import CompressionJob
+from ovrecipe.types import Progress
 
 #: Longer samples are cut: activations of every layer are held for the whole sequence.
 MAX_TOKENS = 512

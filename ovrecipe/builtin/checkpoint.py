@@ -4,19 +4,15 @@ Checks of names need no file to be read and run before a download; checks of con
 headers and configuration files and run before the checkpoint is published.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe, SourceError
 from ovrecipe.hooks.roles import WeightShape
-from ovrecipe.json_files import read_object
-
-if TYPE_CHECKING:
-    from ovrecipe.recipe.schema import Model
+from ovrecipe.json_files import TOKENIZER_CONFIG, read_object
+from ovrecipe.recipe.schema import Model
 
 #: One file, or numbered shards; variants such as `model.fp16.safetensors`, adapters and
 #: `consolidated.safetensors` repeat the weights in other forms.
@@ -104,7 +100,7 @@ def check_names(where: str, names: Iterable[str], model: Model) -> None:
         raise CheckpointIncomplete(message, remedy=_other_format(known))
     if not _weight_files(known, model):
         raise _no_weights(where, known, model)
-    own = model.trust_remote_code and "tokenizer_config.json" in known
+    own = model.trust_remote_code and TOKENIZER_CONFIG in known
     tiktoken = any(name.endswith(".tiktoken") for name in known)
     if not (own or tiktoken or any(known.issuperset(files) for files in TOKENIZER_FILES)):
         choices = ", ".join(" with ".join(files) for files in TOKENIZER_FILES)
@@ -143,7 +139,7 @@ def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
     if "model_type" not in config:
         raise CheckpointIncomplete(f"{where}: config.json has no model_type")
     if not model.trust_remote_code:
-        _refuse_remote_code(where, checkpoint_dir, config)
+        _check_remote_code(where, checkpoint_dir, config)
     for index in sorted(checkpoint_dir.glob(f"*{INDEX_SUFFIX}")):
         shards = read_index(where, index)
         missing = [name for name in shards if not (checkpoint_dir / name).is_file()]
@@ -213,15 +209,15 @@ def read_header(where: str, path: Path) -> tuple[WeightShape, ...]:
         raise CheckpointIncomplete(message, remedy=remedy) from exc
 
 
-def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]) -> None:
+def _check_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]) -> None:
     """Refuse what only the checkpoint's own classes could load.
 
     Many checkpoints carry code for versions of transformers that did not know them yet; where
     transformers has a class by now, that one is used and nothing of the checkpoint runs.
     """
     own = {"config.json": _own_class(config, "AutoModelForCausalLM", "AutoConfig")}
-    tokenizer = read_json(where, checkpoint_dir / "tokenizer_config.json")
-    own["tokenizer_config.json"] = _own_class(tokenizer, "AutoTokenizer")
+    tokenizer = read_json(where, checkpoint_dir / TOKENIZER_CONFIG)
+    own[TOKENIZER_CONFIG] = _own_class(tokenizer, "AutoTokenizer")
     if not any(own.values()):
         return
     from transformers.models.auto import modeling_auto, tokenization_auto
@@ -232,7 +228,7 @@ def _refuse_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]
     if model_type in tokenization_auto.TOKENIZER_MAPPING_NAMES or (
         isinstance(named, str) and tokenization_auto.tokenizer_class_from_name(named)
     ):
-        own["tokenizer_config.json"] = None
+        own[TOKENIZER_CONFIG] = None
     for file_name, class_name in own.items():
         if class_name:
             message = f"{where}: {file_name} wants the checkpoint's own code run ({class_name})"

@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field
 
 from ovrecipe.builtin.ir import StatefulModel
 from ovrecipe.errors import GateError, foreign_errors
+from ovrecipe.hooks.roles import EvaluationJob
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ovrecipe.hooks.roles import EvaluationJob
-    from ovrecipe.types import Json
 
 INSTRUCTIONS = (
     "What is the capital of France?",
@@ -43,11 +43,14 @@ class DivergenceEvaluator:
     """
 
     packages = ("openvino", "openvino-genai")
-    version = 1
     options_model = DivergenceOptions
 
     def evaluate(self, job: EvaluationJob) -> dict[str, Json]:
-        """Return the mean divergence and its standard error; refuse one above `max_mean_kl`."""
+        """Return the mean divergence and its standard error.
+
+        Raises:
+            GateError: the mean is above `max_mean_kl`.
+        """
         assert isinstance(job.options, DivergenceOptions), "validated before"
         with foreign_errors("measuring the divergence"):
             facts = _compared(job, job.options.max_new_tokens)

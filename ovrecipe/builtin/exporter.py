@@ -4,21 +4,16 @@ The IR keeps the checkpoint's own dtype: no FP16 cast, no INT8 for large models,
 compressed from the native dtype equal those of optimum-cli byte for byte.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
 from ovrecipe.errors import StageError, foreign_errors
-from ovrecipe.hooks.roles import Estimate
+from ovrecipe.hooks.roles import Answers, Estimate, ExportJob, WeightShape
 from ovrecipe.json_files import read_object
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import Answers, ExportJob, WeightShape
-    from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.schema import Model
 
 TASK = "text-generation-with-past"
 OWN_CODE = "read the checkpoint's own code; if you trust it, write 'model.trust_remote_code: true'"
@@ -47,7 +42,11 @@ class OptimumExporter:
         return Estimate(base_bytes(tensors) + SMALL_FILES_BYTES, PEAK_BYTES)
 
     def export(self, job: ExportJob) -> None:
-        """Write the IR, config.json and generation_config.json; a StageError says why it cannot."""
+        """Write the IR, config.json and generation_config.json.
+
+        Raises:
+            StageError: why it cannot.
+        """
         shown = "config.json of the checkpoint"
         config = read_object(job.checkpoint_dir / "config.json", shown=shown, error=StageError)
         if not config:

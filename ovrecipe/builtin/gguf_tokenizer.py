@@ -5,14 +5,11 @@ Both are taken at their word, or refused by name: transformers' own reader guess
 architecture instead and gives a Llama architecture with byte-level tokens a wrong tokenizer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from ovrecipe.builtin.gguf_file import GgufFile
+from ovrecipe.builtin.gguf_file import GgufFile
 
 T = TypeVar("T")
 #: Values of tokenizer.ggml.token_type that matter here.
@@ -104,7 +101,7 @@ def _byte_level(file: GgufFile) -> Any:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     cut = _named(file, "tokenizer.ggml.pre", CUTS)
-    merges = [tuple(pair.split(" ", 1)) for pair in file.require("tokenizer.ggml.merges")]
+    merges = [tuple(pair.split(" ", 1)) for pair in file.needed("tokenizer.ggml.merges")]
     tokenizer = Tokenizer(models.BPE(file.ids, merges, ignore_merges=cut.ignore_merges))
     if cut.nfc:
         tokenizer.normalizer = normalizers.NFC()
@@ -141,7 +138,7 @@ def _sentencepiece(file: GgufFile) -> Any:
 
 def _merges(file: GgufFile) -> list[tuple[str, str]]:
     """Return every way to join two tokens into a third, the best-scored third first."""
-    scores, ids = file.require("tokenizer.ggml.scores"), file.ids
+    scores, ids = file.needed("tokenizer.ggml.scores"), file.ids
     found: list[tuple[float, int, int, str, str]] = []
     for text, score in zip(file.tokens, scores, strict=True):
         for cut in range(1, len(text)):

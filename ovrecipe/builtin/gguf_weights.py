@@ -7,26 +7,19 @@ A file whose matrices are all BF16 or all F32 keeps that type, and one value too
 float16 makes the whole checkpoint float32.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ovrecipe.builtin.gguf_file import GgufFile
-    from ovrecipe.types import Progress
+from ovrecipe.builtin.gguf_file import GgufFile
+from ovrecipe.types import Progress
 
 #: The names of dtypes in safetensors files, and how numpy writes them.
 FORMATS = {"float16": ("F16", "<f2"), "bfloat16": ("BF16", "<u2"), "float32": ("F32", "<f4")}
 ALIGNMENT = 8
 #: Tensor names of llama.cpp and transformers; those of a layer are prefixed on both sides.
-MODEL_NAMES = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "output": "lm_head",
-}
+MODEL_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 LAYER_NAMES = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -109,7 +102,7 @@ def _unpermuted(file: GgufFile, tensor: Any) -> Any:
     which = re.search(r"\.attn_(q|k)\.", tensor.name)
     if which is None or file.architecture != "llama":
         return values
-    heads = int(file.require("llama.attention.head_count"))
+    heads = int(file.needed("llama.attention.head_count"))
     if which[1] == "k":
         heads = int(file.fact("attention.head_count_kv", heads))
     paired = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])

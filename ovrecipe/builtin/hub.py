@@ -1,31 +1,28 @@
 """The `hub` source: a model on the Hugging Face hub, at one commit, in its client's own cache."""
 
-from __future__ import annotations
-
-import errno
 import glob
 import io
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
 from ovrecipe.builtin.local import link_files, names_in
 from ovrecipe.errors import (
     CheckpointIncomplete,
     CheckpointNotFound,
-    DiskFull,
     HubAccessDenied,
     HubUnreachable,
+    OvrecipeError,
+    disk_full,
+    is_disk_full,
 )
-
-if TYPE_CHECKING:
-    from ovrecipe.errors import OvrecipeError
-    from ovrecipe.hooks.roles import SourceRequest
-    from ovrecipe.recipe.schema import Model
-    from ovrecipe.types import Json, Progress
+from ovrecipe.hooks.roles import SourceRequest
+from ovrecipe.recipe.schema import Model
+from ovrecipe.types import Json, Progress
+from ovrecipe.wording import SHORT
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 TRUE = {"1", "ON", "YES", "TRUE"}
@@ -39,8 +36,6 @@ LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 class HubSource:
     """Reads `model.id: ORG/NAME`."""
 
-    packages = ()
-    version = 1
     needs_pin = True
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
@@ -55,7 +50,7 @@ class HubSource:
         client, commit = HubClient(request), str(pin["commit"])
         request.progress(f"asking the hub for {client.repo_id}")
         folder = client.snapshot(commit, request.model, request.progress)
-        where = f"{client.repo_id} at {commit[:12]}"
+        where = f"{client.repo_id} at {commit[:SHORT]}"
         link_files(names_in(where, folder, request.model), folder, checkpoint_dir)
         check_contents(where, checkpoint_dir, request.model)
 
@@ -85,12 +80,15 @@ class HubClient:
         """Return a folder in the cache that has all of a commit that is wanted.
 
         With no connection what is there already is as good, because a commit never changes.
+
+        Raises:
+            SourceError: it is not all there, and the hub cannot be asked or does not give it.
         """
         try:
             if self._is_offline:
-                raise self._offline(f"commit {commit[:12]} is not complete")
+                raise self._offline(f"commit {commit[:SHORT]} is not complete")
             listed = [sibling.rfilename for sibling in self._info(commit).siblings or ()]
-            check_names(f"{self.repo_id} at {commit[:12]}", listed, model)
+            check_names(f"{self.repo_id} at {commit[:SHORT]}", listed, model)
             wanted = [glob.escape(name) for name in wanted_files(listed, model)]
             bar = progress_bar(progress)
             return self._snapshot(commit, allow_patterns=wanted, tqdm_class=bar, **self._hub)
@@ -173,9 +171,8 @@ def _translation(error: Exception, repo_id: str, revision: str) -> OvrecipeError
 
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        message = f"{repo_id}: no room left for the download in huggingface_hub's cache"
-        return DiskFull(message, remedy="free some space, or move the cache with HF_HUB_CACHE")
+    if is_disk_full(error):
+        return disk_full(f"{repo_id}: huggingface_hub's cache (HF_HUB_CACHE moves it)")
     # Subclasses stand before their bases.
     known: dict[type[Exception], OvrecipeError] = {
         errors.HFValidationError: CheckpointNotFound(
@@ -201,13 +198,9 @@ def _translation(error: Exception, repo_id: str, revision: str) -> OvrecipeError
             return ours
     if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
         return known[errors.DisabledRepoError]
-    unanswered = (
-        errors.HfHubHTTPError,
-        errors.OfflineModeIsEnabled,
-        errors.LocalEntryNotFoundError,
-    )
+    no_answer = (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)
     # huggingface_hub has no class for a download that is shorter than it was announced.
     is_short = "Consistency check" in str(error)
-    if is_short or isinstance(error, (httpx.TransportError, *unanswered)):
+    if is_short or isinstance(error, (httpx.TransportError, *no_answer)):
         return HubUnreachable(f"{repo_id}: the hub did not answer: {line}", remedy=NETWORK_REMEDY)
     return None

@@ -1,18 +1,14 @@
 """Reading, writing, running and describing IRs, and the room that their weights take."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import StageError, foreign_errors
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import WeightShape
-    from ovrecipe.types import Json
+from ovrecipe.hooks.roles import WeightShape
+from ovrecipe.types import Json
 
 IR_XML = "openvino_model.xml"
 #: Constants with fewer elements are shapes, norms and scalars, not weights of a layer.

@@ -1,33 +1,23 @@
 """The `local` source: a checkpoint directory on this machine, linked and never copied."""
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_files
-from ovrecipe.errors import CheckpointNotFound, DiskFull, SourceError
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import FileDigests, SourceRequest
-    from ovrecipe.recipe.schema import Model
-    from ovrecipe.types import Json
+from ovrecipe.errors import CheckpointNotFound, SourceError, disk_full, is_disk_full
+from ovrecipe.hooks.roles import FileDigests, SourceRequest
+from ovrecipe.recipe.schema import Model
+from ovrecipe.types import Json
 
 #: ERROR_PRIVILEGE_NOT_HELD: Windows wants Developer Mode or an administrator for symbolic links.
 NO_PRIVILEGE = 1314
-FULL = (errno.ENOSPC, errno.EDQUOT) if os.name != "nt" else (errno.ENOSPC,)
 
 
 class LocalSource:
     """Reads `model.id: ./directory`."""
-
-    packages = ()
-    version = 1
-    needs_pin = False
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the digest of each file that would be taken."""
@@ -35,7 +25,11 @@ class LocalSource:
         return {"files": {name: request.digests.sha256(source_dir / name) for name in names}}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
-        """Link the files, unchanged since they were pinned; the directory stays as it is."""
+        """Link the files, unchanged since they were pinned; the directory stays as it is.
+
+        Raises:
+            CheckpointIncomplete: something is missing, or was changed since.
+        """
         source_dir, names = _wanted(request)
         request.progress(f"linking {source_dir.name}")
         link_files(names, source_dir, checkpoint_dir)
@@ -66,7 +60,7 @@ def _wanted(request: SourceRequest) -> tuple[Path, tuple[str, ...]]:
     if path.exists():
         message = f"{path}: is a file; a local model.id is a checkpoint's directory or a .gguf file"
         raise CheckpointNotFound(message, remedy=f"perhaps you meant {path.parent}")
-    remedy = "relative paths in a recipe start from the recipe's own folder"
+    remedy = "give a checkpoint's directory; paths in a recipe start from the recipe's own folder"
     raise CheckpointNotFound(f"{path}: there is no such directory", remedy=remedy)
 
 
@@ -99,14 +93,12 @@ def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> No
         try:
             _link(link, target)
         except OSError as exc:
-            if exc.errno in FULL:
-                message = f"{link.parent}: the disk is full"
-                raise DiskFull(message, remedy="free some, or 'ovrecipe gc'") from exc
+            if is_disk_full(exc):
+                raise disk_full(str(link.parent)) from exc
             move = "switch on Developer Mode, or put the store on the same drive (OVRECIPE_STORE)"
-            raise SourceError(
-                f"{target} cannot be linked into the store: {exc.strerror}",
-                remedy=move if exc.errno in (errno.EPERM, errno.EXDEV) else None,
-            ) from exc
+            remedy = move if exc.errno in (errno.EPERM, errno.EXDEV) else None
+            message = f"{target} cannot be linked into the store: {exc.strerror}"
+            raise SourceError(message, remedy=remedy) from exc
 
 
 def _link(link: Path, target: Path) -> None:

@@ -1,20 +1,15 @@
 """The compressor `nncf`: every mode and method of `nncf.compress_weights`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.builtin import nncf_rules
 from ovrecipe.builtin.ir import SMALL_FILES_BYTES, base_bytes, read_ir, save_ir, weight_facts
 from ovrecipe.errors import foreign_errors
-from ovrecipe.hooks.roles import Estimate
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import CompressionJob, WeightShape
-    from ovrecipe.recipe.compression import CompressionPass
-    from ovrecipe.types import Json, Progress
+from ovrecipe.hooks.roles import CompressionJob, Estimate, WeightShape
+from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.types import Json, Progress
 
 #: Peak anonymous memory beside the result, measured with NNCF 3.4: INT8 0.47 and 0.38 GB, INT4
 #: 0.52 and 0.49 GB, with SmolLM2-135M (f16) and a 1.01-billion Llama (bf16).
@@ -31,7 +26,6 @@ class NncfCompressor:
     """
 
     packages = ("nncf", "openvino")
-    version = 1
     needs_torch = False
     objections = staticmethod(nncf_rules.knob_objections)
     problems = staticmethod(nncf_rules.group_size_problems)

@@ -5,19 +5,14 @@ check_user_compression_configuration, NNCF 3.4. A knob that NNCF would take and 
 objected to as well: nothing that a recipe says is dropped silently.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.ir import vector_bytes
+from ovrecipe.hooks.roles import WeightShape
+from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
 from ovrecipe.recipe.sections import Objection
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import WeightShape
-    from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
 
 #: optimum-cli's `--group-size` when it is left out (and NNCF's own for the other modes).
 DEFAULT_GROUP_SIZE = 128
@@ -194,13 +189,13 @@ def compressed_bytes(
     low_bit = 1.0 if mode in EIGHT_BIT_FLOATS else 0.5
     zero_point = 0.5 if mode == "int4_asym" else 0.0
     size: float = vector_bytes(tensors)
-    for name, shape in ((each.name, each.shape) for each in tensors if len(each.shape) > 1):
-        elements, rows = math.prod(shape), math.prod(shape[:-1])
+    for weight in (tensor for tensor in tensors if len(tensor.shape) > 1):
+        elements, rows = math.prod(weight.shape), math.prod(weight.shape[:-1])
         groups = rows if group_size == -1 else elements / group_size
         # INT8 has a scale and a zero point a row; `none` leaves the weights at 16 bits.
         int8 = elements + (SCALE_BYTES + 1) * rows
         backup = 2 * elements if compression.backup_mode == "none" else int8
-        is_kept = is_int8(mode) or (_keeps_backup(name) and not compression.all_layers)
+        is_kept = is_int8(mode) or (_keeps_backup(weight.name) and not compression.all_layers)
         share = 0.0 if is_kept else ratio
         size += share * (elements * low_bit + groups * (SCALE_BYTES + zero_point))
         size += (1 - share) * backup

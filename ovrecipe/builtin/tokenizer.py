@@ -11,26 +11,25 @@ it differs on purpose:
   days of WordPiece and damages code.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import StageError, foreign_errors
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import ConversionJob
+from ovrecipe.hooks.roles import ConversionJob
 
 
 class OpenvinoTokenizerConverter:
     """Converts with openvino_tokenizers."""
 
     packages = ("openvino", "openvino-tokenizers", "transformers", "tokenizers")
-    version = 1
     needs_torch = False
 
     def convert(self, job: ConversionJob) -> None:
-        """Write the pair and the tokenizer's own files; a StageError says why it cannot."""
+        """Write the pair and the tokenizer's own files.
+
+        Raises:
+            StageError: why it cannot.
+        """
         from openvino import save_model
         from openvino_tokenizers import convert_tokenizer
 

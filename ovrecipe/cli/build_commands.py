@@ -15,7 +15,9 @@ from typer import Option
 from ovrecipe.cli.completion import TargetArgument, complete_name, recipe_argument
 from ovrecipe.cli.output import AsJson, print_json, print_table
 from ovrecipe.cli.session import session_of, state_of, targets_of
+from ovrecipe.ending import STOPPED
 from ovrecipe.run.artifact import not_built
+from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
@@ -71,9 +73,9 @@ def build(
         with watching(quiet=quiet) as watch:
             report = try_to_build(context, wanted, watch=watch, keep_going=keep_going)
     except KeyboardInterrupt:
-        typer.echo("stopped; finished stages are kept, build again to go on", err=True)
+        typer.echo(STOPPED, err=True)
         raise
-    rows = size_rows(context, report.targets)
+    rows = size_rows(context, wanted)
     if as_json:
         figures = ("size_bytes", "seconds", "peak_memory_bytes")
         ran = [
@@ -85,7 +87,7 @@ def build(
         if not report.ran and not report.errors:
             typer.echo("Nothing to do: everything is built and checked.")
         _print_sizes(rows)
-    report.require_success()
+    report.check_success()
 
 
 def watching(*, quiet: bool) -> AbstractContextManager[Watch]:
@@ -165,16 +167,15 @@ def size_rows(context: BuildContext, targets: Sequence[Target]) -> list[dict[str
 
 
 def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
-    from ovrecipe.build.run import built_manifest
+    from ovrecipe.build.run import built_manifests
 
     plan = context.plan(target.name)
     state = state_of(context, plan, target.variant)
     row = {"name": target.name, "variant": target.variant, **state}
     if not state["built"]:
         return row
-    manifest = built_manifest(context, target)
-    key = plan.key("weights", target.variant)
-    weights = context.store.manifest(key) if key and context.store.has(key) else None
+    manifest, *parts = built_manifests(context, target)
+    weights = next((part for part in parts if WEIGHTS in part.files), None)
     return {
         **row,
         "precision": plan.recipe.variants[target.variant].precision,
@@ -203,5 +204,5 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['weights_bytes'] / 1e6:.2f}",
         f"{row['ratio']:.3f}x" if row["ratio"] else "",
         f"{row['seconds']:.1f} s" if row["seconds"] is not None else "",
-        f"{row['peak_memory_bytes'] / 1e9:.2f} GB" if row["peak_memory_bytes"] else "",
+        amount(row["peak_memory_bytes"]) if row["peak_memory_bytes"] else "",
     ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import replace
-from functools import partial
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -20,7 +19,7 @@ from ovrecipe.hooks.roles import ChatFrontend, Console, Frontend
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.run.chat import Chat
+    from ovrecipe.run.runner import Chat
 
 HELP = """\
 /help        show this
@@ -57,25 +56,17 @@ def _piped(stdin: TextIO) -> Iterator[str]:
             raise PromptRefused(f"stdin, line {number}: not UTF-8") from exc
 
 
+@dataclass(eq=False)
 class ChatLoop:
     """One conversation between a stream of lines and a model."""
 
-    def __init__(
-        self, chat: Chat, frontend: Provided[Frontend], console: Console, *, interactive: bool
-    ) -> None:
-        """`interactive`: errors of one turn are shown and the next line is read."""
-        self._chat = chat
-        self._frontend = frontend
-        self._console = console
-        self._interactive = interactive
-        self._over = False
-        #: The commands that stand alone; /save has a word behind it.
-        self._commands: Mapping[str, Callable[[], None]] = {
-            "help": partial(self._say, HELP),
-            "reset": self._reset,
-            "stats": self._toggle_stats,
-            "exit": self._exit,
-        }
+    chat: Chat
+    frontend: Provided[Frontend]
+    console: Console
+    _: KW_ONLY
+    #: Errors of one turn are shown, and the next line is read.
+    interactive: bool
+    _over: bool = False
 
     def run(self, lines: Iterator[str | None]) -> None:
         """Answer every line until they end, or one says /exit."""
@@ -96,46 +87,44 @@ class ChatLoop:
             else:
                 self._answer(command[1:] if command.startswith("//") else line)
         except OvrecipeError as error:
-            if not self._interactive:
+            if not self.interactive:
                 raise
             self._say(str(error))
 
     def _answer(self, prompt: str) -> None:
         try:
-            with self._chat.stream(prompt) as answer, self._frontend.blamed():
-                self._frontend.provider.show(answer, self._console)
+            with self.chat.stream(prompt) as answer, self.frontend.blamed():
+                self.frontend.provider.show(answer, self.console)
         except KeyboardInterrupt:
-            if not self._interactive:
+            if not self.interactive:
                 raise
             self._say("\n(stopped)")
 
     def _obey(self, line: str) -> None:
         name, _, argument = line.partition(" ")
-        if name == "save":
-            self._save(argument.strip())
-        elif name not in self._commands:
-            self._say(f"there is no /{name}; /help lists what there is, //{name} says it")
-        elif argument:
-            self._say(f"/{name} stands alone; //{line} says it")
-        else:
-            self._commands[name]()
-
-    def _exit(self) -> None:
-        self._over = True
-
-    def _reset(self) -> None:
-        self._chat.reset()
-        self._say("(forgotten)")
-
-    def _toggle_stats(self) -> None:
-        self._console = replace(self._console, stats=not self._console.stats)
-        self._say(f"(figures {'on' if self._console.stats else 'off'})")
+        match name:
+            case "save":
+                self._save(argument.strip())
+            case "help" | "reset" | "stats" | "exit" if argument:
+                self._say(f"/{name} stands alone; //{line} says it")
+            case "help":
+                self._say(HELP)
+            case "reset":
+                self.chat.reset()
+                self._say("(forgotten)")
+            case "stats":
+                self.console = replace(self.console, stats=not self.console.stats)
+                self._say(f"(figures {'on' if self.console.stats else 'off'})")
+            case "exit":
+                self._over = True
+            case _:
+                self._say(f"there is no /{name}; /help lists what there is, //{name} says it")
 
     def _save(self, name: str) -> None:
         if not name:
             self._say("say where: /save FILE")
             return
-        history = self._chat.history
+        history = self.chat.history
         text = json.dumps(list(history), ensure_ascii=False, indent=2) + "\n"
         try:
             Path(name).expanduser().write_text(text, encoding="utf-8")
@@ -145,7 +134,7 @@ class ChatLoop:
 
     def _say(self, text: str) -> None:
         """Tell the user something that is no answer."""
-        print(text, file=self._console.err, flush=True)
+        print(text, file=self.console.err, flush=True)
 
 
 @with_options

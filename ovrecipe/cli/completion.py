@@ -1,7 +1,5 @@
 """What a shell offers when TAB is pressed: the names of recipes and of their variants."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ from typer import Option
 from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.output import announce, status
 from ovrecipe.hooks.roles import Console, Frontend
-from ovrecipe.recipe.project import split_target
+from ovrecipe.recipe.project import named_by
 
 if TYPE_CHECKING:
     from ovrecipe.cli.session import Session
@@ -65,8 +65,8 @@ class Options(NamedTuple):
         return Console(out=sys.stdout, err=sys.stderr, stats=self.stats)
 
     def frontend_of(self, session: Session, target: str) -> Provided[Frontend]:
-        """Return who shows the answer; an unknown one is refused before a model is loaded."""
-        recipe = session.recipe(split_target(target)[0])
+        """Return who shows the answer; what names nothing is refused before a model is loaded."""
+        recipe, _ = named_by(target, session.recipe)
         return session.plugins.provider("frontend", self.frontend or "console", recipe)
 
     def opened(self, session: Session, target: str, *, warm_up: bool = False) -> Runner:

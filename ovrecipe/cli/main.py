@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -19,16 +18,13 @@ from typer.core import TyperCommand, TyperGroup
 
 from ovrecipe.cli.completion import heal_bash
 from ovrecipe.cli.session import Session
-from ovrecipe.errors import DiskFull, OvrecipeError, PluginError
+from ovrecipe.ending import INTERRUPTED, READER_LEFT, lost_output, require_streams
+from ovrecipe.errors import OvrecipeError, PluginError
 from ovrecipe.version import __version__
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
-
-INTERRUPTED = 130
-#: What a shell shows for a program that SIGPIPE ended; click ends with 1 and wraps the stream.
-READER_LEFT = 141
 
 
 def exit_code_of(command: Any) -> int:
@@ -46,11 +42,7 @@ def exit_code_of(command: Any) -> int:
             return READER_LEFT
         raise
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
-            raise
-        print("ovrecipe: standard output: no space left on device", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python says it again at its end
-        return DiskFull.exit_code
+        return lost_output(error)
     except KeyboardInterrupt:
         print("ovrecipe: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -221,10 +213,5 @@ def application() -> Any:
 
 def main() -> None:
     """Run the command line and leave with the exit code of what happened."""
-    for name, mode in (("stdin", "r"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # it was closed by the caller
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as we live
-    if getattr(sys, "stdout") is None:  # noqa: B009 - its type says that this cannot be
-        print("ovrecipe: standard output is closed", file=sys.stderr)
-        sys.exit(1)
+    require_streams()
     sys.exit(exit_code_of(application()))

@@ -1,12 +1,11 @@
 """`ovrecipe new`, `get` and `init`: a recipe for a model, all the way to an answer, a project."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, cast
 
 import typer
@@ -15,10 +14,11 @@ from ovrecipe.cli.output import write_text
 from ovrecipe.cli.session import Session, session_of
 from ovrecipe.errors import ProjectError, RecipeInvalid
 from ovrecipe.hooks.listing import sample_recipe
+from ovrecipe.hooks.roles import SourceRequest
 from ovrecipe.recipe import writing
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import bundled_recipes_dir, check_name, recipe_paths
-from ovrecipe.recipe.schema import model_id_objection, split_model_id
+from ovrecipe.recipe.schema import UNVERSIONED, model_id_objection, split_model_id
 
 ModelId = Annotated[
     str, typer.Argument(help="An id on the hub, ./directory, ./file.gguf, dist:... or a plugin's.")
@@ -37,7 +37,8 @@ def new(
     """Write a commented recipe for a model, with the INT4 values that are known to suit it.
 
     The values come from optimum-intel's table of tuned models, when it is installed and has the
-    model. Nothing is downloaded. Exits with 3 for an id that is none, 12 for a recipe that exists.
+    model. Nothing is downloaded. Exits with 3 for an id that is none, 5 for a path, file or
+    distribution that is not here, 12 for a recipe that exists.
 
     Example: ovrecipe new Qwen/Qwen3-8B
     """
@@ -97,7 +98,7 @@ def _new_recipe(session: Session, model_id: str, name: str | None, *, force: boo
     path = taken[0] if taken else project.recipes_dir / f"{name}.yaml"
     if objection := model_id_objection(model_id):
         raise RecipeInvalid(objection)
-    session.plugins.provider("source", split_model_id(model_id)[0], sample_recipe())
+    _check_source(session, *split_model_id(model_id))
     int4, reason = _int4_of(model_id)
     write_text(path, writing.draft_text(_seen_from_recipe(model_id, session), int4, reason))
     load_recipe_file(path, shown_from=project.root)
@@ -105,13 +106,29 @@ def _new_recipe(session: Session, model_id: str, name: str | None, *, force: boo
     return path
 
 
+def _check_source(session: Session, scheme: str, location: str) -> None:
+    """Refuse what nobody provides, or what should be on this machine and is not; hashes nothing."""
+    recipe = sample_recipe()  # it lies in the working folder, where a path was typed
+    source = session.plugins.provider("source", scheme, recipe)
+    if scheme not in UNVERSIONED:
+        return
+    # What a recipe may allow is not refused before there is one.
+    allowed = {"allow_pickle": True, "trust_remote_code": True}
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update=allowed)})
+    digests = cast("Any", SimpleNamespace(sha256=str))
+    wanted = SourceRequest(recipe=recipe, location=location, env=session.env, digests=digests)
+    source.provider.pin(wanted)
+
+
 def _seen_from_recipe(model_id: str, session: Session) -> str:
     """Return the id as the recipe must say it: its relative paths start at its own folder."""
     scheme, location = split_model_id(model_id)
-    if scheme not in ("local", "gguf") or location != model_id or not location.startswith("."):
+    named = model_id.removesuffix(location)  # `gguf:`, where it says so itself
+    is_fixed = location.startswith("~") or Path(location).is_absolute()
+    if scheme not in ("local", "gguf") or is_fixed or not (named or location.startswith(".")):
         return model_id
     path = os.path.relpath(session.cwd / location, session.project.recipes_dir)
-    return ("" if path.startswith("..") else "./") + path.replace(os.sep, "/")
+    return named + ("" if path.startswith("..") else "./") + path.replace(os.sep, "/")
 
 
 def _int4_of(model_id: str) -> tuple[Mapping[str, Any], str]:
@@ -130,22 +147,6 @@ def _int4_of(model_id: str) -> tuple[Mapping[str, Any], str]:
 
 
 FIRST_RECIPE = "smollm2-135m.yaml"
-#: The same text as this repository's own dodo.py; a test compares them.
-DODO = '''"""doit's door to ovrecipe: `doit list`, `doit build:NAME`, `doit build:NAME:VARIANT`."""
-
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-from ovrecipe.build.dodo import DOIT_CONFIG, all_tasks
-
-__all__ = ["DOIT_CONFIG", "task_recipes"]
-
-
-def task_recipes() -> Iterator[dict[str, Any]]:
-    """Yield the tasks of every recipe in recipes/."""
-    yield from all_tasks(Path(__file__).parent)
-'''
 GITIGNORE = "/store/\n/models/\n.doit.db*\n"
 
 
@@ -158,10 +159,11 @@ def init(
 
     Example: ovrecipe init my-models && cd my-models && ovrecipe build smollm2-135m
     """
+    bundled_dir = bundled_recipes_dir()
     files = {
-        f"recipes/{FIRST_RECIPE}": (bundled_recipes_dir() / FIRST_RECIPE).read_text("utf-8"),
+        f"recipes/{FIRST_RECIPE}": (bundled_dir / FIRST_RECIPE).read_text("utf-8"),
         f"recipes/{writing.FILE_NAME}": writing.schema_text(),
-        "dodo.py": DODO,
+        "dodo.py": (bundled_dir.parent / "dodo.py").read_text("utf-8"),
     }
     for path in (directory / name for name in files):
         if path.exists():

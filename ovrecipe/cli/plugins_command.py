@@ -1,7 +1,5 @@
 """`ovrecipe plugins`: who provides what, and what is wrong with whom."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
@@ -10,7 +8,7 @@ from ovrecipe.cli.main import COMMANDS
 from ovrecipe.cli.output import AsJson, print_json, print_table
 from ovrecipe.cli.session import session_of
 from ovrecipe.errors import PluginError
-from ovrecipe.hooks.listing import PluginFacts, plugin_facts, probe
+from ovrecipe.hooks.listing import PluginFacts, ask_all, plugin_facts
 from ovrecipe.hooks.plugins import hook_names
 from ovrecipe.hooks.roles import ROLES
 from ovrecipe.wording import perhaps
@@ -38,7 +36,7 @@ def command(
     plugins = session_of(ctx).plugins
     facts = plugin_facts(plugins, builtin_commands=tuple(COMMANDS))
     if check:
-        probe(plugins, facts)
+        ask_all(plugins, facts)
     shown = [plugin for plugin in facts if wanted in (None, *plugin.hooks, *plugin.providers)]
     if as_json:
         print_json({"plugins": [plugin.as_json() for plugin in shown]})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
 #: Columns in the order in which they stand, and the width that each keeps while figures change.
-COLUMNS = {"doing": 0, "percent": 4, "bar": 0, "speed": 10, "left": 9, "elapsed": 4, "peak": 12}
+COLUMNS = {"doing": 0, "percent": 4, "bar": 0, "speed": 10, "left": 9, "elapsed": 4, "peak": 13}
 #: Which of them get room first; the title and the elapsed time always have it.
 BY_PRIORITY = ("percent", "left", "speed", "doing", "peak", "bar")
 #: How wide a description is when others want the room, and the least that says something.
@@ -91,7 +91,7 @@ def _cells(work: AtWork, now: float) -> dict[str, str]:
         "speed": "" if speed is None else f"{amount(speed)}/s",
         "left": "" if left is None else f"{clock_face(left)} left",
         "elapsed": clock_face(now - work.started),
-        "peak": f"peak {work.peak_bytes / 1e9:.2f} GB" if work.peak_bytes else "",
+        "peak": f"peak {amount(work.peak_bytes)}" if work.peak_bytes else "",
     }
 
 

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovrecipe.build.judge import recipe_errors
-from ovrecipe.cli.completion import TargetArgument, recipe_argument
+from ovrecipe.cli.completion import TargetArgument, complete_name, recipe_argument
 from ovrecipe.cli.output import AsJson, print_json, write_text
 from ovrecipe.cli.session import Session, session_of, state_of
 from ovrecipe.errors import OvrecipeError, RecipeError
 from ovrecipe.recipe.load import load_recipe, load_recipe_file
 from ovrecipe.recipe.problems import place_in_recipe
-from ovrecipe.recipe.project import SUFFIXES, check_variant, split_target
+from ovrecipe.recipe.project import SUFFIXES, named_by
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.writing import schema_text
 from ovrecipe.recipe.yaml_reader import node_at
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
-    from ovrecipe.recipe.schema import Recipe
 
 
 def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
@@ -44,11 +44,13 @@ def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 def _row(context: BuildContext, name: str) -> dict[str, Any]:
+    from ovrecipe.build.context import RecipePlan
+
     try:
         recipe = load_recipe(context.project, name)
     except RecipeError as error:
         return {"name": name, "error": str(error)}
-    plan = context.plan_of(recipe)
+    plan = RecipePlan(context, recipe)
     variants = [
         {"name": variant, "precision": spec.precision, "optional": spec.optional}
         | state_of(context, plan, variant)
@@ -100,7 +102,9 @@ def validate(
     targets: Annotated[
         list[str] | None,
         recipe_argument(
-            "[NAME|FILE]...", "Names of recipes or files; all recipes of the project if none."
+            "[NAME|FILE]...",
+            "Names of recipes or files; all recipes of the project if none.",
+            complete_name,
         ),
     ] = None,
     *,
@@ -177,19 +181,17 @@ def show(ctx: typer.Context, target: TargetArgument, *, as_json: AsJson = False)
 
     Example: ovrecipe show smollm2-135m:int4
     """
-    name, variant = split_target(target)
-    recipe = session_of(ctx).recipe(name)
+    recipe, variant = named_by(target, session_of(ctx).recipe)
     document = recipe.model_dump(mode="json", by_alias=True, exclude={"name", "path"})
     if variant is not None:
-        check_variant(recipe, variant)
         document["variants"] = {variant: document["variants"][variant]}
         generation = recipe.generation_of(variant)
         document["generation"] = generation.model_dump(mode="json", by_alias=True)
     if as_json:
-        print_json({"name": name, **document})
+        print_json({"name": recipe.name, **document})
         return
     origin = partial(_origin, recipe, variant)
-    typer.echo("\n".join([f"# {name}", *_lines(document, (), origin)]))
+    typer.echo("\n".join([f"# {recipe.name}", *_lines(document, (), origin)]))
 
 
 def _lines(

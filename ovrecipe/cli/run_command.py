@@ -1,8 +1,7 @@
 """`ovrecipe run` and `devices`: one answer, and where a model can run."""
 
-from __future__ import annotations
-
 import sys
+from dataclasses import asdict
 from typing import Annotated, TextIO
 
 import typer
@@ -45,12 +44,13 @@ def command(
         target = default_target(session)
         if prompt not in {None, "-"}:
             announce(f"asked: {prompt}")
-    asked = read_prompt(prompt, sys.stdin)
     try:
         shown_by = options.frontend_of(session, target)
     except RecipeNotFound as error:
-        hint = f"\nto ask {single!r}, name a recipe before it" if single == target else ""
+        may_be_asked = single == target and ":" not in target
+        hint = f"\nto ask {single!r}, name a recipe before it" if may_be_asked else ""
         raise RecipeNotFound(error.message, remedy=f"{error.remedy}{hint}") from error
+    asked = read_prompt(prompt, sys.stdin)
     with options.opened(session, target) as runner:
         answer = runner.stream(asked, system=options.system, **options.generation)
         try:
@@ -72,10 +72,10 @@ def read_prompt(prompt: str | None, stdin: TextIO) -> str:
     Raises:
         PromptRefused: it is blank, or not UTF-8.
     """
-    from ovrecipe.run.prompt import checked_prompt
+    from ovrecipe.run.prompt import check_prompt
 
     if prompt is not None and prompt != "-":
-        return checked_prompt(prompt)
+        return check_prompt(prompt)
     if prompt is None and stdin.isatty():
         raise typer.BadParameter("say what to ask, or pipe it in", param_hint="PROMPT")
     # Bytes: the text layer would let broken ones through as surrogates, or raise its own.
@@ -87,7 +87,7 @@ def read_prompt(prompt: str | None, stdin: TextIO) -> str:
             f"stdin is not UTF-8: byte {exc.start + 1} is 0x{data[exc.start]:02x}",
             remedy="convert it first, for instance with: iconv -f LATIN1 -t UTF-8",
         ) from exc
-    return checked_prompt(text.removesuffix("\n"))
+    return check_prompt(text.removesuffix("\n"))
 
 
 def devices(*, as_json: AsJson = False) -> None:
@@ -102,7 +102,7 @@ def devices(*, as_json: AsJson = False) -> None:
 
     found = list_devices()
     if as_json:
-        print_json([device.as_json() for device in found])
+        print_json([asdict(device) for device in found])
         return
     rows = [(device.name, device.full_name, ", ".join(device.capabilities)) for device in found]
     print_table(("device", "name", "supports"), rows)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ovrecipe.errors import ProjectError
 from ovrecipe.recipe.load import load_recipe
-from ovrecipe.recipe.project import check_variant, find_project, recipe_names, split_target
+from ovrecipe.recipe.project import Project, find_project, named_by, recipe_names
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext, RecipePlan
     from ovrecipe.build.run import Target
     from ovrecipe.hooks.plugins import Plugins
-    from ovrecipe.recipe.project import Project
-    from ovrecipe.recipe.schema import Recipe
 
 
 #: In the project's folder; in the user's configuration folder, or where the variable says.
@@ -103,12 +102,9 @@ def targets_of(context: BuildContext, words: Sequence[str]) -> tuple[Target, ...
 
     found: list[Target] = []
     for word in words:
-        name, variant = split_target(word)
-        recipe = context.plan(name).recipe
-        if variant is not None:
-            check_variant(recipe, variant)
+        recipe, variant = named_by(word, context.recipe)
         variants = recipe.default_variants() if variant is None else [variant]
-        found += [Target(name, wanted) for wanted in variants]
+        found += [Target(recipe.name, wanted) for wanted in variants]
     return tuple(dict.fromkeys(found))
 
 

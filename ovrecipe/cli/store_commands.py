@@ -15,16 +15,16 @@ from ovrecipe.cli.completion import TargetArgument, recipe_argument
 from ovrecipe.cli.output import AsJson, DryRun, print_json, status
 from ovrecipe.cli.session import session_of, targets_of
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, OvrecipeError, StoreError
-from ovrecipe.recipe.project import recipe_names
+from ovrecipe.recipe.project import named_by, recipe_names
 from ovrecipe.store.gc import GcPlan, collect, in_use, plan_gc, reachable_from, viewed
 from ovrecipe.store.manifest import Damage
 from ovrecipe.store.manifest import verify as verify_artifacts
-from ovrecipe.store.store import Store
 from ovrecipe.store.views import View, remove_view, views
-from ovrecipe.wording import amount, counted
+from ovrecipe.wording import SHORT, amount, counted
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
+    from ovrecipe.store.store import Store
 
 
 def gc(
@@ -105,7 +105,7 @@ def _print_removed(
         typer.echo(f"{'':10}  view      {view}")
     for owner, removal in rows:
         whose = owner or ("of no recipe" if removal.kind == "artifact" else "")
-        name = re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1", removal.name)
+        name = re.sub(r"[0-9a-f]{64}", lambda sha256: sha256[0][:SHORT], removal.name)
         typer.echo(f"{amount(removal.size_bytes):>10}  {removal.kind:9} {whose:24} {name}")
     counts = sorted(Counter(removal.kind for removal in plan.removals).items())
     what = ", ".join(counted(number, kind) for kind, number in counts) or "nothing"
@@ -183,9 +183,9 @@ def verify(
 
     Example: ovrecipe verify smollm2-135m:int4
     """
-    project = session_of(ctx).project
-    store = Store(project.store_dir)
-    chosen = _chosen(store, project.models_dir, names or [])
+    context = session_of(ctx).build_context()
+    store = context.store
+    chosen = _chosen(context, names or [])
     checked, problems = len(chosen), _problems(store, chosen)
     damaged = {(problem.stage, problem.sha256) for problem in problems}
     left = {place for place in damaged if not (remove and store.discard_if_unused(*place))}
@@ -195,7 +195,7 @@ def verify(
         print_json({"checked": checked, "problems": rows, "removed": removed})
     else:
         for problem in problems:
-            where = f"{problem.stage} {problem.sha256[:12]}"
+            where = f"{problem.stage} {problem.sha256[:SHORT]}"
             typer.echo(": ".join(filter(None, (where, problem.file, problem.message))))
         verdict = counted(len(problems), "problem") if problems else "all as they were built"
         done = f"; {counted(removed, 'artifact')} removed, build again" if removed else ""
@@ -208,13 +208,15 @@ def verify(
         raise ArtifactCorrupt(f"{store.root}: {damage}", remedy=remedy)
 
 
-def _chosen(store: Store, models_dir: Path, names: list[str]) -> set[str]:
+def _chosen(context: BuildContext, names: list[str]) -> set[str]:
     """Return the artifacts behind the named views and what they were made from; all if none."""
-    folders = {sha256: folder for _, sha256, folder in store.folders()}
+    folders = {sha256: folder for _, sha256, folder in context.store.folders()}
     roots: set[str] = set()
     for name in names:
-        found = {view.target.name for view in _views_of(models_dir, name) if view.target}
+        own_views = _views_of(context.project.models_dir, name)
+        found = {view.target.name for view in own_views if view.target}
         if not found:
+            named_by(name, context.recipe)
             raise NotBuilt(f"{name} is not built", remedy=f"build it with 'ovrecipe build {name}'")
         roots |= found
     return reachable_from(roots, folders, skip_damaged=True) if names else set(folders)
@@ -226,4 +228,5 @@ def _problems(store: Store, chosen: set[str]) -> list[Damage]:
         def show(message: str, *, done: Any = 0, total: Any = 0, unit: str = "") -> None:  # noqa: ARG001
             shown.update(f"{message} ({done:.0f} of {total:.0f})")
 
-        return verify_artifacts(store, chosen, progress=show)
+        folders = [found for found in store.folders() if found[1] in chosen]
+        return verify_artifacts(folders, progress=show)

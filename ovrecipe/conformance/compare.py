@@ -11,21 +11,17 @@ one replacement character per byte, finished characters just before included; th
 makes one for what is unfinished. No reader sees either: a streamer waits for the rest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.conformance import corpus
-from ovrecipe.conformance.reference import reference_of
+from ovrecipe.conformance.reference import Reference, reference_of
 from ovrecipe.errors import GateError
-from ovrecipe.json_files import read_object
-
-if TYPE_CHECKING:
-    from ovrecipe.conformance.reference import Reference
+from ovrecipe.json_files import GENERATION_CONFIG, read_object
+from ovrecipe.run.genai import last_line
 
 #: Added tokens tried in the middle of texts; a model can have a thousand reserved ones.
 MAX_ADDED_TOKENS = 200
@@ -75,11 +71,7 @@ class ConformanceReport:
 
 
 def compare_tokenizers(
-    checkpoint_dir: Path,
-    tokenizer_dir: Path,
-    *,
-    prompts: Sequence[str],
-    trust_remote_code: bool,
+    checkpoint_dir: Path, tokenizer_dir: Path, *, prompts: Sequence[str], trust_remote_code: bool
 ) -> ConformanceReport:
     """Compare a converted pair with its checkpoint over the corpus and the recipe's prompts."""
     reference = reference_of(checkpoint_dir, tokenizer_dir, trust_remote_code=trust_remote_code)
@@ -127,7 +119,7 @@ class _Trial:
         try:
             self.pair = Tokenizer(tokenizer_dir)
         except RuntimeError as exc:
-            message = f"tokenizer: GenAI cannot open the converted pair: {_complaint(exc)}"
+            message = f"tokenizer: GenAI cannot open the converted pair: {last_line(exc)}"
             raise GateError(message) from exc
         self.reference = reference
         own = _read(checkpoint_dir, "tokenizer.json")
@@ -212,7 +204,7 @@ class _Trial:
         try:
             inputs = self.pair.encode(text, add_special_tokens=add_special_tokens)
         except RuntimeError as exc:
-            return _complaint(exc)
+            return f"OpenVINO failed: {last_line(exc)}"
         return [int(number) for number in inputs.input_ids.data[0]]
 
     def _decoded(self, ids: list[Any], *, skip_special_tokens: bool) -> Any:
@@ -222,7 +214,7 @@ class _Trial:
         try:
             return self.pair.decode(ids, skip_special_tokens=skip_special_tokens)
         except RuntimeError as exc:
-            return _complaint(exc)
+            return f"OpenVINO failed: {last_line(exc)}"
 
     def _fits(self, number: int) -> bool:
         """Say whether the model has an embedding for an id, as far as its config tells.
@@ -231,12 +223,6 @@ class _Trial:
         """
         size = self.model["vocab_size"]
         return size is None or number < size
-
-
-def _complaint(error: RuntimeError) -> str:
-    """Return what OpenVINO says went wrong; its first lines name only its own source file."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"OpenVINO failed: {lines[-1] if lines else error!r}"
 
 
 def _compared(check: str, text: str, expected: Any, got: Any) -> Difference | None:
@@ -250,7 +236,7 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
 def _model_facts(checkpoint_dir: Path) -> dict[str, Any]:
     """Return vocab_size, bos and the set of eos ids that config and generation_config say."""
     config = _read(checkpoint_dir, "config.json")
-    generation = _read(checkpoint_dir, "generation_config.json")
+    generation = _read(checkpoint_dir, GENERATION_CONFIG)
     config |= config.get("text_config") or {}
     ends = [config.get("eos_token_id"), generation.get("eos_token_id")]
     flat = [id_ for end in ends for id_ in (end if isinstance(end, list) else [end])]

@@ -6,8 +6,6 @@ vocabulary behind a SentencePiece decoder, for one) does not, even though its co
 agrees with it about every id.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

@@ -5,8 +5,6 @@ transformers may build another tokenizer from the same file, and a gate that use
 with that mistake.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -13,10 +13,10 @@ from ovrecipe.errors import OvrecipeError
 from ovrecipe.hooks.loading import Loaded, PluginSource
 from ovrecipe.hooks.plugins import BUILTIN, Plugins, hook_names, spoken
 from ovrecipe.hooks.roles import ROLES
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import Json
 
 #: A name that no plugin can mean.
 NOBODYS_NAME = "a-name-that-nobody-provides"
@@ -126,7 +126,7 @@ def _add_conflicts(facts: Sequence[PluginFacts], builtin_commands: Collection[st
                 plugin.problems.append(f"the {spoken(role)} {name!r} is {how}")
 
 
-def probe(plugins: Plugins, facts: Sequence[PluginFacts], recipe: Recipe | None = None) -> None:
+def ask_all(plugins: Plugins, facts: Sequence[PluginFacts], recipe: Recipe | None = None) -> None:
     """Ask for everything that is listed, and add what is wrong with it to the facts."""
     for plugin in facts:
         plugin.problems += _problems(plugins, plugin, recipe or sample_recipe())

@@ -193,8 +193,12 @@ class Loaded:
         """The failure with its remedy, in one line."""
         return f"{self.source} failed to load: {self.failure}; {self.remedy}"
 
-    def require(self) -> Any:
-        """Return the object, or raise a PluginError when there is none."""
+    def usable(self) -> Any:
+        """Return the object.
+
+        Raises:
+            PluginError: there is none.
+        """
         if self.failure is not None:
             message = f"{self.source} failed to load: {self.failure}"
             raise PluginError(message, remedy=self.remedy) from self.raised
@@ -226,7 +230,7 @@ def load_one(
     providers: Providers = {}
     start = clock()
     try:
-        refuse_another_ovrecipe(source)
+        _check_ovrecipe(source)
         with at_import(source, slow_seconds):
             value = source.load()
             if receive is not None and not source.role:
@@ -238,7 +242,7 @@ def load_one(
     return Loaded(source, clock() - start, value, providers)
 
 
-def refuse_another_ovrecipe(source: PluginSource) -> None:
+def _check_ovrecipe(source: PluginSource) -> None:
     """Raise unless `Requires-Dist` fits: pip lets ovrecipe be downgraded under its plugins."""
     requires = source.dist.requires if source.dist else None
     for line in (line for line in requires or () if line.lower().startswith(PROJECT)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, cached_property
@@ -35,13 +35,16 @@ from ovrecipe.hooks.loading import (
 )
 from ovrecipe.hooks.roles import ROLES, Role
 from ovrecipe.hooks.specs import PROJECT
+from ovrecipe.types import Json
 from ovrecipe.version import package_version
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import Json
+    from ovrecipe.recipe.schema import ProviderSpec, Recipe
+    from ovrecipe.recipe.yaml_reader import Loc
 
 #: Returns the entry points of all our groups, misspelt ones included.
 Finder: TypeAlias = Callable[[], Iterable[EntryPoint]]
@@ -76,6 +79,16 @@ def canonical(names: Iterable[str | None]) -> set[str]:
     return {re.sub(r"[-_.]+", "-", name.strip()).lower() for name in names if name}
 
 
+def named_providers(recipe: Recipe) -> Iterator[tuple[Role, ProviderSpec, Loc]]:
+    """Yield the providers that a recipe names, and where; source and compressors say it else."""
+    yield "exporter", recipe.model.exporter, ("model", "exporter")
+    yield "tokenizer_converter", recipe.tokenizer.converter, ("tokenizer", "converter")
+    for number, spec in enumerate(recipe.check.evaluators):
+        yield "evaluator", spec, ("check", "evaluators", number)
+    for number, spec in enumerate(recipe.output.filters):
+        yield "output_filter", spec, ("output", "filters", number)
+
+
 class Plugins:
     """What is built in, the plugins named with `-p` (or by a test), and the installed ones."""
 
@@ -87,7 +100,11 @@ class Plugins:
         find: Finder = installed_entry_points,
         named: Sequence[PluginSource] = (),
     ) -> None:
-        """Note what an environment and the values of `-p` select; imports none of it."""
+        """Note what an environment and the values of `-p` select; imports none of it.
+
+        Raises:
+            PluginError: what is built in cannot be skipped.
+        """
         paths = dict.fromkeys(option for option in options if not option.startswith("no:"))
         skipped = (option.removeprefix("no:") for option in options if option not in paths)
         self.disabled = canonical([*env.get(DISABLED, "").split(","), *skipped])
@@ -146,17 +163,22 @@ class Plugins:
     def _registered(self, source: PluginSource, thing: object) -> tuple[object, Providers]:
         """Return a plugin with hooks and its providers; pluggy judges it alone first."""
         plugin = thing() if inspect.isclass(thing) else thing
+        try:
+            hash(plugin)  # as pluggy does
+        except TypeError as error:
+            what = f"{type(plugin).__name__} has hooks, and no hash ({error})"
+            raise PluginError(f"{what}; write @dataclass(eq=False) or a __hash__") from error
         providers: Providers = {}
         if not self.manager.is_registered(plugin):  # else it is announced and named with -p
             alone = hook_manager()
             alone.register(plugin, name=str(source))
-            refuse_what_is_never_called(alone, plugin)
+            _check_hooks(alone, plugin)
             [providers] = alone.hook.providers() or [providers]
-            self._refuse_odd_names(providers)
+            self._check_names(providers)
             self.manager.register(plugin, name=str(source))
         return plugin, providers
 
-    def _refuse_odd_names(self, answer: object) -> None:
+    def _check_names(self, answer: object) -> None:
         if not isinstance(answer, Mapping):
             raise PluginError(f"providers: returned {type(answer).__name__}; it returns a mapping")
         for role, named in answer.items():
@@ -229,10 +251,14 @@ class Plugins:
     def made(
         self, role: Role, name: str, claim: PluginSource, recipe: Recipe | None = None
     ) -> Provided[Any]:
-        """Return the provider of a claim, called if it makes one; PluginError unless it fits."""
+        """Return the provider of a claim, called if it makes one.
+
+        Raises:
+            PluginError: it does not load, raised, or does not fit the role.
+        """
         from ovrecipe.hooks.provided import Provided, provider_problems
 
-        thing = claim.load() if claim.is_builtin else self.loaded(claim).require()
+        thing = claim.load() if claim.is_builtin else self.loaded(claim).usable()
         provided = Provided(thing, name, claim, {}, self.package_version)
         is_itself = role in ("output_filter", "command", "recipe_section")
         if not is_itself and (inspect.isclass(thing) or inspect.isroutine(thing)):
@@ -260,6 +286,20 @@ class Plugins:
         own = {key: said for key, (owner, said) in sections.items() if owner.belongs_with(claim)}
         return replace(self.made(role, name, claim, recipe), sections=own)
 
+    def with_options(
+        self, role: Role, spec: ProviderSpec, loc: Loc, recipe: Recipe
+    ) -> tuple[Provided[Any], BaseModel | None]:
+        """Return the provider that is named at `loc`, and its validated options."""
+        provided = self.provider(role, spec.name, recipe)
+        return provided, provided.options(spec.options, loc=(*loc, "options"), recipe=recipe)
+
+    def configured(
+        self, role: Role, recipe: Recipe
+    ) -> Iterator[tuple[Provided[Any], BaseModel | None]]:
+        """Yield the providers that a recipe names for a role, each with its options."""
+        named = (found for found in named_providers(recipe) if found[0] == role)
+        return (self.with_options(*found, recipe) for found in named)
+
     def sections(self, recipe: Recipe) -> dict[str, tuple[PluginSource, dict[str, Json]]]:
         """Return who owns each section under `plugins:` that says more than defaults, and what.
 
@@ -277,8 +317,10 @@ class Plugins:
                 where = f"{place_in_recipe(recipe, ('plugins', name))}: plugins.{name}"
                 remedy = "install its plugin, or remove it; 'ovrecipe plugins' lists those here"
                 raise RecipeInvalid(f"{where}: no plugin owns this section", remedy=remedy)
-            model = self.made("recipe_section", name, claim).provider
-            if said := key_options(section_of(recipe, name, model)):
+            owner = self.made("recipe_section", name, claim)
+            with owner.blamed():
+                said = key_options(section_of(recipe, name, owner.provider))
+            if said:
                 found[name] = (claim, said)
         return found
 
@@ -333,8 +375,8 @@ def hook_manager() -> pluggy.PluginManager:
     return manager
 
 
-def refuse_what_is_never_called(alone: pluggy.PluginManager, plugin: object) -> None:
-    """Refuse a plugin, the only one of its manager, for what pluggy takes in silence."""
+def _check_hooks(alone: pluggy.PluginManager, plugin: object) -> None:
+    """Raise if a plugin, the only one of its manager, has what pluggy takes in silence."""
     callers = {caller.name: caller for caller in alone.get_hookcallers(plugin) or ()}
     for name in hook_names():
         if name not in callers and inspect.isroutine(getattr(plugin, name, None)):
@@ -354,8 +396,12 @@ def refuse_what_is_never_called(alone: pluggy.PluginManager, plugin: object) -> 
 def load_plugins(
     *, env: Mapping[str, str], options: Sequence[str] = (), find: Finder = installed_entry_points
 ) -> Plugins:
-    """Return the plugins of this environment; what `-p` names is imported, or a PluginError."""
+    """Return the plugins of this environment; what `-p` names is imported.
+
+    Raises:
+        PluginError: that does not load.
+    """
     plugins = Plugins(env=env, options=options, find=find)
     for source in plugins.named:
-        plugins.loaded(source).require()
+        plugins.loaded(source).usable()
     return plugins

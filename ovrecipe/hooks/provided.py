@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -14,20 +13,23 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, StrictBool, StrictInt, ValidationError, field_validator
 
-from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid
+from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid, is_disk_full
 from ovrecipe.hooks.loading import INSTALL_BUILD, PluginSource, lacks_build_extra
-from ovrecipe.hooks.roles import OPTIONAL_METHODS, PROTOCOLS, Role
+from ovrecipe.hooks.roles import PROTOCOLS, Estimate, Role
 from ovrecipe.recipe.compression import CompressionPass
-from ovrecipe.recipe.sections import Section
+from ovrecipe.recipe.problems import problems_of
+from ovrecipe.recipe.sections import Objection, Section
+from ovrecipe.types import Json
 from ovrecipe.wording import one_line, perhaps
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
     from ovrecipe.recipe.yaml_reader import Loc
-    from ovrecipe.types import Json
 
 P_co = TypeVar("P_co", covariant=True)
 Model = TypeVar("Model", bound=BaseModel)
+#: Methods that a provider may leave out, and what they answer: several, but one `Estimate`.
+OPTIONAL_METHODS = {"objections": Objection, "problems": str, "estimate": Estimate}
 
 
 class Traits(BaseModel):
@@ -75,7 +77,7 @@ def provider_problems(role: Role, provider: Any) -> list[str]:
         Traits.of(provider)
         found = []
     except ValidationError as error:
-        found = [f"{details['loc'][0]}: {details['msg']}" for details in error.errors()]
+        found = [*map(str, problems_of(error, model=Traits))]
     if role == "output_filter" and not is_class:
         found += _call_problems("it", provider, "pieces", "options")
     else:
@@ -118,6 +120,9 @@ class Provided(Generic[P_co]):
     sections: Mapping[str, dict[str, Json]]
     package_version: Callable[[str], str | None]
 
+    def __str__(self) -> str:
+        return f"{self.name!r} of {self.source}"
+
     @cached_property
     def traits(self) -> Traits:
         """What the provider says of itself."""
@@ -136,17 +141,19 @@ class Provided(Generic[P_co]):
 
     def key_with(self, name: str, options: BaseModel | None) -> dict[str, Json]:
         """Return `key_fields` under a name, and the options beside it if any is no default."""
-        own = key_options(options)
+        with self.blamed():
+            own = key_options(options)
         return {name: self.key_fields(), **({"options": own} if own else {})}
 
     def options(self, given: Mapping[str, Any], *, loc: Loc, recipe: Recipe) -> BaseModel | None:
         """Return the options that a recipe gives at `loc`, as `validated` does."""
-        return validated(self.traits.options_model, given, loc=loc, recipe=recipe)
+        with self.blamed():
+            return validated(self.traits.options_model, given, loc=loc, recipe=recipe)
 
     def blame(self, what: str) -> PluginError:
         """Return the error that says what the provider did wrong."""
         remedy = "the plugin has a defect; tell its maintainers, or use another"
-        return PluginError(f"{self.name!r} of {self.source} {what}", remedy=remedy)
+        return PluginError(f"{self} {what}", remedy=remedy)
 
     @contextmanager
     def blamed(self, *passing: type[BaseException]) -> Iterator[None]:
@@ -154,6 +161,9 @@ class Provided(Generic[P_co]):
 
         Our own errors, those of kinds `passing`, defects of built-in providers, and a stream that
         is full or whose reader left pass; a library of `ovrecipe[build]` that is missing is named.
+
+        Raises:
+            PluginError: with the name, and what was raised as its cause.
         """
         ours: tuple[type[BaseException], ...] = (OvrecipeError, BrokenPipeError, *passing)
         try:
@@ -163,19 +173,27 @@ class Provided(Generic[P_co]):
         except (Exception, SystemExit) as error:
             if self.source.is_builtin and lacks_build_extra(error):
                 raise PluginError(one_line(error), remedy=INSTALL_BUILD) from error
-            is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-            if self.source.is_builtin or is_full:
+            if self.source.is_builtin or is_disk_full(error):
                 raise
             raise self.blame(f"raised {one_line(error)}") from error
 
-    def optional(self, method: str, *arguments: Any) -> Any:
-        """Call one of `roles.OPTIONAL_METHODS`; None when the provider does not have it."""
-        own = getattr(self.provider, method, None)
+    def optional(self, method: str, *arguments: Any) -> list[Any]:
+        """Return what an optional method answered, nothing where it is left out, or blame it."""
+        own, kind = getattr(self.provider, method, None), OPTIONAL_METHODS[method]
         with self.blamed():
-            return None if own is None else own(*arguments)
+            answer = None if own is None else own(*arguments)
+            is_one = kind is Estimate or isinstance(answer, str)
+            found = [] if answer is None else [answer] if is_one else [*answer]
+        if odd := [item for item in found if not isinstance(item, kind)]:
+            raise self.blame(f"returned {odd[0]!r} from {method}(), no {kind.__name__}")
+        return found
 
     def facts(self, answer: object) -> dict[str, Json]:
-        """Return the JSON mapping that a provider answered, or blame it; None is no facts."""
+        """Return the JSON mapping that a provider answered; None is no facts.
+
+        Raises:
+            PluginError: it is none.
+        """
         if not isinstance(answer, Mapping | None):
             raise self.blame(f"returned {type(answer).__name__}; it returns facts by name, or None")
         try:
@@ -184,8 +202,12 @@ class Provided(Generic[P_co]):
             raise self.blame(f"returned facts that are no JSON: {error}") from error
         return facts
 
-    def require_files(self, folder: Path, *names: str) -> None:
-        """Blame the provider unless it wrote these files."""
+    def check_files(self, folder: Path, *names: str) -> None:
+        """Look for the files that the provider shall have written.
+
+        Raises:
+            PluginError: one is missing.
+        """
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise self.blame(f"wrote no {' and no '.join(missing)}")
@@ -207,8 +229,6 @@ def validated(
     try:
         found = taken.model_validate_json(json.dumps(given))
     except ValidationError as error:
-        from ovrecipe.recipe.problems import problems_of
-
         tree = None if recipe is None else recipe.tree
         problems = problems_of(error, model=taken, tree=tree, loc=loc)
         raise RecipeInvalid("\n".join(map(str, sorted(set(problems))))) from error

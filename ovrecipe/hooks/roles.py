@@ -2,7 +2,7 @@
 
 A provider is an instance, or a class or function that is called for one, with `recipe=` if it has
 an argument of that name. An output filter, a command (a typer callback) and a recipe section (a
-pydantic class) are used as they are. `OPTIONAL_METHODS` and attributes (`Traits`) may be left out.
+pydantic class) are used as they are. `objections`, `problems`, `estimate`, attributes: optional.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import (
     runtime_checkable,
 )
 
+from ovrecipe.types import Json, Progress
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ovrecipe.recipe.compression import CompressionPass as CompressionPass  # noqa: PLC0414
     from ovrecipe.recipe.schema import Model, Recipe
     from ovrecipe.recipe.sections import Objection
-    from ovrecipe.types import Json, Progress
 
 Role: TypeAlias = Literal[
     "source",
@@ -300,8 +301,6 @@ class ChatFrontend(Protocol):
         """Run an `ovrecipe.Chat`, which has its parameters, until the user leaves."""
 
 
-#: Methods of the protocols above that a provider may leave out.
-OPTIONAL_METHODS = ("objections", "problems", "estimate")
 PROTOCOLS: Mapping[Role, type] = {
     "source": Source,
     "exporter": Exporter,

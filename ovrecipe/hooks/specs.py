@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from ovrecipe.types import Json
+
 if TYPE_CHECKING:
     from ovrecipe.hooks.roles import Role
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import Json
 
 #: Marker, project and entry-point group; the group of a role is `ovrecipe.ROLE`.
 PROJECT = "ovrecipe"
@@ -53,11 +54,7 @@ def after_stage(
 
 @hookspec
 def after_generation(
-    recipe: Recipe,
-    variant: str,
-    question: str,
-    messages: Sequence[Mapping[str, str]],
-    result: Any,
+    recipe: Recipe, variant: str, question: str, messages: Sequence[Mapping[str, str]], result: Any
 ) -> None:
     """Watch a generation that ended, cancelled ones included and failed ones not.
 

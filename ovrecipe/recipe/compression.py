@@ -1,7 +1,5 @@
 """One pass of a compressor: the knobs of a variant, by NNCF's names."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args

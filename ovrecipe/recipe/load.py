@@ -1,27 +1,29 @@
 """From a file to a validated recipe, and whether what it requires is installed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from ovrecipe.errors import RecipeError, RecipeInvalid, RecipeNotFound, RecipeSyntaxError
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import Problem, problems_of
-from ovrecipe.recipe.project import check_name, recipe_path
+from ovrecipe.recipe.project import Project, check_name, recipe_path
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe
 from ovrecipe.recipe.sections import name_objection
-from ovrecipe.recipe.yaml_reader import MAX_BYTES, Node, Place, node_at, place_of, plain, read_yaml
+from ovrecipe.recipe.yaml_reader import (
+    MAX_BYTES,
+    Loc,
+    Node,
+    Place,
+    node_at,
+    place_of,
+    plain,
+    read_yaml,
+)
 from ovrecipe.version import __version__, fits, package_version
-
-if TYPE_CHECKING:
-    from ovrecipe.recipe.project import Project
-    from ovrecipe.recipe.yaml_reader import Loc
 
 MAX_EXTENDS = 10
 
@@ -141,7 +143,11 @@ def merged(base: Node, over: Node, loc: Loc = ()) -> Node:
 def check_requirements(
     recipe: Recipe, *, installed: Callable[[str], str | None] = package_version
 ) -> None:
-    """Raise RecipeInvalid, with what to install, unless all that the recipe requires is here."""
+    """Compare what the recipe requires with what is here.
+
+    Raises:
+        RecipeInvalid: with what to install.
+    """
     unmet: dict[str, str] = {}
     own = recipe.requires.ovrecipe
     if own is not None and not fits(__version__, own):

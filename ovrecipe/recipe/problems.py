@@ -1,4 +1,4 @@
-"""pydantic's errors in our words, each at its place: of recipes, and of plugins' own classes."""
+"""pydantic's errors in our words, each at its place: of recipes, plugins' classes, other files."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def place_in_recipe(recipe: Recipe, loc: Loc) -> Place:
 
 
 def problems_of(
-    error: ValidationError, *, model: type[BaseModel], tree: Node | None, loc: Loc = ()
+    error: ValidationError, *, model: type[BaseModel], tree: Node | None = None, loc: Loc = ()
 ) -> list[Problem]:
-    """Return every error of what a recipe says at `loc`; without its `tree` they have no place."""
+    """Return every error of what stands at `loc`; without the file's `tree` they have no place."""
     above = loc if tree is None else _as_written(tree, loc)
     problems = []
     for details in error.errors():
@@ -91,11 +91,14 @@ def _reason(details: Mapping[str, Any], model: type[BaseModel]) -> str:
         return _NO_PRECISION if of_variant else "is missing"
     if kind in ("value_error", "objection"):
         return str(context["error"])
+    if kind == "json_invalid":
+        return f"is not JSON ({context['error']})"
     if kind in ("literal_error", "enum"):
         parts = context["expected"].replace(" or ", ", ").split(",")
         known = [part.strip().strip("'") for part in parts]
         meant = perhaps(value, known) if isinstance(value, str) else ""
-        return f"must be one of {', '.join(known)}, got {_described(value)}{meant}"
+        one_of = "one of " if len(known) > 1 else ""
+        return f"must be {one_of}{', '.join(known)}, got {_described(value)}{meant}"
     if kind in _MUST_BE:
         what = _MUST_BE[kind].format(**context).removesuffix(".0")
         return f"must be {what}, got {_described(value)}{_hint(what, value)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +59,7 @@ def find_project(start: Path, env: Mapping[str, str]) -> Project:
 
 
 def bundled_recipes_dir() -> Path:
-    """Return the folder of the bundled recipes: in the wheel, or in the repository."""
+    """Return the folder of the bundled recipes, with dodo.py beside it; also in the wheel."""
     package_dir = Path(__file__).parents[1]
     in_wheel = package_dir / "_recipes"
     return in_wheel if in_wheel.is_dir() else package_dir.parent / "recipes"
@@ -105,14 +105,22 @@ def recipe_path(recipes_dir: Path, name: str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Raise RecipeInvalid unless a recipe may have that name, on any system."""
+    """Compare with what a recipe may be called, on any system.
+
+    Raises:
+        RecipeInvalid: it may not.
+    """
     if objection := name_objection(name):
         remedy = "give the name of a file in recipes/ without '.yaml'"
         raise RecipeInvalid(f"{name!r} is no recipe name: {objection}", remedy=remedy)
 
 
 def split_target(target: str) -> tuple[str, str | None]:
-    """Return (name, variant) of `NAME` or `NAME:VARIANT`."""
+    """Return (name, variant) of `NAME` or `NAME:VARIANT`.
+
+    Raises:
+        RecipeInvalid: it is neither.
+    """
     name, colon, variant = target.partition(":")
     check_name(name)
     if colon and name_objection(variant):
@@ -121,8 +129,25 @@ def split_target(target: str) -> tuple[str, str | None]:
     return name, (variant if colon else None)
 
 
+def named_by(target: str, read: Callable[[str], Recipe]) -> tuple[Recipe, str | None]:
+    """Return what `NAME[:VARIANT]` names: the recipe, as `read` has it, and which variant of it.
+
+    Raises:
+        RecipeError: there is no such recipe, or it has no such variant.
+    """
+    name, variant = split_target(target)
+    recipe = read(name)
+    if variant is not None:
+        check_variant(recipe, variant)
+    return recipe, variant
+
+
 def check_variant(recipe: Recipe, variant: str) -> None:
-    """Raise RecipeNotFound, naming the closest, unless the recipe has that variant."""
+    """Look for a variant in a recipe.
+
+    Raises:
+        RecipeNotFound: there is none of that name; the closest is named.
+    """
     if variant not in recipe.variants:
         targets = [f"{recipe.name}:{name}" for name in recipe.variants]
         meant = perhaps(f"{recipe.name}:{variant}", targets)

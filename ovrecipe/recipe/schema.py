@@ -22,7 +22,7 @@ _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):(.+)$", re.DOTALL)
 #: Source: validate_repo_id of huggingface_hub 1.x, in ASCII, which is all that the hub has.
 _HUB_ID = re.compile(r"(?!.*(--|\.\.|\.git$))(\w([\w.-]*\w)?/)?\w([\w.-]{0,94}\w)?", re.ASCII)
 #: Sources whose content is what lies on this machine, and what a message calls it.
-_UNVERSIONED = {
+UNVERSIONED = {
     "local": "a local folder",
     "gguf": "a GGUF file",
     "dist": "a file of an installed distribution",
@@ -97,7 +97,7 @@ class Model(Section):
         """Yield what no source could look up."""
         if reason := model_id_objection(self.id):
             yield Objection(("id",), reason)
-        kind = _UNVERSIONED.get(split_model_id(self.id)[0])
+        kind = UNVERSIONED.get(split_model_id(self.id)[0])
         if kind is not None and self.revision is not None:
             reason = f"{kind} has no revisions; remove it (null where it is inherited)"
             yield Objection(("revision",), reason)

@@ -1,7 +1,5 @@
 """What the sections of a recipe are made of: the frozen base class, objections, names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -57,11 +55,11 @@ Value = TypeVar("Value")
 class FrozenDict(dict[str, Value]):
     """A dict that refuses every change; a dict, so that json and pydantic write it as one."""
 
-    def _refuse_change(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
+    def _unchangeable(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
         raise TypeError("a recipe cannot be changed after it was read")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse_change
-    clear = pop = popitem = setdefault = update = _refuse_change
+    __setitem__ = __delitem__ = __ior__ = _unchangeable
+    clear = pop = popitem = setdefault = update = _unchangeable
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as a whole: the default way fills a dict item by item."""

@@ -1,7 +1,5 @@
 """What helps to write recipes: a draft for a new model, and the JSON schema for editors."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ grow into gigabytes, and the one in C composes by recursion: 900,000 brackets en
 a segmentation fault, which nothing can catch.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -93,7 +91,9 @@ MAX_DEPTH = 40
 MAX_NODES = 20_000
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufffe\uffff]")
+#: They end a line for the parser, which reads YAML 1.1; spaces beside them would be lost.
+_BREAKS = "\x85\u2028\u2029"
+_REFUSED = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff{_BREAKS}]")
 _INT = re.compile(r"[-+]?[0-9]{1,40}|0o[0-7]{1,40}|0x[0-9a-fA-F]{1,40}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -124,9 +124,12 @@ def _text(data: bytes, shown: str) -> str:
         place = _place_after(error.object[: error.start].decode(), shown)
         message = f"{place}: byte 0x{error.object[error.start]:02x} is not UTF-8"
         raise RecipeSyntaxError(message, remedy="save the file as UTF-8") from error
-    if found := _UNPRINTABLE.search(text):
-        place, code = _place_after(text[: found.start()], shown), f"U+{ord(found[0]):04X}"
-        raise RecipeSyntaxError(f"{place}: control character {code}; is this a text file?")
+    if found := _REFUSED.search(text):
+        place, code = _place_after(text[: found.start()], shown), f"{ord(found[0]):04X}"
+        if found[0] in _BREAKS:
+            message = f"{place}: U+{code} ends a line in YAML 1.1, and in YAML 1.2 it does not"
+            raise RecipeSyntaxError(message, remedy=f'write "\\u{code}", in double quotes')
+        raise RecipeSyntaxError(f"{place}: control character U+{code}; is this a text file?")
     return text
 
 

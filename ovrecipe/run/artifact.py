@@ -1,37 +1,17 @@
 """Which artifact a name means, and what its files say."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
-from ovrecipe.json_files import read_object
-from ovrecipe.recipe.project import check_variant
-from ovrecipe.recipe.schema import settings_of
-from ovrecipe.run.parameters import GENERATION_CONFIG
+from ovrecipe.json_files import GENERATION_CONFIG, read_object
+from ovrecipe.recipe.project import Project, check_variant
+from ovrecipe.recipe.schema import Recipe, settings_of
 from ovrecipe.run.prompt import SECTION, tokenizer_config
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import view_target
-
-if TYPE_CHECKING:
-    from ovrecipe.recipe.project import Project
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.runner import Runner
-
-
-@dataclass(frozen=True)
-class Variants:
-    """What is built by now, and how one is loaded."""
-
-    #: The built variants in the recipe's order, each with the bytes of its weights.
-    sizes_bytes: Callable[[], Mapping[str, int]]
-    #: Loads one on the same device with the same plugins and properties.
-    load: Callable[[str], Runner]
-
 
 #: The variant that is run when none is named and it is built.
 PREFERRED = "int4"

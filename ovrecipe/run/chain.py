@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.hooks.roles import FilterMaker, OutputFilter
+from ovrecipe.recipe.schema import Recipe
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import FilterMaker, OutputFilter
-    from ovrecipe.recipe.schema import Recipe
 
 
 def filter_stream(
@@ -43,7 +44,11 @@ class ChosenFilter:
     options: BaseModel | None = None
 
     def over(self, pieces: Iterable[str]) -> Iterator[str]:
-        """Yield what a fresh filter shows of the pieces; what it raises names its plugin."""
+        """Yield what a fresh filter shows of the pieces.
+
+        Raises:
+            PluginError: it raised, or yielded what is no text.
+        """
         with self.provided.blamed():
             shown = iter(filter_stream(self.provided.provider, self.options, pieces))
         while True:
@@ -79,17 +84,12 @@ class FilterChain:
         return FilterChain(kept) if len(kept) < len(self.filters) else None
 
 
-def chosen_filters(recipe: Recipe, plugins: Plugins) -> tuple[ChosenFilter, ...]:
+def chosen_filters(recipe: Recipe, plugins: Plugins) -> FilterChain:
     """Return the recipe's filters in order.
 
     Raises:
         ProviderUnknown: no plugin has a filter of that name.
         RecipeInvalid: an option is unknown or has a wrong value.
     """
-    chosen = []
-    for number, spec in enumerate(recipe.output.filters):
-        provided = plugins.provider("output_filter", spec.name, recipe)
-        loc = ("output", "filters", number, "options")
-        options = provided.options(spec.options, loc=loc, recipe=recipe)
-        chosen.append(ChosenFilter(provided, options))
-    return tuple(chosen)
+    named = plugins.configured("output_filter", recipe)
+    return FilterChain([ChosenFilter(*found) for found in named])

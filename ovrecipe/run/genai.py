@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
-from ovrecipe.run.parameters import GENERATION_CONFIG, apply
+from ovrecipe.json_files import GENERATION_CONFIG
+from ovrecipe.run.parameters import apply
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.telemetry import switch_off_telemetry
-from ovrecipe.types import Metrics
-
-if TYPE_CHECKING:
-    from ovrecipe.types import FinishReason
+from ovrecipe.types import FinishReason, Metrics
 
 #: Devices that are made of others: `AUTO`, `AUTO:GPU,CPU`, `HETERO:GPU,CPU`.
 VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
@@ -30,10 +28,6 @@ class Device:
     name: str
     full_name: str
     capabilities: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain JSON."""
-        return asdict(self)
 
 
 def list_devices() -> list[Device]:
@@ -158,7 +152,11 @@ class GenaiPipeline:
         self.bos_token_id: int | None = bos if bos >= 0 else None
 
     def encode(self, text: str, *, add_special_tokens: bool, cuts: Sequence[int] = ()) -> Tokens:
-        """Return the tokens of a rendered prompt; none of them spans one of the `cuts`."""
+        """Return the tokens of a rendered prompt; none of them spans one of the `cuts`.
+
+        Raises:
+            PromptRefused: it cannot be tokenized.
+        """
         try:
             inputs = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
             if cuts:
@@ -177,7 +175,11 @@ class GenaiPipeline:
         return int(min(config.max_new_tokens, max(config.max_length - prompt_tokens, 0)))
 
     def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
-        """Generate; `on_text` must not raise, for GenAI would print and swallow it."""
+        """Generate; `on_text` must not raise, for GenAI would print and swallow it.
+
+        Raises:
+            RunError: GenAI failed.
+        """
         from openvino_genai import GenerationFinishReason, StreamingStatus
 
         stopped = False

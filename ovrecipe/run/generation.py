@@ -9,14 +9,14 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from ovrecipe.errors import RunError
+from ovrecipe.run.pipeline import Ended, Pipeline, Tokens
 from ovrecipe.types import GenerationResult
 
 if TYPE_CHECKING:
-    from ovrecipe.run.pipeline import Ended, Pipeline, Tokens
     from ovrecipe.run.prompt import Message
     from ovrecipe.run.runner import Runner
 
-    OnEnd: TypeAlias = Callable[[GenerationResult | None], None] | None
+OnEnd: TypeAlias = Callable[[GenerationResult | None], None] | None
 
 
 class GenerationTask:

@@ -9,18 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.recipe.project import find_project, split_target
-from ovrecipe.run.artifact import Artifact, Variants, built_artifacts, find_artifact
+from ovrecipe.recipe.project import Project, find_project, split_target
+from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.run.genai import check_parameters, open_pipeline
 from ovrecipe.run.parameters import merged
 from ovrecipe.run.prompt import read_template
-from ovrecipe.run.runner import Runner
+from ovrecipe.run.runner import Runner, Variants
 from ovrecipe.store.disk import disk_errors
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
-    from ovrecipe.recipe.project import Project
     from ovrecipe.run.generation import Generation
 
 

@@ -1,7 +1,5 @@
 """Generation parameters: from what is asked for to one GenAI GenerationConfig."""
 
-from __future__ import annotations
-
 import re
 import secrets
 from collections.abc import Iterable, Mapping
@@ -11,7 +9,6 @@ from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.recipe.schema import SAMPLING
 from ovrecipe.wording import perhaps
 
-GENERATION_CONFIG = "generation_config.json"
 #: The bound where neither artifact nor caller gives one: GenAI's own is "for ever".
 DEFAULT_MAX_NEW_TOKENS = 256
 #: What cannot be honoured here, and why.
@@ -99,7 +96,7 @@ def apply(parameters: Mapping[str, Any], config: Any) -> Any:
     # GenAI's "no limit" is the largest 64-bit number.
     if min(config.max_new_tokens, config.max_length) >= 2**63:
         config.max_new_tokens = DEFAULT_MAX_NEW_TOKENS
-    _validate(config, parameters)
+    _check_whole(config, parameters)
     return config
 
 
@@ -113,7 +110,7 @@ def _as_genai_takes_it(config: Any, name: str, value: Any) -> Any:
     return value
 
 
-def _validate(config: Any, parameters: Mapping[str, Any]) -> None:
+def _check_whole(config: Any, parameters: Mapping[str, Any]) -> None:
     """Let GenAI judge the whole; its own check waits until generation has begun."""
     if config.num_return_sequences != 1:
         raise GenerationParameterRefused("num_return_sequences: one answer is streamed; give 1")

@@ -4,14 +4,11 @@
 everything else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from ovrecipe.types import FinishReason, Metrics
+from ovrecipe.types import FinishReason, Metrics
 
 #: Takes the next text and says whether to go on; called on a thread of the pipeline's.
 OnText: TypeAlias = Callable[[str], bool]

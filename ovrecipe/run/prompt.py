@@ -22,16 +22,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ovrecipe.errors import ArtifactCorrupt, PromptRefused
-from ovrecipe.json_files import read_object
-from ovrecipe.wording import one_line
+from ovrecipe.json_files import CHAT_TEMPLATE, TOKENIZER_CONFIG, read_object
+from ovrecipe.recipe.problems import problems_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from jinja2.nodes import Node
     from jinja2.parser import Parser
 
-CHAT_TEMPLATE = "chat_template.jinja"
-TOKENIZER_CONFIG = "tokenizer_config.json"
 #: Where tokenizer_config.json has the `PromptSettings`; other programs pass over it.
 SECTION = "ovrecipe"
 
@@ -116,11 +114,11 @@ class ChatTemplate:
                 joins text of messages to other tokens.
         """
         prompt = Rendered(self.render(messages))
-        if self._known and any(self._control.search(each["content"]) for each in messages):
+        if self._known and any(self._control.search(message["content"]) for message in messages):
             prompt = self._protected(messages, prompt.text)
         for message in messages:
             if message["role"] == "system":
-                checked_system(message["content"], prompt.text)
+                check_system(message["content"], prompt.text)
         return prompt
 
     def _protected(self, messages: Sequence[Message], text: str) -> Rendered:
@@ -177,12 +175,16 @@ def read_template(model_dir: Path, *, clock: Clock = local_now) -> ChatTemplate:
 
 
 def read_settings(model_dir: Path) -> PromptSettings:
-    """Return the settings of a built directory; the defaults where an older ovrecipe wrote none."""
+    """Return the settings of a built directory; the defaults where an older ovrecipe wrote none.
+
+    Raises:
+        ArtifactCorrupt: they are damaged.
+    """
     try:
         return PromptSettings.model_validate(tokenizer_config(model_dir).get(SECTION, {}))
     except ValidationError as error:
-        place = f"{model_dir / TOKENIZER_CONFIG}: {SECTION}"
-        raise ArtifactCorrupt(f"{place}: {one_line(error)}") from error
+        first = problems_of(error, model=PromptSettings, loc=(SECTION,))[0]
+        raise ArtifactCorrupt(f"{model_dir / TOKENIZER_CONFIG}: {first}") from error
 
 
 def tokenizer_config(model_dir: Path) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def no_template() -> PromptRefused:
     )
 
 
-def checked_prompt(text: object) -> str:
+def check_prompt(text: object) -> str:
     """Return what a user asks.
 
     Raises:
@@ -226,7 +228,7 @@ def checked_prompt(text: object) -> str:
     return text
 
 
-def checked_system(system: str, text: str) -> None:
+def check_system(system: str, text: str) -> None:
     """Refuse a system text that a chat template left out of `text` without saying so.
 
     Raises:

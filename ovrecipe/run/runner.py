@@ -1,64 +1,61 @@
-"""A loaded model that answers."""
+"""A loaded model that answers, and a conversation with it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Self
 
-from ovrecipe.errors import PromptRefused, RunError
-from ovrecipe.run.chain import ChosenFilter, FilterChain
-from ovrecipe.run.chat import Chat
-from ovrecipe.run.generation import Generation, GenerationTask
+from ovrecipe.errors import OvrecipeError, PromptRefused, RunError
+from ovrecipe.recipe.schema import Recipe
+from ovrecipe.run.artifact import not_built
+from ovrecipe.run.chain import FilterChain
+from ovrecipe.run.generation import Generation, GenerationTask, OnEnd
 from ovrecipe.run.parameters import merged, seeded
-from ovrecipe.run.prompt import checked_prompt
-
-if TYPE_CHECKING:
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.artifact import Variants
-    from ovrecipe.run.generation import OnEnd
-    from ovrecipe.run.pipeline import Pipeline, Tokens
-    from ovrecipe.run.prompt import ChatTemplate, Message
-    from ovrecipe.types import GenerationResult
+from ovrecipe.run.pipeline import Pipeline, Tokens
+from ovrecipe.run.prompt import ChatTemplate, Message, check_prompt
+from ovrecipe.types import GenerationResult
 
 
+@dataclass(frozen=True)
+class Variants:
+    """What is built by now, and how one is loaded."""
+
+    #: The built variants in the recipe's order, each with the bytes of its weights.
+    sizes_bytes: Callable[[], Mapping[str, int]]
+    #: Loads one on the same device with the same plugins and properties.
+    load: Callable[[str], Runner]
+
+
+@dataclass(eq=False, repr=False)
 class Runner:
     """One model on one device; any thread may ask, answers are generated one after the other.
 
     Made by `ovrecipe.load`. Use it in a `with` block, or `close` it.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        *,
-        recipe: Recipe,
-        variant: str,
-        template: ChatTemplate,
-        parameters: Mapping[str, Any] | None = None,
-        filters: Sequence[ChosenFilter] = (),
-        context_length: int | None = None,
-        variants: Variants | None = None,
-        observe: Callable[[Generation], None] | None = None,
-    ) -> None:
-        """Wrap a pipeline; `variants` is how another one of the recipe is loaded.
+    pipeline: Pipeline
+    _: KW_ONLY
+    recipe: Recipe
+    variant: str
+    template: ChatTemplate
+    #: The artifact's own, of its generation_config.json.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    filters: FilterChain = field(default_factory=FilterChain)
+    context_length: int | None = None
+    #: How another one of the recipe is loaded.
+    variants: Variants | None = None
+    #: Is told every generation that has a result; it must not raise.
+    observe: Callable[[Generation], None] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _closed: threading.Event = field(default_factory=threading.Event)
+    _last: threading.Thread | None = None
 
-        `parameters` are the artifact's own, of its generation_config.json. `observe` is told
-        every generation that has a result; it must not raise.
-        """
-        self.recipe = recipe
-        self.variant = variant
-        self.variants = variants
-        self.device = pipeline.device
-        self.parameters: Mapping[str, Any] = dict(parameters or {})
-        self.filters = FilterChain(filters)
-        self.observe = observe
-        self._pipeline = pipeline
-        self._template = template
-        self._context_length = context_length
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._last: threading.Thread | None = None
+    @property
+    def device(self) -> str:
+        """The device that it was loaded on."""
+        return self.pipeline.device
 
     def stream(self, prompt: str, *, system: str | None = None, **generation: Any) -> Generation:
         """Start to answer a prompt; iterate over what is returned.
@@ -94,18 +91,18 @@ class Runner:
         Without `system` there is no such message, and the template says the artifact's own; an
         empty one takes that back.
         """
-        told = system is not None and (system or self._template.settings.system)
+        told = system is not None and (system or self.template.settings.system)
         first: list[Message] = [{"role": "system", "content": str(system)}] if told else []
-        return [*first, *history, {"role": "user", "content": checked_prompt(prompt)}]
+        return [*first, *history, {"role": "user", "content": check_prompt(prompt)}]
 
     def stream_messages(
         self, messages: Sequence[Message], *, on_end: OnEnd = None, **generation: Any
     ) -> Generation:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
-        self._require_open()
+        self._check_open()
         asked = merged(generation, stop=self.parameters.get("stop_strings"))
         parameters, seed = seeded(asked, self.parameters)
-        config = self._pipeline.configure(parameters)
+        config = self.pipeline.configure(parameters)
         task = GenerationTask(self._tokens(messages, config), config, seed=seed)
         answer = Generation(task, self, messages, on_end)
         self._submit(task)
@@ -113,19 +110,23 @@ class Runner:
 
     def render(self, messages: Sequence[Message]) -> str:
         """Return the text that the model sees; refused as by `stream`."""
-        return self._template.rendered(messages).text
+        return self.template.rendered(messages).text
 
     def token_count(self, text: str) -> int | None:
         """Return how many tokens a text of the model is; None once the model was closed."""
         with self._lock:
             if self._closed.is_set():
                 return None
-            return self._pipeline.encode(text, add_special_tokens=False).count if text else 0
+            return self.pipeline.encode(text, add_special_tokens=False).count if text else 0
 
     def warm_up(self) -> None:
-        """Generate one token, so that the first answer is as quick as the second."""
-        tokens = self._pipeline.encode("warm", add_special_tokens=False)
-        config = self._pipeline.configure({"max_new_tokens": 1, "do_sample": False})
+        """Generate one token, so that the first answer is as quick as the second.
+
+        Raises:
+            RunError: the model failed, or was closed.
+        """
+        tokens = self.pipeline.encode("warm", add_special_tokens=False)
+        config = self.pipeline.configure({"max_new_tokens": 1, "do_sample": False})
         task = GenerationTask(tokens, config)
         self._submit(task)
         task.ended.wait()
@@ -138,10 +139,10 @@ class Runner:
             self._closed.set()
         if self._last is not None and self._last is not threading.current_thread():
             self._last.join()
-        self._pipeline.close()
+        self.pipeline.close()
 
     def __enter__(self) -> Self:
-        self._require_open()
+        self._check_open()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -150,7 +151,7 @@ class Runner:
     def __repr__(self) -> str:
         return f"<Runner {self.recipe.name}:{self.variant} on {self.device}>"
 
-    def _require_open(self) -> None:
+    def _check_open(self) -> None:
         if self._closed.is_set():
             raise RunError(
                 "the model was closed, or its conversation switched to another variant",
@@ -164,22 +165,22 @@ class Runner:
         counts as gone, and a program that forgot to close would wait for its answer to the end.
         """
         with self._lock:
-            self._require_open()
+            self._check_open()
             before = self._last
 
             def run() -> None:
                 if before is not None:
                     before.join()
-                task.run(self._pipeline, self._closed)
+                task.run(self.pipeline, self._closed)
 
             self._last = threading.Thread(target=run, name="ovrecipe-generate")
             self._last.start()
 
     def _tokens(self, messages: Sequence[Message], config: Any) -> Tokens:
-        rendered = self._template.rendered(messages)
-        added = self._template.settings.add_special_tokens
-        tokens = self._pipeline.encode(rendered.text, add_special_tokens=added, cuts=rendered.cuts)
-        bos = self._pipeline.bos_token_id
+        rendered = self.template.rendered(messages)
+        added = self.template.settings.add_special_tokens
+        tokens = self.pipeline.encode(rendered.text, add_special_tokens=added, cuts=rendered.cuts)
+        bos = self.pipeline.bos_token_id
         if added and bos is not None and tokens.first == (bos, bos):
             # A second BOS makes answers worse and nothing says so.
             raise PromptRefused(
@@ -187,19 +188,114 @@ class Runner:
                 "it, and prompt.add_special_tokens adds it",
                 remedy="set prompt.add_special_tokens to false in the recipe, and build it",
             )
-        self._refuse_what_does_not_fit(tokens, config)
+        self._check_room(tokens, config)
         return tokens
 
-    def _refuse_what_does_not_fit(self, tokens: Tokens, config: Any) -> None:
+    def _check_room(self, tokens: Tokens, config: Any) -> None:
         """Beyond its positions a model writes nonsense; nobody is cut off without knowing."""
-        if self._context_length is None:
+        if self.context_length is None:
             return
-        room = self._context_length - tokens.count
-        wanted = self._pipeline.max_new_tokens(config, tokens.count)
+        room = self.context_length - tokens.count
+        wanted = self.pipeline.max_new_tokens(config, tokens.count)
         if room <= 0 or wanted > room:
             less = f", or ask for at most {room} with max_new_tokens" if room > 0 else ""
             raise PromptRefused(
                 f"the prompt has {tokens.count} tokens and the answer may have {wanted}, more than "
-                f"the {self._context_length} positions of {self.recipe.name}",
+                f"the {self.context_length} positions of {self.recipe.name}",
                 remedy=f"shorten the prompt or the conversation{less}",
             )
+
+
+@dataclass(eq=False, repr=False)
+class Chat:
+    """Turns of a user and the model; every answer sees all of them.
+
+    The history has what was shown: text behind the output filters, but for those that are for
+    display only. A turn that fails leaves no trace, so it can be tried again. A cancelled turn is
+    kept as far as it was shown ("go on" then means something), and dropped when nothing was.
+    """
+
+    runner: Runner
+    _: KW_ONLY
+    system: str | None = None
+    #: Parameters for every answer.
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    _history: list[Message] = field(default_factory=list)
+    _answering: Generation | None = None
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """The turns so far: messages with `role` (user, assistant) and `content`."""
+        return tuple(map(dict, self._history))
+
+    def stream(self, prompt: str, **generation: Any) -> Generation:
+        """Start to answer the next prompt, as `Runner.stream`.
+
+        `generation` comes on top of the conversation's own.
+
+        Raises:
+            RunError: the answer before it has not ended.
+        """
+        before = self._answering
+        if before is not None:
+            if before.running:
+                raise RunError(
+                    "the answer before is still running",
+                    remedy="iterate over it to its end, or cancel it",
+                )
+            before.close()
+        messages = self.runner.conversation(prompt, system=self.system, history=self._history)
+
+        def remember(result: GenerationResult | None) -> None:
+            answer, self._answering = self._answering, None
+            if answer is None or result is None:
+                return
+            if result.text or result.finish_reason != "cancelled":
+                said = {"role": "assistant", "content": answer.history_text()}
+                self._history += [messages[-1], said]
+
+        parameters = {**self.generation, **generation}
+        self._answering = self.runner.stream_messages(messages, on_end=remember, **parameters)
+        return self._answering
+
+    def generate(self, prompt: str, **generation: Any) -> GenerationResult:
+        """Answer the next prompt: the loop over `stream`."""
+        with self.stream(prompt, **generation) as answer:
+            for _ in answer:
+                pass
+        return answer.result
+
+    def reset(self) -> None:
+        """Forget all turns; an answer that is still running is cancelled."""
+        if self._answering is not None:
+            self._answering.close()
+        self._history.clear()
+
+    def variants(self) -> dict[str, int]:
+        """Return the built variants of the recipe, each with the bytes of its weights."""
+        known = self.runner.variants
+        return dict(known.sizes_bytes()) if known is not None else {}
+
+    def switch(self, variant: str) -> None:
+        """Go on with another built variant; turns are kept, a running answer is cancelled.
+
+        The model is freed before the other is loaded, for memory may not hold both. When the
+        other cannot be loaded, the one before is loaded again.
+
+        Raises:
+            NotBuilt: nothing has changed then.
+            RecipeError, PluginError, RunError: the other cannot be loaded.
+        """
+        before, known = self.runner, self.runner.variants
+        if known is None or variant not in known.sizes_bytes():
+            raise not_built(f"{before.recipe.name}:{variant}")
+        before.close()
+        try:
+            self.runner = known.load(variant)
+        except OvrecipeError:
+            self.runner = known.load(before.variant)
+            raise
+
+    def close(self) -> None:
+        """Free the model that is in use now, whichever it is."""
+        self.runner.close()

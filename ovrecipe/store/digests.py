@@ -1,7 +1,5 @@
 """sha256 of files, remembered so that an unchanged file is read once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -13,6 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from ovrecipe.errors import OvrecipeError
+from ovrecipe.json_files import read_object
 from ovrecipe.store.disk import WINDOWS, replace_atomically
 
 #: Two writes within the clock's resolution look the same to stat; git calls this "racily clean".
@@ -72,12 +72,10 @@ class RememberedDigests:
             self._digests = kept
 
     def _read(self) -> dict[str, list[Any]]:
-        try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        rows = found.items() if isinstance(found, dict) else ()
-        return {path: row for path, row in rows if isinstance(row, list) and len(row) == 6}
+        found: dict[str, Any] = {}
+        with suppress(OvrecipeError):
+            found = read_object(self.path)
+        return {path: row for path, row in found.items() if isinstance(row, list) and len(row) == 6}
 
     def _write(self, digests: dict[str, list[Any]]) -> None:
         # A full or read-only disk costs the memory, not the answer.

@@ -1,7 +1,5 @@
 """What the store does to a disk: write durably, remove, link; with errors a user can act on."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys
@@ -10,10 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ovrecipe.errors import DiskFull, StoreNotWritable
+from ovrecipe.errors import StoreNotWritable, disk_full, is_disk_full
 from ovrecipe.wording import amount
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.name != "nt" else (errno.ENOSPC,)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 WINDOWS = os.name == "nt"
 TRASH_PREFIX = ".trash-"
@@ -34,13 +31,9 @@ def disk_errors(
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if is_disk_full(error):
             needed = "" if needed_bytes is None else f", {amount(needed_bytes)} needed"
-            raise DiskFull(
-                f"{path}: the disk is full ({amount(free_bytes(path))} free{needed})",
-                remedy="make room ('ovrecipe gc' removes what no view needs), then build again:\n"
-                "finished stages are kept",
-            ) from error
+            raise disk_full(str(path), f" ({amount(free_bytes(path))} free{needed})") from error
         if any_refusal or error.errno in REFUSED:
             raise StoreNotWritable(
                 f"{path}: cannot be written ({error.strerror or error})",
@@ -65,10 +58,10 @@ def entries(folder: Path) -> list[Path]:
 def files_below(folder: Path) -> Iterator[Path]:
     """Yield everything below a folder that is not a folder, in a fixed order; follow no link."""
 
-    def refuse(error: OSError) -> None:
+    def fail(error: OSError) -> None:
         raise error
 
-    for here, dirs, files in os.walk(folder, onerror=refuse):
+    for here, dirs, files in os.walk(folder, onerror=fail):
         dirs.sort()
         linked = [name for name in dirs if (Path(here) / name).is_symlink()]
         yield from (Path(here) / name for name in sorted([*files, *linked]))

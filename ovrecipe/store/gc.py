@@ -1,7 +1,5 @@
 """Removing what nothing needs: reachability from the named views and the recipes' plans."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -11,19 +9,16 @@ from datetime import timedelta
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, entries, files_below, remove_tree
 from ovrecipe.store.locks import alone_if_unused
-from ovrecipe.store.manifest import SHA256, read_manifest
+from ovrecipe.store.manifest import SHA256, Manifest, read_manifest
 from ovrecipe.store.publish import is_stale, remove_if_stale, stagings
+from ovrecipe.store.store import Store
 from ovrecipe.store.views import registered_views, views
-
-if TYPE_CHECKING:
-    from ovrecipe.store.manifest import Manifest
-    from ovrecipe.store.store import Store
 
 LOG_AGE = timedelta(days=30)
 LEFTOVERS = (TRASH_PREFIX, ".probe-", ".digests.json.")
@@ -205,7 +200,7 @@ def _stats(path: Path) -> Iterator[os.stat_result]:
 
 def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[tuple[Kind, Path]]:
     yield from (("artifact", path) for sha256, path in folders.items() if sha256 not in kept)
-    yield from (("staging", path) for path in stagings(store) if is_stale(store, path))
+    yield from (("staging", path) for path in stagings(store.root) if is_stale(store.root, path))
     caches = entries(store.cache_dir("x").parent)
     yield from (("cache", path) for path in caches if path.name not in kept)
     oldest = (store.clock() - LOG_AGE).timestamp()
@@ -217,7 +212,7 @@ def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[
 def _removed(store: Store, removal: Removal, is_needed: Callable[[Path], bool]) -> bool:
     path = store.root / removal.name
     if removal.kind == "staging":
-        return remove_if_stale(store, path)
+        return remove_if_stale(store.root, path)
     if removal.kind == "artifact":
         return store.discard_if_unused(path.parent.name, path.name, unless=lambda: is_needed(path))
     with disk_errors(store.root):

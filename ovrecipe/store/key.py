@@ -1,25 +1,19 @@
-"""Keys: what a stage reads and the sha256 of that; how two differ, and which is nearest."""
-
-from __future__ import annotations
+"""Keys: what a stage reads and the sha256 of that; and how two differ."""
 
 import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-if TYPE_CHECKING:
-    from ovrecipe.errors import ArtifactCorrupt
-    from ovrecipe.store.manifest import Manifest
-    from ovrecipe.store.store import Store
-    from ovrecipe.types import Json
+from ovrecipe.types import Json
+from ovrecipe.wording import SHORT
 
 #: A stage's name is a folder of the store, also on file systems that ignore case.
 STAGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-SHORT = 12
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class Key:
     def __post_init__(self) -> None:
         if not STAGE_NAME.fullmatch(self.stage):
             raise ValueError(f"{self.stage!r} is no stage name: it must match {STAGE_NAME.pattern}")
-        document = plain_json(self.document, "document")
+        document = _plain_json(self.document, "document")
         whole = {"document": document, "stage": self.stage}
         text = json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
         # Frozen for everyone else: the document is a copy, so what was hashed is what is kept.
@@ -71,7 +65,7 @@ def inputs_of(document: Mapping[str, Json]) -> tuple[str, ...]:
     return tuple(sha256 for sha256 in inputs.values() if isinstance(sha256, str))
 
 
-def plain_json(value: Any, where: str) -> Json:
+def _plain_json(value: Any, where: str) -> Json:
     """Return a deep copy of plain JSON, with tuples as lists.
 
     Exact types only: an enum or a numpy number would be written by its own idea of a text, and
@@ -84,12 +78,12 @@ def plain_json(value: Any, where: str) -> Json:
             raise ValueError(f"{where}: {value} is not a JSON number")
         return value
     if isinstance(value, list | tuple):
-        return [plain_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [_plain_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Mapping):
         for key in value:
             if type(key) is not str:
                 raise TypeError(f"{where}: the key {key!r} is not a string")
-        return {key: plain_json(value[key], f"{where}.{key}") for key in value}
+        return {key: _plain_json(value[key], f"{where}.{key}") for key in value}
     raise TypeError(f"{where}: {type(value).__name__} is not plain JSON")
 
 
@@ -110,27 +104,6 @@ class FieldDifference(NamedTuple):
     path: str
     stored: Side
     wanted: Side
-
-
-def nearest(
-    store: Store,
-    key: Key,
-    damaged: Callable[[ArtifactCorrupt], None],
-    *,
-    among: Collection[str] | None = None,
-) -> Manifest | None:
-    """Return the stored artifact of the key's stage with the fewest differing fields.
-
-    Of several, the newest. None when the stage never made anything, or nothing of `among` (sha256).
-    `damaged` is called for each artifact, of any stage, that cannot be read.
-    """
-    found = [
-        manifest
-        for stage, sha256, manifest in store.artifacts(damaged)
-        if stage == key.stage and (among is None or sha256 in among)
-    ]
-    found.sort(key=lambda manifest: manifest.created, reverse=True)
-    return min(found, key=lambda each: len(differences(key.document, each.key)), default=None)
 
 
 def differences(wanted: Mapping[str, Json], stored: Mapping[str, Json]) -> list[FieldDifference]:

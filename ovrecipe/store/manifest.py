@@ -1,22 +1,18 @@
 """What an artifact says about itself, written as its last file, and whether that is true."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.digests import sha256_of
 from ovrecipe.store.disk import files_below
-from ovrecipe.store.key import SHORT, Key, inputs_of
-
-if TYPE_CHECKING:
-    from ovrecipe.store.store import Store
-    from ovrecipe.types import Progress
+from ovrecipe.store.key import Key, inputs_of
+from ovrecipe.types import Progress
+from ovrecipe.wording import SHORT
 
 MANIFEST = "manifest.json"
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -92,15 +88,10 @@ def read_manifest(artifact_dir: Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotBuilt(f"{artifact_dir} is not in the store", remedy="build it") from error
     except ValidationError as error:
-        raise ArtifactCorrupt(f"{path}: {_complaint(error)}", remedy=REBUILD) from error
+        from ovrecipe.recipe.problems import problems_of
 
-
-def _complaint(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    if first["type"] == "json_invalid":
-        return f"is not JSON ({first['ctx']['error']})"
-    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    return f"{where}: {what.lower()}" if where else "is not a mapping"
+        first = problems_of(error, model=Manifest)[0]
+        raise ArtifactCorrupt(f"{path}: {first}", remedy=REBUILD) from error
 
 
 class Damage(NamedTuple):
@@ -113,14 +104,14 @@ class Damage(NamedTuple):
 
 
 def verify(
-    store: Store, shas: Collection[str] | None = None, *, progress: Progress | None = None
+    folders: Iterable[tuple[str, str, Path]], *, progress: Progress | None = None
 ) -> list[Damage]:
-    """Return every difference between artifacts and their manifests; `shas` None means all.
+    """Return every difference between artifacts, as `Store.folders` has them, and their manifests.
 
     Raises:
         OSError: a file cannot be read at all, which is the disk's problem, not the artifact's.
     """
-    chosen = [found for found in store.folders() if shas is None or found[1] in shas]
+    chosen = list(folders)
     problems: list[Damage] = []
     for index, (stage, sha256, folder) in enumerate(chosen):
         if progress is not None:

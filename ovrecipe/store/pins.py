@@ -4,26 +4,20 @@ The file lies beside `recipes/` and is meant to be committed, so that a colleagu
 next year's build read the same checkpoint.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from ovrecipe.errors import ProjectError, RecipeSyntaxError
 from ovrecipe.store.disk import disk_errors, replace_atomically
 from ovrecipe.store.locks import held, unlink_held
-
-if TYPE_CHECKING:
-    from ovrecipe.types import Json
-
-SCHEMA = 1
+from ovrecipe.types import Json
 
 
 class _Pin(BaseModel, extra="forbid", strict=True):
@@ -65,7 +59,7 @@ class Pins:
                 pins[model_id, revision] = dict(pin)
                 ordered = sorted(pins, key=lambda name: (name[0], name[1] or ""))
                 entries = [{"model": m, "revision": rev, "pin": pins[m, rev]} for m, rev in ordered]
-                document = {"schema": SCHEMA, "pins": entries}
+                document = {"schema": 1, "pins": entries}
                 text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
                 replace_atomically(self.lock_path, f"{text}\n")
             unlink_held(guard)
@@ -83,22 +77,18 @@ def _read(path: Path) -> dict[tuple[str, str | None], dict[str, Json]]:
 
 
 def _refusal(path: Path, data: bytes, error: ValidationError) -> ProjectError:
-    """Return the error with its line; the recipes' reader knows where in the file a value is."""
-    from ovrecipe.recipe.yaml_reader import dotted, place_of, read_yaml
+    """Return the error with its place; JSON is YAML, whose reader knows where a value is."""
+    from ovrecipe.recipe.problems import problems_of
+    from ovrecipe.recipe.yaml_reader import Node, Place, read_yaml
 
-    first = error.errors(include_url=False)[0]
-    line, what = 1, f"{dotted(first['loc'])}: {first['msg']}"
-    if first["type"] == "json_invalid":
-        what = f"is not JSON ({first['ctx']['error']})"
-        if found := re.search(r"line (\d+)", what):
-            line = int(found[1])
-    elif first["loc"] == ("schema",) and first["type"] == "literal_error":
-        what = f"has schema {first['input']!r}, this version reads {SCHEMA}"
-    else:
-        with suppress(RecipeSyntaxError):
-            line = place_of(read_yaml(data, path.name, []), first["loc"]).line
+    tree = Node({}, Place(str(path), 1, 1))
+    with suppress(RecipeSyntaxError):
+        tree = read_yaml(data, str(path), [])
+    first = problems_of(error, model=_LockFile, tree=tree)[0]
+    if found := re.search(r"^is not JSON .* line (\d+) column (\d+)", first.reason):
+        first = first._replace(place=Place(str(path), int(found[1]), int(found[2]) or 1))
     return ProjectError(
-        f"{path}:{line}: {what}",
+        str(first),
         remedy="take the file from version control again, or delete it: the next build records\n"
         "what each revision means then",
     )

@@ -5,68 +5,62 @@ folder is renamed, and the rename is one call. So whatever kills us leaves eithe
 or a whole one.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from ovrecipe.errors import ArtifactCorrupt, StoreError
 from ovrecipe.store import disk, locks
 from ovrecipe.store.digests import sha256_of
+from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST, REBUILD, FileEntry, Manifest
-
-if TYPE_CHECKING:
-    from ovrecipe.store.key import Key
-    from ovrecipe.store.store import Store
 
 STAGING_PREFIX = ".stage-"
 
 
 @contextmanager
-def staging_folder(store: Store, key: Key) -> Iterator[Path]:
-    """Give a new empty folder and remove what is left of it afterwards."""
-    store.ensure()
+def staging_folder(root: Path, key: Key) -> Iterator[Path]:
+    """Give a new empty folder in the store and remove what is left of it afterwards."""
     family = f"{STAGING_PREFIX}{key.stage}-{key.short}-"
-    for stale in stagings(store, family):
-        remove_if_stale(store, stale)
-    folder = store.root / f"{family}{disk.random_name()}"
+    for stale in stagings(root, family):
+        remove_if_stale(root, stale)
+    folder = root / f"{family}{disk.random_name()}"
     # The lock comes first: a folder without a held lock may be removed by anyone.
-    with locks.held(lock_path(store, folder)):
+    with locks.held(_lock_path(root, folder)):
         try:
-            with disk.disk_errors(store.root):
+            with disk.disk_errors(root):
                 folder.mkdir()
             yield folder
         finally:
             disk.remove_tree(folder)
-            locks.unlink_held(lock_path(store, folder))
+            locks.unlink_held(_lock_path(root, folder))
 
 
-def stagings(store: Store, prefix: str = STAGING_PREFIX) -> list[Path]:
-    """Return the staging folders that are there, of builds alive or dead."""
-    return [path for path in disk.entries(store.root) if path.name.startswith(prefix)]
+def stagings(root: Path, prefix: str = STAGING_PREFIX) -> list[Path]:
+    """Return the staging folders that are in the store, of builds alive or dead."""
+    return [path for path in disk.entries(root) if path.name.startswith(prefix)]
 
 
-def lock_path(store: Store, folder: Path) -> Path:
+def _lock_path(root: Path, folder: Path) -> Path:
     """Return the lock that the process working in a staging folder holds."""
-    return store.locks_dir / f"{folder.name.removeprefix('.')}.lock"
+    return root / locks.LOCKS / f"{folder.name.removeprefix('.')}.lock"
 
 
-def is_stale(store: Store, folder: Path) -> bool:
+def is_stale(root: Path, folder: Path) -> bool:
     """Tell whether the process that worked in the folder is gone."""
-    with locks.held_if_free(lock_path(store, folder)) as free:
+    with locks.held_if_free(_lock_path(root, folder)) as free:
         return free
 
 
-def remove_if_stale(store: Store, folder: Path) -> bool:
+def remove_if_stale(root: Path, folder: Path) -> bool:
     """Remove a staging folder whose process is gone, and say whether it was."""
-    path = lock_path(store, folder)
+    path = _lock_path(root, folder)
     with locks.held_if_free(path) as free:
         if free:
-            disk.remove_moved(folder, store.root)
+            disk.remove_moved(folder, root)
             locks.unlink_held(path)
     return free
 
@@ -106,13 +100,13 @@ def write_manifest(staging_dir: Path, manifest: Manifest) -> None:
                 (Path(here) / name).chmod(READ_ONLY_DIR)
 
 
-def move_into_place(staging_dir: Path, artifact_dir: Path) -> None:
+def move_into_place(root: Path, staging_dir: Path, artifact_dir: Path) -> None:
     """Rename the finished folder; after this call the artifact is there, also after a crash."""
-    with disk.disk_errors(artifact_dir.parent.parent):
+    with disk.disk_errors(root):
         artifact_dir.parent.mkdir(exist_ok=True)
         staging_dir.rename(artifact_dir)
         disk.fsync(artifact_dir.parent)
-        disk.fsync(artifact_dir.parent.parent)
+        disk.fsync(root)
         # Only now: a read-only folder cannot be moved to another parent.
         artifact_dir.chmod(READ_ONLY_DIR)
 

@@ -8,27 +8,22 @@ store/.roots, .digests.json the folders with views, and digests of files that we
 store/logs/                 the logs of stages that failed and were not built since
 """
 
-from __future__ import annotations
-
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
 from ovrecipe.store import locks
 from ovrecipe.store.disk import disk_errors, entries, random_name, remove_moved
-from ovrecipe.store.key import STAGE_NAME
+from ovrecipe.store.key import STAGE_NAME, Key, differences
 from ovrecipe.store.manifest import MANIFEST, SHA256, Manifest, read_manifest
 from ovrecipe.store.publish import move_into_place, seal_files, staging_folder, write_manifest
-
-if TYPE_CHECKING:
-    from ovrecipe.store.key import Key
-    from ovrecipe.types import Json
+from ovrecipe.types import Json
 
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Backup programs skip this folder: ovrecipe makes everything in it again from the recipes.
@@ -67,7 +62,7 @@ class Store:
         """Return where the log of a stage that failed is kept until the stage succeeds."""
         return self.logs_dir / f"{key.stage}-{key.short}.log"
 
-    def ensure(self) -> None:
+    def prepare(self) -> None:
         """Make the store's folder, and prove by writing that it can be written.
 
         Raises:
@@ -119,6 +114,26 @@ class Store:
                     raise
                 damaged(error)
 
+    def nearest(
+        self,
+        key: Key,
+        damaged: Callable[[ArtifactCorrupt], None],
+        *,
+        among: Collection[str] | None = None,
+    ) -> Manifest | None:
+        """Return the artifact of the key's stage with the fewest differing fields, or the newest.
+
+        None when the stage never made anything, or nothing of `among` (sha256). `damaged` is
+        called for each artifact, of any stage, that cannot be read.
+        """
+        found = [
+            manifest
+            for stage, sha256, manifest in self.artifacts(damaged)
+            if stage == key.stage and (among is None or sha256 in among)
+        ]
+        found.sort(key=attrgetter("created"), reverse=True)
+        return min(found, key=lambda made: len(differences(key.document, made.key)), default=None)
+
     def folders(self) -> Iterator[tuple[str, str, Path]]:
         """Yield (stage, sha256, folder) of everything in an artifact's place, damaged ones too."""
         for stage_dir in entries(self.root):
@@ -151,7 +166,7 @@ class Store:
             if waiting is not None:
                 waiting(f"another build{who} is making {key}; waiting for it")
 
-        self.ensure()
+        self.prepare()
         with locks.held(path, waiting=announce), ExitStack() as uses:
             with disk_errors(self.root):
                 locks.note_process(path)
@@ -164,7 +179,8 @@ class Store:
 
         Leftovers of killed builds of the same key are removed first.
         """
-        return staging_folder(self, key)
+        self.prepare()
+        return staging_folder(self.root, key)
 
     def publish(
         self,
@@ -202,7 +218,7 @@ class Store:
         write_manifest(staging_dir, manifest)
         # A folder without a manifest is no artifact: someone deleted part of one.
         self.remove(key)
-        move_into_place(staging_dir, self.artifact_dir(key))
+        move_into_place(self.root, staging_dir, self.artifact_dir(key))
         self.log_path(key).unlink(missing_ok=True)
         return self.artifact_dir(key)
 
@@ -229,7 +245,7 @@ class Store:
 
         `unless` is asked when nobody can begin to use it any more.
         """
-        self.ensure()
+        self.prepare()
         lock_path, use_path = self.lock_path(stage, sha256), self.use_path(sha256)
         with locks.held_if_free(lock_path) as free, locks.alone_if_unused(use_path) as unused:
             if not (free and unused) or unless():

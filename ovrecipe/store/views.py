@@ -1,20 +1,16 @@
 """Named views: `models/NAME/VARIANT` leads to an artifact, so any OpenVINO program can open it."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ovrecipe.errors import StoreError
 from ovrecipe.store import disk
 from ovrecipe.store.locks import used
-
-if TYPE_CHECKING:
-    from ovrecipe.store.store import Store
+from ovrecipe.store.store import Store
 
 ROOTS = ".roots"
 
@@ -51,7 +47,7 @@ def set_view(store: Store, models_dir: Path, name: str, variant: str, artifact_d
                 remedy="build again; what is still there is not made again",
             )
         view.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_what_is_not_ours(view)
+        _check_ours(view)
         if not leads_to(view, artifact_dir):
             _replace(view, artifact_dir)
             disk.fsync(view.parent)
@@ -92,7 +88,7 @@ def remove_view(models_dir: Path, name: str, variant: str) -> bool:
     view = models_dir / name / variant
     if not os.path.lexists(view):
         return False
-    _refuse_what_is_not_ours(view)
+    _check_ours(view)
     with disk.disk_errors(models_dir):
         _unlink(view)
         if not any(view.parent.iterdir()):
@@ -120,7 +116,7 @@ def is_link(path: Path) -> bool:
     return stat.S_ISLNK(found.st_mode) or tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
 
 
-def _refuse_what_is_not_ours(view: Path) -> None:
+def _check_ours(view: Path) -> None:
     if os.path.lexists(view) and not is_link(view):
         raise StoreError(
             f"{view} is a folder or file of its own, not a view made by ovrecipe",

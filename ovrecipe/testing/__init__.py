@@ -15,16 +15,13 @@ if TYPE_CHECKING:
     from ovrecipe.testing.checks import compression_job as compression_job
     from ovrecipe.testing.checks import filtered as filtered
     from ovrecipe.testing.checks import plugins_with as plugins_with
-    from ovrecipe.testing.doubles import FakeGeneration as FakeGeneration
     from ovrecipe.testing.doubles import FakePipeline as FakePipeline
     from ovrecipe.testing.doubles import Shown as Shown
     from ovrecipe.testing.doubles import fake_chat as fake_chat
     from ovrecipe.testing.doubles import shown as shown
-    from ovrecipe.testing.pytest_plugin import make_smollm2_project as make_smollm2_project
 
 #: Where each public name lives.
 _HOMES = {
-    "FakeGeneration": "ovrecipe.testing.doubles",
     "FakePipeline": "ovrecipe.testing.doubles",
     "Shown": "ovrecipe.testing.doubles",
     "assert_chunk_invariant": "ovrecipe.testing.checks",
@@ -33,7 +30,6 @@ _HOMES = {
     "fake_chat": "ovrecipe.testing.doubles",
     "compression_job": "ovrecipe.testing.checks",
     "filtered": "ovrecipe.testing.checks",
-    "make_smollm2_project": "ovrecipe.testing.pytest_plugin",
     "plugins_with": "ovrecipe.testing.checks",
     "shown": "ovrecipe.testing.doubles",
 }

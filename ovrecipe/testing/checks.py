@@ -1,7 +1,5 @@
 """Checks for tests of plugins: the contract, imports, a filter's cuts; a job without a build."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,20 +8,17 @@ from importlib.metadata import EntryPoint
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ovrecipe.errors import PluginError
-from ovrecipe.hooks.listing import plugin_facts, probe, sample_recipe
+from ovrecipe.hooks.listing import ask_all, plugin_facts, sample_recipe
 from ovrecipe.hooks.loading import installed_entry_points, object_source
 from ovrecipe.hooks.plugins import Plugins
 from ovrecipe.hooks.provided import provider_problems, validated
-from ovrecipe.hooks.roles import CompressionJob
+from ovrecipe.hooks.roles import CompressionJob, FilterMaker
 from ovrecipe.hooks.specs import hookimpl
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.run.chain import filter_stream
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import FilterMaker
 
 #: Modules and names that stay from release to release; `docs/plugins.md` has the same list.
 PUBLIC = (
@@ -41,7 +36,11 @@ PUBLIC_IN_TESTS = (*PUBLIC, "ovrecipe.testing")
 
 
 def filtered(maker: FilterMaker, options: Mapping[str, Any] | None, pieces: Iterable[str]) -> str:
-    """Return what a fresh filter, a class or a function, shows for a text in these pieces."""
+    """Return what a fresh filter, a class or a function, shows for a text in these pieces.
+
+    Raises:
+        PluginError: it is no filter.
+    """
     if problems := provider_problems("output_filter", maker):
         raise PluginError(f"{maker!r} is no output filter: {'; '.join(problems)}")
     given = validated(getattr(maker, "options_model", None), options or {})
@@ -122,7 +121,7 @@ def assert_plugin_conforms(
 
     tried = Plugins(env={}, find=find, named=_sources(objects, providers))
     found = plugin_facts(tried)[1:]
-    probe(tried, found, sample_recipe(sections))
+    ask_all(tried, found, sample_recipe(sections))
     problems = [f"{lost.source}: {lost.failure}" for facts in found for lost in facts.failed]
     problems += [f"{facts.name}: {problem}" for facts in found for problem in facts.problems]
     missing = distributions - {facts.name for facts in found}

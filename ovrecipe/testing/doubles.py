@@ -1,26 +1,18 @@
 """A model without weights, for tests of frontends that hold the whole conversation."""
 
-from __future__ import annotations
-
 import io
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.hooks.listing import sample_recipe
-from ovrecipe.hooks.roles import Console
-from ovrecipe.run.artifact import Variants
+from ovrecipe.hooks.roles import Console, Frontend, ShownGeneration
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.run.prompt import ChatTemplate
-from ovrecipe.run.runner import Runner
-from ovrecipe.types import GenerationResult, Metrics
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.roles import Frontend
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.chat import Chat
+from ovrecipe.run.runner import Chat, Runner, Variants
+from ovrecipe.types import Metrics
 
 METRICS = Metrics(ttft_ms=20.0, tpot_ms=7.0, throughput=142.0, load_time_ms=900.0)
 
@@ -53,7 +45,11 @@ class FakePipeline:
         return Tokens(count=len(ids), ids=text, first=tuple(ids[:2]))
 
     def configure(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters; `unknown` stands for any name that GenAI has not."""
+        """Return the parameters.
+
+        Raises:
+            GenerationParameterRefused: of `unknown`, which stands for any that GenAI has not.
+        """
         if "unknown" in parameters:
             raise GenerationParameterRefused("unknown: the installed GenAI has no such parameter")
         return dict(parameters)
@@ -63,7 +59,11 @@ class FakePipeline:
         return int(config.get("max_new_tokens", len(self.pieces)))
 
     def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
-        """Say the pieces until told to stop."""
+        """Say the pieces until told to stop.
+
+        Raises:
+            BaseException: `fail`, behind them.
+        """
         self.prompts.append(tokens.ids)
         self.configs.append(config)
         self._at_once += 1
@@ -87,45 +87,6 @@ class FakePipeline:
         self.closed = True
 
 
-@dataclass
-class FakeGeneration:
-    """An answer that came in these segments; `fail` is raised behind them."""
-
-    segments: Sequence[str] = ("The ", "answer", ".")
-    fail: BaseException | None = None
-    question: str = "What is it?"
-    recipe: Recipe = field(default_factory=sample_recipe)
-    variant: str = "int4"
-    cancelled: bool = False
-    given: list[str] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the segments."""
-        for segment in self.segments:
-            if self.cancelled:
-                return
-            self.given.append(segment)
-            yield segment
-        if self.fail is not None:
-            raise self.fail
-
-    def cancel(self) -> None:
-        """Yield no more."""
-        self.cancelled = True
-
-    @property
-    def result(self) -> GenerationResult:
-        """The result of what was given."""
-        return GenerationResult(
-            text="".join(self.given),
-            finish_reason="cancelled" if self.cancelled else "stop",
-            prompt_tokens=5,
-            generated_tokens=len(self.given),
-            metrics=METRICS,
-            device="FAKE",
-        )
-
-
 class Shown(NamedTuple):
     """What a frontend wrote to its two streams."""
 
@@ -134,11 +95,12 @@ class Shown(NamedTuple):
 
 
 def shown(
-    frontend: Frontend, generation: FakeGeneration | None = None, *, stats: bool = False
+    frontend: Frontend, generation: ShownGeneration | None = None, *, stats: bool = False
 ) -> Shown:
-    """Return what a frontend writes for an answer."""
+    """Return what a frontend writes for an answer, as of `fake_chat(pipeline).stream(prompt)`."""
     out, err = io.StringIO(), io.StringIO()
-    frontend.show(generation or FakeGeneration(), Console(out=out, err=err, stats=stats))
+    answer = generation or fake_chat().stream("What is it?")
+    frontend.show(answer, Console(out=out, err=err, stats=stats))
     return Shown(out.getvalue(), err.getvalue())
 
 

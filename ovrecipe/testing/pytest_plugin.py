@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,32 +14,10 @@ from ovrecipe import testing
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
+    from ovrecipe.hooks.roles import Frontend
     from ovrecipe.recipe.project import Project
     from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.run.chat import Chat
-
-
-def make_smollm2_project(root: Path, store_dir: Path, env: Mapping[str, str]) -> Project:
-    """Make a project below `root` with the bundled recipe, built as fp16, int8 and int4.
-
-    What `store_dir` has already is not built again: keys say what it was made from.
-
-    Raises:
-        OvrecipeError: a stage failed; `root/build.log` says how far it came.
-    """
-    from ovrecipe.build.context import BuildContext
-    from ovrecipe.build.events import Lines
-    from ovrecipe.build.run import Target, build
-    from ovrecipe.recipe.project import bundled_recipes_dir, find_project
-
-    name = "smollm2-135m"
-    (root / "recipes").mkdir()
-    shutil.copy(bundled_recipes_dir() / f"{name}.yaml", root / "recipes")
-    project = find_project(root, {**env, "OVRECIPE_STORE": str(store_dir)})
-    targets = [Target(name, variant) for variant in ("fp16", "int8", "int4")]
-    with (root / "build.log").open("w", encoding="utf-8") as log:
-        build(BuildContext(project), targets, watch=Lines(log))
-    return project
+    from ovrecipe.run.runner import Chat
 
 
 @pytest.fixture
@@ -71,13 +49,12 @@ def assert_chunk_invariant() -> Callable[..., None]:
 @pytest.fixture
 def ovrecipe_shown() -> Callable[..., testing.Shown]:
     """Return what a frontend writes: `ovrecipe_shown(frontend, ["one ", "two"]).out`."""
-    return lambda frontend, segments: testing.shown(frontend, testing.FakeGeneration(segments))
 
+    def shown(frontend: Frontend, pieces: Sequence[str]) -> testing.Shown:
+        chat = testing.fake_chat(testing.FakePipeline(pieces))
+        return testing.shown(frontend, chat.stream("What is it?"))
 
-@pytest.fixture
-def ovrecipe_fake_pipeline() -> Callable[..., testing.FakePipeline]:
-    """Make a pipeline without a model, which says the pieces that it is given."""
-    return testing.FakePipeline
+    return shown
 
 
 @pytest.fixture
@@ -93,7 +70,20 @@ def smollm2_project(
     """A project with smollm2-135m built as fp16, int8 and int4: the real model, without a hub.
 
     The store lies in pytest's cache, or where OVRECIPE_TEST_STORE says, so that sessions share it.
+    When a stage fails, `build.log` in the project says how far it came.
     """
+    from ovrecipe.build.context import BuildContext
+    from ovrecipe.build.events import Lines
+    from ovrecipe.build.run import Target, try_to_build
+    from ovrecipe.recipe.project import bundled_recipes_dir, find_project
+
     shared = os.environ.get("OVRECIPE_TEST_STORE")
     store_dir = Path(shared) if shared else request.config.cache.mkdir("ovrecipe-store")
-    return make_smollm2_project(tmp_path_factory.mktemp("smollm2"), store_dir, dict(os.environ))
+    root, name = tmp_path_factory.mktemp("smollm2"), "smollm2-135m"
+    (root / "recipes").mkdir()
+    shutil.copy(bundled_recipes_dir() / f"{name}.yaml", root / "recipes")
+    project = find_project(root, {**os.environ, "OVRECIPE_STORE": str(store_dir)})
+    targets = [Target(name, variant) for variant in ("fp16", "int8", "int4")]
+    with (root / "build.log").open("w", encoding="utf-8") as log:
+        try_to_build(BuildContext(project), targets, watch=Lines(log)).check_success()
+    return project

@@ -9,7 +9,7 @@ import pytest
 
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
-from ovrecipe.build.run import Target, build
+from ovrecipe.build.run import Target, try_to_build
 from ovrecipe.recipe.project import Project
 from ovrecipe.run.load import load
 from tests.build.making import write_recipe
@@ -32,10 +32,10 @@ def test_a_checkpoint_of_any_architecture_builds_and_answers(
         "variants": {"fp16": {}, "int8": {}, "int4": {"sym": True, "group_size": 16}},
     }
     write_recipe(project, "twin", recipe)
-    variants = [Target("twin", each) for each in ("fp16", "int8", "int4")]
+    variants = [Target("twin", variant) for variant in ("fp16", "int8", "int4")]
     said = io.StringIO()
-    build(BuildContext(project), variants, watch=Lines(said))
-    for each in variants:
-        with load(str(each), project=project) as model:
+    try_to_build(BuildContext(project), variants, watch=Lines(said)).check_success()
+    for variant in variants:
+        with load(str(variant), project=project) as model:
             result = model.generate("Say something.", greedy=True, max_new_tokens=8)
         assert result.generated_tokens > 0

@@ -116,7 +116,7 @@ def test_one_chat_template_stands_in_the_directory(
     assert '"Q: " + message[' in template
     info = ET.parse(output_dir / "openvino_tokenizer.xml").find("rt_info")
     assert info is not None
-    found = {each.tag: each.get("value") for each in info}
+    found = {element.tag: element.get("value") for element in info}
     assert found == {"eos_token_id": "2", "chat_template": template}
     assert read_json(output_dir / "tokenizer_config.json") == {
         "bos_token": "<s>",
@@ -222,7 +222,7 @@ RECIPES_SYSTEM = 'Say "it\'s so" as {instruction}.'
 
 def said(*turns: str) -> list[Message]:
     """Return messages of `role: content`."""
-    parts = [each.partition(": ") for each in turns]
+    parts = [turn.partition(": ") for turn in turns]
     return [{"role": role, "content": content} for role, _, content in parts]
 
 

@@ -183,7 +183,7 @@ def test_a_checkpoint_without_a_part_is_refused(
     ovrecipe: CommandLine, project: Project, missing: str
 ) -> None:
     """An hour later the export would fail, or write a wrong tokenizer."""
-    files = {name: each for name, each in checkpoint_files().items() if name != missing}
+    files = {name: content for name, content in checkpoint_files().items() if name != missing}
     checkpoint(project, files)
     write_recipe(project, "m", GOOD)
     done = ovrecipe("build", "m", cwd=project.root)
@@ -263,7 +263,7 @@ def test_a_full_disk_is_told_when_openvinos_writer_meets_it(
     """It says no more than "iostream error", in which nobody reads that."""
     write_recipe(project, "m", fake_recipe(model={"exporter": "openvino"}))
     small = replace(project, store_dir=small_disk / "store")
-    with pytest.raises(DiskFull, match=r"base m: .*iostream error\nthe disk is full"):
+    with pytest.raises(DiskFull, match=r"base m: .*iostream error\nbase m: the disk is full"):
         do_up_to(context_of(small), "m", "source", "base")
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.errors import PluginError, RecipeInvalid
+from ovrecipe.errors import PluginError, RecipeInvalid, StageError
 from tests.build.making import FAKE_PLUGIN, do_up_to, fake_recipe, work_on, write_recipe
+from tests.sources.requests import checkpoint_files
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
@@ -44,11 +45,19 @@ class Told:
             (job.output_dir / name).write_text("")
         (job.output_dir / "config.json").write_text(job.options.dtype + job.recipe.name)
 
+class Guesses(Told):
+    def estimate(self, tensors): return 5
+
+class Odd:
+    def pin(self, request): return {"files": {"a"}}
+    def fetch(self, request, pin, checkpoint_dir): ...
+
 @hookimpl
 def providers():
     return {
+        "source": {"odd": Odd},
         "compressor": {"breaks": Compressor},
-        "exporter": {"idle": Idle, "told": Told},
+        "exporter": {"idle": Idle, "told": Told, "guesses": Guesses},
         "tokenizer_converter": {"idle": Idle},
     }
 """
@@ -84,6 +93,58 @@ def test_a_compressor_that_breaks_its_contract_is_named(
     with pytest.raises(PluginError, match=blamed):
         do_up_to(context, "m", "source", "base", "weights", variant="int4")
     assert not work_on(context, "m", "weights", "int4").is_done()
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        (
+            "objections(self, *_): return ['text']",
+            "returned 'text' from objections(), no Objection",
+        ),
+        ("problems(self, *_): return [3]", "returned 3 from problems(), no str"),
+        ("estimate(self, *_): return 5", "returned 5 from estimate(), no Estimate"),
+    ],
+)
+def test_a_compressor_that_answers_with_another_kind_is_named(
+    project: Project, method: str, reason: str
+) -> None:
+    """Judging the recipe and its needs reads the answers, and must not stumble over them."""
+    context = context_with(project, f"\n    def {method}", variants=VARIANTS)
+    blamed = rf"'breaks' of plugin 'breaks' \(.*breaks\.py\) {re.escape(reason)}"
+    with pytest.raises(PluginError, match=blamed):
+        do_up_to(context, "m", "source", "base", "weights", variant="int4")
+
+
+def test_an_exporter_that_answers_with_another_kind_is_named(project: Project) -> None:
+    """Its estimate is read before it starts."""
+    checkpoint_dir = project.recipes_dir / "checkpoint"
+    checkpoint_dir.mkdir()
+    for name, data in checkpoint_files().items():
+        (checkpoint_dir / name).write_bytes(data)
+    context = context_with(project, model={"exporter": "guesses", "id": "./checkpoint"})
+    with pytest.raises(PluginError, match=r"'guesses' of plugin .* returned 5 from estimate\(\)"):
+        do_up_to(context, "m", "source", "base")
+
+
+def test_a_process_that_ends_without_a_word_names_the_plugin_at_work(project: Project) -> None:
+    """Nothing is in its log, and nobody else would know whom to ask."""
+    context = context_with(project, "import os; os._exit(5)", variants=VARIANTS)
+    ended = (
+        r"weights m:int4: its process ended with exit code 5 while 'breaks' of plugin 'breaks' "
+        r"\(.*breaks\.py\) worked \(.*\); its log is empty$"
+    )
+    with pytest.raises(StageError) as caught:
+        do_up_to(context, "m", "source", "base", "weights", variant="int4")
+    assert re.fullmatch(ended, caught.value.message)
+    assert caught.value.remedy == "tell the plugin's maintainers, or use another"
+
+
+def test_a_pin_that_is_no_json_is_blamed_on_the_source(project: Project) -> None:
+    """It is part of every key."""
+    context = context_with(project, model={"id": "odd:x"})
+    with pytest.raises(PluginError, match=r"'odd' of plugin 'breaks' .* that are no JSON"):
+        do_up_to(context, "m", "source")
 
 
 def test_a_compressor_need_not_return_facts(project: Project) -> None:
@@ -134,7 +195,7 @@ def test_a_wrong_option_of_an_exporter_is_refused_at_its_place(project: Project)
     context = context_with(project, model={"exporter": {"told": {"dtpe": "f32"}}})
     expected = r"m\.yaml:5:7: model\.exporter\.told\.dtpe: unknown key; perhaps you meant 'dtype'"
     with pytest.raises(RecipeInvalid, match=expected):
-        context.plan("m").require_sound()
+        context.plan("m").judge()
 
 
 def test_a_knob_that_a_compressor_does_not_use_is_refused(project: Project) -> None:
@@ -142,7 +203,7 @@ def test_a_knob_that_a_compressor_does_not_use_is_refused(project: Project) -> N
     variants = {"int4": {"compressor": "breaks", "group_size": 32, "awq": True, "ratio": 0.5}}
     context = context_with(project, variants=variants)
     with pytest.raises(RecipeInvalid) as caught:
-        context.plan("m").require_sound()
+        context.plan("m").judge()
     lines = caught.value.message.splitlines()
     assert [line.split(": ", maxsplit=1)[1] for line in lines] == [
         "variants.int4.awq: 'compressor: breaks' does not use it; remove it",

@@ -62,7 +62,7 @@ def doit(
 
 def heavy_imports(project: Project, script: str) -> set[str]:
     """Return the heavy libraries that a script leaves imported."""
-    report = "\nimport sys; print('MODULES', *{each.split('.')[0] for each in sys.modules})"
+    report = "\nimport sys; print('MODULES', *{name.split('.')[0] for name in sys.modules})"
     done = python(project, "-c", script + report)
     assert done.returncode == 0, done.stderr
     modules = done.stdout.rpartition("MODULES ")[2].split()
@@ -88,10 +88,11 @@ def test_a_broken_recipe_does_not_hide_the_others(project: Project) -> None:
     listed = doit(project, "list")
     assert "build:good " in listed.stdout
     assert "build:bad " in listed.stdout
-    built = doit(project, "build:bad")
-    assert built.returncode != 0
-    assert "bad.yaml:" in built.stdout
-    assert "Traceback" not in built.stdout + built.stderr
+    for words, code in ((["build:bad"], 3), (["clean", "build:bad"], 3), (["build:ba*"], 1)):
+        done = doit(project, *words)
+        assert done.returncode == code
+        assert "bad.yaml:" in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_info_shows_the_inputs_of_a_stage(project: Project) -> None:
@@ -121,6 +122,7 @@ def test_an_unknown_plugin_provider_is_an_error_of_its_task(project: Project) ->
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("command", ["run", "clean", "info", "list"])
 @pytest.mark.parametrize(
     ("task", "said"),
     [
@@ -130,14 +132,81 @@ def test_an_unknown_plugin_provider_is_an_error_of_its_task(project: Project) ->
     ],
 )
 def test_a_name_that_nothing_has_is_told_with_the_closest(
-    project: Project, task: str, said: str
+    project: Project, task: str, said: str, command: str
 ) -> None:
-    """Doit itself would only say that it is not a task."""
+    """Doit itself would only say that it is not a task; whatever it is asked to do with it."""
     write_recipe(project, "smol", fake_recipe())
-    done = doit(project, task)
-    assert done.returncode != 0
-    assert said in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+    done = doit(project, command, task)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("ERROR: ")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_nothing_has_is_told_before_anything_is_built(project: Project) -> None:
+    """As `ovrecipe build` does: an hour later is too late."""
+    write_recipe(project, "m", fake_recipe())
+    done = doit(project, "build:m", "build:n", dodo=DODO_WITH_PLUGIN)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert not (project.store_dir / "base").exists()
+
+
+#: What doit is asked for whose output is lost; in threads its reporter writes from there.
+LOSING = [
+    ("list",),
+    ("list", "--all"),
+    ("info", "base:m"),
+    ("clean", "build:m"),
+    ("build:m",),
+    ("-n", "2", "build:m"),
+]
+
+
+@pytest.mark.parametrize("words", LOSING, ids=" ".join)
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">&-", 1, "ovrecipe: standard output is closed\n"),
+        (">/dev/full", 9, "ovrecipe: standard output: no space left on device\n"),
+        ("| true", 141, ""),
+    ],
+)
+def test_an_output_that_nobody_has_ends_doit_as_it_ends_ovrecipe(
+    project: Project, words: tuple[str, ...], redirection: str, code: int, said: str
+) -> None:
+    """A line at most, no traceback, and our exit code."""
+    write_recipe(project, "m", fake_recipe(model={"id": "made:none"}))
+    (project.root / "dodo.py").write_text(DODO_WITH_PLUGIN)
+    if redirection == "| true":
+        reading, writing = os.pipe()
+        os.close(reading)
+        shell, out = 'exec "$@"', writing
+    else:
+        shell, out = f'exec "$@" {redirection}', subprocess.DEVNULL
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", sys.executable, "-m", "doit", *words],
+        cwd=project.root, stdout=out, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    if out != subprocess.DEVNULL:
+        os.close(out)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_a_reader_that_wants_one_line_gets_it(project: Project) -> None:
+    """`doit list --all | head -1` with a list that is longer than a pipe holds."""
+    for number in range(300):
+        write_recipe(project, f"m{number}", fake_recipe())
+    (project.root / "dodo.py").write_text(DODO_WITH_PLUGIN)
+    with subprocess.Popen(
+        [sys.executable, "-m", "doit", "list", "--all"],
+        cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("assemble ")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
 
 
 def test_all_that_is_asked_for_is_judged_before_the_first_long_stage(project: Project) -> None:
@@ -224,6 +293,7 @@ def test_clean_of_a_recipe_takes_all_its_names(project: Project) -> None:
     assert done.returncode == 0
     assert "\nremoved models/m/int4\n" in done.stdout
     assert "\nremoved models/m/int4-other\n" in done.stdout
+    assert "build:m - executing 'remove what build m:int4 made'\n" in done.stdout
     assert not (project.models_dir / "m").exists()
 
 

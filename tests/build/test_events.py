@@ -42,8 +42,8 @@ class Timers:
 
     def pass_to(self, now: float) -> None:
         """Let the time go by and call what is due."""
-        while due := [each for each in self.waiting if each.due <= now and not each.cancelled]:
-            timer = min(due, key=lambda each: each.due)
+        while due := [timer for timer in self.waiting if timer.due <= now and not timer.cancelled]:
+            timer = min(due, key=lambda timer: timer.due)
             self.waiting.remove(timer)
             self.now = timer.due
             timer.action()

@@ -58,9 +58,9 @@ def test_a_model_that_answers_passes_with_its_answer_as_a_fact() -> None:
     assert asked(model) == {"answer": "Pi", "log_probability": -1.5}
     sampled, greedy = model.asked
     assert (sampled["do_sample"], greedy["do_sample"]) == (True, False)
-    for each in model.asked:
-        assert each["tokens"] == ("Q: why?", True)
-        assert each["apply_chat_template"] is False
+    for call in model.asked:
+        assert call["tokens"] == ("Q: why?", True)
+        assert call["apply_chat_template"] is False
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])

@@ -47,6 +47,6 @@ def test_a_branch_is_pinned_at_the_first_build(
     assert json.loads(again.out)["ran"] == []
     updated = ovrecipe.process("build", "tiny", "--update", "--json", cwd=project.root, env=env)
     assert second in (project.root / "ovrecipe.lock").read_text()
-    ran = {each["stage"] for each in json.loads(updated.out)["ran"]}
+    ran = {stage["stage"] for stage in json.loads(updated.out)["ran"]}
     assert {"source tiny", "base tiny", "weights tiny:int8"} <= ran
     assert len(list((project.store_dir / "source").iterdir())) == 2

@@ -41,10 +41,10 @@ def test_every_method_builds_a_model_that_answers(project: Project, tmp_path: Pa
         "".join(f"Sentence {n} of a short text about recipes and models.\n" for n in range(8))
     )
     write_recipe(project, "m", {"model": {"id": "./checkpoint"}, "variants": VARIANTS})
-    targets = [Target("m", each) for each in VARIANTS]
+    targets = [Target("m", variant) for variant in VARIANTS]
     report = try_to_build(
         BuildContext(project), targets, watch=Lines(io.StringIO()), keep_going=True
     )
-    report.require_success()
+    report.check_success()
     checked = {title for title, _ in report.ran if title.startswith("check ")}
-    assert checked == {f"check m:{each}" for each in VARIANTS}
+    assert checked == {f"check m:{variant}" for variant in VARIANTS}

@@ -67,7 +67,7 @@ def built(context: BuildContext) -> tuple[list[str], BuildReport, list[Event]]:
 def test_it_is_built_with_the_view_after_it(context: BuildContext) -> None:
     """A gate is a gate by what its module says."""
     ran, report, told = built(context)
-    report.require_success()
+    report.check_success()
     assert ran == ROUTE
     assert told[0] == Planned(tuple(ROUTE))
     view = context.project.models_dir / "m" / "int4"

@@ -46,7 +46,7 @@ def test_a_crash_shows_the_end_of_the_log(tmp_path: Path) -> None:
     """Signal 11 comes from the code itself."""
     text = said(tmp_path, -11, PLENTY)
     assert text.startswith("base m: its process ended with signal 11 (the largest it was seen is 1")
-    assert text.endswith("\n  | one\n  | the last words")
+    assert text.endswith("\n  | one\n  | the last words\n  build again: finished stages are kept")
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,9 @@ def test_a_crash_shows_the_end_of_the_log(tmp_path: Path) -> None:
         "[Errno 28] No space left on device",
         "1000000 requested and 131072 written",
         "[Errno 122] Disk quota exceeded",
+        "[Errno 27] File too large",
     ],
-    ids=["OpenVINO", "safetensors", "Python", "numpy", "quota"],
+    ids=["OpenVINO", "safetensors", "Python", "numpy", "quota", "limit"],
 )
 def test_a_full_disk_is_known_from_the_words_of_every_library(tmp_path: Path, message: str) -> None:
     """It is the user's to mend, and no defect of who wrote last."""

@@ -57,6 +57,8 @@ def in_bash(program: Path, *words: str) -> list[str]:
         (["build", "one", ":", "int8", "other", ":", "int8"], ["int8"]),
         (["build", "one", ":", "int8", ""], ["broken", "one", "other"]),
         (["sizes", "on"], ["one"]),
+        (["validate", "on"], ["one"]),
+        (["verify", "on"], ["one", "one:int8", "one:int4-npu"]),
         (["rm", "broken", ":"], []),
         (["nosuch", "x"], []),
     ],

@@ -26,7 +26,7 @@ def positionals(name: str) -> list[typer.core.TyperArgument]:
     group = application()
     with typer.Context(group) as ctx:
         command = group.get_command(ctx, name)
-    return [each for each in command.params if each.param_type_name == "argument"]
+    return [param for param in command.params if param.param_type_name == "argument"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -56,10 +56,10 @@ def test_what_programs_want_to_read_comes_as_json(
 
 def test_the_help_names_every_exit_code(project: Path, ovrecipe: CommandLine) -> None:
     """Scripts branch on them."""
-    kinds = [each for each in vars(errors).values() if isinstance(each, type)]
-    codes = {each.exit_code for each in kinds if issubclass(each, errors.OvrecipeError)}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.OvrecipeError)}
     epilog = " ".join(ovrecipe("--help").out.split()).split("Exit codes: ")[1]
-    assert {int(each) for each in re.findall(r"\b\d+\b", epilog)} == codes | {2, 130, 141}
+    assert {int(code) for code in re.findall(r"\b\d+\b", epilog)} == codes | {2, 130, 141}
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
@@ -111,6 +111,6 @@ def test_the_manual_lists_every_exit_code() -> None:
     """With what each means."""
     page = (REPOSITORY / "docs" / "running.md").read_text("utf-8")
     listed = re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)
-    kinds = [each for each in vars(errors).values() if isinstance(each, type)]
-    codes = {each.exit_code for each in kinds if issubclass(each, errors.OvrecipeError)}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.OvrecipeError)}
     assert sorted(map(int, listed)) == sorted(codes | {0, 2, 130, 141})

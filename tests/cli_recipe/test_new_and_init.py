@@ -13,7 +13,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ovrecipe.builtin.nncf import NncfCompressor
-from ovrecipe.cli.new_commands import DODO
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import Project, find_project
 from ovrecipe.recipe.sections import name_objection
@@ -34,7 +33,7 @@ class Hidden(PathFinder):
             return None
         return super().find_spec(name, path, target)
 
-sys.meta_path[:] = [each for each in sys.meta_path if each is not PathFinder] + [Hidden]
+sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder] + [Hidden]
 from ovrecipe.cli.main import main
 main()
 """
@@ -61,9 +60,57 @@ def test_new_without_optimum_writes_general_values_and_says_so(project: Path) ->
 
 def test_new_says_a_relative_path_as_the_recipe_sees_it(project: Path) -> None:
     """A user types a path from where they stand; a recipe's paths start at its own folder."""
-    for typed, written in (("./ckpt", "../ckpt"), ("./recipes/x.gguf", "./x.gguf")):
+    pickled_checkpoint(project / "ckpt")
+    (project / "recipes" / "x.gguf").write_bytes(b"GGUF")
+    for typed, written in (
+        ("./ckpt", "../ckpt"),
+        ("local:ckpt", "local:../ckpt"),
+        ("./recipes/x.gguf", "./x.gguf"),
+        ("gguf:recipes/x.gguf", "gguf:./x.gguf"),
+        (str(project / "ckpt"), str(project / "ckpt")),
+    ):
         done = new_without_optimum(typed, "--name", "n", "--force")
         assert load_recipe_file(Path(done.stdout.strip())).model.id == written
+
+
+def pickled_checkpoint(folder: Path) -> None:
+    """Write a checkpoint that only a recipe with `allow_pickle` may use."""
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json", "pytorch_model.bin"):
+        (folder / name).write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("model_id", "said"),
+    [
+        ("./nowhere", "nowhere: there is no such directory\n  give a checkpoint's directory"),
+        ("../z", "../z: there is no such directory\n  give"),
+        ("~/z", "/home-of-tests/z: there is no such directory\n  give"),
+        ("local:nope", "nope: there is no such directory\n  give"),
+        ("./recipes/one.yaml", "is a file; a local model.id is a checkpoint's directory or"),
+        ("./recipes", "recipes: has no config.json, so it is no transformers checkpoint"),
+        (
+            "gguf:nope.gguf",
+            "nope.gguf: there is no such GGUF file\n  give the path of a .gguf file",
+        ),
+        ("gguf:recipes/one.yaml", "one.yaml: is not a GGUF file"),
+        ("dist:nope/x", "names no .gguf file inside a distribution\n  write dist:DISTRIBUTION/"),
+        (
+            "dist:nope/x.gguf",
+            "distribution 'nope', which carries the model, is not installed\n  pip",
+        ),
+        ("dist:pytest/x.gguf", "has no file x.gguf"),
+    ],
+)
+def test_new_refuses_what_is_not_on_this_machine(
+    project: Path, ovrecipe: CommandLine, model_id: str, said: str
+) -> None:
+    """A recipe for it could not be built, and nobody would know why it was written."""
+    before = sorted(project.rglob("*"))
+    done = ovrecipe("new", "--name", "fresh", model_id, env={"HOME": "/home-of-tests"})
+    assert done.code == 5
+    assert said in done.err
+    assert sorted(project.rglob("*")) == before
 
 
 def test_new_never_writes_over_a_recipe_unless_forced(project: Path) -> None:
@@ -112,8 +159,8 @@ def test_every_tuned_configuration_of_optimum_becomes_a_valid_recipe(tmp_path: P
         assert int4_knobs(tuned), model_id
         path.write_text(draft_text(model_id, int4_knobs(tuned), "x"))
         int4 = load_recipe_file(path).variants["int4"]
-        for each in int4.compression_passes():
-            assert not [*NncfCompressor().objections(each, "int4")], model_id
+        for compression in int4.compression_passes():
+            assert not [*NncfCompressor().objections(compression, "int4")], model_id
     assert len(_DEFAULT_4BIT_WQ_CONFIGS) > 50
 
 
@@ -190,9 +237,11 @@ def test_init_keeps_an_existing_gitignore(project: Path, ovrecipe: CommandLine) 
     assert (project / ".gitignore").read_text() == "mine\n"
 
 
-def test_init_writes_the_dodo_of_this_repository() -> None:
+def test_init_writes_the_dodo_of_this_repository(project: Path, ovrecipe: CommandLine) -> None:
     """One door to doit, tried every day."""
-    assert (Path(__file__).parents[2] / "dodo.py").read_text("utf-8") == DODO
+    assert ovrecipe("init", "mine").code == 0
+    own = (Path(__file__).parents[2] / "dodo.py").read_text("utf-8")
+    assert (project / "mine" / "dodo.py").read_text("utf-8") == own
 
 
 def test_schema_prints_or_writes(project: Path, ovrecipe: CommandLine) -> None:
@@ -239,6 +288,7 @@ def test_get_writes_a_recipe_builds_and_goes_on_where_it_failed(
     project: Path, ovrecipe: CommandLine
 ) -> None:
     """What was written stays, so the same command can be given again."""
+    pickled_checkpoint(project / "gone")
     done = ovrecipe("get", "./gone", "--name", "fresh")
     assert done.code == 5
     assert load_recipe_file(project / "recipes" / "fresh.yaml").model.id == "../gone"

@@ -145,7 +145,7 @@ def test_a_wide_terminal_has_a_bar_and_the_peak_of_memory() -> None:
     )
     terminal.now = 12
     [line] = terminal.drawn()
-    parts = (WEIGHTS, "Applying Weight Compression", " 50%", "━━━━╌╌╌╌", "0:12", "peak 0.56 GB")
+    parts = (WEIGHTS, "Applying Weight Compression", " 50%", "━━━━╌╌╌╌", "0:12", "peak 560.0 MB")
     assert [line.index(part) for part in parts] == sorted(line.index(part) for part in parts)
 
 
@@ -182,7 +182,7 @@ def test_what_ended_leaves_a_still_line() -> None:
     terminal = Terminal(80)
     terminal.tell(Started(WEIGHTS, "compressing"), Finished(WEIGHTS, manifest()))
     assert terminal.drawn() == []
-    assert f"✓ {WEIGHTS}  135.2 MB, 11.3 s, peak 0.60 GB" in terminal.said()
+    assert f"✓ {WEIGHTS}  135.2 MB, 11.3 s, peak 600.0 MB" in terminal.said()
 
 
 @pytest.mark.parametrize("ending", [LogKept(WEIGHTS, Path("logs/w.log")), Failed(WEIGHTS)])

@@ -106,7 +106,7 @@ def test_a_dry_run_says_the_same_and_removes_nothing(project: Path, ovrecipe_: C
     done = json.loads(ovrecipe_("rm", "one:a", "--json").out)
     assert said == {**done, "dry_run": True}
     assert done["views"] == ["one:a"]
-    assert done["freed_bytes"] == sum(each["size_bytes"] for each in done["removals"]) > 0
+    assert done["freed_bytes"] == sum(removal["size_bytes"] for removal in done["removals"]) > 0
 
 
 def test_rm_of_a_recipe_takes_all_that_no_other_needs(project: Path, ovrecipe_: Call) -> None:

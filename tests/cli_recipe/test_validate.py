@@ -66,7 +66,7 @@ def test_each_problem_is_an_object_of_its_own(project: Path, ovrecipe: CommandLi
     (project / "recipes" / "odd.yaml").mkdir()
     done = ovrecipe("validate", "--json")
     assert done.code == 3
-    problems = {each["recipe"]: each["errors"] for each in json.loads(done.out)["recipes"]}
+    problems = {row["recipe"]: row["errors"] for row in json.loads(done.out)["recipes"]}
     assert problems["one"] == []
     assert problems["bad"] == [
         {

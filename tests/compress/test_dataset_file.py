@@ -23,7 +23,7 @@ def file_of(folder: Path, name: str, content: bytes) -> Path:
 @given(st.lists(st.text(st.characters(codec="utf-8")).filter(str.strip), min_size=1))
 def test_any_text_survives_json_lines(texts: list[str]) -> None:
     """What the user wrote is what the model is calibrated on, newlines and emoji included."""
-    lines = "\n".join(json.dumps({"text": each, "id": 1}) for each in texts)
+    lines = "\n".join(json.dumps({"text": text, "id": 1}) for text in texts)
     with TemporaryDirectory() as folder:
         path = file_of(Path(folder), "d.jsonl", lines.encode())
         assert read_texts(path, at_most=1000) == texts

@@ -61,7 +61,7 @@ def test_a_data_set_takes_the_base_into_memory() -> None:
 def test_fp16_needs_room_for_the_scratch_file_of_bf16_weights() -> None:
     """It is as large as the result, and gone at the end."""
     bf16 = Fp16Compressor().estimate(CompressionPass(), "fp16", SHAPES)
-    floats = [WeightShape(each.name, each.shape, "f32") for each in SHAPES]
+    floats = [WeightShape(shape.name, shape.shape, "f32") for shape in SHAPES]
     f32 = Fp16Compressor().estimate(CompressionPass(), "fp16", floats)
     assert f32.disk_bytes == 2 * 2 * WEIGHTS + NORM_BYTES + SMALL_FILES_BYTES
     assert bf16.disk_bytes - f32.disk_bytes == 2 * 2 * WEIGHTS

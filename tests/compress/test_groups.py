@@ -95,7 +95,7 @@ def test_without_shapes_there_is_nothing_to_object_to() -> None:
 @given(st.lists(st.integers(1, 20000), min_size=1))
 def test_every_suggested_group_size_divides_all_channels(channels: list[int]) -> None:
     """A suggestion that fails in turn would be worse than none."""
-    shapes = [WeightShape(f"{n}.weight", (8, each), "f16") for n, each in enumerate(channels)]
+    shapes = [WeightShape(f"{n}.weight", (8, width), "f16") for n, width in enumerate(channels)]
     sizes = valid_group_sizes(shapes)
     assert sizes[0] == -1
-    assert all(each % size == 0 for each in channels for size in sizes[1:])
+    assert all(width % size == 0 for width in channels for size in sizes[1:])

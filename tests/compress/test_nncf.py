@@ -129,7 +129,7 @@ def test_progress_is_forwarded_to_its_end(job_of: JobOf) -> None:
     job = job_of("int8")
     NncfCompressor().compress(job)
     assert isinstance(job.progress, Recorder)
-    bars = [each for each in job.progress.reports if each[0] == "Applying Weight Compression"]
+    bars = [report for report in job.progress.reports if report[0] == "Applying Weight Compression"]
     assert bars[0][1] == 0
     assert bars[-1][1] == bars[-1][2]
 
@@ -180,7 +180,7 @@ def test_texts_that_the_model_writes_are_the_same_every_time(base_dir: Path) -> 
 
     first = generated_ids(base_dir, 3, Recorder())
     assert len(first) == 3
-    assert {len(each) for each in first} == {GREEDY_TOKENS + SAMPLED_TOKENS}
+    assert {len(tokens) for tokens in first} == {GREEDY_TOKENS + SAMPLED_TOKENS}
     assert generated_ids(base_dir, 3, Recorder()) == first
 
 

@@ -33,8 +33,8 @@ def write_file(path: Path, shapes: Shapes, *, cut: int = 0, dtype: str = "BF16")
     end = 0
     for name, shape in shapes.items():
         start, size = end, 2
-        for each in shape:
-            size *= each
+        for length in shape:
+            size *= length
         end += size
         entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
     header = json.dumps(entries).encode()
@@ -66,7 +66,7 @@ def test_all_shards_are_read(tmp_path: Path) -> None:
     write_file(tmp_path / "2.safetensors", {"b.weight": (2, 2)})
     index = {"weight_map": {"a.weight": "1.safetensors", "b.weight": "2.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    assert [each.name for each in matrices(tmp_path)] == ["a.weight", "b.weight"]
+    assert [matrix.name for matrix in matrices(tmp_path)] == ["a.weight", "b.weight"]
     (tmp_path / "2.safetensors").unlink()
     with pytest.raises(CheckpointIncomplete, match=r"checkpoint: 2\.safetensors is missing"):
         matrices(tmp_path)

@@ -12,7 +12,7 @@ import yaml
 
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
-from ovrecipe.build.run import Target, build
+from ovrecipe.build.run import Target, try_to_build
 from ovrecipe.build.stages import stage_named
 from ovrecipe.errors import GateError, OvrecipeError, PluginError, ProviderUnknown, RecipeInvalid
 from ovrecipe.recipe.load import load_recipe_file
@@ -120,7 +120,8 @@ def judge(context: BuildContext, variant: str, evaluator: Any) -> tuple[list[str
     document = yaml.safe_load(path.read_text())
     document["check"] = {"evaluators": [evaluator]}
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    report = build(context, [Target(NAME, variant)], watch=Lines(io.StringIO()))
+    report = try_to_build(context, [Target(NAME, variant)], watch=Lines(io.StringIO()))
+    report.check_success()
     key = context.plan(NAME).key("check", variant)
     assert key is not None
     return [title for title, _ in report.ran], context.store.manifest(key).facts["evaluators"]

@@ -110,7 +110,7 @@ def test_the_base_is_stateful_and_brings_only_its_configs(tmp_path: Path) -> Non
     }
     assert len(model.get_sinks()) == 4
     assert model.get_rt_info(["runtime_options", "KV_CACHE_PRECISION"]).value == "f16"
-    assert {each.name for each in base.iterdir()} == {
+    assert {path.name for path in base.iterdir()} == {
         "openvino_model.xml",
         "openvino_model.bin",
         "config.json",

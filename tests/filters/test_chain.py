@@ -26,7 +26,7 @@ def chosen(maker, options):
 
 def chain_of(*filters):
     """Return a chain of (maker, options)."""
-    return FilterChain([chosen(*each) for each in filters])
+    return FilterChain([chosen(*arguments) for arguments in filters])
 
 
 def three_filters(pieces, options):
@@ -154,7 +154,9 @@ def test_a_filter_that_stops_early_does_not_stop_the_model():
             return
 
     gate = threading.Semaphore(1)
-    with runner(FakePipeline("abc", gate=gate), filters=[plugin_filter(first)]) as model:
+    with runner(
+        FakePipeline("abc", gate=gate), filters=FilterChain([plugin_filter(first)])
+    ) as model:
         answer = model.stream("hi")
         shown = iter(answer)
         assert next(shown) == "a"
@@ -168,7 +170,7 @@ def test_what_is_held_back_is_not_shown_of_a_text_without_an_end(how):
     """Half a marker is no text; an error comes in its place."""
     fail = RuntimeError("broken") if how == "failed" else None
     held = chosen(stop_at, {"markers": ["zzz"]})
-    with runner(FakePipeline(["az"], fail=fail), filters=[held]) as model:
+    with runner(FakePipeline(["az"], fail=fail), filters=FilterChain([held])) as model:
         answer = model.stream("hi")
         shown = []
         if how == "failed":
@@ -183,7 +185,7 @@ def test_what_is_held_back_is_not_shown_of_a_text_without_an_end(how):
 
 def test_a_filter_for_the_eyes_leaves_the_history_alone():
     """What is hidden from the user is still what the model said, and must not confuse it."""
-    filters = [plugin_filter(unwrapped), plugin_filter(shouting)]
+    filters = FilterChain([plugin_filter(unwrapped), plugin_filter(shouting)])
     with runner(FakePipeline(["a [x]", "b"]), filters=filters) as model:
         chat = model.chat()
         assert chat.generate("hi").text == "A B!"

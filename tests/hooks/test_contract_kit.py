@@ -67,7 +67,7 @@ def test_what_is_built_in_keeps_the_contract_but_for_owning_its_names() -> None:
 @pytest.mark.parametrize(
     ("wrong", "right", "reason"),
     [
-        ("version = 3", "version = None", "version: Input should be a valid integer"),
+        ("version = 3", "version = None", "version: must be a whole number, got nothing"),
         ("version = 3", "def __init__(self): raise KeyError('x')", "raised KeyError"),
         ("{'mine': Compressor}", "{'mine': 5}", "has no method 'compress'"),
         ("{'mine': Compressor}", "{'mine': 'no_such_module:X'}", "No module named 'no_such_mod"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import pytest
 from ovrecipe.errors import PluginError
 from ovrecipe.hooks.loading import Loaded, load_one, named_source
 from ovrecipe.hooks.plugins import Plugins, load_plugins
+from ovrecipe.hooks.specs import hookimpl
+from ovrecipe.testing import plugins_with
 from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
 if TYPE_CHECKING:
@@ -98,7 +101,7 @@ def test_what_a_plugin_raised_is_kept_for_its_author(site: Site) -> None:
     found = loaded(site, "def f():\n    raise ValueError('deep')\nf()")
     assert isinstance(found.raised, ValueError)
     with pytest.raises(PluginError, match=r"failed to load: ValueError: deep") as caught:
-        found.require()
+        found.usable()
     assert caught.value.__cause__ is found.raised
 
 
@@ -137,6 +140,24 @@ def test_a_hook_of_a_later_ovrecipe_may_be_marked_optional(site: Site) -> None:
     site.install_hooks("odd", PROVIDERS + "{}\n" + later)
     [found] = load_plugins(env={}, find=site.find).with_hooks()
     assert found.failure is None
+
+
+def test_a_plugin_without_a_hash_is_told_how_to_get_one() -> None:
+    """A frozen dataclass has a method for it, which fails over what it holds."""
+
+    @dataclass(frozen=True)
+    class Watcher:
+        seen: dict[str, str] = field(default_factory=dict)
+
+        @hookimpl
+        def after_stage(self, stage: str) -> None: ...
+
+    plugins = plugins_with(Watcher())
+    [found] = plugins.with_hooks()
+    assert found.failure == (
+        "Watcher has hooks, and no hash (unhashable type: 'dict'); write @dataclass(eq=False) or a "
+        "__hash__"
+    )
 
 
 def test_a_module_an_object_and_a_class_can_have_hooks(site: Site) -> None:

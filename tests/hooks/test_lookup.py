@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import BaseModel, field_validator
 
 from ovrecipe import __version__
-from ovrecipe.errors import PluginError, ProviderClaimedTwice, ProviderUnknown
+from ovrecipe.errors import (
+    DiskFull,
+    PluginError,
+    ProviderClaimedTwice,
+    ProviderUnknown,
+    foreign_errors,
+)
 from ovrecipe.hooks.listing import sample_recipe
 from ovrecipe.hooks.plugins import FIRST_PARTY, load_plugins
-from ovrecipe.hooks.roles import ROLES
+from ovrecipe.hooks.roles import ROLES, Estimate
 from ovrecipe.testing import plugins_with
 from ovrecipe.version import package_version
 from tests.hooks.installed import COMPRESSOR, Site, compressor_code
@@ -193,12 +202,12 @@ def test_a_plugin_with_hooks_that_fails_does_not_break_the_lookup_of_others(
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("packages = 'nncf'", "packages: Input should be a valid tuple"),
-        ("version = '1'", "version: Input should be a valid integer"),
+        ("packages = 'nncf'", "packages: must be a list, got the text 'nncf'"),
+        ("version = '1'", "version: must be a whole number, got the text '1'"),
         ("options_model = dict", "options_model: Input should be a subclass of BaseModel"),
-        ("knobs = 'mode'", "knobs: Input should be a valid tuple"),
+        ("knobs = 'mode'", "knobs: must be a list, got the text 'mode'"),
         ("knobs = ['goup_size']", "no knob 'goup_size'; perhaps you meant 'group_size'"),
-        ("needs_torch = 0", "needs_torch: Input should be a valid boolean"),
+        ("needs_torch = 0", "needs_torch: must be true or false, got 0"),
         ("compress = None", "has no method 'compress'"),
         ("compress = 7", "compress is 7, which cannot be called"),
         ("def compress(self): return {}", r"compress\(\) is called with \(job\)"),
@@ -224,7 +233,7 @@ def test_everything_but_the_work_itself_may_be_left_out(recipe: Recipe) -> None:
     fields = found.key_fields()
     assert (fields["provider_version"], fields["packages"]) == (1, {})
     assert found.traits.options_model is found.traits.knobs is None
-    assert found.optional("problems", None, "int8", []) is None
+    assert found.optional("problems", None, "int8", []) == []
     assert found.traits.needs_torch
 
 
@@ -278,7 +287,7 @@ def test_the_key_of_a_built_in_provider_does_not_have_the_version_of_ovrecipe(
     fields = found.key_fields()
     assert found.source.version == __version__
     assert (fields["version"], fields["distribution"]) == (None, "ovrecipe")
-    assert fields["provider_version"] == found.provider.version
+    assert fields["provider_version"] == found.traits.version
 
 
 def test_the_key_of_a_file_changes_with_its_content(tmp_path: Path, recipe: Recipe) -> None:
@@ -290,7 +299,7 @@ def test_the_key_of_a_file_changes_with_its_content(tmp_path: Path, recipe: Reci
         plugins = load_plugins(env={}, options=[str(path)])
         versions.add(plugins.provider("compressor", "mine", recipe).key_fields()["version"])
     assert len(versions) == 2
-    assert all(str(each).startswith("sha256:") for each in versions)
+    assert all(str(recorded).startswith("sha256:") for recorded in versions)
 
 
 def test_versions_of_packages_are_those_of_importlib_metadata() -> None:
@@ -322,6 +331,79 @@ def test_our_errors_and_a_reader_who_left_pass(
     with pytest.raises(type(error), match=r"ours|left") as caught, found.blamed():
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_that_takes_no_more_is_no_defect(site: Site, recipe: Recipe, code: int) -> None:
+    """No room, no quota, a limit of sizes: the user's to mend, whoever wrote."""
+    site.install("awq")
+    found = plugins_of(site).provider("compressor", "awq", recipe)
+    full = OSError(code, os.strerror(code))
+    with pytest.raises(OSError, match=os.strerror(code)), found.blamed():
+        raise full
+    with pytest.raises(DiskFull, match="writing: the disk is full"), foreign_errors("writing"):
+        raise full
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "reason"),
+    [
+        ("objections", ["text"], r"returned 'text' from objections\(\), no Objection"),
+        ("objections", 7, "raised TypeError: "),
+        ("problems", [7], r"returned 7 from problems\(\), no str"),
+        ("estimate", 5, r"returned 5 from estimate\(\), no Estimate"),
+        ("estimate", 0, r"returned 0 from estimate\(\), no Estimate"),
+    ],
+)
+def test_an_answer_of_another_kind_is_blamed(
+    recipe: Recipe, method: str, answer: object, reason: str
+) -> None:
+    """Wherever it is read, far from the plugin, nobody would be named."""
+
+    class Odd:
+        def compress(self, job: object) -> None: ...
+
+    setattr(Odd, method, lambda *_: answer)
+    found = plugins_with(compressor={"odd": Odd}).provider("compressor", "odd", recipe)
+    with pytest.raises(PluginError, match=rf"'odd' of plugin '_Given' \(.*\) {reason}"):
+        found.optional(method)
+
+
+def test_one_answer_of_an_optional_method_need_not_be_a_list(recipe: Recipe) -> None:
+    """A problem is a sentence, not its letters."""
+
+    class Fine:
+        def compress(self, job: object) -> None: ...
+        def problems(self, compression: object, precision: str, shapes: object) -> str:
+            return f"no {precision}"
+
+        def estimate(self, compression: object, precision: str, tensors: object) -> Estimate:
+            return Estimate(1, 2)
+
+    found = plugins_with(compressor={"fine": Fine}).provider("compressor", "fine", recipe)
+    assert found.optional("problems", None, "int8", []) == ["no int8"]
+    assert found.optional("estimate", None, "int8", []) == [Estimate(1, 2)]
+
+
+def test_options_whose_class_raises_are_blamed_on_the_plugin(recipe: Recipe) -> None:
+    """Pydantic lets all but a ValueError pass."""
+
+    class Options(BaseModel):
+        size: int = 1
+
+        @field_validator("size")
+        @classmethod
+        def _halved(cls, size: int) -> int:
+            return size // 0
+
+    class Odd:
+        options_model = Options
+
+        def compress(self, job: object) -> None: ...
+
+    found = plugins_with(compressor={"odd": Odd}).provider("compressor", "odd", recipe)
+    with pytest.raises(PluginError, match=r"'odd' of plugin .* raised ZeroDivisionError"):
+        found.options({"size": 3}, loc=("options",), recipe=recipe)
 
 
 def test_a_defect_of_a_built_in_provider_keeps_its_traceback(recipe: Recipe) -> None:
@@ -378,7 +460,9 @@ def test_facts_are_what_json_has_and_none_is_no_facts(site: Site, recipe: Recipe
     assert found.facts({"shape": (1, 2)}) == {"shape": [1, 2]}
 
 
-@pytest.mark.parametrize(("role", "name"), [each for each in FIRST_PARTY if each[0] != "command"])
+@pytest.mark.parametrize(
+    ("role", "name"), [provider for provider in FIRST_PARTY if provider[0] != "command"]
+)
 def test_a_first_party_plugin_that_is_missing_is_named_with_how_to_install_it(
     site: Site, recipe: Recipe, role: Role, name: str
 ) -> None:

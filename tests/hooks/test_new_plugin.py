@@ -71,6 +71,14 @@ def test_new_plugins_pass_the_check_and_are_listed(workshop: Path) -> None:
         assert re.search(rf"ovrecipe-{name_of(kind)} +0\.1\.0 +loaded", done.stdout)
 
 
+def test_new_plugins_say_in_english_what_they_are(workshop: Path) -> None:
+    """The sentence is the first that a registry and a repository show."""
+    for kind, said in (("output_filter", "An output filter"), ("source", "A source")):
+        for name in ("pyproject.toml", "README.md"):
+            text = (workshop / f"ovrecipe-{name_of(kind)}" / name).read_text()
+            assert f"{said} for ovrecipe." in text
+
+
 def test_every_role_has_a_template() -> None:
     assert {*ROLES} - {"recipe_section"} <= {*KINDS}
 

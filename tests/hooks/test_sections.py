@@ -120,6 +120,15 @@ def test_a_section_without_a_pydantic_class_is_blamed_on_its_plugin(site: Site) 
         load_plugins(env={}, find=site.find).sections(sample_recipe({"budget": {}}))
 
 
+def test_a_section_whose_class_raises_is_blamed_on_its_plugin(site: Site) -> None:
+    """It is asked before anything else, so its traceback would hide whose it is."""
+    raises = "\n    def objections(self):\n        raise KeyError('deep')\n"
+    site.install("budget", COMPRESSOR + SECTION + raises, points=POINTS)
+    plugins = load_plugins(env={}, find=site.find)
+    with pytest.raises(PluginError, match=r"'budget' of plugin .* raised KeyError: 'deep'"):
+        plugins.sections(sample_recipe({"budget": {}}))
+
+
 def test_a_wrong_section_stops_every_lookup(plugins: Plugins) -> None:
     """Also that of a built-in provider: a build starts with the source."""
     with pytest.raises(RecipeInvalid, match="max_size_mb: must be a number"):

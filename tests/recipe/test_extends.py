@@ -67,7 +67,8 @@ def test_a_childs_template_replaces_an_inherited_chat_template(base: Recipes) ->
 def test_passes_replace_inherited_knobs(base: Recipes) -> None:
     """Inherited knobs beside a list of passes would only be an error to work around."""
     recipe = base.load("extends: base\nvariants: {int4: {passes: [{awq: true}]}}\n")
-    assert [each.awq for each in recipe.variants["int4"].compression_passes()] == [True]
+    passes = recipe.variants["int4"].compression_passes()
+    assert [compression.awq for compression in passes] == [True]
 
 
 def test_options_of_plugins_have_no_such_rules(base: Recipes) -> None:
@@ -162,5 +163,5 @@ def test_what_the_child_says_holds_and_chains_may_be_grouped(
 
 def holds(said: object, result: object) -> bool:
     if isinstance(said, dict) and isinstance(result, dict):
-        return all(key in result and holds(each, result[key]) for key, each in said.items())
+        return all(key in result and holds(inner, result[key]) for key, inner in said.items())
     return said == result

@@ -83,8 +83,8 @@ def test_every_parameter_of_genai_is_a_key_or_has_a_reason_not_to_be() -> None:
     import openvino_genai
 
     config = openvino_genai.GenerationConfig()
-    names = {each for each in dir(config) if not each.startswith("_")}
-    settable = {each for each in names if not callable(getattr(config, each))}
+    names = {name for name in dir(config) if not name.startswith("_")}
+    settable = {name for name in names if not callable(getattr(config, name))}
     assert settable - set(NOT_DATA) == set(GenerationParameters.model_fields)
     assert set(NOT_DATA) <= settable
 

@@ -118,35 +118,35 @@ PASSES = st.builds(
 
 @pytest.mark.model
 @settings(max_examples=400, deadline=None)
-@given(each=PASSES)
-def test_nothing_passes_here_that_nncf_itself_refuses(each: CompressionPass) -> None:
+@given(compression=PASSES)
+def test_nothing_passes_here_that_nncf_itself_refuses(compression: CompressionPass) -> None:
     """NNCF's own check decides; ours may refuse more, never less."""
-    if nncf_accepts(each):
+    if nncf_accepts(compression):
         return
-    assert list(NncfCompressor().objections(each, "int4"))
+    assert list(NncfCompressor().objections(compression, "int4"))
 
 
-def nncf_accepts(each: CompressionPass) -> bool:
+def nncf_accepts(compression: CompressionPass) -> bool:
     import nncf
     from nncf.quantization.advanced_parameters import GroupSizeFallbackMode
     from nncf.quantization.algorithms.weight_compression.algorithm import (
         check_user_compression_configuration,
     )
 
-    fallback = GroupSizeFallbackMode(each.group_size_fallback or "error")
-    metric, backup = each.sensitivity_metric, each.backup_mode
+    fallback = GroupSizeFallbackMode(compression.group_size_fallback or "error")
+    metric, backup = compression.sensitivity_metric, compression.backup_mode
     try:
         check_user_compression_configuration(
-            mode=nncf.CompressWeightsMode(each.mode),
+            mode=nncf.CompressWeightsMode(compression.mode),
             subset_size=128,
-            dataset=None if each.dataset is None else nncf.Dataset(["x"]),
-            ratio=each.ratio,
-            group_size=each.group_size,
-            all_layers=each.all_layers,
-            awq=each.awq,
-            scale_estimation=each.scale_estimation,
-            gptq=each.gptq,
-            lora_correction=each.lora_correction,
+            dataset=None if compression.dataset is None else nncf.Dataset(["x"]),
+            ratio=compression.ratio,
+            group_size=compression.group_size,
+            all_layers=compression.all_layers,
+            awq=compression.awq,
+            scale_estimation=compression.scale_estimation,
+            gptq=compression.gptq,
+            lora_correction=compression.lora_correction,
             ignored_scope=None,
             sensitivity_metric=None if metric is None else nncf.SensitivityMetric(metric),
             backup_mode=None if backup is None else nncf.BackupMode(backup),
@@ -165,6 +165,6 @@ def test_every_mode_metric_and_backup_of_ours_is_nncfs() -> None:
     """The words are NNCF's own; a renamed one would fail after the export."""
     import nncf
 
-    assert set(Mode.__args__) <= {each.value for each in nncf.CompressWeightsMode}
-    assert set(SensitivityMetric.__args__) == {each.value for each in nncf.SensitivityMetric}
-    assert set(BackupMode.__args__) == {each.value for each in nncf.BackupMode}
+    assert set(Mode.__args__) <= {member.value for member in nncf.CompressWeightsMode}
+    assert set(SensitivityMetric.__args__) == {member.value for member in nncf.SensitivityMetric}
+    assert set(BackupMode.__args__) == {member.value for member in nncf.BackupMode}

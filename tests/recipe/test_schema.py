@@ -59,7 +59,7 @@ def test_a_recipe_survives_pickling(recipes: Recipes) -> None:
 def test_the_precision_is_the_first_part_of_the_name(recipes: Recipes) -> None:
     """`int4-npu` is int4; nobody should have to say it twice."""
     recipe = recipes.load(FULL)
-    assert {name: each.precision for name, each in recipe.variants.items()} == {
+    assert {name: variant.precision for name, variant in recipe.variants.items()} == {
         "int8": "int8",
         "int4": "int4",
         "int4-npu": "int4",
@@ -78,7 +78,7 @@ def test_passes_are_none_for_fp16_one_for_knobs_and_all_that_are_listed(recipes:
     assert type(one).__name__ == "CompressionPass"
     assert "precision" not in one.model_dump()
     two = variants["int4-two"].compression_passes()
-    assert [each.mode_for("int4") for each in two] == ["int4_asym", "int8_asym"]
+    assert [compression.mode_for("int4") for compression in two] == ["int4_asym", "int8_asym"]
 
 
 def test_a_variants_generation_overrides_and_takes_back(recipes: Recipes) -> None:
@@ -91,7 +91,7 @@ def test_a_variants_generation_overrides_and_takes_back(recipes: Recipes) -> Non
 def test_filters_are_names_or_names_with_options(recipes: Recipes) -> None:
     """The short form for what needs no options."""
     filters = recipes.load(FULL).output.filters
-    assert [(each.name, dict(each.options)) for each in filters] == [
+    assert [(spec.name, dict(spec.options)) for spec in filters] == [
         ("a", {}),
         ("b", {"x": (1,)}),
         ("c", {}),

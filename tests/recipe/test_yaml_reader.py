@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ovrecipe.errors import RecipeSyntaxError
@@ -123,6 +125,12 @@ def test_a_large_file_is_refused_by_its_size() -> None:
         ("a: *nobody\n", "names no anchor"),
         ("<<: 3\n", "<<: takes an alias of a mapping"),
         ("a: \x07\n", "r.yaml:1:4: control character U+0007"),
+        (
+            "a: 1\nb: x\u2028 y\n",
+            "r.yaml:2:5: U+2028 ends a line in YAML 1.1, and in YAML 1.2 it do",
+        ),
+        ('{"a\u2029b": 1}', "r.yaml:1:4: U+2029 ends a line"),
+        ("# x\x85y\na: 1\n", "r.yaml:1:4: U+0085 ends a line"),
         (b"a: \x00\n", "r.yaml:1:4: control character U+0000"),
         (b"a: 1\nb: \xff\n", "r.yaml:2:4: byte 0xff is not UTF-8"),
         ("a: 1\n".encode("utf-16"), "r.yaml:1:1: byte 0xff is not UTF-8"),
@@ -131,6 +139,17 @@ def test_a_large_file_is_refused_by_its_size() -> None:
 def test_other_input_is_refused_at_its_place(data: str | bytes, message: str) -> None:
     """Whatever is in the file, the user learns where and why."""
     assert message in refusal(data)
+
+
+@pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029"])
+def test_what_ends_lines_in_yaml_1_1_only_is_read_where_it_is_escaped(character: str) -> None:
+    """The parser would drop spaces beside it, and refuse it in a key without naming it."""
+    with pytest.raises(RecipeSyntaxError, match=r"ends a line in YAML 1\.1") as caught:
+        read(f"a: x{character} y\n".encode())
+    [written] = re.findall(r"\\u[0-9A-F]{4}", str(caught.value.remedy))
+    document = {f"a{character}b": f"x {character} y"}
+    text = "{" + f'"a{written}b": "x {written} y"' + "}"
+    assert plain(read(text.encode())) == document
 
 
 def test_a_byte_order_mark_is_read_over() -> None:

@@ -23,7 +23,7 @@ def test_every_answer_sees_the_turns_before():
         chat.generate("one")
         chat.generate("two")
     assert pipeline.prompts[1] == "Q: one\nA: yes\nQ: two\nA:"
-    assert [each["role"] for each in chat.history] == ["user", "assistant"] * 2
+    assert [message["role"] for message in chat.history] == ["user", "assistant"] * 2
 
 
 def test_reset_forgets():
@@ -59,7 +59,7 @@ def test_a_cancelled_turn_is_kept_as_far_as_it_was_shown():
         for _ in chat.stream("one"):
             break
         pipeline.gate.release(9)
-        assert [each["content"] for each in chat.history] == ["one", "a"]
+        assert [message["content"] for message in chat.history] == ["one", "a"]
         chat.generate("two")
     assert pipeline.prompts[1] == "Q: one\nA:a\nQ: two\nA:"
 
@@ -73,7 +73,7 @@ def test_a_turn_cancelled_before_anything_was_shown_is_dropped():
         answer.cancel()
         pipeline.gate.release(2)
         assert chat.generate("two").text == "a"
-        assert [each["content"] for each in chat.history] == ["two", "a"]
+        assert [message["content"] for message in chat.history] == ["two", "a"]
 
 
 def test_a_second_question_while_the_answer_runs_is_refused():
@@ -113,8 +113,8 @@ def test_parameters_of_the_conversation_count_for_each_answer():
         chat = model.chat(max_new_tokens=2, greedy=True)
         chat.generate("one")
         chat.generate("two", max_new_tokens=1)
-    assert [each["max_new_tokens"] for each in pipeline.configs] == [2, 1]
-    assert [each["do_sample"] for each in pipeline.configs] == [False, False]
+    assert [config["max_new_tokens"] for config in pipeline.configs] == [2, 1]
+    assert [config["do_sample"] for config in pipeline.configs] == [False, False]
 
 
 def test_another_variant_goes_on_with_the_turns():

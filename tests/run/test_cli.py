@@ -68,8 +68,8 @@ def test_importing_ovrecipe_is_cheap():
 def test_devices_are_listed(ovrecipe):
     """For people and for programs."""
     listed = json.loads(ovrecipe("devices", "--json").out)
-    assert "CPU" in [each["name"] for each in listed]
-    assert all(each["full_name"] and each["capabilities"] for each in listed)
+    assert "CPU" in [device["name"] for device in listed]
+    assert all(device["full_name"] and device["capabilities"] for device in listed)
     assert "CPU" in ovrecipe("devices").out
 
 
@@ -102,7 +102,7 @@ def test_chat_takes_lines_from_a_pipe(ovrecipe, smollm2_project):
     words = ("chat", "smollm2-135m:int4", "--greedy", "-g", "max_new_tokens=8")
     done = ovrecipe(*words, "--frontend", "jsonl", cwd=smollm2_project.root, stdin=lines)
     results = [json.loads(line) for line in done.out.splitlines()]
-    answers = [each for each in results if each["event"] == "result"]
+    answers = [event for event in results if event["event"] == "result"]
     assert done.code == 0
     assert len(answers) == 2
     assert answers[1]["prompt_tokens"] > answers[0]["prompt_tokens"]

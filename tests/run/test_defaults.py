@@ -122,6 +122,25 @@ def test_a_question_alone_goes_to_the_default_model(ovrecipe, phi):
     assert "cannot be loaded" in piped.err
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (
+            "hello",
+            "no recipe 'hello' in recipes/\n  there are: phi\n  to ask 'hello', name a recipe",
+        ),
+        ("phj", "no recipe 'phj' in recipes/; perhaps you meant 'phi'\n"),
+        ("phi:int9", "has no variant 'int9'; perhaps you meant 'phi:int4'\n  it has: int4\n"),
+    ],
+)
+def test_a_word_that_names_nothing_is_refused_before_a_prompt_is_read(ovrecipe, phi, word, said):
+    """What is read first would be lost, and an empty one would be blamed."""
+    done = ovrecipe("run", word, env={"OVRECIPE_MODEL": "phi:int4"}, cwd=phi.root)
+    assert done.code == 3
+    assert said in done.err
+    assert "prompt" not in done.err
+
+
 def test_the_projects_file_chooses_model_and_device(ovrecipe, phi):
     """For everybody who works in it; an option goes before it."""
     (phi.root / PROJECT_FILE).write_text("model = 'phi'\ndevice = 'NPU7'\n")

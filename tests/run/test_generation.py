@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from ovrecipe.errors import PluginError, RunError
+from ovrecipe.run.chain import FilterChain
 from ovrecipe.testing import FakePipeline
 from tests.run.fakes import plugin_filter, runner
 
@@ -67,7 +68,7 @@ def test_tokens_are_counted_while_the_answer_comes():
                 pipeline.gate.release()
             yield ""
 
-    with runner(pipeline, filters=[plugin_filter(hides)]) as model:
+    with runner(pipeline, filters=FilterChain([plugin_filter(hides)])) as model:
         answer = model.stream("hi")
         assert answer.tokens_so_far() in (0, None)
         pipeline.gate.release()
@@ -163,14 +164,14 @@ def test_answers_come_in_the_order_asked_and_one_at_a_time():
     """`LLMPipeline.generate` raises when two call it at once; callers queue instead."""
     pipeline = gated(pieces=["a"])
     with runner(pipeline) as model:
-        answers = [model.stream(f"number {each}") for each in range(8)]
-        threads = [threading.Thread(target=list, args=(each,)) for each in answers]
-        for each in threads:
-            each.start()
+        answers = [model.stream(f"number {number}") for number in range(8)]
+        threads = [threading.Thread(target=list, args=(answer,)) for answer in answers]
+        for thread in threads:
+            thread.start()
         pipeline.gate.release(8)
-        for each in threads:
-            each.join()
-    assert pipeline.prompts == [f"Q: number {each}\nA:" for each in range(8)]
+        for thread in threads:
+            thread.join()
+    assert pipeline.prompts == [f"Q: number {number}\nA:" for number in range(8)]
     assert pipeline.most_at_once == 1
 
 
@@ -189,7 +190,7 @@ def test_an_answer_cancelled_while_it_waits_is_never_generated():
 def test_a_broken_filter_ends_the_answer_and_is_named():
     """Text that a filter should have changed must not be shown."""
     pipeline = gated(pieces=["a"] * 50)
-    chosen = [plugin_filter(BreaksAtTheThird)]
+    chosen = FilterChain([plugin_filter(BreaksAtTheThird)])
     with runner(pipeline, filters=chosen) as model:
         answer = iter(model.stream("hi"))
         for _ in range(2):
@@ -209,9 +210,9 @@ def test_closing_ends_what_runs_and_what_waits():
     answers = [model.stream("one"), model.stream("two")]
     pipeline.gate.release(50)
     model.close()
-    assert [each.result.finish_reason for each in answers] == ["cancelled", "cancelled"]
+    assert [answer.result.finish_reason for answer in answers] == ["cancelled", "cancelled"]
     assert pipeline.closed
-    assert not [each for each in threading.enumerate() if each.name == "ovrecipe-generate"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "ovrecipe-generate"]
     with pytest.raises(RunError, match="the model was closed"):
         model.stream("three")
 
@@ -220,10 +221,10 @@ def test_no_thread_stays_when_nothing_is_asked():
     """A program that forgets to close must still be able to end."""
     model = runner()
     model.generate("hi")
-    for each in threading.enumerate():
-        if each.name == "ovrecipe-generate":
-            each.join()
-    assert "ovrecipe-generate" not in [each.name for each in threading.enumerate()]
+    for thread in threading.enumerate():
+        if thread.name == "ovrecipe-generate":
+            thread.join()
+    assert "ovrecipe-generate" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_many_short_pieces_come_whole_and_in_order():

@@ -79,7 +79,7 @@ def test_what_genai_does_not_take_is_refused_by_name(config, parameters, message
 
 def test_every_parameter_of_a_recipe_is_known_to_genai(config):
     """The schema promises that they work."""
-    known = {each for each in dir(config) if not each.startswith("_")}
+    known = {name for name in dir(config) if not name.startswith("_")}
     assert set(GenerationParameters.model_fields) <= known
 
 

@@ -16,7 +16,7 @@ from ovrecipe.errors import ArtifactCorrupt, PromptRefused
 from ovrecipe.run.prompt import (
     ChatTemplate,
     PromptSettings,
-    checked_prompt,
+    check_prompt,
     read_template,
 )
 
@@ -108,7 +108,7 @@ def spoken(template, messages, recipes_own):
     """Say in Python what a plain template means: each turn is the template filled in once."""
     bos = "<s>" if template.startswith("<s>") else ""
     end = "</s>\n" if bos or "</s>" in template else "\n"
-    told = [each["content"] for each in messages if each["role"] == "system"]
+    told = [message["content"] for message in messages if message["role"] == "system"]
     said = told[0] if told else recipes_own
     if said and "{system}" not in template:
         return NO_SYSTEM
@@ -168,13 +168,13 @@ def test_white_space_at_the_start_of_a_models_template_stays():
 def test_a_blank_prompt_is_refused(text):
     """The model would answer nobody's question."""
     with pytest.raises(PromptRefused, match="empty"):
-        checked_prompt(text)
+        check_prompt(text)
 
 
 def test_half_a_surrogate_pair_is_refused():
     """Python makes them of broken bytes on the command line."""
     with pytest.raises(PromptRefused, match="character 3 is half a surrogate pair"):
-        checked_prompt("ab\udcff")
+        check_prompt("ab\udcff")
 
 
 def test_chat_templates_render_as_in_transformers():
@@ -241,7 +241,8 @@ def test_damaged_settings_are_named(tmp_path):
     damaged = {"ovrecipe": {"control_tokens": 3}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(damaged))
     with pytest.raises(
-        ArtifactCorrupt, match=r"tokenizer_config\.json: ovrecipe: .*control_tokens"
+        ArtifactCorrupt,
+        match=r"tokenizer_config\.json: ovrecipe\.control_tokens: must be a list, got 3",
     ):
         read_template(tmp_path)
 

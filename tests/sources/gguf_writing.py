@@ -101,7 +101,7 @@ def _shapes(architecture: str, vocab_size: int) -> dict[str, tuple[int, ...]]:
     if architecture == "qwen2":
         layer |= {"attn_q.bias": (q,), "attn_k.bias": (kv,), "attn_v.bias": (kv,)}
     if architecture == "qwen3":
-        layer |= {f"attn_{each}_norm.weight": (head_dim(architecture),) for each in "qk"}
+        layer |= {f"attn_{letter}_norm.weight": (head_dim(architecture),) for letter in "qk"}
     names = {"token_embd.weight": (vocab_size, WIDTH), "output_norm.weight": (WIDTH,)}
     blocks = {f"blk.{n}.{name}": shape for n in range(LAYERS) for name, shape in layer.items()}
     untied = {} if architecture == "qwen3" else {"output.weight": (vocab_size, WIDTH)}
@@ -117,14 +117,14 @@ def byte_level_tokens(folder: Path, *, pre: str, kind: str) -> dict[str, Any]:
     ids = make_tokenizer(folder, kind)
     content = json.loads((folder / "tokenizer.json").read_text("utf-8"))
     vocabulary = {**content["model"]["vocab"]}
-    added = {each["content"]: each["id"] for each in content["added_tokens"] if each["special"]}
-    ordered = sorted({**vocabulary, **added}.items(), key=lambda each: each[1])
+    added = {token["content"]: token["id"] for token in content["added_tokens"] if token["special"]}
+    ordered = sorted({**vocabulary, **added}.items(), key=lambda entry: entry[1])
     return {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": pre,
         "tokenizer.ggml.tokens": [text for text, _ in ordered],
         "tokenizer.ggml.token_type": [3 if text in added else 1 for text, _ in ordered],
-        "tokenizer.ggml.merges": [" ".join(each) for each in content["model"]["merges"]],
+        "tokenizer.ggml.merges": [" ".join(pair) for pair in content["model"]["merges"]],
         "tokenizer.ggml.bos_token_id": ids["bos_token_id"],
         "tokenizer.ggml.eos_token_id": ids["eos_token_id"],
     }

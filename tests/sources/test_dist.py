@@ -84,6 +84,6 @@ def test_genais_own_reader_gives_the_same_ids(smollm2_checkpoint) -> None:
     theirs = openvino_genai.Tokenizer(distribution_file(SMOLLM2))
     for text in ("Hello, world! 123 é 你好", "def f(x):\n    return 42", "  two  spaces", "I'LL"):
         ids = [
-            int(each) for each in theirs.encode(text, add_special_tokens=False).input_ids.data[0]
+            int(token) for token in theirs.encode(text, add_special_tokens=False).input_ids.data[0]
         ]
         assert ids == ours.encode(text, add_special_tokens=False).ids, text

@@ -80,7 +80,7 @@ def test_bfloat16_weights_are_exact(tmp_path, qwen_tokens) -> None:
 
     path = write_gguf(tmp_path / "m.gguf", "qwen2", qwen_tokens, matrices="BF16")
     found = load_file(converted(path) / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
-    [raw] = [each for each in GGUFReader(path).tensors if each.name == "blk.0.ffn_up.weight"]
+    [raw] = [tensor for tensor in GGUFReader(path).tensors if tensor.name == "blk.0.ffn_up.weight"]
     expected = torch.from_numpy(dequantize(raw.data, raw.tensor_type).copy())
     assert torch.equal(found.float(), expected)
 
@@ -90,7 +90,7 @@ def test_values_beyond_float16_make_it_float32(tmp_path, qwen_tokens) -> None:
     path = write_gguf(tmp_path / "m.gguf", "llama", qwen_tokens, matrices="Q8_0", scale=60_000.0)
     checkpoint_dir = converted(path)
     assert json.loads((checkpoint_dir / "config.json").read_text())["dtype"] == "float32"
-    assert all(np.isfinite(each).all() for each in tensors_of(checkpoint_dir).values())
+    assert all(np.isfinite(values).all() for values in tensors_of(checkpoint_dir).values())
 
 
 def test_sentencepiece_tokens_are_those_of_sentencepiece(tmp_path, sentencepiece_path) -> None:

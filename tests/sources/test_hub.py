@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from ovrecipe.builtin.hub import translated
+from ovrecipe.errors import DiskFull
 from tests.loopback_hub import TOKEN, LoopbackHub, loopback_hub
 from tests.sources.requests import checkpoint_files, safetensors_bytes
 
@@ -92,7 +95,7 @@ def test_resumes_where_a_cut_connection_stopped(hub, run, tmp_path) -> None:
     outcome = run()
     assert "error" not in outcome
     assert (tmp_path / "checkpoint" / "model.safetensors").read_bytes() == body
-    ranges = [each.range for each in hub.downloads("model.safetensors")]
+    ranges = [request.range for request in hub.downloads("model.safetensors")]
     assert ranges == [None, "bytes=10485760-"]
 
 
@@ -112,9 +115,9 @@ def test_takes_one_form_of_the_weights(hub, run, tmp_path) -> None:
     others = ("pytorch_model__bin", "consolidated__safetensors", "model__gguf", "flax__msgpack")
     hub.repo(NAME).push(checkpoint_files(**dict.fromkeys(others, safetensors_bytes())))
     run()
-    asked = {each.path.rpartition("/")[2] for each in hub.seen}
+    asked = {request.path.rpartition("/")[2] for request in hub.seen}
     assert "model.safetensors" in asked
-    assert not asked & {each.replace("__", ".") for each in others}
+    assert not asked & {name.replace("__", ".") for name in others}
 
 
 def test_a_missing_model_is_not_found(run) -> None:
@@ -204,5 +207,13 @@ def test_no_usage_is_counted(hub, run) -> None:
     """The user agent is where the real client counts; it names no session when switched off."""
     hub.repo(NAME).push(checkpoint_files())
     run()
-    assert not [each for each in hub.seen if "telemetry" in each.path]
-    assert not [each for each in hub.seen if "session_id" in each.user_agent]
+    assert not [request for request in hub.seen if "telemetry" in request.path]
+    assert not [request for request in hub.seen if "session_id" in request.user_agent]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_cache_that_takes_no_more_is_a_full_disk(code: int) -> None:
+    """It may lie on another disk than the store, so the variable that moves it is named."""
+    told = r"org/m: huggingface_hub's cache \(HF_HUB_CACHE moves it\): the disk is full"
+    with pytest.raises(DiskFull, match=told), translated("org/m", "main"):
+        raise OSError(code, os.strerror(code))

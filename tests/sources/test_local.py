@@ -38,7 +38,7 @@ def test_links_and_never_copies(tmp_path) -> None:
     """Weights of seventy gigabytes exist once."""
     checkpoint_dir = fetched(tmp_path, checkpoint_files())
     assert (checkpoint_dir / "model.safetensors").samefile(tmp_path / "mine" / "model.safetensors")
-    assert sorted(each.name for each in checkpoint_dir.iterdir()) == [
+    assert sorted(path.name for path in checkpoint_dir.iterdir()) == [
         "config.json",
         "generation_config.json",
         "model.safetensors",
@@ -50,11 +50,11 @@ def test_links_and_never_copies(tmp_path) -> None:
 def test_leaves_the_users_files_alone(tmp_path) -> None:
     """A directory that is only read keeps its times, modes and content."""
     folder = write_files(tmp_path / "mine", checkpoint_files())
-    before = {each: each.stat() for each in sorted(folder.iterdir())}
+    before = {path: path.stat() for path in sorted(folder.iterdir())}
     asked = request(tmp_path, "./mine")
     (tmp_path / "checkpoint").mkdir()
     LocalSource().fetch(asked, LocalSource().pin(asked), tmp_path / "checkpoint")
-    after = {each: each.stat() for each in sorted(folder.iterdir())}
+    after = {path: path.stat() for path in sorted(folder.iterdir())}
     assert {p: (s.st_mode, s.st_mtime_ns) for p, s in before.items()} == {
         p: (s.st_mode, s.st_mtime_ns) for p, s in after.items()
     }

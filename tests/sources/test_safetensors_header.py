@@ -40,7 +40,7 @@ def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Return the places of a document, itself included."""
     items = value.items() if isinstance(value, dict) else []
     items = enumerate(value) if isinstance(value, list) else items
-    return [path, *(each for key, inner in items for each in paths_of(inner, (*path, key)))]
+    return [path, *(found for key, inner in items for found in paths_of(inner, (*path, key)))]
 
 
 def replaced(document: Any, path: tuple[Any, ...], value: Any) -> Any:

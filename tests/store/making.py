@@ -18,7 +18,7 @@ FILES = {"openvino_model.xml": b"<net/>", "openvino_model.bin": bytes(3000), "ex
 
 def key_of(stage: str = "base", *inputs: Key, **fields: object) -> Key:
     """Return a key with the inputs named by their stages."""
-    return Key(stage, {**fields, "inputs": {each.stage: each.sha256 for each in inputs}})
+    return Key(stage, {**fields, "inputs": {key.stage: key.sha256 for key in inputs}})
 
 
 def make(store: Store, key: Key, files: Mapping[str, bytes] = FILES) -> Path:

@@ -82,10 +82,23 @@ def test_a_name_stands_for_all_that_it_was_made_from(ovrecipe: CommandLine, stor
     assert ovrecipe("verify", "m").code == 9
 
 
-@pytest.mark.parametrize("name", ["unknown", "m:int8"])
-def test_a_name_that_is_not_built_exits_with_10(ovrecipe: CommandLine, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("m:int8", 10, "m:int8 is not built\n  build it with 'ovrecipe build m:int8'"),
+        ("mm", 3, "no recipe 'mm' in recipes/; perhaps you meant 'm'\n  there are: m"),
+        ("m:int9", 3, "recipe 'm' has no variant 'int9'; perhaps you meant 'm:int8'"),
+    ],
+)
+def test_a_name_that_is_not_built_is_told_from_one_that_nothing_has(
+    ovrecipe: CommandLine, project: Path, name: str, code: int, said: str
+) -> None:
+    """Building what does not exist is no remedy."""
+    recipe = "model: {id: org/m}\nvariants: {int4: {}, int8: {}}\n"
+    (project / "recipes" / "m.yaml").write_text(recipe)
     done = ovrecipe("verify", name)
-    assert (done.code, done.out) == (10, "")
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
 
 
 def test_gc_removes_what_no_view_needs(ovrecipe: CommandLine, store: Store) -> None:
@@ -105,7 +118,7 @@ def test_gc_says_what_it_would_do(ovrecipe: CommandLine, store: Store) -> None:
     document = json.loads(out)
     assert document["dry_run"] is True
     assert document["unplanned"] == []
-    assert [each["name"] for each in document["removals"]] == [f"weights/{OTHER.sha256}"]
+    assert [removal["name"] for removal in document["removals"]] == [f"weights/{OTHER.sha256}"]
     assert document["freed_bytes"] == document["removals"][0]["size_bytes"]
     assert document["kept"] == 2
     assert store.has(OTHER)

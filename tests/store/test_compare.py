@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import example, given
 
 from ovrecipe.errors import ArtifactCorrupt
-from ovrecipe.store.key import ABSENT, Key, differences, nearest
+from ovrecipe.store.key import ABSENT, Key, differences
 from ovrecipe.store.store import Store
 from tests.store.making import key_of, make
 from tests.store.test_key import DOCUMENTS
@@ -50,7 +50,7 @@ def test_the_nearest_artifact_has_the_fewest_differences(store: Store) -> None:
     make(store, key_of("weights", group_size=32, sym=True, ratio=1.0))
     make(store, key_of("weights", group_size=32, sym=False, ratio=0.5))
     make(store, key_of("base", group_size=64, sym=False, ratio=0.6))
-    found = nearest(store, key_of("weights", group_size=64, sym=False, ratio=0.5), unexpected)
+    found = store.nearest(key_of("weights", group_size=64, sym=False, ratio=0.5), unexpected)
     assert found is not None
     assert found.key["sym"] is False
     assert found.stage == "weights"
@@ -63,14 +63,14 @@ def test_of_equally_near_artifacts_the_newest_is_taken(store: Store) -> None:
     for size, year in ((32, 2025), (128, 2026), (16, 2024)):
         dated = Store(store.root, clock=lambda year=year: datetime(year, 1, 1, tzinfo=UTC))
         make(dated, key_of("weights", group_size=size))
-    found = nearest(store, key_of("weights", group_size=64), unexpected)
+    found = store.nearest(key_of("weights", group_size=64), unexpected)
     assert found is not None
     assert found.key["group_size"] == 128
 
 
 def test_without_an_artifact_of_the_stage_nothing_is_near(store: Store) -> None:
     make(store, key_of("base"))
-    assert nearest(store, key_of("weights"), unexpected) is None
+    assert store.nearest(key_of("weights"), unexpected) is None
 
 
 def test_a_damaged_artifact_is_left_out_and_said(store: Store) -> None:
@@ -79,7 +79,7 @@ def test_a_damaged_artifact_is_left_out_and_said(store: Store) -> None:
     make(store, key_of("weights", group_size=64))
     break_the_manifest(store.artifact_dir(key_of("weights", group_size=64)))
     damaged: list[ArtifactCorrupt] = []
-    found = nearest(store, key_of("weights", group_size=64), damaged.append)
+    found = store.nearest(key_of("weights", group_size=64), damaged.append)
     assert found is not None
     assert found.key["group_size"] == 32
-    assert ["is not JSON" in each.message for each in damaged] == [True]
+    assert ["is not JSON" in error.message for error in damaged] == [True]

@@ -113,10 +113,10 @@ def test_without_a_place_to_remember_digests_are_still_right(tmp_path: Path, pat
 def test_threads_and_processes_add_to_each_other(tmp_path: Path) -> None:
     """Eight builds at once leave a whole file, with everything one of them knew."""
     paths = [tmp_path / f"shard-{number}" for number in range(8)]
-    for each in paths:
-        each.write_bytes(each.name.encode())
+    for file in paths:
+        file.write_bytes(file.name.encode())
     shared = settled(tmp_path)
-    threads = [threading.Thread(target=shared.sha256, args=(each,)) for each in paths]
+    threads = [threading.Thread(target=shared.sha256, args=(file,)) for file in paths]
     for each_thread in threads:
         each_thread.start()
     for each_thread in threads:

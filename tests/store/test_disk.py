@@ -55,13 +55,13 @@ def test_a_disk_that_fills_up_while_publishing(small_disk: Path) -> None:
     assert not store.has(key_of())
     ballast.unlink()
     make(store, key_of())
-    assert verify(store) == []
+    assert verify(store.folders()) == []
 
 
 def test_a_full_disk_cannot_hold_a_store(small_disk: Path) -> None:
     filled(small_disk)
     with pytest.raises(DiskFull, match=r"store: the disk is full \(0 bytes free\)"):
-        Store(small_disk / "store").ensure()
+        Store(small_disk / "store").prepare()
 
 
 def test_a_file_is_copied_to_another_disk_and_that_is_said(
@@ -111,7 +111,7 @@ def test_a_file_in_the_stores_place_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_takes_no_files_is_refused() -> None:
     """Permissions do not stop a superuser; this file system does."""
     with pytest.raises(StoreNotWritable, match="/proc/self/store: cannot be written"):
-        Store(Path("/proc/self/store")).ensure()
+        Store(Path("/proc/self/store")).prepare()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
@@ -120,14 +120,14 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
         pytest.skip("permissions do not stop a superuser")
     tmp_path.chmod(0o555)
     with pytest.raises(StoreNotWritable, match="Permission denied"):
-        Store(tmp_path / "store").ensure()
+        Store(tmp_path / "store").prepare()
 
 
 def test_a_store_that_is_not_there_is_empty(store: Store) -> None:
     """Looking makes nothing."""
     assert not store.has(key_of())
     assert list(store.artifacts()) == []
-    assert verify(store) == []
+    assert verify(store.folders()) == []
     assert not store.root.exists()
 
 

@@ -32,28 +32,28 @@ OLD = key_of("weights", BASE, group_size=32)
 
 
 def built(store: Store, *keys: Key) -> None:
-    for each in keys:
-        make(store, each, {"file": each.sha256.encode()})
+    for key in keys:
+        make(store, key, {"file": key.sha256.encode()})
 
 
 def collected(store: Store, *roots: Key) -> list[str]:
     """Collect with these roots and return the names of what was removed."""
-    done = collect(store, plan_gc(store, {each.sha256 for each in roots}))
-    return [each.name for each in done.removals]
+    done = collect(store, plan_gc(store, {key.sha256 for key in roots}))
+    return [removal.name for removal in done.removals]
 
 
 def test_what_a_root_was_made_from_stays(store: Store) -> None:
     """Another variant of the same model starts from the base that is there."""
     built(store, SOURCE, BASE, WEIGHTS, ASSEMBLED, OLD)
     assert collected(store, ASSEMBLED) == [f"weights/{OLD.sha256}"]
-    assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS, ASSEMBLED))
+    assert all(store.has(key) for key in (SOURCE, BASE, WEIGHTS, ASSEMBLED))
 
 
 def test_a_plan_removes_nothing(store: Store) -> None:
     """`--dry-run` is the plan."""
     built(store, OLD)
     plan = plan_gc(store, set())
-    assert [(each.kind, each.name) for each in plan.removals] == [
+    assert [(removal.kind, removal.name) for removal in plan.removals] == [
         ("artifact", f"weights/{OLD.sha256}")
     ]
     assert plan.freed_bytes == plan.removals[0].size_bytes > 64
@@ -64,9 +64,9 @@ def test_a_plan_removes_nothing(store: Store) -> None:
 def test_intermediates_go_when_asked(store: Store) -> None:
     """The assembled directory needs nobody; its files are links to the weights'."""
     built(store, SOURCE, BASE, WEIGHTS, ASSEMBLED)
-    roots = {each.sha256 for each in (SOURCE, BASE, WEIGHTS, ASSEMBLED)}
+    roots = {key.sha256 for key in (SOURCE, BASE, WEIGHTS, ASSEMBLED)}
     plan = collect(store, plan_gc(store, roots, drop_stages=("source", "base")))
-    assert {each.name.split("/")[0] for each in plan.removals} == {"source", "base"}
+    assert {removal.name.split("/")[0] for removal in plan.removals} == {"source", "base"}
     assert store.has(WEIGHTS)
     assert store.has(ASSEMBLED)
 
@@ -79,7 +79,7 @@ def test_nothing_reachable_is_ever_removed(data: st.DataObject) -> None:
     keys: list[Key] = []
     for number in range(size):
         inputs = data.draw(st.lists(st.sampled_from(keys), unique=True)) if keys else []
-        named = {str(index): each.sha256 for index, each in enumerate(inputs)}
+        named = {str(index): key.sha256 for index, key in enumerate(inputs)}
         keys.append(Key("base", {"number": number, "inputs": named}))
     present = data.draw(st.sets(st.sampled_from(keys)))
     roots = data.draw(st.sets(st.sampled_from(keys)))
@@ -93,12 +93,12 @@ def test_nothing_reachable_is_ever_removed(data: st.DataObject) -> None:
 
 def reachable(roots: set[Key], present: set[Key]) -> set[str]:
     """Say it the slow way: add what some kept artifact names, until nothing is added."""
-    kept = {each for each in roots if each in present}
+    kept = {key for key in roots if key in present}
     while True:
-        named = {sha256 for each in kept for sha256 in each.inputs}
-        more = kept | {each for each in present if each.sha256 in named}
+        named = {sha256 for key in kept for sha256 in key.inputs}
+        more = kept | {key for key in present if key.sha256 in named}
         if more == kept:
-            return {each.sha256 for each in kept}
+            return {key.sha256 for key in kept}
         kept = more
 
 
@@ -122,7 +122,7 @@ def test_bytes_that_keep_a_name_are_not_counted(store: Store) -> None:
     assert plan.removals[0].size_bytes > 100_000
     assert plan.freed_bytes < 3_000
     assert collect(store, plan).freed_bytes == plan.freed_bytes
-    assert verify(store) == []
+    assert verify(store.folders()) == []
 
 
 def test_what_a_running_build_makes_and_reads_stays(store: Store) -> None:
@@ -154,10 +154,10 @@ def test_what_a_build_reads_that_began_after_the_plan_stays(store: Store) -> Non
     plan = plan_gc(store, set())
     with store.lock(WEIGHTS), store.staging(WEIGHTS) as staging_dir:
         done = collect(store, plan)
-        assert [each.name for each in done.removals] == [f"weights/{OLD.sha256}"]
+        assert [removal.name for removal in done.removals] == [f"weights/{OLD.sha256}"]
         fill(staging_dir)
         store.publish(WEIGHTS, staging_dir)
-    assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS))
+    assert all(store.has(key) for key in (SOURCE, BASE, WEIGHTS))
 
 
 def test_what_stays_for_a_build_is_found_before_its_inputs_go(store: Store) -> None:
@@ -166,8 +166,8 @@ def test_what_stays_for_a_build_is_found_before_its_inputs_go(store: Store) -> N
     plan = plan_gc(store, set())
     with store.lock(ASSEMBLED):
         done = collect(store, plan)
-    assert [each.name for each in done.removals] == [f"weights/{OLD.sha256}"]
-    assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS))
+    assert [removal.name for removal in done.removals] == [f"weights/{OLD.sha256}"]
+    assert all(store.has(key) for key in (SOURCE, BASE, WEIGHTS))
 
 
 def test_a_damaged_artifact_that_a_build_took_after_the_plan_stops_gc(store: Store) -> None:
@@ -177,7 +177,7 @@ def test_a_damaged_artifact_that_a_build_took_after_the_plan_stops_gc(store: Sto
     plan = plan_gc(store, set())
     with store.lock(ASSEMBLED), pytest.raises(ArtifactCorrupt, match="is not JSON"):
         collect(store, plan)
-    assert all(store.has(each) for each in (SOURCE, BASE, WEIGHTS))
+    assert all(store.has(key) for key in (SOURCE, BASE, WEIGHTS))
     assert len(collect(store, plan).removals) == 3
 
 
@@ -195,7 +195,7 @@ def test_intermediates_of_a_build_that_began_after_the_plan_stay(store: Store) -
     plan = plan_gc(store, {BASE.sha256}, drop_stages=("source", "base"))
     with store.lock(WEIGHTS):
         done = collect(store, plan)
-    assert [each.name for each in done.removals] == [f"source/{SOURCE.sha256}"]
+    assert [removal.name for removal in done.removals] == [f"source/{SOURCE.sha256}"]
 
 
 def test_what_a_view_was_set_to_after_the_plan_stays(store: Store, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_build_begins_before_a_removal_or_after_it(store: Store, tmp_path: Pat
         begun: list[Future[None]] = []
         assert store.discard_if_unused("base", BASE.sha256, unless=begin_meanwhile)
         begun[0].result()
-    assert [each for each in order if each != "elsewhere"] == ["removed", "began"]
+    assert [name for name in order if name != "elsewhere"] == ["removed", "began"]
 
 
 def test_one_artifact_is_removed_unless_a_build_makes_or_reads_it(store: Store) -> None:
@@ -246,7 +246,7 @@ def test_a_damaged_artifact_that_nothing_needs_goes(store: Store, tmp_path: Path
     break_the_manifest(store.artifact_dir(OLD))
     set_view(store, tmp_path / "models", "m", "int4", store.artifact_dir(ASSEMBLED))
     plan = plan_gc(store, viewed(store, tmp_path / "models"))
-    assert [each.name for each in collect(store, plan).removals] == [f"weights/{OLD.sha256}"]
+    assert [removal.name for removal in collect(store, plan).removals] == [f"weights/{OLD.sha256}"]
 
 
 def test_the_cache_of_a_removed_artifact_goes_along(store: Store) -> None:
@@ -269,7 +269,7 @@ def test_old_logs_go_and_new_ones_stay(store: Store) -> None:
 
 def test_halves_of_removals_and_of_writes_go(store: Store) -> None:
     """What a kill at the wrong moment leaves behind."""
-    store.ensure()
+    store.prepare()
     fill(store.root, {".trash-a/file": b"", ".probe-b": b"", ".digests.json.c": b""})
     assert sorted(collected(store)) == [".digests.json.c", ".probe-b", ".trash-a"]
 
@@ -281,7 +281,7 @@ def test_what_is_not_the_stores_stays(store: Store) -> None:
 
 
 def test_digests_of_files_that_are_gone_are_forgotten(store: Store, tmp_path: Path) -> None:
-    store.ensure()
+    store.prepare()
     (tmp_path / "model.gguf").write_bytes(b"abc")
     RememberedDigests(store.digests_path, now_ns=lambda: 2**63).sha256(tmp_path / "model.gguf")
     (tmp_path / "model.gguf").unlink()

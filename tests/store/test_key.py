@@ -26,8 +26,8 @@ DOCUMENTS = st.dictionaries(st.text(max_size=5), VALUES, max_size=5)
 def backwards(value: Any) -> Any:
     """Return the same JSON with every mapping written in the opposite order."""
     if isinstance(value, dict):
-        return {each: backwards(value[each]) for each in reversed(value)}
-    return [backwards(each) for each in value] if isinstance(value, list) else value
+        return {name: backwards(value[name]) for name in reversed(value)}
+    return [backwards(item) for item in value] if isinstance(value, list) else value
 
 
 @given(DOCUMENTS)
@@ -52,8 +52,8 @@ def test_different_documents_have_different_keys(one: dict[str, Any], two: dict[
 
 def sorted_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return [(each, sorted_json(value[each])) for each in sorted(value)]
-    return [sorted_json(each) for each in value] if isinstance(value, list) else value
+        return [(name, sorted_json(value[name])) for name in sorted(value)]
+    return [sorted_json(item) for item in value] if isinstance(value, list) else value
 
 
 def test_the_sha256_is_the_same_everywhere_and_for_ever() -> None:

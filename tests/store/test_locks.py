@@ -67,12 +67,12 @@ def line_of(process: subprocess.Popen[str]) -> str:
 def test_processes_that_want_one_artifact_build_it_once(tmp_path: Path) -> None:
     """Two terminals, or doit -n 2, with one model."""
     builders = [started(BUILDER, tmp_path) for _ in range(4)]
-    assert [line_of(each) for each in builders] == ["ready"] * 4
-    for each in builders:
-        each.communicate("go\n")
-    assert [each.returncode for each in builders] == [0] * 4
+    assert [line_of(builder) for builder in builders] == ["ready"] * 4
+    for builder in builders:
+        builder.communicate("go\n")
+    assert [builder.returncode for builder in builders] == [0] * 4
     assert sorted((tmp_path / "built").read_text().split()) == ["0", "1", "2", "3", "4"]
-    assert stagings(Store(tmp_path / "store")) == []
+    assert stagings(tmp_path / "store") == []
 
 
 def test_threads_that_want_one_artifact_build_it_once(store: Store) -> None:
@@ -87,10 +87,10 @@ def test_threads_that_want_one_artifact_build_it_once(store: Store) -> None:
                     store.publish(key_of(), staging_dir)
 
     threads = [threading.Thread(target=build) for _ in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert len(built) == 1
 
 
@@ -148,9 +148,9 @@ def test_the_folder_of_a_killed_build_goes_with_the_next_build(store: Store) -> 
     stale = line_of(builder)
     builder.send_signal(signal.SIGKILL)
     builder.communicate()
-    assert [str(each) for each in stagings(store)] == [stale]
+    assert [str(folder) for folder in stagings(store.root)] == [stale]
     with store.staging(key_of()) as staging_dir:
-        assert stagings(store) == [staging_dir]
+        assert stagings(store.root) == [staging_dir]
 
 
 def test_the_folder_of_a_living_build_stays(store: Store) -> None:
@@ -158,10 +158,10 @@ def test_the_folder_of_a_living_build_stays(store: Store) -> None:
     builder = started(STAGER, store.root)
     alive = line_of(builder)
     with store.staging(key_of()) as staging_dir:
-        assert {str(each) for each in stagings(store)} == {alive, str(staging_dir)}
+        assert {str(folder) for folder in stagings(store.root)} == {alive, str(staging_dir)}
     builder.communicate("done\n")
     assert builder.returncode == 0
-    assert stagings(store) == []
+    assert stagings(store.root) == []
 
 
 @pytest.mark.parametrize("note", ["", "null", "1 2"])

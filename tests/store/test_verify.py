@@ -89,7 +89,7 @@ def test_damage_is_found(
 ) -> None:
     make(store, key_of(other=1))
     damage(make(store, key_of()))
-    [problem] = verify(store)
+    [problem] = verify(store.folders())
     assert problem[:3] == ("base", key_of().sha256, file)
     assert problem.message.startswith(message)
 
@@ -101,18 +101,19 @@ def test_a_changed_checkpoint_is_found_through_its_link(store: Store, tmp_path: 
     with store.staging(key_of("source")) as staging_dir:
         (staging_dir / "model.safetensors").symlink_to(checkpoint)
         store.publish(key_of("source"), staging_dir)
-    assert verify(store) == []
+    assert verify(store.folders()) == []
     checkpoint.write_bytes(b"abd")
-    assert "the file it links to" in verify(store)[0].message
+    assert "the file it links to" in verify(store.folders())[0].message
     checkpoint.unlink()
-    assert verify(store)[0].message.endswith("which is gone")
+    assert verify(store.folders())[0].message.endswith("which is gone")
 
 
 def test_only_the_chosen_are_read(store: Store) -> None:
     flip_a_bit(make(store, key_of()))
     make(store, key_of(other=1))
-    assert verify(store, {key_of(other=1).sha256}) == []
-    assert len(verify(store, {key_of().sha256})) == 1
+    folders = {sha256: (stage, sha256, path) for stage, sha256, path in store.folders()}
+    assert verify([folders[key_of(other=1).sha256]]) == []
+    assert len(verify([folders[key_of().sha256]])) == 1
 
 
 def test_progress_counts_the_artifacts(store: Store) -> None:
@@ -124,5 +125,5 @@ def test_progress_counts_the_artifacts(store: Store) -> None:
     ) -> None:
         shown.append((message, done, total))
 
-    verify(store, progress=show)
+    verify(store.folders(), progress=show)
     assert shown == [(f"base {key_of().short}", 0, 1)]

@@ -117,7 +117,7 @@ def test_the_last_removed_view_takes_its_folder_along(store: Store, models_dir: 
     for variant in ("int4", "int8"):
         set_view(store, models_dir, "m", variant, artifact_dir)
     assert remove_view(models_dir, "m", "int4") is True
-    assert [each.variant for each in views(models_dir)] == ["int8"]
+    assert [view.variant for view in views(models_dir)] == ["int8"]
     assert remove_view(models_dir, "m", "int8") is True
     assert list(models_dir.iterdir()) == []
     assert store.has(key_of()), "only the name is gone"

@@ -25,10 +25,13 @@ def test_tokenizer_and_detokenizer_are_two_models(converted, kind) -> None:
 
     tokenizer = core.read_model(tokenizer_dir / "openvino_tokenizer.xml")
     detokenizer = core.read_model(tokenizer_dir / "openvino_detokenizer.xml")
-    assert {each.get_any_name() for each in tokenizer.outputs} == {"input_ids", "attention_mask"}
-    assert [each.get_element_type().get_type_name() for each in tokenizer.inputs] == ["string"]
-    assert [each.get_element_type().get_type_name() for each in detokenizer.inputs] == ["i64"]
-    assert [each.get_element_type().get_type_name() for each in detokenizer.outputs] == ["string"]
+    assert {output.get_any_name() for output in tokenizer.outputs} == {
+        "input_ids",
+        "attention_mask",
+    }
+    assert [port.get_element_type().get_type_name() for port in tokenizer.inputs] == ["string"]
+    assert [port.get_element_type().get_type_name() for port in detokenizer.inputs] == ["i64"]
+    assert [port.get_element_type().get_type_name() for port in detokenizer.outputs] == ["string"]
 
 
 @pytest.mark.model
@@ -61,7 +64,7 @@ def test_pads_on_the_left(converted) -> None:
 
     _, tokenizer_dir = converted("smollm2")
     inputs = openvino_genai.Tokenizer(tokenizer_dir).encode(["a", "a b c"])
-    assert [int(each) for each in inputs.attention_mask.data[0]] == [0, 0, 1]
+    assert [int(bit) for bit in inputs.attention_mask.data[0]] == [0, 0, 1]
 
 
 @pytest.mark.model
@@ -77,7 +80,7 @@ def test_a_class_that_does_not_fit_its_file_is_not_believed(converted, tmp_path)
     settings["tokenizer_class"] = "LlamaTokenizerFast"
     (named_wrongly / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
     pair = openvino_genai.Tokenizer(convert(named_wrongly, tmp_path / "tokenizer"))
-    ids = [int(each) for each in pair.encode(" 123 é").input_ids.data[0]]
+    ids = [int(token) for token in pair.encode(" 123 é").input_ids.data[0]]
     assert ids == [216, 33, 34, 35, 26411]
 
 

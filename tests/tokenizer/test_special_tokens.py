@@ -89,7 +89,9 @@ def test_tokens_of_the_template_stay_what_they_are(reader, data):
     template = f"{first}user\n{{{{ messages[0].content }}}}{last}\n"
     ids, _ = read(reader, template, content)
     plain, _ = read(reader, template, "hi")
-    assert [each for each in ids if each in known] == [each for each in plain if each in known]
+    assert [token_id for token_id in ids if token_id in known] == [
+        token_id for token_id in plain if token_id in known
+    ]
 
 
 def test_a_prompt_without_such_texts_is_read_in_one_piece(reader):
@@ -125,7 +127,8 @@ class Deaf(Restless):
     """A tokenizer that drops the last letter of every text."""
 
     def encode(self, text, *, add_special_tokens):
-        return SimpleNamespace(input_ids=SimpleNamespace(data=[[ord(each) for each in text[:-1]]]))
+        ids = [ord(letter) for letter in text[:-1]]
+        return SimpleNamespace(input_ids=SimpleNamespace(data=[ids]))
 
     def decode(self, ids, *, skip_special_tokens):
         return "".join(map(chr, ids))

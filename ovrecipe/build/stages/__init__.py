@@ -1,9 +1,5 @@
 """The stages of a build, one module each: what its key is made of, and what it does."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from ovrecipe.build.stages import (
     assemble,
     base,
@@ -14,9 +10,7 @@ from ovrecipe.build.stages import (
     tokenizer,
     weights,
 )
-
-if TYPE_CHECKING:
-    from ovrecipe.build.stages.stage import Stage
+from ovrecipe.build.stages.stage import Stage
 
 #: In the order of the route; the first one brings the checkpoint.
 STAGES: tuple[Stage, ...] = (

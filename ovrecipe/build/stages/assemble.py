@@ -13,29 +13,31 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.base import GENERATION_CONFIG
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
-from ovrecipe.json_files import read_object, write_object
-from ovrecipe.recipe.schema import settings_of
+from ovrecipe.json_files import (
+    CHAT_TEMPLATE,
+    GENERATION_CONFIG,
+    TOKENIZER_CONFIG,
+    read_object,
+    write_object,
+)
+from ovrecipe.recipe.schema import Prompt, settings_of
 from ovrecipe.run.parameters import SETS, merged
 from ovrecipe.run.prompt import (
-    CHAT_TEMPLATE,
     SECTION,
-    TOKENIZER_CONFIG,
     ChatTemplate,
     PromptSettings,
-    checked_system,
+    check_system,
     no_template,
     special_tokens,
     tokenizer_config,
 )
 from ovrecipe.store.disk import link_file
 from ovrecipe.store.manifest import MANIFEST
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.recipe.schema import Prompt
-    from ovrecipe.types import Json
 
 TOKENIZER_XML = "openvino_tokenizer.xml"
 PLACEHOLDER = re.compile(r"\{(instruction|system)\}")
@@ -106,7 +108,7 @@ def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str:
     if system:
         template = with_system(template, system)
         probe = ChatTemplate(template, special_tokens=special)
-        checked_system(system, probe.render([{"role": "user", "content": "?"}]))
+        check_system(system, probe.render([{"role": "user", "content": "?"}]))
     return template
 
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.stage import Job, Stage, StageContext, always, configured
+from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.hooks.roles import Estimate, ExportJob
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
-    from ovrecipe.types import Json
 
 #: What a process takes beside the weights, where its provider does not say.
 OTHER_BYTES = 10**9
-GENERATION_CONFIG = "generation_config.json"
 #: What an exporter and a compressor write.
 MODEL_FILES = ("openvino_model.xml", "openvino_model.bin")
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
     """The checkpoint and the exporter."""
-    [(exporter, options)] = configured(plan.context.plugins, plan.recipe, "exporter")
+    [(exporter, options)] = plan.context.plugins.configured("exporter", plan.recipe)
     return exporter.key_with("exporter", options)
 
 
@@ -32,7 +31,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
 
     trusted = job.recipe.model.trust_remote_code
     answers = AnswersTaken(job.checkpoint_dir, trust_remote_code=trusted)
-    [(exporter, options)] = configured(context.plugins, job.recipe, "exporter")
+    [(exporter, options)] = context.plugins.configured("exporter", job.recipe)
     work = ExportJob(
         checkpoint_dir=job.checkpoint_dir,
         output_dir=job.output_dir,
@@ -41,9 +40,9 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         progress=context.progress,
         answers=answers,
     )
-    with exporter.blamed():
+    with context.calling(exporter):
         exporter.provider.export(work)
-    exporter.require_files(job.output_dir, *MODEL_FILES, "config.json")
+    exporter.check_files(job.output_dir, *MODEL_FILES, "config.json")
     reference = answers.reference(by=f"the checkpoint's own code, through {exporter.name}")
     if reference is not None:
         reference.save(job.output_dir)
@@ -56,9 +55,9 @@ def estimate(work: Work) -> Estimate | None:
     if not tensors:
         return None
     exporter = work.plan.provider("exporter", work.plan.recipe.model.exporter.name)
-    said: Estimate | None = exporter.optional("estimate", tensors)
+    said: list[Estimate] = exporter.optional("estimate", tensors)
     size_bytes = base_bytes(tensors)
-    return said or Estimate(disk_bytes=size_bytes, memory_bytes=size_bytes + OTHER_BYTES)
+    return said[0] if said else Estimate(size_bytes, memory_bytes=size_bytes + OTHER_BYTES)
 
 
 STAGE = Stage(

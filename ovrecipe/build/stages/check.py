@@ -9,23 +9,23 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.stages.base import GENERATION_CONFIG, MODEL_FILES
-from ovrecipe.build.stages.stage import Job, Stage, StageContext, configured
+from ovrecipe.build.stages.base import MODEL_FILES
+from ovrecipe.build.stages.stage import Job, Stage, StageContext
 from ovrecipe.errors import GateError
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, EvaluationJob
-from ovrecipe.json_files import read_object
+from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.measure.verdict import exceeded, limits_of
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.prompt import read_template
 from ovrecipe.store.manifest import read_manifest
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import Json
 
-PROBE = "What is the capital of France?"
+QUESTION = "What is the capital of France?"
 #: Tokens that the check lets the model write.
 CHECK_TOKENS = 16
 #: What opens the model and answers.
@@ -37,14 +37,14 @@ MODELS = ("assemble", "base")
 OPENING_BYTES, OPENING_FACTOR = 300_000_000, 2.5
 
 
-def probe_clock() -> datetime:
+def fixed_clock() -> datetime:
     """Return one day for templates that print the date: a gate must not depend on today's."""
     return datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def rendered(model_dir: Path, prompt: str) -> str:
     """Return what `ovrecipe run` sends to the model for a prompt, on a fixed day."""
-    template = read_template(model_dir, clock=probe_clock)
+    template = read_template(model_dir, clock=fixed_clock)
     return template.render([{"role": "user", "content": prompt}])
 
 
@@ -55,10 +55,10 @@ def evaluate(job: Job, context: StageContext) -> Iterator[Json]:
         GateError: an evaluator refuses the model; the message names it.
     """
     model_dir = job.inputs["assemble"]
-    for provided, options in configured(context.plugins, job.recipe, "evaluator"):
+    for provided, options in context.plugins.configured("evaluator", job.recipe):
         context.progress(f"evaluating: {provided.name}")
         try:
-            with provided.blamed(), _asking(job) as ask:
+            with context.calling(provided), _asking(job) as ask:
                 work = EvaluationJob(
                     model_dir=model_dir,
                     base_dir=job.inputs["base"],
@@ -91,7 +91,7 @@ def _asking(job: Job) -> Iterator[Callable[..., str]]:
                 open_pipeline(model_dir, "CPU", properties={}, announce=print),
                 recipe=job.recipe,
                 variant=str(job.variant),
-                template=read_template(model_dir, clock=probe_clock),
+                template=read_template(model_dir, clock=fixed_clock),
                 parameters=read_object(model_dir / GENERATION_CONFIG),
             )
             closing.callback(opened.close)
@@ -113,7 +113,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     """How the model is asked, what answers, and the recipe's evaluators, if there are any."""
     evaluators: list[Json] = [
         {"evaluator": provided.key_fields(), "options": key_options(options)}
-        for provided, options in configured(plan.context.plugins, plan.recipe, "evaluator")
+        for provided, options in plan.context.plugins.configured("evaluator", plan.recipe)
     ]
     return {
         "add_special_tokens": plan.recipe.prompt.add_special_tokens,
@@ -160,14 +160,14 @@ def _answered(job: Job, context: StageContext) -> dict[str, Json]:
     import openvino_genai
 
     model_dir = job.inputs["assemble"]
-    prompt = rendered(model_dir, PROBE)
+    prompt = rendered(model_dir, QUESTION)
     context.progress("opening the model")
-    with _refused("OpenVINO GenAI does not open the model"):
+    with _gate_errors("OpenVINO GenAI does not open the model"):
         pipeline = openvino_genai.LLMPipeline(str(model_dir), "CPU")
     context.progress("asking the model")
     tokenizer = pipeline.get_tokenizer()
     tokens = tokenizer.encode(prompt, add_special_tokens=job.recipe.prompt.add_special_tokens)
-    with _refused("the model does not generate"):
+    with _gate_errors("the model does not generate"):
         answer = pipeline.generate(
             tokens, max_new_tokens=CHECK_TOKENS, apply_chat_template=False, do_sample=False
         ).tokens[0]
@@ -183,7 +183,7 @@ def judged(recipe: Recipe, variant: str, facts: Mapping[str, Any]) -> Iterator[s
 
 
 @contextmanager
-def _refused(what: str) -> Iterator[None]:
+def _gate_errors(what: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:

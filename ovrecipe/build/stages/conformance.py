@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.assemble import chat_template_of
-from ovrecipe.build.stages.check import PROBE, probe_clock
+from ovrecipe.build.stages.check import QUESTION, fixed_clock
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.run.prompt import ChatTemplate, special_tokens
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.types import Json
 
 #: What a prompt's text depends on.
 PROMPT_FIELDS = {"template", "chat_template", "system"}
@@ -42,12 +42,12 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     template = ChatTemplate(
         chat_template_of(job.recipe.prompt, tokenizer_dir),
         special_tokens=special_tokens(tokenizer_dir),
-        clock=probe_clock,
+        clock=fixed_clock,
     )
     report = compare_tokenizers(
         job.checkpoint_dir,
         tokenizer_dir,
-        prompts=[template.render([{"role": "user", "content": PROBE}])],
+        prompts=[template.render([{"role": "user", "content": QUESTION}])],
         trust_remote_code=job.recipe.model.trust_remote_code,
     )
     check_conformance(report)

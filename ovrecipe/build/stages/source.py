@@ -11,10 +11,10 @@ from ovrecipe.hooks.roles import SourceRequest
 from ovrecipe.recipe.schema import split_model_id
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.store import Store
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.types import Json
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
@@ -41,7 +41,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     )
     checkpoint_dir = job.output_dir / CHECKPOINT
     checkpoint_dir.mkdir()
-    with provided.blamed():
+    with context.calling(provided):
         provided.provider.fetch(request, job.pin, checkpoint_dir)
     if has_shapes(checkpoint_dir):
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -10,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ovrecipe.recipe.schema import ProviderSpec, Recipe
+from ovrecipe.hooks.roles import Estimate
+from ovrecipe.recipe.schema import Recipe
+from ovrecipe.types import Json, Progress
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.hooks.roles import Estimate, Role
-    from ovrecipe.recipe.yaml_reader import Loc
-    from ovrecipe.types import Json, Progress
 
 #: The folder of a source artifact that holds the checkpoint's files.
 CHECKPOINT = "checkpoint"
@@ -60,6 +60,16 @@ class StageContext:
     plugins: Plugins
     progress: Progress
     env: Mapping[str, str]
+    #: Is told which plugin works now, in case it ends the process; then None.
+    at_work: Callable[..., None] = lambda **_: None
+
+    @contextmanager
+    def calling(self, provided: Provided[object]) -> Iterator[None]:
+        """Blame on the provider what goes wrong while it works."""
+        self.at_work(plugin=None if provided.source.is_builtin else str(provided))
+        with provided.blamed():
+            yield
+        self.at_work(plugin=None)
 
 
 @dataclass(frozen=True)
@@ -117,39 +127,9 @@ class Stage:
         return tuple(variants) if self.per_variant else (None,)
 
 
-def named_providers(recipe: Recipe) -> Iterator[tuple[Role, ProviderSpec, Loc]]:
-    """Yield the providers that a recipe names, and where; source and compressors say it else."""
-    yield "exporter", recipe.model.exporter, ("model", "exporter")
-    yield "tokenizer_converter", recipe.tokenizer.converter, ("tokenizer", "converter")
-    for number, spec in enumerate(recipe.check.evaluators):
-        yield "evaluator", spec, ("check", "evaluators", number)
-    for number, spec in enumerate(recipe.output.filters):
-        yield "output_filter", spec, ("output", "filters", number)
-
-
-def with_options(
-    plugins: Plugins, recipe: Recipe, role: Role, spec: ProviderSpec, loc: Loc
-) -> tuple[Provided[Any], BaseModel | None]:
-    """Return the provider that is named at `loc`, and the options that it is given, validated."""
-    provided = plugins.provider(role, spec.name, recipe)
-    return provided, provided.options(spec.options, loc=(*loc, "options"), recipe=recipe)
-
-
-def configured(
-    plugins: Plugins, recipe: Recipe, role: Role
-) -> Iterator[tuple[Provided[Any], BaseModel | None]]:
-    """Yield the providers that a recipe names for a role, each with its options."""
-    named = (found for found in named_providers(recipe) if found[0] == role)
-    return (with_options(plugins, recipe, *found) for found in named)
-
-
 def always(*names: str) -> Callable[[Recipe, str | None], tuple[str, ...]]:
     """Return an `inputs` that does not depend on the recipe."""
-
-    def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:  # noqa: ARG001
-        return names
-
-    return inputs
+    return lambda recipe, variant: names  # noqa: ARG005
 
 
 def keep_torch_out(

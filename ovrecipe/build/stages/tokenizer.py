@@ -5,25 +5,24 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.stage import Stage, always, configured, keep_torch_out
+from ovrecipe.build.stages.stage import Job, Stage, StageContext, always, keep_torch_out
 from ovrecipe.hooks.roles import ConversionJob
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
-    from ovrecipe.build.stages.stage import Job, StageContext
-    from ovrecipe.types import Json
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
     """The checkpoint and the converter."""
     plugins = plan.context.plugins
-    [(converter, options)] = configured(plugins, plan.recipe, "tokenizer_converter")
+    [(converter, options)] = plugins.configured("tokenizer_converter", plan.recipe)
     return converter.key_with("converter", options)
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Convert the checkpoint's tokenizer."""
-    [(converter, options)] = configured(context.plugins, job.recipe, "tokenizer_converter")
+    [(converter, options)] = context.plugins.configured("tokenizer_converter", job.recipe)
     if not job.recipe.model.trust_remote_code:
         keep_torch_out(sys.modules, [converter])
     work = ConversionJob(
@@ -33,10 +32,10 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         options=options,
         progress=context.progress,
     )
-    with converter.blamed():
+    with context.calling(converter):
         converter.provider.convert(work)
     for name in ("openvino_tokenizer", "openvino_detokenizer"):
-        converter.require_files(job.output_dir, f"{name}.xml", f"{name}.bin")
+        converter.check_files(job.output_dir, f"{name}.xml", f"{name}.bin")
     return {}
 
 

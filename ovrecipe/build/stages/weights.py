@@ -11,24 +11,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.stages.base import GENERATION_CONFIG, MODEL_FILES, OTHER_BYTES
+from ovrecipe.build.stages.base import MODEL_FILES, OTHER_BYTES
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, keep_torch_out
 from ovrecipe.builtin.ir import base_bytes
-from ovrecipe.errors import PluginError, RecipeInvalid
+from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks.roles import CompressionJob, Compressor, Estimate, WeightShape
+from ovrecipe.json_files import GENERATION_CONFIG
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import place_in_recipe
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.yaml_reader import Loc, dotted
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST
 from ovrecipe.store.store import Store
+from ovrecipe.types import Json
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.hooks.provided import Provided
-    from ovrecipe.recipe.schema import Recipe
-    from ovrecipe.types import Json
 
 #: What makes tokens of a data set's texts.
 TOKENIZING = ("openvino-genai", "openvino-tokenizers")
@@ -48,12 +49,12 @@ def passes_of(recipe: Recipe, variant: str | None) -> list[tuple[CompressionPass
     """Return a variant's passes, and where each is written; fp16 is a pass of its own kind."""
     name = str(variant)
     passes = recipe.variants[name].compression_passes() or (CompressionPass(compressor="fp16"),)
-    return [(each, recipe.pass_loc(name, number)) for number, each in enumerate(passes)]
+    return [(own, recipe.pass_loc(name, number)) for number, own in enumerate(passes)]
 
 
 def inputs(recipe: Recipe, variant: str | None) -> tuple[str, ...]:
     """The base IR; and what calibration text needs to become tokens."""
-    reads_text = any(each.dataset is not None for each, _ in passes_of(recipe, variant))
+    reads_text = any(compression.dataset for compression, _ in passes_of(recipe, variant))
     return ("base", "source", "tokenizer") if reads_text else ("base",)
 
 
@@ -65,28 +66,30 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     }
 
 
-def _pass_fields(plan: RecipePlan, each: CompressionPass, loc: Loc) -> Json:
-    compressor = plan.provider("compressor", each.compressor)
-    fields = each.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"options"})
-    given = compressor.options(each.options, loc=(*loc, "options"), recipe=plan.recipe)
+def _pass_fields(plan: RecipePlan, compression: CompressionPass, loc: Loc) -> Json:
+    compressor = plan.provider("compressor", compression.compressor)
+    fields = compression.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"options"}
+    )
+    given = compressor.options(compression.options, loc=(*loc, "options"), recipe=plan.recipe)
     fields |= compressor.key_with("compressor", given)
-    path = each.dataset_path(plan.recipe.recipe_dir)
+    path = compression.dataset_path(plan.recipe.recipe_dir)
     if path is not None:
         try:
             digest = plan.context.digests.sha256(path)
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             reason = NO_FILE if missing else f"cannot be read: {error.strerror}"
-            raise dataset_error(plan.recipe, each, loc, reason) from error
+            raise dataset_error(plan.recipe, compression.dataset, loc, reason) from error
         fields["dataset"] = {"sha256": digest, "packages": plan.package_versions(TOKENIZING)}
     return dict(fields)
 
 
-def dataset_error(recipe: Recipe, each: CompressionPass, loc: Loc, reason: str) -> RecipeInvalid:
+def dataset_error(recipe: Recipe, dataset: str | None, loc: Loc, reason: str) -> RecipeInvalid:
     """Return the error for the data set of a pass, written at `loc`, that cannot be read."""
     loc = (*loc, "dataset")
     return RecipeInvalid(
-        f"{place_in_recipe(recipe, loc)}: {dotted(loc)}: {each.dataset}: {reason}",
+        f"{place_in_recipe(recipe, loc)}: {dotted(loc)}: {dataset}: {reason}",
         remedy="a path starts at the recipe's folder; 'generated' needs no file",
     )
 
@@ -96,10 +99,9 @@ def problems(work: Work) -> list[str]:
     recipe, shapes = work.plan.recipe, work.matrices()
     precision = recipe.variants[str(work.variant)].precision
     found: list[str] = []
-    for each, _ in passes_of(recipe, work.variant):
-        compressor = work.plan.provider("compressor", each.compressor)
-        with compressor.blamed():
-            found += compressor.optional("problems", each, precision, shapes) or ()
+    for compression, _ in passes_of(recipe, work.variant):
+        compressor = work.plan.provider("compressor", compression.compressor)
+        found += compressor.optional("problems", compression, precision, shapes)
     return [f"variants.{work.variant}: {problem}" for problem in found]
 
 
@@ -108,21 +110,21 @@ def estimate(work: Work) -> Estimate | None:
     recipe, tensors = work.plan.recipe, work.tensors()
     precision = recipe.variants[str(work.variant)].precision
     needed: list[Estimate] = []
-    for each, _ in passes_of(recipe, work.variant):
-        compressor = work.plan.provider("compressor", each.compressor)
-        own = compressor.optional("estimate", each, precision, tensors)
-        needed.append(own or default_estimate(each, precision, tensors))
+    for compression, _ in passes_of(recipe, work.variant):
+        compressor = work.plan.provider("compressor", compression.compressor)
+        said = compressor.optional("estimate", compression, precision, tensors)
+        needed += said or [default_estimate(compression, precision, tensors)]
     disk_bytes = sum(said.disk_bytes for said in needed)
     return Estimate(disk_bytes, max(said.memory_bytes for said in needed)) if tensors else None
 
 
 def default_estimate(
-    each: CompressionPass, precision: str, tensors: Sequence[WeightShape]
+    compression: CompressionPass, precision: str, tensors: Sequence[WeightShape]
 ) -> Estimate:
     """Return a generous guess from the bits that the precision's name has."""
     bits = int("".join(re.findall(r"\d+", precision)[:1]))
     size_bytes = int(MARGIN * bits / 8 * sum(math.prod(tensor.shape) for tensor in tensors))
-    data_bytes = 0 if each.dataset is None else base_bytes(tensors)
+    data_bytes = 0 if compression.dataset is None else base_bytes(tensors)
     return Estimate(size_bytes, OTHER_BYTES + size_bytes + data_bytes)
 
 
@@ -134,34 +136,40 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     """
     passes, base_dir = passes_of(job.recipe, job.variant), job.inputs["base"]
     precision = job.recipe.variants[str(job.variant)].precision
-    names = {each.compressor for each, _ in passes}
+    names = {compression.compressor for compression, _ in passes}
     provided = {name: context.plugins.provider("compressor", name, job.recipe) for name in names}
     keep_torch_out(sys.modules, provided.values())
     input_dir = base_dir
     facts: list[Json] = []
-    for number, (each, loc) in enumerate(passes, start=1):
+    for number, (compression, loc) in enumerate(passes, start=1):
         last = number == len(passes)
         output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
         output_dir.mkdir(exist_ok=True)
-        compressor = provided[each.compressor]
+        compressor = provided[compression.compressor]
+        given = compressor.options(compression.options, loc=(*loc, "options"), recipe=job.recipe)
         work = CompressionJob(
             input_dir=input_dir,
             base_dir=base_dir,
             output_dir=output_dir,
             tokenizer_dir=job.inputs.get("tokenizer"),
             checkpoint_dir=job.checkpoint_dir if "source" in job.inputs else None,
-            dataset_path=each.dataset_path(job.recipe.recipe_dir),
-            compression=each,
+            dataset_path=compression.dataset_path(job.recipe.recipe_dir),
+            compression=compression,
             precision=precision,
             recipe=job.recipe,
-            options=compressor.options(each.options, loc=(*loc, "options"), recipe=job.recipe),
+            options=given,
             progress=context.progress,
             cache_dir=_cache_dir(job, compressor),
         )
-        with compressor.blamed():
+        with context.calling(compressor):
             facts.append(compressor.facts(compressor.provider.compress(work)))
-        compressor.require_files(output_dir, *MODEL_FILES)
-        _refuse_reserved_names(output_dir, each.compressor)
+        compressor.check_files(output_dir, *MODEL_FILES)
+        written = sorted(path.name for path in output_dir.iterdir())
+        for name in filter(RESERVED.fullmatch, written):
+            raise compressor.blame(
+                f"wrote {name}, which belongs to the tokenizer, the prompt or the store; a "
+                "compressor writes openvino_model.xml and .bin, and files under names of its own"
+            )
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
@@ -183,20 +191,9 @@ def free_kv_cache_precision(xml_path: Path) -> None:
         return
     tree = ET.parse(xml_path)  # noqa: S314 - written by OpenVINO a moment ago
     for options in tree.getroot().iterfind("rt_info/runtime_options"):
-        for each in options.findall(KV_CACHE_PRECISION):
-            options.remove(each)
+        for option in options.findall(KV_CACHE_PRECISION):
+            options.remove(option)
     tree.write(xml_path, encoding="utf-8", xml_declaration=True)
-
-
-def _refuse_reserved_names(output_dir: Path, compressor: str) -> None:
-    for path in sorted(output_dir.iterdir()):
-        if RESERVED.fullmatch(path.name):
-            raise PluginError(
-                f"the compressor {compressor!r} wrote {path.name}, which is no file of its own: "
-                "it belongs to the tokenizer, the prompt or the store",
-                remedy="it may write openvino_model.xml and .bin, and files under other names; "
-                "tell its maintainers",
-            )
 
 
 def _cache_dir(job: Job, compressor: Provided[Compressor]) -> Path:

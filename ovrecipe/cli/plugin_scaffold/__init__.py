@@ -1,8 +1,7 @@
 """`ovrecipe new-plugin`: a plugin that works, made of the `.txt` files beside this module."""
 
-from __future__ import annotations
-
 import re
+import tomllib
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -18,31 +17,8 @@ from ovrecipe.wording import perhaps
 
 #: One letter would be a drive of Windows in `model.id`.
 NAME = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
-#: What a plugin can be, as its template is called: the object there that an entry point names (an
-#: observer is its module), and for the README how the plugin is used.
-KINDS = {
-    "source": (":FolderSource", "model: {id: '@NAME@:path/of/a/checkpoint'}   # in a recipe"),
-    "exporter": (
-        ":ReadyMadeExporter",
-        "model: {id: ./checkpoint, exporter: @NAME@}   # in a recipe",
-    ),
-    "tokenizer_converter": (
-        ":ReadyMadeTokenizer",
-        "tokenizer: {converter: @NAME@}   # in a recipe",
-    ),
-    "compressor": (":KeepSomeCompressor", "variants: {int8: {compressor: @NAME@}}   # in a recipe"),
-    "evaluator": (
-        ":ExpectEvaluator",
-        "check: {evaluators: [{@NAME@: {expect: Paris}}]}   # in a recipe",
-    ),
-    "output_filter": (
-        ":replace_text",
-        "output: {filters: [{@NAME@: {find: colour, replacement: color}}]}   # in a recipe",
-    ),
-    "frontend": (":NumberedFrontend", 'ovrecipe run RECIPE --frontend @NAME@ "a question"'),
-    "observer": ("", 'OVRECIPE_JOURNAL=journal.jsonl ovrecipe run RECIPE "a question"'),
-    "command": (":command", "ovrecipe @NAME@"),
-}
+#: By kind, what `kinds.toml` says of it.
+KINDS = tomllib.loads(files(__name__).joinpath("kinds.toml").read_text(encoding="utf-8"))
 
 
 def command(
@@ -95,7 +71,7 @@ def scaffold(name: str, kind: str) -> dict[PurePosixPath, str]:
         "@USE@": use,
         "@NAME@": name,
         "@MODULE@": module,
-        "@KIND@": kind.replace("_", " "),
+        "@A_KIND@": f"{'An' if kind[0] in 'aeio' else 'A'} {kind.replace('_', ' ')}",
         "@GROUP@": '"ovrecipe"' if kind == "observer" else f'"ovrecipe.{kind}"',
         "@TARGET@": module + thing,
         "@OVRECIPE@": ".".join(__version__.split(".")[:2]),

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from ovrecipe.errors import StageError
 from ovrecipe_budget.formats import KEPT, formats_for
 from ovrecipe_budget.knapsack import choose, smallest_bytes
@@ -51,10 +49,8 @@ class BudgetCompressor:
         if precision not in PRECISIONS:
             found.append(f"{NAME} makes {' and '.join(PRECISIONS)} variants, not {precision}")
             return found
-        try:
-            options = _options(compression)
-        except ValidationError as error:
-            return [*found, *_lines(error)]
+        # ovrecipe has validated them at their place in the recipe.
+        options = Options.model_validate(dict(compression.options))
         return [*found, *(_impossible(options, precision, shapes) if shapes else ())]
 
     def compress(self, job: CompressionJob) -> dict[str, Json]:
@@ -82,18 +78,6 @@ class BudgetCompressor:
             "expected_divergence": float(f"{sum(choice.error for choice in chosen):.4g}"),
             "sensitivity": "reused" if reused else "measured",
         }
-
-
-def _options(compression: CompressionPass) -> Options:
-    return Options.model_validate(dict(compression.options))
-
-
-def _lines(error: ValidationError) -> list[str]:
-    """Return what is wrong with the options, a line each."""
-    return [
-        f"{'.'.join(['options', *map(str, problem['loc'])])}: {problem['msg']}"
-        for problem in error.errors(include_url=False)
-    ]
 
 
 def _write_within(

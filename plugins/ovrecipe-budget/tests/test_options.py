@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from ovrecipe_budget import BudgetCompressor
 from ovrecipe_budget.options import Options
 from pydantic import ValidationError
 
+from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks.roles import WeightShape
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.testing import compression_job
 
 SHAPES = [
@@ -95,7 +98,15 @@ def test_knobs_of_nncf_are_refused(knob: dict[str, Any]) -> None:
     assert f"{name}: 'compressor: budget' chooses this itself" in problems(**knob)
 
 
-def test_wrong_options_are_named_before_the_build() -> None:
-    """Pydantic's own text would be taken for a defect of the plugin."""
-    assert problems(options={"max_size_mb": 0.0}).startswith("options.max_size_mb: Input should be")
-    assert "options: Value error, give either" in problems(options={})
+def test_wrong_options_are_named_before_the_build(
+    ovrecipe_plugins: Callable[..., Any], ovrecipe_recipe: Recipe
+) -> None:
+    """Ovrecipe says it at their place, in its own words, before it asks for anything else."""
+    provided = ovrecipe_plugins(compressor={"mine": BudgetCompressor}).provider(
+        "compressor", "mine", ovrecipe_recipe
+    )
+    loc = ("variants", "int4", "options")
+    with pytest.raises(RecipeInvalid, match=r"int4\.options\.max_size_mb: must be greater than 0"):
+        provided.options({"max_size_mb": 0.0}, loc=loc, recipe=ovrecipe_recipe)
+    with pytest.raises(RecipeInvalid, match=r"variants\.int4\.options: give either"):
+        provided.options({}, loc=loc, recipe=ovrecipe_recipe)

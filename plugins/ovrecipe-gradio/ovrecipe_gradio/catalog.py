@@ -43,7 +43,7 @@ class Catalog:
     @property
     def unbuilt(self) -> tuple[str, ...]:
         """Variants of the recipe that cannot be chosen yet."""
-        return tuple(each for each in self.recipe.variants if each not in self.variants)
+        return tuple(variant for variant in self.recipe.variants if variant not in self.variants)
 
     @property
     def starts_at(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _described(variant: BuiltVariant, path: Path) -> BuiltVariant:
     if not path.is_file():
         return variant
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    sizes = [each["size_bytes"] for each in manifest["files"].values()]
+    sizes = [entry["size_bytes"] for entry in manifest["files"].values()]
     return replace(
         variant,
         size_bytes=sum(sizes),

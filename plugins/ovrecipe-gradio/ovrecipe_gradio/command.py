@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.session import session_of
 from ovrecipe_gradio.server import LOOPBACK, switch_off_analytics
 
@@ -29,9 +30,9 @@ def command(
     ctx: typer.Context,
     target: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME[:VARIANT]",
-            help="What to serve; without a variant int4 if built, else the smallest built.",
+        recipe_argument(
+            "NAME[:VARIANT]",
+            "What to serve; without a variant int4 if built, else the smallest built.",
         ),
     ],
     *,
@@ -153,7 +154,7 @@ def _devices(asked: str) -> Sequence[str]:
     """Return what this machine has, AUTO, and what was asked for (`HETERO:GPU,CPU`)."""
     import ovrecipe
 
-    found = [each.name for each in ovrecipe.list_devices()]
+    found = [device.name for device in ovrecipe.list_devices()]
     return list(dict.fromkeys([*found, VIRTUAL, asked]))
 
 

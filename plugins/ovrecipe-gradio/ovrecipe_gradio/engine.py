@@ -90,7 +90,7 @@ class Engine:
             if turn not in self._waiting:
                 return 0
             before = list(self._waiting)[: self._waiting.index(turn)]
-            return sum(not each.stopped for each in before) + (self._running is not None)
+            return sum(not earlier.stopped for earlier in before) + (self._running is not None)
 
     def close(self) -> None:
         """Stop all turns and free the model."""
@@ -98,8 +98,8 @@ class Engine:
             self._closed = True
             turns = [*self._waiting, *([self._running] if self._running else [])]
             thread = self._thread
-        for each in turns:
-            each.stop()
+        for turn in turns:
+            turn.stop()
         if thread is not None:
             thread.join(CLOSING_SECONDS)
         if thread is None or not thread.is_alive():

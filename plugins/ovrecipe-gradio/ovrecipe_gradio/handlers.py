@@ -104,7 +104,9 @@ class Handlers:
     async def show_greedy(self, greedy: bool) -> Updates:  # noqa: FBT001 - called by gradio
         """Grey out what greedy search does not look at."""
         page = self._page
-        return {each: gr.update(interactive=not greedy) for each in (page.seed, *page.sliders[1:])}
+        return {
+            control: gr.update(interactive=not greedy) for control in (page.seed, *page.sliders[1:])
+        }
 
     def _asked(
         self,

@@ -125,7 +125,7 @@ def _button(label: str, *, variant: Any = "secondary", interactive: bool = False
 
 def _examples(instruction: gr.Textbox) -> None:
     gr.Examples(
-        [[each] for each in EXAMPLES],
+        [[example] for example in EXAMPLES],
         inputs=[instruction],
         label="Examples",
         elem_id="examples",
@@ -163,7 +163,7 @@ def _sampling(catalog: Catalog, defaults: Defaults) -> dict[str, Any]:
             info="Always the likeliest token; the sliders below do nothing then.",
             elem_id="greedy",
         )
-        sliders += [_slider(each, interactive=not defaults.greedy) for each in others]
+        sliders += [_slider(limits, interactive=not defaults.greedy) for limits in others]
         # A text, for gradio's number shows an empty box as 0.
         seed = gr.Textbox(
             value=defaults.seed,

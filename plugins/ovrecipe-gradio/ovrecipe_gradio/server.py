@@ -102,8 +102,8 @@ def _theme() -> Any:
         primary_hue=gr.themes.colors.blue,
         neutral_hue=gr.themes.colors.slate,
         radius_size=gr.themes.sizes.radius_md,
-        font=[gr.themes.Font(each) for each in sans],
-        font_mono=[gr.themes.Font(each) for each in mono],
+        font=[gr.themes.Font(font) for font in sans],
+        font_mono=[gr.themes.Font(font) for font in mono],
     )
     # Base's greys and its blue are too pale to be read on white.
     return theme.set(

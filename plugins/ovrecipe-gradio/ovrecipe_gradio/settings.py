@@ -44,7 +44,7 @@ RANGES = (MAX_NEW_TOKENS, TEMPERATURE, TOP_P, TOP_K)
 #: What means sampling when it is asked for.
 SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 #: The parameters that the page decides with each answer.
-CONTROLLED = ("greedy", "do_sample", "rng_seed", *(each.name for each in RANGES))
+CONTROLLED = ("greedy", "do_sample", "rng_seed", *(limits.name for limits in RANGES))
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Defaults:
         of an artifact that says nothing samples: that is what its sliders are for.
         """
         return cls(
-            ranges=tuple(each.around(parameters.get(each.name)) for each in RANGES),
+            ranges=tuple(limits.around(parameters.get(limits.name)) for limits in RANGES),
             greedy=parameters.get("do_sample") is False,
             seed=str(parameters.get("rng_seed", "")),
         )

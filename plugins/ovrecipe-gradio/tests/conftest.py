@@ -110,7 +110,7 @@ def _driver(profile_dir):
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
-    found = [shutil.which(each) for each in BROWSERS]
+    found = [shutil.which(program) for program in BROWSERS]
     browser, chromedriver = next(filter(None, found), None), shutil.which("chromedriver")
     if browser is None or chromedriver is None:
         pytest.fail(
@@ -119,8 +119,8 @@ def _driver(profile_dir):
         )
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    for each in (*OPTIONS, f"--user-data-dir={profile_dir}"):
-        options.add_argument(each)
+    for option in (*OPTIONS, f"--user-data-dir={profile_dir}"):
+        options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(chromedriver))
     driver.set_page_load_timeout(60)
@@ -139,8 +139,8 @@ def _tabs(tmp_path_factory):
         return opened[number]
 
     yield nth
-    for each in opened:
-        each.driver.quit()
+    for opened_tab in opened:
+        opened_tab.driver.quit()
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ class Tab:
     def conversation(self):
         """Return what was asked and answered, one after the other."""
         found = self.driver.find_elements(By.CSS_SELECTOR, ".exchange > :is(.asked, .answer)")
-        return [each.get_attribute("textContent").strip() for each in found]
+        return [element.get_attribute("textContent").strip() for element in found]
 
     def problem(self):
         return self.text("#problem .problem")
@@ -147,7 +147,7 @@ class Tab:
         """Return what an element looks like, as far as it is a matter of colours."""
         element = self.one(selector)
         looks = ("background-color", "border-color", "background-image")
-        return [element.value_of_css_property(each) for each in looks]
+        return [element.value_of_css_property(look) for look in looks]
 
     def unreadable(self):
         """Return what axe finds serious or critical, contrast included."""
@@ -166,11 +166,11 @@ class Tab:
     def requested_urls(self):
         """Return every address that the page asked for since the last call."""
         messages = [
-            json.loads(each["message"])["message"] for each in self.driver.get_log("performance")
+            json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         ]
         return [
-            each["params"]["request"]["url"]
-            for each in messages
-            if each["method"] == "Network.requestWillBeSent"
-            and each["params"].get("documentURL", "").startswith("http")
+            message["params"]["request"]["url"]
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+            and message["params"].get("documentURL", "").startswith("http")
         ]

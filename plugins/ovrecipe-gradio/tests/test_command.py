@@ -39,6 +39,24 @@ def started(smollm2_project):
         process.communicate()
 
 
+def test_recipes_and_variants_are_offered_when_tab_is_pressed(tmp_path):
+    """As for the commands of ovrecipe itself."""
+    (tmp_path / "recipes").mkdir()
+    recipe = "model: {id: org/name}\nvariants: {int8: {}, int4: {}}\n"
+    (tmp_path / "recipes" / "smol.yaml").write_text(recipe)
+    asked = {"_OVRECIPE_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "ovrecipe web smo"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ovrecipe")],
+        env={**os.environ, **asked},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    offered = done.stdout.replace("\\", "")
+    assert [name in offered for name in ("smol", "smol:int8", "smol:int4")] == [True] * 3
+
+
 @pytest.mark.model
 @pytest.mark.browser
 def test_the_real_model_answers_on_the_page_and_ctrl_c_ends_it(started, tab):

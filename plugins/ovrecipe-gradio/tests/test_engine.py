@@ -30,8 +30,8 @@ def started():
         return engine
 
     yield start
-    for each in engines:
-        each.close()
+    for made in engines:
+        made.close()
 
 
 def ended(turn):
@@ -57,13 +57,13 @@ def test_turns_are_served_in_the_order_asked(started):
     """Fair means first come, first served, and everybody knows how many come before."""
     pipeline = gated("a")
     engine = started(pipeline)
-    turns = [engine.submit(INT4, Question(each)) for each in ("one", "two", "three")]
+    turns = [engine.submit(INT4, Question(text)) for text in ("one", "two", "three")]
     answering(turns[0])
-    assert [engine.ahead_of(each) for each in turns] == [0, 1, 2]
+    assert [engine.ahead_of(turn) for turn in turns] == [0, 1, 2]
     turns[1].stop()
     assert engine.ahead_of(turns[2]) == 1, "one that left takes no time"
     pipeline.gate.release(2)
-    assert [ended(each).state for each in turns] == [State.DONE, State.STOPPED, State.DONE]
+    assert [ended(turn).state for turn in turns] == [State.DONE, State.STOPPED, State.DONE]
     assert pipeline.prompts == ["User: one\n", "User: three\n"]
 
 
@@ -115,8 +115,8 @@ def test_too_many_are_refused_and_told(started):
     waiting = [engine.submit(INT4, Question("hi")) for _ in range(MOST_WAITING)]
     with pytest.raises(RunError, match=f"{MOST_WAITING} others are waiting"):
         engine.submit(INT4, Question("hi"))
-    for each in waiting:
-        each.stop()
+    for turn in waiting:
+        turn.stop()
     pipeline.gate.release()
 
 
@@ -128,7 +128,7 @@ def test_closing_stops_everything_and_frees_the_model(started):
     # What the model is saying comes to its end only when the answer was stopped.
     threading.Thread(target=lambda: ended(turns[0]) and pipeline.gate.release()).start()
     engine.close()
-    assert [ended(each).state for each in turns] == [State.STOPPED, State.STOPPED]
+    assert [ended(turn).state for turn in turns] == [State.STOPPED, State.STOPPED]
     assert pipeline.closed
     with pytest.raises(RunError, match="closing"):
         engine.submit(INT4)
@@ -152,7 +152,7 @@ def test_the_live_speed_counts_from_the_first_token_on():
     turn.stop()
     pipeline.gate.release()
     engine.close()
-    assert [each and (each.tokens, each.throughput) for each in paces] == [
+    assert [pace and (pace.tokens, pace.throughput) for pace in paces] == [
         None,
         (4, None),
         (6, 4.0),

@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 import ovrecipe
 from ovrecipe.errors import RunError
-from ovrecipe.run.chain import ChosenFilter
+from ovrecipe.run.chain import ChosenFilter, FilterChain
 from ovrecipe.testing import FakePipeline, fake_chat, plugins_with
 
 pytestmark = pytest.mark.browser
@@ -162,7 +162,7 @@ def test_a_switch_of_variant_loads_it_and_is_seen(site, tab):
     assert "int8 was loaded for a test" in tab.text("#facts")
     tab.ask("Who are you?")
     tab.until(lambda: tab.response() == "I am int8." and tab.state() == "done")
-    assert [each.variant for each in served.loaded] == ["int8"]
+    assert [model.variant for model in served.loaded] == ["int8"]
 
 
 def test_a_model_that_does_not_load_is_an_error_on_the_page(site, tab):
@@ -209,8 +209,8 @@ def test_a_filter_that_raises_is_named_on_the_page(site, tab):
         FakePipeline(),
         recipe=fake.recipe,
         variant="int4",
-        template=fake._template,
-        filters=[ChosenFilter(broken, None)],
+        template=fake.template,
+        filters=FilterChain([ChosenFilter(broken)]),
     )
     tab.open(site(runner=runner).url).ask("Hello")
     tab.until(lambda: tab.state() == "failed")
@@ -551,8 +551,8 @@ def test_nobody_outside_is_asked(site, tab, hosts_asked):
     tab.requested_urls()
     tab.open(site().url).ask("Hello")
     tab.until(lambda: tab.state() == "done")
-    urls = [each for each in tab.requested_urls() if each.startswith(("http", "ws"))]
-    assert {urlparse(each).hostname for each in urls} == {"127.0.0.1"}
+    urls = [url for url in tab.requested_urls() if url.startswith(("http", "ws"))]
+    assert {urlparse(url).hostname for url in urls} == {"127.0.0.1"}
     assert hosts_asked <= {"127.0.0.1", "localhost", "::1"}
 
 

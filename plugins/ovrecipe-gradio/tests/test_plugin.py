@@ -24,7 +24,6 @@ import ovrecipe
 from ovrecipe.errors import GenerationParameterRefused, RunError
 from ovrecipe.hooks.roles import ChatFrontend
 from ovrecipe.testing import (
-    FakeGeneration,
     FakePipeline,
     assert_imports_public_names,
     fake_chat,
@@ -53,7 +52,7 @@ def test_looking_for_plugins_does_not_import_gradio():
 
 def test_the_command_is_announced():
     """`ovrecipe --help` lists it from the metadata alone."""
-    [web] = [each for each in entry_points(group="ovrecipe.command") if each.name == "web"]
+    [web] = [point for point in entry_points(group="ovrecipe.command") if point.name == "web"]
     assert web.value == "ovrecipe_gradio.command:command"
 
 
@@ -62,7 +61,7 @@ def test_the_frontend_is_for_conversations():
     frontend = GradioFrontend()
     assert isinstance(frontend, ChatFrontend)
     with pytest.raises(RunError, match="shows conversations"):
-        shown(frontend, FakeGeneration())
+        shown(frontend)
 
 
 def test_there_are_ten_examples():
@@ -72,9 +71,8 @@ def test_there_are_ten_examples():
 
 def test_sliders_have_the_tutorials_ranges():
     """Without a word from the recipe."""
-    ranges = {each.name: each for each in Defaults.of({}).ranges}
-    limits = {name: (each.minimum, each.maximum, each.default) for name, each in ranges.items()}
-    assert limits == {
+    ranges = Defaults.of({}).ranges
+    assert {limits.name: (limits.minimum, limits.maximum, limits.default) for limits in ranges} == {
         "max_new_tokens": (1, 1000, 256),
         "temperature": (0.1, 5.0, 0.8),
         "top_p": (0.05, 1.0, 1.0),
@@ -107,7 +105,7 @@ def stale():
         FakePipeline(),
         recipe=fake.recipe.model_copy(update={"generation": told}),
         variant="int4",
-        template=fake._template,
+        template=fake.template,
         parameters={"do_sample": True, "temperature": 0.3},
     )
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationInfo,
     field_validator,
 )
@@ -20,7 +21,18 @@ from ovrecipe_redact.expression import ExpressionRefused, can_be_empty, parsed
 from ovrecipe_redact.known import LONGEST, NAMES, Known, known_rules
 from ovrecipe_redact.redactor import Rule, Rules
 
-RuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
+RULE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+
+
+def _rule_name(name: str) -> str:
+    if not RULE_NAME.fullmatch(name):
+        raise PydanticCustomError(
+            "rule_name", "a rule's name is letters, digits, '-' and '_', a letter first, at most 40"
+        )
+    return name
+
+
+RuleName = Annotated[str, AfterValidator(_rule_name)]
 
 
 class Options(BaseModel):
