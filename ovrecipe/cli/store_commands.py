@@ -188,8 +188,8 @@ def verify(
     chosen = _chosen(context, names or [])
     checked, problems = len(chosen), _problems(store, chosen)
     damaged = {(problem.stage, problem.sha256) for problem in problems}
-    left = {place for place in damaged if not (remove and store.discard_if_unused(*place))}
-    removed = len(damaged) - len(left)
+    gone = [place for place in damaged if remove and store.discard_if_unused(*place)]
+    left, removed = damaged.difference(gone), len(gone)
     if as_json:
         rows = [problem._asdict() for problem in problems]
         print_json({"checked": checked, "problems": rows, "removed": removed})

@@ -13,12 +13,18 @@ from ovrecipe.wording import amount
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 WINDOWS = os.name == "nt"
+#: What helps where `ovrecipe.lock` or `models/` cannot be written.
+WRITABLE_PROJECT = "make the project's folder writable"
 TRASH_PREFIX = ".trash-"
 
 
 @contextmanager
 def disk_errors(
-    path: Path, *, needed_bytes: int | None = None, any_refusal: bool = False
+    path: Path,
+    *,
+    needed_bytes: int | None = None,
+    any_refusal: bool = False,
+    remedy: str = "make it a writable folder, or put the store elsewhere with OVRECIPE_STORE",
 ) -> Iterator[None]:
     """Turn what a disk refuses into errors of the store; any other OSError is a bug and passes.
 
@@ -37,7 +43,7 @@ def disk_errors(
         if any_refusal or error.errno in REFUSED:
             raise StoreNotWritable(
                 f"{path}: cannot be written ({error.strerror or error})",
-                remedy="make it a writable folder, or put the store elsewhere with OVRECIPE_STORE",
+                remedy=remedy,
             ) from error
         raise
 

@@ -114,8 +114,8 @@ def estimate(work: Work) -> Estimate | None:
         compressor = work.plan.provider("compressor", compression.compressor)
         said = compressor.optional("estimate", compression, precision, tensors)
         needed += said or [default_estimate(compression, precision, tensors)]
-    disk_bytes = sum(said.disk_bytes for said in needed)
-    return Estimate(disk_bytes, max(said.memory_bytes for said in needed)) if tensors else None
+    disk_bytes = sum(one.disk_bytes for one in needed)
+    return Estimate(disk_bytes, max(one.memory_bytes for one in needed)) if tensors else None
 
 
 def default_estimate(
