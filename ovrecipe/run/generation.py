@@ -133,7 +133,9 @@ class Generation:
         """Cancel what is still running; what was shown so far becomes the result."""
         if not self._over:
             self._task.cancel()
-        self._end(self._summary())
+            self._end(self._summary())
+        with self._ending:
+            return  # another thread that ends it has told the conversation by now
 
     @property
     def question(self) -> str:

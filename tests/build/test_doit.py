@@ -261,6 +261,13 @@ def test_a_stopped_run_leaves_nothing_and_says_so(
     assert store_leftovers(project) == []
 
 
+def test_a_task_of_the_user_ends_doit_with_its_own_words(project: Project) -> None:
+    """Its `sys.exit` is not one of ours, which carry a number."""
+    own = "import sys\n\ndef task_own():\n    return {'actions': [lambda: sys.exit('mine')]}\n"
+    done = doit(project, "own", dodo=DODO_WITH_PLUGIN + own)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "mine")
+
+
 def test_a_subfolder_of_a_project_finds_it(ovrecipe: CommandLine, project: Project) -> None:
     """Doit looks upwards when it is told to; ovrecipe does it by itself."""
     write_recipe(project, "m", fake_recipe())

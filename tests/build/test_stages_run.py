@@ -20,16 +20,27 @@ from ovrecipe.build.events import (
     Progressed,
     Started,
 )
+from ovrecipe.build.run import Target, built_manifests
 from ovrecipe.errors import (
     CheckpointNotFound,
     DiskFull,
+    NotBuilt,
     PluginError,
     StageError,
     StageKilled,
     StoreError,
 )
 from ovrecipe.recipe.project import Project
-from tests.build.making import context_of, do_up_to, fake_recipe, work_on, write_recipe
+from ovrecipe.store.key import Key
+from ovrecipe.store.manifest import MANIFEST
+from tests.build.making import (
+    context_of,
+    do_up_to,
+    fake_recipe,
+    publish_fakes,
+    work_on,
+    write_recipe,
+)
 
 
 def store_leftovers(project: Project) -> list[str]:
@@ -297,3 +308,17 @@ def test_a_checkpoint_of_unknown_shapes_says_that_nothing_was_judged(project: Pr
     key = work_on(context, "m", "source").key()
     assert key is not None
     assert "preflight left out" in str(context.store.manifest(key).facts["warning"])
+
+
+def test_figures_of_a_directory_whose_manifest_is_gone(project: Project) -> None:
+    """Those of what it was made from must not stand in their place."""
+    write_recipe(project, "m", fake_recipe())
+    publish_fakes(project, "m", "int4")
+    context = context_of(project)
+    [assembled, *_] = built_manifests(context, Target("m", "int4"))
+    assert assembled.stage == "assemble"
+    folder = context.store.artifact_dir(Key(assembled.stage, assembled.key))
+    folder.chmod(0o755)
+    (folder / MANIFEST).unlink()
+    with pytest.raises(NotBuilt, match="m:int4 is not built"):
+        built_manifests(context, Target("m", "int4"))
