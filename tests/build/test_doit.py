@@ -15,6 +15,8 @@ from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
 from tests.build.test_stages_run import store_leftovers
 from tests.conftest import REPOSITORY, CommandLine
 
+pytestmark = pytest.mark.slow
+
 DODO = REPOSITORY / "dodo.py"
 OVRECIPE = "from ovrecipe.cli.main import application; application()(['{}'], standalone_mode=False)"
 HEAVY = {

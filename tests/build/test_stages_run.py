@@ -42,6 +42,8 @@ from tests.build.making import (
     write_recipe,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def store_leftovers(project: Project) -> list[str]:
     """Return what lies in the store besides artifacts and logs."""
