@@ -19,6 +19,8 @@ from ovrecipe.recipe.sections import name_objection
 from ovrecipe.recipe.writing import GENERAL_INT4, draft_name, draft_text, int4_knobs, schema_text
 from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.conftest import CommandLine
 
