@@ -13,7 +13,6 @@ BROWSER  := $(if $(CHROMIUM),,-m "not browser")
 # Tests run in this many processes at once; each may take 3 GB.
 WORKERS  ?= $(shell awk '/MemAvailable/ {print ($$2 > 8000000) ? 2 : 1}' /proc/meminfo 2>/dev/null || echo 1)
 PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
-SIDE_BY_SIDE ?= $(WORKERS)
 SUITES   := $(PLUGINS:%=test-%)
 
 .PHONY: demo test test-core test-plugins $(SUITES) quick lint install clean
@@ -25,15 +24,14 @@ demo: $(STAMP)      ## build smollm2-135m in three precisions, show the sizes, s
 	$(BIN)/ovrecipe build smollm2-135m
 	$(BIN)/ovrecipe run smollm2-135m:int4 "What is the capital of France?" --greedy --stats
 
-test: $(STAMP) $(PLUGGED)  ## run the whole suite, and beside it those of the plugins one by one
-	$(MAKE) --no-print-directory -k -j 2 test-core test-plugins SIDE_BY_SIDE=1
+test: test-core test-plugins  ## run the whole suite, that of each plugin included
 
 test-core: $(STAMP) $(PLUGGED)
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-plugins: $(STAMP) $(PLUGGED)  # each in one process
+test-plugins: $(STAMP) $(PLUGGED)  # side by side, each in one process
 	$(if $(CHROMIUM),,@echo "no chromium and chromedriver here: tests in a browser are left out")
-	$(MAKE) --no-print-directory -k -j $(SIDE_BY_SIDE) $(if $(filter output-sync,$(.FEATURES)),-O) $(SUITES)
+	$(MAKE) --no-print-directory -k -j $(WORKERS) $(if $(filter output-sync,$(.FEATURES)),-O) $(SUITES)
 
 $(SUITES): test-%:
 	@echo "== $*"
