@@ -154,7 +154,10 @@ def sizes(
         from ovrecipe.run.artifact import not_built
 
         raise not_built(name, f"built{now}")
-    print_json({"variants": rows}) if as_json else _print_sizes(rows)
+    if as_json:
+        print_json({"variants": rows})
+    else:
+        _print_sizes(rows)
 
 
 def size_rows(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:

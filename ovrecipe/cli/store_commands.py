@@ -140,7 +140,7 @@ def rm(
     needed |= {key for key in nobodys if not _is_of(owners.get(key, ""), target)}
     plan = plan_gc(store, needed, only=folders)
     doomed = {Path(removal.name).name for removal in plan.removals}
-    if (own - needed | doomed).intersection(in_use(store)):
+    if ((own - needed) | doomed).intersection(in_use(store)):
         raise StoreError(f"a running build works on {target}", remedy="wait for it, or stop it")
     if not own_views and not doomed:
         raise NotBuilt(f"{target} is not built", remedy="'ovrecipe list' shows what is")

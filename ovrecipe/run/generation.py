@@ -131,11 +131,11 @@ class Generation:
 
     def close(self) -> None:
         """Cancel what is still running; what was shown so far becomes the result."""
-        if not self._over:
-            self._task.cancel()
-            self._end(self._summary())
-        with self._ending:
-            return  # another thread that ends it has told the conversation by now
+        if self._over:
+            with self._ending:  # until the thread that ends it has told the conversation
+                return
+        self._task.cancel()
+        self._end(self._summary())
 
     @property
     def question(self) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import (
     Event,
     Failed,
@@ -191,13 +194,19 @@ def test_a_known_error_travels_with_its_class_and_remedy(project: Project) -> No
     assert caught.value.remedy == "name another"
 
 
-def test_cancelling_ends_the_process_and_its_children(project: Project, pipe: Path) -> None:
-    """Ctrl-C leaves nothing running and nothing half-written."""
-    write_recipe(project, "m", fake_recipe(model={"exporter": "hangs"}))
+@contextmanager
+def exporting(project: Project, exporter: str) -> Iterator[tuple[BuildContext, Future[str]]]:
+    """Give a context, and its export by that exporter, on another thread."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": exporter}))
     context = context_of(project)
     do_up_to(context, "m", "source")
     with ThreadPoolExecutor() as pool:
-        building = pool.submit(do_up_to, context, "m", "base")
+        yield context, pool.submit(do_up_to, context, "m", "base")
+
+
+def test_cancelling_ends_the_process_and_its_children(project: Project, pipe: Path) -> None:
+    """Ctrl-C leaves nothing running and nothing half-written."""
+    with exporting(project, "hangs") as (context, building):
         with pipe.open() as hanging:
             assert hanging.readline() == "begun\n"
             context.cancel()
@@ -209,11 +218,7 @@ def test_cancelling_ends_the_process_and_its_children(project: Project, pipe: Pa
 
 def test_what_outlives_its_process_is_ended_too(project: Project, pipe: Path) -> None:
     """It would go on writing into a folder that is gone."""
-    write_recipe(project, "m", fake_recipe(model={"exporter": "stubborn"}))
-    context = context_of(project)
-    do_up_to(context, "m", "source")
-    with ThreadPoolExecutor() as pool:
-        building = pool.submit(do_up_to, context, "m", "base")
+    with exporting(project, "stubborn") as (_, building):
         with pipe.open() as held:
             assert held.read() == "", "the pipe ends when the last process has ended"
         with pytest.raises(StageError, match="exit code 3"):

@@ -17,6 +17,16 @@ def gated(pieces):
     return FakePipeline(pieces=pieces, gate=threading.Semaphore(0))
 
 
+def cut_after_one_piece(model, pipeline):
+    """Return a conversation whose reader left its first answer after one piece."""
+    chat = model.chat()
+    pipeline.gate.release()
+    for _ in chat.stream("one"):
+        break
+    pipeline.gate.release(9)
+    return chat
+
+
 def test_every_answer_sees_the_turns_before():
     """That is what makes it a conversation."""
     pipeline = FakePipeline(pieces=[" yes"])
@@ -56,11 +66,7 @@ def test_a_cancelled_turn_is_kept_as_far_as_it_was_shown():
     """`go on` then means something."""
     pipeline = gated(["a", "b", "c"])
     with runner(pipeline) as model:
-        chat = model.chat()
-        pipeline.gate.release()
-        for _ in chat.stream("one"):
-            break
-        pipeline.gate.release(9)
+        chat = cut_after_one_piece(model, pipeline)
         assert [message["content"] for message in chat.history] == ["one", "a"]
         chat.generate("two")
     assert pipeline.prompts[1] == "Q: one\nA:a\nQ: two\nA:"
@@ -188,11 +194,7 @@ def test_a_cancelled_turn_forgets_what_filters_held_back():
     pipeline = gated(["az", "b"])
     filters = chain_of((stop_at, {"markers": ["zzz"]}), (for_the_eyes, {}))
     with runner(pipeline, filters=filters) as model:
-        chat = model.chat()
-        pipeline.gate.release()
-        for _ in chat.stream("one"):
-            break
-        pipeline.gate.release(9)
+        chat = cut_after_one_piece(model, pipeline)
         assert [message["content"] for message in chat.history] == ["one", "a"]
 
 
