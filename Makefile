@@ -37,7 +37,7 @@ $(SUITES): test-%:
 	@echo "== $*"
 	$(BIN)/python -m pytest $(BROWSER) --rootdir $* -c $*/pyproject.toml $*
 
-quick: $(STAMP) $(PLUGGED)  ## run what needs no model
+quick: $(STAMP) $(PLUGGED)  ## run what needs neither a model nor processes
 	$(BIN)/python -m pytest $(PARALLEL) -m "not model and not slow"
 
 lint: $(STAMP) $(PLUGGED)  ## format, lint, types, import contract

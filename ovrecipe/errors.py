@@ -88,7 +88,7 @@ class PreflightError(OvrecipeError):
 
 
 class StageError(OvrecipeError):
-    """A stage ran and failed; the message names its log."""
+    """A stage ran and failed; whoever watches the build was told its log."""
 
     exit_code = 7
 

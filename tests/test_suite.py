@@ -7,7 +7,11 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import REPOSITORY
+
+pytestmark = pytest.mark.slow
 
 #: What a `make` around this one, and the process of a test, hand down.
 INHERITED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTEST_")

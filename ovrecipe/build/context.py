@@ -59,10 +59,6 @@ class BuildContext:
 
         return load_plugins(env=self.project.env, options=self.plugin_options)
 
-    def plan_of(self, recipe: Recipe) -> RecipePlan:
-        """Return the plan of a recipe that is already read."""
-        return RecipePlan(self, recipe)
-
     def recipe(self, name: str) -> Recipe:
         """Return the recipe of that name, as `plan` has it."""
         return self.plan(name).recipe

@@ -155,7 +155,8 @@ class DoorReporter(ConsoleReporter):  # type: ignore[misc]
         for context in self.contexts:
             context.cancel()
         if isinstance(ending, SystemExit):
-            raise SystemExit(int(str(ending)))  # doit's threads hand on nothing but its text
+            text = str(ending)  # all that doit's threads hand on
+            raise SystemExit(int(text) if text.isdigit() else ending.code)
         self.write(f"{STOPPED}\n")
         raise SystemExit(INTERRUPTED)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext, RecipePlan
 
 
-class Doable:
+class Doable(ABC):
     """What `Work` and `ViewWork` have in common: names, and an answer for doit.
 
     `wanted` are the variants of the recipe that this build was asked for, which are judged before

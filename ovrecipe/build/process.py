@@ -75,7 +75,9 @@ class Seen:
         return False
 
     def __str__(self) -> str:
-        facts = [f"the largest it was seen is {amount(self.peak_bytes)}"] * bool(self.peak_bytes)
+        facts: list[str] = []
+        if self.peak_bytes:
+            facts.append(f"the largest it was seen is {amount(self.peak_bytes)}")
         if self.available_bytes is not None:
             facts.append(f"{amount(self.available_bytes)} of memory were available then")
         return " and ".join(facts) or "nothing was seen of its memory"

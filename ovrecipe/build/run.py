@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ovrecipe.build.events import Event, Finished, Planned, Watch
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.judge import raise_first
-from ovrecipe.errors import ArtifactCorrupt
+from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.key import differences
 from ovrecipe.store.manifest import Manifest
 from ovrecipe.store.views import view_target
@@ -117,10 +117,17 @@ def built_manifests(context: BuildContext, target: Target) -> list[Manifest]:
     """Return the manifest of a target's assembled directory, and of what it was assembled from.
 
     What was built is there while its view is; what it was made from may have been collected.
+
+    Raises:
+        NotBuilt: the directory's manifest is gone.
+        ArtifactCorrupt: one of the manifests is damaged.
     """
     assembled = ViewWork(context.plan(target.name), target.variant).assembled
-    keys = [work.key() for work in (assembled, *assembled.needs())]
-    return [context.store.manifest(key) for key in keys if key and context.store.has(key)]
+    key, store = assembled.key(), context.store
+    if key is None or not store.has(key):
+        raise NotBuilt(f"{target} is not built", remedy=f"ovrecipe build {target}")
+    parts = [part for work in assembled.needs() if (part := work.key()) and store.has(part)]
+    return [store.manifest(found) for found in (key, *parts)]
 
 
 def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:

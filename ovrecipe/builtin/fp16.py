@@ -42,8 +42,8 @@ class Fp16Compressor:
         """Return what it takes; the scratch file of bf16 weights is as large as the result."""
         size = vector_bytes(tensors)
         for tensor in tensors:
-            is_matrix, is_bf16 = len(tensor.shape) > 1, tensor.dtype == "bf16"
-            size += 2 * prod(tensor.shape) * (is_matrix + is_bf16)
+            copies = [len(tensor.shape) > 1, tensor.dtype == "bf16"].count(True)
+            size += 2 * prod(tensor.shape) * copies
         return Estimate(size + SMALL_FILES_BYTES, PEAK_BYTES)
 
     def compress(self, job: CompressionJob) -> dict[str, Json]:

@@ -1,1 +1,1 @@
-"""The command line: one short file per command."""
+"""The command line: one file per group of commands."""

@@ -16,7 +16,6 @@ from ovrecipe.cli.completion import TargetArgument, complete_name, recipe_argume
 from ovrecipe.cli.output import AsJson, print_json, print_table
 from ovrecipe.cli.session import session_of, state_of, targets_of
 from ovrecipe.ending import STOPPED
-from ovrecipe.run.artifact import not_built
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
@@ -152,8 +151,13 @@ def sizes(
     if not any(row["built"] for row in rows):
         stale = ", ".join(row["variant"] for row in rows if row["stale"])
         now = f" from its settings of now (stale: {stale})" if stale else ""
+        from ovrecipe.run.artifact import not_built
+
         raise not_built(name, f"built{now}")
-    print_json({"variants": rows}) if as_json else _print_sizes(rows)
+    if as_json:
+        print_json({"variants": rows})
+    else:
+        _print_sizes(rows)
 
 
 def size_rows(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:

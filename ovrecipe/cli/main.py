@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from importlib import import_module
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from traceback import print_exception
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 from click.exceptions import Abort, ClickException, Exit
@@ -22,9 +23,6 @@ from ovrecipe.ending import INTERRUPTED, READER_LEFT, lost_output, require_strea
 from ovrecipe.errors import OvrecipeError, PluginError
 from ovrecipe.version import __version__
 from ovrecipe.wording import perhaps
-
-if TYPE_CHECKING:
-    from ovrecipe.hooks.plugins import Plugins
 
 
 def exit_code_of(command: Any) -> int:
@@ -48,63 +46,57 @@ def exit_code_of(command: Any) -> int:
         return INTERRUPTED
 
 
-class PluginCommand(TyperCommand):
-    """Stands for a command of a plugin, whose own help would need an import, until it is called."""
+class LazyCommand(TyperCommand):
+    """Stands for a command until it is called: its own help would need an import."""
 
-    def __init__(self, name: str, plugins: Plugins) -> None:
-        self._plugins = plugins
-        origin = " and ".join(claim.where for claim in plugins.claims("command", name))
-        super().__init__(name, short_help=origin, rich_help_panel="Commands of plugins")
+    def __init__(self, name: str, load: Callable[[], Any], short_help: str, **more: Any) -> None:
+        super().__init__(name, short_help=short_help, **more)
+        self._load = load
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Import the command and go on as that command."""
-        provided = self._plugins.provider("command", str(self.name))
-        blamed = provided.blamed(ClickException, Exit, Abort, SystemExit)
-        return _command(self.name, blamed(provided.provider)).make_context(*args, **kwargs)
+        single = typer.Typer(add_completion=False)
+        single.command(self.name)(self._load())
+        return typer.main.get_command(single).make_context(*args, **kwargs)
 
 
-def _command(name: str | None, callback: Any) -> Any:
-    single = typer.Typer(add_completion=False)
-    single.command(name)(callback)
-    return typer.main.get_command(single)
-
-
-#: Commands in the order in which a user meets them, and where the callback of each is.
+#: Commands in the order in which a user meets them: where the callback is, and what it is for.
 COMMANDS = {
-    "get": "new_commands:get",
-    "new": "new_commands:new",
-    "init": "new_commands:init",
-    "list": "recipe_commands:list_recipes",
-    "show": "recipe_commands:show",
-    "validate": "recipe_commands:validate",
-    "schema": "recipe_commands:schema",
-    "build": "build_commands:build",
-    "why": "build_commands:why",
-    "sizes": "build_commands:sizes",
-    "run": "run_command:command",
-    "chat": "chat_command:command",
-    "devices": "run_command:devices",
-    "verify": "store_commands:verify",
-    "rm": "store_commands:rm",
-    "gc": "store_commands:gc",
-    "plugins": "plugins_command:command",
-    "new-plugin": "plugin_scaffold:command",
+    "get": ("new_commands:get", "Write a recipe for a model, build it and let it answer."),
+    "new": ("new_commands:new", "Write a recipe for a model, with INT4 values that suit it."),
+    "init": ("new_commands:init", "Start a project with a first recipe."),
+    "list": ("recipe_commands:list_recipes", "List recipes, their variants and what is built."),
+    "show": ("recipe_commands:show", "Show every value of a recipe, and where it comes from."),
+    "validate": ("recipe_commands:validate", "Check recipes and that plugins provide the rest."),
+    "schema": ("recipe_commands:schema", "Print the JSON schema of a recipe, for editors."),
+    "build": ("build_commands:build", "Build what is missing, only once, and check it."),
+    "why": ("build_commands:why", "Say which stages would run, and why."),
+    "sizes": ("build_commands:sizes", "Compare the sizes of a recipe's built variants."),
+    "run": ("run_command:command", "Answer one prompt, streamed to stdout as it comes."),
+    "chat": ("chat_command:command", "Talk with a model that remembers what was said."),
+    "devices": ("run_command:devices", "List the devices that OpenVINO sees here."),
+    "verify": ("store_commands:verify", "Compare the bytes of what is built with what was built."),
+    "rm": ("store_commands:rm", "Remove a built variant, or all of a recipe."),
+    "gc": ("store_commands:gc", "Remove what neither a view nor a recipe needs."),
+    "plugins": ("plugins_command:command", "List plugins, and why one does not load."),
+    "new-plugin": ("plugin_scaffold:command", "Write a plugin as a distribution, with tests."),
 }
 
 
 class LazyCommands(TyperGroup):
-    """Imports a command's module when it is asked for; plugins cannot replace built-in commands."""
+    """Imports a command's module when it is called; plugins cannot replace built-in commands."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the built-in names in the order of COMMANDS, then those of plugins."""
         return [*COMMANDS, *(name for name in _of_plugins(ctx) if name not in COMMANDS)]
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
-        """Import and return one command; a plugin's is imported when it runs."""
+        """Return what stands for a command, or None."""
         if cmd_name not in COMMANDS:
             return _of_plugins(ctx).get(cmd_name)
-        module, _, function = COMMANDS[cmd_name].partition(":")
-        return _command(cmd_name, getattr(import_module(f"ovrecipe.cli.{module}"), function))
+        place, short_help = COMMANDS[cmd_name]
+        load = EntryPoint(cmd_name, f"ovrecipe.cli.{place}", "").load
+        return LazyCommand(cmd_name, load, short_help)
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         """Return the command that is called, or fail with the closest name."""
@@ -134,8 +126,18 @@ def _of_plugins(ctx: typer.Context) -> dict[str, Any]:
         from ovrecipe.hooks.plugins import Plugins
 
         plugins = Plugins(env=os.environ, options=ctx.params.get("plugin") or ())
+
+        def blamed(name: str) -> Any:
+            provided = plugins.provider("command", name)
+            return provided.blamed(ClickException, Exit, Abort, SystemExit)(provided.provider)
+
+        def standing_in(name: str) -> LazyCommand:
+            origin = " and ".join(claim.where for claim in plugins.claims("command", name))
+            panel = {"rich_help_panel": "Commands of plugins"}
+            return LazyCommand(name, partial(blamed, name), origin, **panel)
+
         names = sorted(plugins.names("command"))
-        ctx.meta[__name__] = {name: PluginCommand(name, plugins) for name in names}
+        ctx.meta[__name__] = {name: standing_in(name) for name in names}
     return cast("dict[str, Any]", ctx.meta[__name__])
 
 

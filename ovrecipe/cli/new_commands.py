@@ -85,7 +85,7 @@ def _call(ctx: typer.Context, name: str, *words: str) -> None:
     root = ctx.find_root()
     command = cast("Any", root.command).get_command(root, name)
     with command.make_context(name, list(words), parent=root) as inner:
-        command.invoke(inner)
+        inner.command.invoke(inner)  # `command` only stands for it
 
 
 def _new_recipe(session: Session, model_id: str, name: str | None, *, force: bool = False) -> Path:

@@ -38,7 +38,10 @@ def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     session = session_of(ctx)
     context = session.build_context()
     rows = [_row(context, name) for name in session.recipe_names()]
-    print_json({"recipes": rows}) if as_json else _print_list(rows)
+    if as_json:
+        print_json({"recipes": rows})
+    else:
+        _print_list(rows)
     if any("error" in row for row in rows):
         raise typer.Exit(RecipeError.exit_code)
 

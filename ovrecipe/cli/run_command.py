@@ -10,7 +10,7 @@ from ovrecipe.cli.generation_options import MaybeTarget, Options, default_target
 from ovrecipe.cli.output import AsJson, announce, print_json, print_table
 from ovrecipe.cli.session import session_of
 from ovrecipe.errors import PromptRefused, RecipeNotFound
-from ovrecipe.recipe.sections import name_objection
+from ovrecipe.recipe.project import name_objection
 
 
 @with_options

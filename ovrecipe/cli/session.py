@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ovrecipe.errors import ProjectError
-from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project, named_by, recipe_names
-from ovrecipe.recipe.schema import Recipe
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext, RecipePlan
     from ovrecipe.build.run import Target
     from ovrecipe.hooks.plugins import Plugins
-
+    from ovrecipe.recipe.schema import Recipe
 
 #: In the project's folder; in the user's configuration folder, or where the variable says.
 PROJECT_FILE, USER_FILE, CONFIG_VARIABLE = "ovrecipe.toml", "config.toml", "OVRECIPE_CONFIG"
@@ -75,6 +73,8 @@ class Session:
 
     def recipe(self, name: str) -> Recipe:
         """Return the validated recipe of that name."""
+        from ovrecipe.recipe.load import load_recipe
+
         return load_recipe(self.project, name)
 
     def build_context(self, *, force: bool = False, jobs: int = 2) -> BuildContext:

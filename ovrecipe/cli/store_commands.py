@@ -140,7 +140,7 @@ def rm(
     needed |= {key for key in nobodys if not _is_of(owners.get(key, ""), target)}
     plan = plan_gc(store, needed, only=folders)
     doomed = {Path(removal.name).name for removal in plan.removals}
-    if (own - needed | doomed).intersection(in_use(store)):
+    if ((own - needed) | doomed).intersection(in_use(store)):
         raise StoreError(f"a running build works on {target}", remedy="wait for it, or stop it")
     if not own_views and not doomed:
         raise NotBuilt(f"{target} is not built", remedy="'ovrecipe list' shows what is")
@@ -188,8 +188,8 @@ def verify(
     chosen = _chosen(context, names or [])
     checked, problems = len(chosen), _problems(store, chosen)
     damaged = {(problem.stage, problem.sha256) for problem in problems}
-    left = {place for place in damaged if not (remove and store.discard_if_unused(*place))}
-    removed = len(damaged) - len(left)
+    gone = [place for place in damaged if remove and store.discard_if_unused(*place)]
+    left, removed = damaged.difference(gone), len(gone)
     if as_json:
         rows = [problem._asdict() for problem in problems]
         print_json({"checked": checked, "problems": rows, "removed": removed})

@@ -119,7 +119,7 @@ def _add_conflicts(facts: Sequence[PluginFacts], builtin_commands: Collection[st
                 claims[role, name].append(plugin)
     for (role, name), claimants in claims.items():
         is_ours = claimants[0].source.is_builtin
-        for plugin in claimants[is_ours:]:
+        for plugin in claimants[1:] if is_ours else claimants:
             others = [other.source.where for other in claimants if other is not plugin]
             how = "built in; rename it" if is_ours else f"also of {' and '.join(others)}"
             if others:

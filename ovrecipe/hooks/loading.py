@@ -228,15 +228,18 @@ def load_one(
 ) -> Loaded:
     """Import one plugin, and `receive` its hooks; what it raises, but Ctrl-C, is its `failure`."""
     providers: Providers = {}
-    start = clock()
+    start, is_theirs = clock(), False
     try:
         _check_ovrecipe(source)
         with at_import(source, slow_seconds):
+            is_theirs = True
             value = source.load()
+            is_theirs = False
             if receive is not None and not source.role:
                 value, providers = receive(source, value)
     except (PluginError, PluginValidationError) as error:
-        return Loaded(source, clock() - start, failure=" ".join(str(error).split()))
+        said = " ".join(str(error).split())
+        return Loaded(source, clock() - start, failure=said, raised=error if is_theirs else None)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any error of theirs is listed
         return Loaded(source, clock() - start, failure=one_line(error), raised=error)
     return Loaded(source, clock() - start, value, providers)

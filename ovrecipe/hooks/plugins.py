@@ -114,9 +114,9 @@ class Plugins:
             raise PluginError("what is built in cannot be skipped", remedy=remedy)
         self.builtin: Mapping[str, Mapping[str, str]] = import_module(BUILTIN).PROVIDERS
         self.named = (*map(named_source, paths), *named)
-        skipped = (f"no:{name}" for name in sorted(self.disabled))
+        not_wanted = (f"no:{name}" for name in sorted(self.disabled))
         #: The `-p` values with which a process in another folder loads the same plugins.
-        self.options = (*(source.location for source in self.named), *skipped)
+        self.options = (*(source.location for source in self.named), *not_wanted)
         #: With the hooks of the plugins that were imported so far.
         self.manager = hook_manager()
         self.package_version = cache(package_version)
@@ -131,9 +131,10 @@ class Plugins:
         """All that distributions announce, sorted by name; what is skipped or misspelt too."""
         points = sorted(self._find(), key=attrgetter("name", "group", "value"))
         return tuple(
-            PluginSource(ep.name, "entry point", ep.value, ep.load, role, ep.dist)
+            PluginSource(
+                ep.name, "entry point", ep.value, ep.load, ep.group.partition(".")[2], ep.dist
+            )
             for ep in points
-            for _, _, role in [ep.group.partition(".")]
         )
 
     def reason_against(self, source: PluginSource) -> str | None:
@@ -173,7 +174,8 @@ class Plugins:
             alone = hook_manager()
             alone.register(plugin, name=str(source))
             _check_hooks(alone, plugin)
-            [providers] = alone.hook.providers() or [providers]
+            for answer in alone.hook.providers():  # of the one plugin, if it has this hook
+                providers = answer
             self._check_names(providers)
             self.manager.register(plugin, name=str(source))
         return plugin, providers

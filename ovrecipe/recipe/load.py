@@ -10,9 +10,8 @@ from pydantic import ValidationError
 from ovrecipe.errors import RecipeError, RecipeInvalid, RecipeNotFound, RecipeSyntaxError
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import Problem, problems_of
-from ovrecipe.recipe.project import Project, check_name, recipe_path
+from ovrecipe.recipe.project import Project, check_name, name_objection, recipe_path
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe
-from ovrecipe.recipe.sections import name_objection
 from ovrecipe.recipe.yaml_reader import (
     MAX_BYTES,
     Loc,

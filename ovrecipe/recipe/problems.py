@@ -7,8 +7,8 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from ovrecipe.recipe.compression import PRECISIONS
+from ovrecipe.recipe.project import LETTERS, PATTERN
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe, Variant
-from ovrecipe.recipe.sections import LETTERS, PATTERN
 from ovrecipe.recipe.yaml_reader import Loc, Node, Place, dotted, node_at, place_of, plain_scalar
 from ovrecipe.wording import perhaps
 

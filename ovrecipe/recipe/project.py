@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import ProjectError, RecipeInvalid, RecipeNotFound
-from ovrecipe.recipe.sections import name_objection
 from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.schema import Recipe
+
+
+PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+LETTERS = "a name is letters, digits, '.', '-' and '_', and starts with a letter or digit"
+#: Windows keeps these for devices, with any ending: `nul.yaml` is the device too.
+DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)
+
+
+def name_objection(name: str) -> str | None:
+    """Return what is wrong with a name of a recipe or variant, on any system; None if nothing."""
+    if not re.fullmatch(PATTERN, name):
+        return LETTERS
+    if name.endswith("."):
+        return "a name does not end in '.', which Windows drops"
+    if device := DEVICES.fullmatch(name):
+        return f"Windows keeps '{device[1]}' for a device"
+    return None
 
 
 @dataclass(frozen=True)

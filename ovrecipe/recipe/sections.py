@@ -1,6 +1,5 @@
-"""What the sections of a recipe are made of: the frozen base class, objections, names."""
+"""What the sections of a recipe are made of: the frozen base class, objections, kinds of values."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, Self, TypeAlias, TypeVar
@@ -8,6 +7,7 @@ from typing import Annotated, Any, NoReturn, Self, TypeAlias, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from ovrecipe.recipe.project import PATTERN, name_objection
 from ovrecipe.recipe.yaml_reader import Loc, dotted
 
 
@@ -83,22 +83,6 @@ Listed: TypeAlias = Annotated[tuple[Value, ...], Field(strict=False)]
 
 #: Text that is not empty.
 Text = Annotated[str, Field(min_length=1)]
-
-PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-LETTERS = "a name is letters, digits, '.', '-' and '_', and starts with a letter or digit"
-#: Windows keeps these for devices, with any ending: `nul.yaml` is the device too.
-DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)
-
-
-def name_objection(name: str) -> str | None:
-    """Return what is wrong with a name of a recipe or variant, on any system; None if nothing."""
-    if not re.fullmatch(PATTERN, name):
-        return LETTERS
-    if name.endswith("."):
-        return "a name does not end in '.', which Windows drops"
-    if device := DEVICES.fullmatch(name):
-        return f"Windows keeps '{device[1]}' for a device"
-    return None
 
 
 def _file_name(name: str) -> str:

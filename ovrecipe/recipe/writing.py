@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ovrecipe.recipe.compression import GENERATED, CompressionPass
+from ovrecipe.recipe.project import name_objection
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe, split_model_id
-from ovrecipe.recipe.sections import name_objection
 
 FILE_NAME = "recipe.schema.json"
 #: The first line of every recipe; editors with a YAML language server follow it.

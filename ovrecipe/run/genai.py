@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -238,17 +238,17 @@ def _encoded_in_pieces(tokenizer: Any, text: str, cuts: Sequence[int], whole: An
         return "".join(tokenizer.decode(ids, skip_special_tokens=False).split())
 
     added, plain = [int(token) for token in whole.input_ids.data[0]], ids_of(text)
-    places = range(len(added) - len(plain) + 1)
-    start = next((n for n in places if added[n : n + len(plain)] == plain), 0)
+    starts = range(len(added) - len(plain) + 1)
+    found = [start for start in starts if added[start : start + len(plain)] == plain]
     pieces = [text[begin:end] for begin, end in pairwise((0, *cuts, len(text)))]
-    for anchor in ANCHORS:
+    for anchor in ANCHORS if found else ():
         before = ids_of(anchor)
         behind = [ids_of(anchor + piece) for piece in pieces[1:]]
         if any(tokens[: len(before)] != before for tokens in behind):
             continue
-        ids = sum((tokens[len(before) :] for tokens in behind), ids_of(pieces[0]))
+        ids = [*ids_of(pieces[0]), *chain(*(tokens[len(before) :] for tokens in behind))]
         if said(ids) == said(plain):
-            row = array([added[:start] + ids + added[start + len(plain) :]])
+            row = array([added[: found[0]] + ids + added[found[0] + len(plain) :]])
             return TokenizedInputs(Tensor(row), Tensor(ones_like(row)))
     raise PromptRefused(
         "the prompt holds a special token of the model that its tokenizer cannot read as text",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ovrecipe.run.prompt import Message
     from ovrecipe.run.runner import Runner
 
-OnEnd: TypeAlias = Callable[[GenerationResult | None], None] | None
+OnEnd: TypeAlias = Callable[["Generation", GenerationResult | None], None] | None
 
 
 class GenerationTask:
@@ -97,7 +98,7 @@ class Generation:
         self._result: GenerationResult | None = None
         self._over = False
         self._cut = False
-        self._ending = threading.Lock()
+        self._ending = threading.RLock()
 
     def __iter__(self) -> Iterator[str]:
         """Yield the filtered text as it comes, several tokens at once where they come fast."""
@@ -130,9 +131,11 @@ class Generation:
 
     def close(self) -> None:
         """Cancel what is still running; what was shown so far becomes the result."""
-        if not self._over:
-            self._task.cancel()
-            self._end(self._summary())
+        if self._over:
+            with self._ending:  # until the thread that ends it has told the conversation
+                return
+        self._task.cancel()
+        self._end(self._summary())
 
     @property
     def question(self) -> str:
@@ -142,7 +145,16 @@ class Generation:
     def history_text(self) -> str:
         """Return the answer as the history has it: without filters that are for display only."""
         kept = self._runner.filters.kept()
-        return "".join(self._shown if kept is None else kept.over(self._raw))
+        if kept is None:
+            return "".join(self._shown)
+        ended = False
+
+        def pieces() -> Iterator[str]:
+            nonlocal ended
+            yield from self._raw
+            ended = self._task.cancelled  # what was held back of a text that has no end
+
+        return "".join(takewhile(lambda _: not ended, kept.over(pieces())))
 
     @property
     def running(self) -> bool:
@@ -210,8 +222,9 @@ class Generation:
                 return
             self._over = True
             self._result = result
-        if self._on_end is not None:
-            self._on_end(result)
+            # Who closes it on another thread meanwhile waits until the conversation knows.
+            if self._on_end is not None:
+                self._on_end(self, result)
         if self._runner.observe is not None and result is not None:
             self._runner.observe(self)
 

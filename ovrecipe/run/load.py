@@ -120,7 +120,8 @@ def _cached(properties: Mapping[str, Any], artifact: Artifact, device: str) -> M
     """
     if device == "CPU" or "CACHE_DIR" in properties:
         return properties
-    with disk_errors(artifact.cache_dir):
+    remedy = "the device's compiled model is kept there; make it writable, or pass CACHE_DIR"
+    with disk_errors(artifact.cache_dir, any_refusal=True, remedy=remedy):
         artifact.cache_dir.mkdir(parents=True, exist_ok=True)
     return {"CACHE_DIR": str(artifact.cache_dir), **properties}
 

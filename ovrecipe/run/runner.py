@@ -246,11 +246,8 @@ class Chat:
             before.close()
         messages = self.runner.conversation(prompt, system=self.system, history=self._history)
 
-        def remember(result: GenerationResult | None) -> None:
-            answer, self._answering = self._answering, None
-            if answer is None or result is None:
-                return
-            if result.text or result.finish_reason != "cancelled":
+        def remember(answer: Generation, result: GenerationResult | None) -> None:
+            if result and (result.text or result.finish_reason != "cancelled"):
                 said = {"role": "assistant", "content": answer.history_text()}
                 self._history += [messages[-1], said]
 

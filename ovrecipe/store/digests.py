@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -35,11 +36,11 @@ class RememberedDigests:
 
     path: Path
     now_ns: Callable[[], int] = time.time_ns
-    _digests: dict[str, list[Any]] = field(init=False)
     _guard: Lock = field(default_factory=Lock, init=False)
 
-    def __post_init__(self) -> None:
-        self._digests = self._read()
+    @cached_property
+    def _digests(self) -> dict[str, list[Any]]:
+        return self._read()
 
     def sha256(self, path: Path) -> str:
         """Return the hex digest of a file; hashes it only when its stat changed.
@@ -80,7 +81,7 @@ class RememberedDigests:
     def _write(self, digests: dict[str, list[Any]]) -> None:
         # A full or read-only disk costs the memory, not the answer.
         with suppress(OSError):
-            replace_atomically(self.path, json.dumps(digests, indent=0))
+            replace_atomically(self.path, json.dumps(digests, indent=0), durable=False)
 
 
 def _identity(real: str) -> list[int]:

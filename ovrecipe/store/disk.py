@@ -13,12 +13,18 @@ from ovrecipe.wording import amount
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 WINDOWS = os.name == "nt"
+#: What helps where `ovrecipe.lock` or `models/` cannot be written.
+WRITABLE_PROJECT = "make the project's folder writable"
 TRASH_PREFIX = ".trash-"
 
 
 @contextmanager
 def disk_errors(
-    path: Path, *, needed_bytes: int | None = None, any_refusal: bool = False
+    path: Path,
+    *,
+    needed_bytes: int | None = None,
+    any_refusal: bool = False,
+    remedy: str = "make it a writable folder, or put the store elsewhere with OVRECIPE_STORE",
 ) -> Iterator[None]:
     """Turn what a disk refuses into errors of the store; any other OSError is a bug and passes.
 
@@ -37,7 +43,7 @@ def disk_errors(
         if any_refusal or error.errno in REFUSED:
             raise StoreNotWritable(
                 f"{path}: cannot be written ({error.strerror or error})",
-                remedy="make it a writable folder, or put the store elsewhere with OVRECIPE_STORE",
+                remedy=remedy,
             ) from error
         raise
 
@@ -92,15 +98,22 @@ def write_durably(path: Path, text: str) -> None:
         os.fsync(stream.fileno())
 
 
-def replace_atomically(path: Path, text: str) -> None:
-    """Write a file so that every reader sees either the old text or the new one, whole."""
+def replace_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a file so that every reader sees either the old text or the new one, whole.
+
+    What is not `durable` may be lost with the machine's power.
+    """
     temporary = path.with_name(f".{path.name.removeprefix('.')}.{random_name()}")
     try:
-        write_durably(temporary, text)
+        if durable:
+            write_durably(temporary, text)
+        else:
+            temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    fsync(path.parent)
+    if durable:
+        fsync(path.parent)
 
 
 def remove_moved(folder: Path, root: Path) -> None:
@@ -167,22 +180,25 @@ if sys.platform == "win32":
         Raises:
             OSError: Windows refused: the file system is not NTFS, or it is older than 1809.
         """
-        import _winapi
         import ctypes
         from ctypes import wintypes
 
-        delete, share_all, open_link, disposition_ex = 0x00010000, 0x7, 0x00200000, 21
+        delete, share_all, existing, open_link, disposition_ex = 0x00010000, 0x7, 3, 0x00200000, 21
         # _DELETE, _POSIX_SEMANTICS, _IGNORE_READONLY_ATTRIBUTE
         flags = wintypes.DWORD(0x1 | 0x2 | 0x10)
-        set_info = ctypes.WinDLL("kernel32", use_last_error=True).SetFileInformationByHandle
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        set_info, close = kernel.SetFileInformationByHandle, kernel.CloseHandle
         set_info.argtypes = wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD
-        existing = _winapi.OPEN_EXISTING
-        handle = _winapi.CreateFile(name, delete, share_all, 0, existing, open_link, 0)
+        kernel.CreateFileW.restype, close.argtypes = wintypes.HANDLE, (wintypes.HANDLE,)
+        # _winapi.CreateFile of Python before 3.11.8 takes no names outside ASCII.
+        handle = kernel.CreateFileW(name, delete, share_all, None, existing, open_link, None)
+        if handle == wintypes.HANDLE(-1).value:
+            raise ctypes.WinError(ctypes.get_last_error())
         try:
             if not set_info(handle, disposition_ex, ctypes.byref(flags), ctypes.sizeof(flags)):
                 raise ctypes.WinError(ctypes.get_last_error())
         finally:
-            _winapi.CloseHandle(handle)
+            close(handle)
 
 
 #: How a file came to its second name; "copy" costs its size and is worth telling the user.

@@ -204,7 +204,10 @@ def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[
     caches = entries(store.cache_dir("x").parent)
     yield from (("cache", path) for path in caches if path.name not in kept)
     oldest = (store.clock() - LOG_AGE).timestamp()
-    yield from (("log", path) for path in entries(store.logs_dir) if path.stat().st_mtime < oldest)
+    logs = (
+        path for path in entries(store.logs_dir) for stat in _stats(path) if stat.st_mtime < oldest
+    )
+    yield from (("log", path) for path in logs)
     leftovers = (path for path in entries(store.root) if path.name.startswith(LEFTOVERS))
     yield from (("leftover", path) for path in leftovers)
 

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from ovrecipe.errors import ProjectError, RecipeSyntaxError
-from ovrecipe.store.disk import disk_errors, replace_atomically
+from ovrecipe.store.disk import WRITABLE_PROJECT, disk_errors, replace_atomically
 from ovrecipe.store.locks import held, unlink_held
 from ovrecipe.types import Json
 
@@ -53,7 +53,7 @@ class Pins:
             StoreNotWritable, DiskFull: the disk refused.
         """
         guard = self.lock_path.with_name(f".{self.lock_path.name}.guard")
-        with disk_errors(self.lock_path.parent), held(guard):
+        with disk_errors(self.lock_path.parent, remedy=WRITABLE_PROJECT), held(guard):
             pins = _read(self.lock_path)
             if pins.get((model_id, revision)) != dict(pin):
                 pins[model_id, revision] = dict(pin)

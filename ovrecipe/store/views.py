@@ -39,7 +39,10 @@ def set_view(store: Store, models_dir: Path, name: str, variant: str, artifact_d
         StoreNotWritable, DiskFull: the disk refused.
     """
     view = models_dir / name / variant
-    with disk.disk_errors(models_dir), used(store.use_path(artifact_dir.name)):
+    with (
+        disk.disk_errors(models_dir, remedy=disk.WRITABLE_PROJECT),
+        used(store.use_path(artifact_dir.name)),
+    ):
         # From here on `gc` cannot remove it: what is used stays, and what a view leads to.
         if not artifact_dir.is_dir():
             raise StoreError(
@@ -89,7 +92,7 @@ def remove_view(models_dir: Path, name: str, variant: str) -> bool:
     if not os.path.lexists(view):
         return False
     _check_ours(view)
-    with disk.disk_errors(models_dir):
+    with disk.disk_errors(models_dir, remedy=disk.WRITABLE_PROJECT):
         _unlink(view)
         if not any(view.parent.iterdir()):
             view.parent.rmdir()

@@ -31,6 +31,7 @@ PUBLIC = (
     "ovrecipe.recipe.sections.Section",
     "ovrecipe.cli.session.Session",
     "ovrecipe.cli.session.session_of",
+    "ovrecipe.cli.completion.recipe_argument",
 )
 PUBLIC_IN_TESTS = (*PUBLIC, "ovrecipe.testing")
 

@@ -26,6 +26,8 @@ from tests.build.making import (
 from tests.conftest import CommandLine
 from tests.sources.requests import checkpoint_files
 
+pytestmark = pytest.mark.slow
+
 RECIPE, PLUGIN, SOURCE, PREFLIGHT, STAGE, STORE, NOT_BUILT, RUN = 3, 4, 5, 6, 7, 9, 10, 11
 GOOD: dict[str, Any] = {"model": {"id": "./checkpoint"}, "variants": {"int8": {}}}
 

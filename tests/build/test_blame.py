@@ -15,6 +15,8 @@ from ovrecipe.errors import PluginError, RecipeInvalid, StageError
 from tests.build.making import FAKE_PLUGIN, do_up_to, fake_recipe, work_on, write_recipe
 from tests.sources.requests import checkpoint_files
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ovrecipe.build.context import BuildContext
 from ovrecipe.recipe.project import Project
 from ovrecipe.store.gc import collect, plan_gc
 from tests.build.making import FAKE_PLUGIN, do_up_to, fake_recipe, work_on, write_recipe
+
+pytestmark = pytest.mark.slow
 
 #: Counts its jobs in the cache; `{version}` is a release of its code.
 KEEPER = """

@@ -15,6 +15,8 @@ from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
 from tests.build.test_stages_run import store_leftovers
 from tests.conftest import REPOSITORY, CommandLine
 
+pytestmark = pytest.mark.slow
+
 DODO = REPOSITORY / "dodo.py"
 OVRECIPE = "from ovrecipe.cli.main import application; application()(['{}'], standalone_mode=False)"
 HEAVY = {
@@ -259,6 +261,13 @@ def test_a_stopped_run_leaves_nothing_and_says_so(
     assert out.endswith("stopped; finished stages are kept, build again to go on\n")
     assert "Traceback" not in out + err
     assert store_leftovers(project) == []
+
+
+def test_a_task_of_the_user_ends_doit_with_its_own_words(project: Project) -> None:
+    """Its `sys.exit` is not one of ours, which carry a number."""
+    own = "import sys\n\ndef task_own():\n    return {'actions': [lambda: sys.exit('mine')]}\n"
+    done = doit(project, "own", dodo=DODO_WITH_PLUGIN + own)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "mine")
 
 
 def test_a_subfolder_of_a_project_finds_it(ovrecipe: CommandLine, project: Project) -> None:

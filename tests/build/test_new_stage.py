@@ -22,6 +22,8 @@ from tests.build import audit_stage
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 
 def link_weights(job: Job, context: StageContext) -> dict[str, Any]:
     """Assemble a directory without a tokenizer."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import (
     Event,
     Failed,
@@ -20,16 +23,29 @@ from ovrecipe.build.events import (
     Progressed,
     Started,
 )
+from ovrecipe.build.run import Target, built_manifests
 from ovrecipe.errors import (
     CheckpointNotFound,
     DiskFull,
+    NotBuilt,
     PluginError,
     StageError,
     StageKilled,
     StoreError,
 )
 from ovrecipe.recipe.project import Project
-from tests.build.making import context_of, do_up_to, fake_recipe, work_on, write_recipe
+from ovrecipe.store.key import Key
+from ovrecipe.store.manifest import MANIFEST
+from tests.build.making import (
+    context_of,
+    do_up_to,
+    fake_recipe,
+    publish_fakes,
+    work_on,
+    write_recipe,
+)
+
+pytestmark = pytest.mark.slow
 
 
 def store_leftovers(project: Project) -> list[str]:
@@ -178,13 +194,19 @@ def test_a_known_error_travels_with_its_class_and_remedy(project: Project) -> No
     assert caught.value.remedy == "name another"
 
 
-def test_cancelling_ends_the_process_and_its_children(project: Project, pipe: Path) -> None:
-    """Ctrl-C leaves nothing running and nothing half-written."""
-    write_recipe(project, "m", fake_recipe(model={"exporter": "hangs"}))
+@contextmanager
+def exporting(project: Project, exporter: str) -> Iterator[tuple[BuildContext, Future[str]]]:
+    """Give a context, and its export by that exporter, on another thread."""
+    write_recipe(project, "m", fake_recipe(model={"exporter": exporter}))
     context = context_of(project)
     do_up_to(context, "m", "source")
     with ThreadPoolExecutor() as pool:
-        building = pool.submit(do_up_to, context, "m", "base")
+        yield context, pool.submit(do_up_to, context, "m", "base")
+
+
+def test_cancelling_ends_the_process_and_its_children(project: Project, pipe: Path) -> None:
+    """Ctrl-C leaves nothing running and nothing half-written."""
+    with exporting(project, "hangs") as (context, building):
         with pipe.open() as hanging:
             assert hanging.readline() == "begun\n"
             context.cancel()
@@ -196,11 +218,7 @@ def test_cancelling_ends_the_process_and_its_children(project: Project, pipe: Pa
 
 def test_what_outlives_its_process_is_ended_too(project: Project, pipe: Path) -> None:
     """It would go on writing into a folder that is gone."""
-    write_recipe(project, "m", fake_recipe(model={"exporter": "stubborn"}))
-    context = context_of(project)
-    do_up_to(context, "m", "source")
-    with ThreadPoolExecutor() as pool:
-        building = pool.submit(do_up_to, context, "m", "base")
+    with exporting(project, "stubborn") as (_, building):
         with pipe.open() as held:
             assert held.read() == "", "the pipe ends when the last process has ended"
         with pytest.raises(StageError, match="exit code 3"):
@@ -297,3 +315,17 @@ def test_a_checkpoint_of_unknown_shapes_says_that_nothing_was_judged(project: Pr
     key = work_on(context, "m", "source").key()
     assert key is not None
     assert "preflight left out" in str(context.store.manifest(key).facts["warning"])
+
+
+def test_figures_of_a_directory_whose_manifest_is_gone(project: Project) -> None:
+    """Those of what it was made from must not stand in their place."""
+    write_recipe(project, "m", fake_recipe())
+    publish_fakes(project, "m", "int4")
+    context = context_of(project)
+    [assembled, *_] = built_manifests(context, Target("m", "int4"))
+    assert assembled.stage == "assemble"
+    folder = context.store.artifact_dir(Key(assembled.stage, assembled.key))
+    folder.chmod(0o755)
+    (folder / MANIFEST).unlink()
+    with pytest.raises(NotBuilt, match="m:int4 is not built"):
+        built_manifests(context, Target("m", "int4"))

@@ -16,6 +16,8 @@ from ovrecipe.recipe.project import Project
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
 from tests.build.test_stages_run import store_leftovers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("word", ["list", "--help"])
 def test_a_reader_that_left_is_no_error_of_ours(project: Project, word: str) -> None:

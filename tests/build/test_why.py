@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ovrecipe.recipe.project import Project
 from tests.build.making import (
     FAKE_PLUGIN,
@@ -13,6 +15,8 @@ from tests.build.making import (
 )
 from tests.conftest import CommandLine
 from tests.store.test_verify import break_the_manifest
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_changed_group_size_is_named_with_both_values(

@@ -12,6 +12,8 @@ import pytest
 
 from ovrecipe.cli.completion import joined
 
+pytestmark = pytest.mark.slow
+
 BASH = """
 source <(_OVRECIPE_COMPLETE=source_bash "$OVRECIPE")
 COMP_WORDS=("$@")

@@ -25,7 +25,9 @@ def positionals(name: str) -> list[typer.core.TyperArgument]:
     """Return the arguments of a command that are no options."""
     group = application()
     with typer.Context(group) as ctx:
-        command = group.get_command(ctx, name)
+        command = (
+            group.get_command(ctx, name).make_context(name, [], resilient_parsing=True).command
+        )
     return [param for param in command.params if param.param_type_name == "argument"]
 
 
@@ -94,7 +96,11 @@ def test_each_name_leads_to_a_function_of_the_package() -> None:
     """They are imported by name, when one is called."""
     group = application()
     with typer.Context(group) as ctx:
-        assert all(group.get_command(ctx, name).name == name for name in COMMANDS)
+        for name in COMMANDS:
+            command = group.get_command(ctx, name)
+            called = command.make_context(name, [], parent=ctx, resilient_parsing=True)
+            assert (command.name, called.command.name) == (name, name)
+            assert called.command.callback.__module__.startswith("ovrecipe.cli.")
 
 
 def test_the_readme_names_every_command_and_no_other() -> None:

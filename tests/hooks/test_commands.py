@@ -14,6 +14,8 @@ from ovrecipe.hooks.loading import installed_entry_points
 from tests.conftest import CommandLine
 from tests.hooks.installed import COMPRESSOR, Site, compressor_code
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.conftest import Outcome
 

@@ -16,6 +16,8 @@ from ovrecipe.cli.plugin_scaffold import KINDS, command
 from ovrecipe.errors import ProjectError
 from ovrecipe.hooks.roles import ROLES
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(cwd / "site"), "COLUMNS": "200"}

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from ovrecipe.errors import RecipeError
 from ovrecipe.recipe.load import load_recipe_file
-from ovrecipe.recipe.project import bundled_recipes_dir
+from ovrecipe.recipe.project import bundled_recipes_dir, name_objection
 from ovrecipe.recipe.schema import GenerationParameters, Recipe, model_id_objection
-from ovrecipe.recipe.sections import name_objection
 
 #: Pieces that make almost-recipes, which find more than random bytes do.
 PIECES = st.sampled_from(

@@ -6,13 +6,25 @@ import threading
 
 import pytest
 
+from ovrecipe.builtin.filters import stop_at
 from ovrecipe.errors import NotBuilt, PromptRefused, RunError
 from ovrecipe.testing import FakePipeline, fake_chat
+from tests.filters.test_chain import chain_of
 from tests.run.fakes import runner
 
 
 def gated(pieces):
     return FakePipeline(pieces=pieces, gate=threading.Semaphore(0))
+
+
+def cut_after_one_piece(model, pipeline):
+    """Return a conversation whose reader left its first answer after one piece."""
+    chat = model.chat()
+    pipeline.gate.release()
+    for _ in chat.stream("one"):
+        break
+    pipeline.gate.release(9)
+    return chat
 
 
 def test_every_answer_sees_the_turns_before():
@@ -54,11 +66,7 @@ def test_a_cancelled_turn_is_kept_as_far_as_it_was_shown():
     """`go on` then means something."""
     pipeline = gated(["a", "b", "c"])
     with runner(pipeline) as model:
-        chat = model.chat()
-        pipeline.gate.release()
-        for _ in chat.stream("one"):
-            break
-        pipeline.gate.release(9)
+        chat = cut_after_one_piece(model, pipeline)
         assert [message["content"] for message in chat.history] == ["one", "a"]
         chat.generate("two")
     assert pipeline.prompts[1] == "Q: one\nA:a\nQ: two\nA:"
@@ -171,3 +179,43 @@ def test_closing_a_conversation_frees_the_model_in_use():
     chat.switch("int8")
     chat.close()
     assert other.closed
+
+
+def for_the_eyes(pieces, options):
+    """A filter for display only, which changes nothing."""
+    yield from pieces
+
+
+for_the_eyes.display_only = True
+
+
+def test_a_cancelled_turn_forgets_what_filters_held_back():
+    """With a filter for display only, the history is filtered anew; it must not end by itself."""
+    pipeline = gated(["az", "b"])
+    filters = chain_of((stop_at, {"markers": ["zzz"]}), (for_the_eyes, {}))
+    with runner(pipeline, filters=filters) as model:
+        chat = cut_after_one_piece(model, pipeline)
+        assert [message["content"] for message in chat.history] == ["one", "a"]
+
+
+def test_closing_waits_until_the_conversation_knows_of_the_end():
+    """Or the next prompt is asked without the turn before."""
+    order, told, go_on = [], threading.Event(), threading.Event()
+
+    def on_end(answer, result):
+        told.set()
+        go_on.wait(10)
+        order.append("told")
+
+    with runner() as model:
+        answer = model.stream_messages(model.conversation("one"), on_end=on_end)
+        reader = threading.Thread(target=lambda: list(answer))
+        reader.start()
+        told.wait(10)
+        other = threading.Thread(target=lambda: (answer.close(), order.append("closed")))
+        other.start()
+        other.join(0.2)
+        go_on.set()
+        reader.join()
+        other.join()
+    assert order == ["told", "closed"]

@@ -179,8 +179,9 @@ def test_what_can_be_refused_is_refused_before_the_model_is_loaded(
 def test_compiled_models_are_kept_where_the_caller_says(phi, tmp_path):
     """And in the store otherwise, which has to be writable then."""
     (phi.store_dir / ".cache").write_text("a file")
-    with pytest.raises(StoreNotWritable, match=r"\.cache.sha: cannot be written"):
+    with pytest.raises(StoreNotWritable, match=r"\.cache.sha: cannot be written") as caught:
         load("phi", "NPU7", project=phi)
+    assert "or pass CACHE_DIR" in caught.value.remedy
     with pytest.raises(DeviceUnknown, match="sees no 'NPU7'"):
         load("phi", "NPU7", project=phi, CACHE_DIR=str(tmp_path))
 

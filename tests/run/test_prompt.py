@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from ovrecipe.build.stages.assemble import NO_SYSTEM, plain_to_jinja, with_system
 from ovrecipe.errors import ArtifactCorrupt, PromptRefused
+from ovrecipe.run.genai import _encoded_in_pieces
 from ovrecipe.run.prompt import (
     ChatTemplate,
     PromptSettings,
@@ -349,3 +351,26 @@ def test_the_same_prompt_as_transformers(tmp_path):
         [messages], chat_template=SMOL, add_generation_prompt=True
     )
     assert rendered(SMOL, messages) == expected
+
+
+class MergingTokenizer:
+    """Ids of letters; the first of a text becomes one with the BOS in front of it."""
+
+    def encode(self, text, *, add_special_tokens):
+        ids = [ord(letter) for letter in text]
+        merged = [ids[0] + 1000, *ids[1:]] if add_special_tokens else ids
+        return SimpleNamespace(input_ids=SimpleNamespace(data=[merged]))
+
+    def decode(self, ids, *, skip_special_tokens):
+        return "".join(map(chr, ids))
+
+
+def test_tokens_that_bos_changes_are_not_put_together_wrongly():
+    """Without its first token the text is not found again: nothing may be lost or said twice."""
+    tokenizer = MergingTokenizer()
+    whole = tokenizer.encode("abcd", add_special_tokens=True)
+    with pytest.raises(PromptRefused, match="cannot read as text"):
+        _encoded_in_pieces(tokenizer, "abcd", [2], whole)
+    plain = tokenizer.encode("abcd", add_special_tokens=False)
+    found = _encoded_in_pieces(tokenizer, "abcd", [2], plain)
+    assert found.input_ids.data[0].tolist() == [ord(letter) for letter in "abcd"]

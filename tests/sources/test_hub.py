@@ -18,6 +18,8 @@ from ovrecipe.errors import DiskFull
 from tests.loopback_hub import TOKEN, LoopbackHub, loopback_hub
 from tests.sources.requests import checkpoint_files, safetensors_bytes
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 NAME = "maker/tiny"
 

@@ -18,6 +18,7 @@ from tests.store.killing import killed_at_every_line
 from tests.store.making import FILES, key_of, make
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children"),
     pytest.mark.xdist_group("forks"),
 ]

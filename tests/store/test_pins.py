@@ -116,5 +116,6 @@ def test_text_that_is_not_utf8_is_refused(pins: Pins) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreNotWritable, match="file: cannot be written"):
+    with pytest.raises(StoreNotWritable, match="file: cannot be written") as caught:
         Pins(tmp_path / "file" / "ovrecipe.lock").record("a/m", None, {})
+    assert caught.value.remedy == "make the project's folder writable"

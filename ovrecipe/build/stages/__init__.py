@@ -1,4 +1,4 @@
-"""The stages of a build, one module each: what its key is made of, and what it does."""
+"""The stages of a build, one module each (`stage` says what a stage is)."""
 
 from ovrecipe.build.stages import (
     assemble,

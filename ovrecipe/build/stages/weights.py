@@ -8,6 +8,7 @@ import shutil
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,8 +115,8 @@ def estimate(work: Work) -> Estimate | None:
         compressor = work.plan.provider("compressor", compression.compressor)
         said = compressor.optional("estimate", compression, precision, tensors)
         needed += said or [default_estimate(compression, precision, tensors)]
-    disk_bytes = sum(said.disk_bytes for said in needed)
-    return Estimate(disk_bytes, max(said.memory_bytes for said in needed)) if tensors else None
+    disk_bytes = sum(one.disk_bytes for one in needed)
+    return Estimate(disk_bytes, max(one.memory_bytes for one in needed)) if tensors else None
 
 
 def default_estimate(
@@ -136,16 +137,16 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     """
     passes, base_dir = passes_of(job.recipe, job.variant), job.inputs["base"]
     precision = job.recipe.variants[str(job.variant)].precision
-    names = {compression.compressor for compression, _ in passes}
-    provided = {name: context.plugins.provider("compressor", name, job.recipe) for name in names}
-    keep_torch_out(sys.modules, provided.values())
+    provider = partial(context.plugins.provider, "compressor", recipe=job.recipe)
+    keep_torch_out(sys.modules, [provider(compression.compressor) for compression, _ in passes])
     input_dir = base_dir
     facts: list[Json] = []
     for number, (compression, loc) in enumerate(passes, start=1):
         last = number == len(passes)
         output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
         output_dir.mkdir(exist_ok=True)
-        compressor = provided[compression.compressor]
+        # Of a class, an instance for each pass: what one pass leaves in it is not the next one's.
+        compressor = provider(compression.compressor)
         given = compressor.options(compression.options, loc=(*loc, "options"), recipe=job.recipe)
         work = CompressionJob(
             input_dir=input_dir,
