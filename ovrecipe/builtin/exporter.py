@@ -99,27 +99,30 @@ def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model) -> An
 
 
 def _answer(torch_model: Any, answers: Answers) -> None:
-    """Let the checkpoint's own code go on with the prompts, then say how likely each token was.
+    """Let the checkpoint's own code read the prompts, go on greedily, and say how likely all was.
 
-    It goes on in its own dtype; the likelihoods are those of float32, in which the IR is compared.
+    In float32, in which the IR is compared with it, whatever the checkpoint's dtype.
     """
     import torch
 
-    prompts = torch.tensor(answers.prompts)
-    count = answers.new_tokens
-    with torch.inference_mode():
-        rows = torch_model.generate(
-            prompts,
-            attention_mask=torch.ones_like(prompts),
-            max_new_tokens=count,
-            min_new_tokens=count,
-            do_sample=False,
-            num_beams=1,
-            pad_token_id=0,
-        )
-        with _in_float32(torch_model):
-            for row in rows:
-                answers.take(row.numpy(), torch_model(row[None]).logits[0].float().numpy())
+    with torch.inference_mode(), _in_float32(torch_model):
+        read = tokens = torch.tensor(answers.prompts)
+        logits, past = [], None
+        for _ in range(answers.new_tokens):
+            # An architecture without a cache of keys and values reads all of it again.
+            asked = {"past_key_values": past} if past is not None else {}
+            found = torch_model(read if asked else tokens, use_cache=True, **asked)
+            new = found.logits if asked else found.logits[:, sum(map(_length, logits)) :]
+            logits.append(new.float())
+            past = getattr(found, "past_key_values", None)
+            read = logits[-1][:, -1:].argmax(-1)
+            tokens = torch.cat([tokens, read], dim=1)
+    for row, said in zip(tokens, torch.cat(logits, dim=1), strict=True):
+        answers.take(row.numpy(), said.numpy())
+
+
+def _length(logits: Any) -> int:
+    return int(logits.shape[1])
 
 
 @contextmanager

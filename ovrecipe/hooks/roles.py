@@ -116,7 +116,7 @@ class Answers(Protocol):
         """The ids that are read, all rows of one length."""
 
     def take(self, tokens: Any, logits: Any) -> None:
-        """Keep a row: all its tokens, (length,), and logits in float32, (length, vocabulary)."""
+        """Keep a row: tokens, (length,), and logits of what follows, (length - 1, vocabulary)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a model on the CPU says of given tokens: the IR by itself, and through GenAI's batching."""
+"""What a model on the CPU says of given tokens: the IR by itself, and as GenAI runs it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXACTLY: Mapping[str, str] = {
 def logits_of(
     model_dir: Path, rows: NDArray[np.int64], properties: Mapping[str, str] = EXACTLY
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the logits of each row of tokens, (length, vocabulary), by OpenVINO alone.
+    """Yield the logits of what follows in each row of tokens, (length - 1, vocabulary).
 
     Raises:
         StageError: OpenVINO cannot open or run the model.
@@ -37,7 +37,7 @@ def logits_of(
     for row in rows:
         with foreign_errors(f"running {IR_XML}"):
             model.forget()
-            logits = model.logits([row])[0]
+            logits = model.logits([row[:-1]])[0]
         yield logits
 
 
@@ -56,53 +56,89 @@ def answer(model_dir: Path, taken: AnswersTaken) -> None:
                 new = [int(model.logits([new])[0, -1].argmax())]
                 tokens += new
             model.forget()
-            taken.take(tokens, model.logits([tokens])[0])
+            taken.take(tokens, model.logits([tokens[:-1]])[0])
 
 
-def paged_log_probabilities(
-    model_dir: Path,
-    rows: NDArray[np.int64],
-    properties: Mapping[str, str] = EXACTLY,
-    *,
-    tokenizer_dir: Path | None = None,
-) -> NDArray[np.float32]:
-    """Return the log-probability of each token but a row's first, through paged attention.
+class Paged:
+    """A model opened by GenAI with paged attention, as `ovrecipe run` and servers run it."""
 
-    GenAI says it of a prompt that it is told to echo; what it says of the first token has no
-    meaning. Shape (rows, length - 1). `tokenizer_dir` is where the tokenizer is, if elsewhere.
+    def __init__(
+        self,
+        model_dir: Path,
+        properties: Mapping[str, str] | None = None,
+        *,
+        tokenizer_dir: Path | None = None,
+    ) -> None:
+        """Open a model; `tokenizer_dir` is where the tokenizer is, if elsewhere.
 
-    Raises:
-        StageError: GenAI cannot open or run the model with paged attention.
-    """
-    import numpy as np
+        Raises:
+            StageError: GenAI cannot open the model with paged attention.
+        """
+        from openvino_genai import ContinuousBatchingPipeline, SchedulerConfig, Tokenizer
 
-    with foreign_errors("running the model with paged attention"):
-        found = list(_echoed(model_dir, tokenizer_dir or model_dir, rows, properties))
-    return np.asarray(found, np.float32)
+        self._pipeline: Any
+        with foreign_errors("opening the model with paged attention"):
+            self.tokenizer = Tokenizer(tokenizer_dir or model_dir)
+            self._pipeline = ContinuousBatchingPipeline(
+                model_dir, self.tokenizer, SchedulerConfig(), "CPU", **(properties or {})
+            )
+
+    def log_probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the log-probability of each token but a row's first, (rows, length - 1).
+
+        GenAI says it of a prompt that it is told to echo; what it says of the first token has no
+        meaning.
+        """
+        import numpy as np
+
+        answers = self._answered(rows, max_new_tokens=1, echo=True, logprobs=1)
+        found = [answer.generated_log_probs[1 : rows.shape[1]] for answer in answers]
+        return np.asarray(found, np.float32)
+
+    def answer(self, tokens: NDArray[np.int64], max_new_tokens: int) -> list[int]:
+        """Return what the model goes on with, greedily, behind tokens, (1, length)."""
+        [answer] = self._answered(tokens, max_new_tokens=max_new_tokens)
+        ids: list[int] = answer.generated_ids
+        return ids
+
+    def _answered(self, rows: NDArray[np.int64], **config: Any) -> list[Any]:
+        from openvino import Tensor
+        from openvino_genai import GenerationConfig
+
+        asked = GenerationConfig(do_sample=False, apply_chat_template=False, **config)
+        with foreign_errors("running the model with paged attention"):
+            handles = [
+                self._pipeline.add_request(number, Tensor(row[None].copy()), asked)
+                for number, row in enumerate(rows)
+            ]
+            while self._pipeline.has_non_finished_requests():
+                self._pipeline.step()
+            return [handle.read_all()[0] for handle in handles]
 
 
-def _echoed(
-    model_dir: Path, tokenizer_dir: Path, rows: NDArray[np.int64], properties: Mapping[str, str]
-) -> Iterator[list[float]]:
-    from openvino import Tensor
-    from openvino_genai import (
-        ContinuousBatchingPipeline,
-        GenerationConfig,
-        SchedulerConfig,
-        Tokenizer,
-    )
+class Unpaged:
+    """A model opened by GenAI without paged attention: with SDPA, as the IR has it."""
 
-    pipeline: Any = ContinuousBatchingPipeline(
-        model_dir, Tokenizer(tokenizer_dir), SchedulerConfig(), "CPU", **properties
-    )
-    config = GenerationConfig(
-        max_new_tokens=1, echo=True, logprobs=1, do_sample=False, apply_chat_template=False
-    )
-    handles = [
-        pipeline.add_request(number, Tensor(row[None].copy()), config)
-        for number, row in enumerate(rows)
-    ]
-    while pipeline.has_non_finished_requests():
-        pipeline.step()
-    for handle, row in zip(handles, rows, strict=True):
-        yield handle.read_all()[0].generated_log_probs[1 : len(row)]
+    def __init__(self, model_dir: Path) -> None:
+        """Open a model.
+
+        Raises:
+            StageError: GenAI cannot open it.
+        """
+        from openvino_genai import LLMPipeline
+
+        with foreign_errors("opening the model with SDPA"):
+            self._pipeline: Any = LLMPipeline(model_dir, "CPU", ATTENTION_BACKEND="SDPA")
+        self.tokenizer = self._pipeline.get_tokenizer()
+
+    def answer(self, tokens: NDArray[np.int64], max_new_tokens: int) -> list[int]:
+        """Return what the model goes on with, greedily, behind tokens, (1, length)."""
+        from openvino import Tensor
+        from openvino_genai import GenerationConfig
+
+        asked = GenerationConfig(
+            do_sample=False, apply_chat_template=False, max_new_tokens=max_new_tokens
+        )
+        with foreign_errors("running the model with SDPA"):
+            ids: list[int] = self._pipeline.generate(Tensor(tokens.copy()), asked).tokens[0]
+        return ids

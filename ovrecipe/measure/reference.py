@@ -43,7 +43,7 @@ RECIPE = (
     "heat the pan (180 °C), and when the butter has melted, pour in a thin layer of the dough and"
 )
 TEXTS = (PROSE, QUESTION, CODE, RECIPE)
-PROMPT_TOKENS, NEW_TOKENS = 40, 16
+PROMPT_TOKENS, NEW_TOKENS = 40, 8
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class AnswersTaken:
         return self._read()
 
     def take(self, tokens: Any, logits: Any) -> None:
-        """Keep a row: `tokens`, (length,), and their `logits`, (length, vocabulary).
+        """Keep a row: `tokens`, (length,), and `logits`, (length - 1, vocabulary), of what follows.
 
         Raises:
             StageError: a logit is not finite, or the shapes are others.
@@ -119,14 +119,14 @@ class AnswersTaken:
         import numpy as np
 
         tokens, logits = np.asarray(tokens, np.int64), np.asarray(logits, np.float32)
-        if logits.shape[:1] != tokens.shape or logits.ndim != 2:
+        if logits.ndim != 2 or len(logits) != len(tokens) - 1:
             raise StageError(f"answers of shape {logits.shape} for tokens of shape {tokens.shape}")
         if not np.isfinite(logits).all():
             raise StageError(
                 "the checkpoint's own logits are not finite",
                 remedy="its weights are damaged, or overflow in their dtype; fetch it again",
             )
-        found = log_softmax(logits[:-1])
+        found = log_softmax(logits)
         top_ids = likeliest(found, TOP)
         top = np.take_along_axis(found, top_ids, axis=-1)
         chosen = np.take_along_axis(found, tokens[1:, None], axis=-1)[:, 0]

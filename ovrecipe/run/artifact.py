@@ -13,6 +13,8 @@ from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import view_target
 
+#: The fact of a directory that says with which attention of GenAI it answers as its source does.
+ATTENTION = "attention_backend"
 #: The variant that is run when none is named and it is built.
 PREFERRED = "int4"
 
@@ -42,6 +44,17 @@ class Artifact:
     def parameters(self) -> dict[str, Any]:
         """Return the generation parameters that it carries; {} when it has none."""
         return read_object(self.model_dir / GENERATION_CONFIG, error=ArtifactCorrupt)
+
+    def attention_backend(self) -> str | None:
+        """Return `PA` or `SDPA`, with which the model was checked; None when it does not say.
+
+        Raises:
+            ArtifactCorrupt: its manifest is damaged.
+        """
+        if not (self.model_dir / MANIFEST).is_file():
+            return None
+        found = read_manifest(self.model_dir).facts.get(ATTENTION)
+        return None if found is None else str(found)
 
     def is_stale(self, recipe: Recipe) -> bool:
         """Return whether the recipe says something else than when this was built.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.recipe.project import Project, find_project, split_target
 from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact
 from ovrecipe.run.chain import chosen_filters
-from ovrecipe.run.genai import check_parameters, open_pipeline
+from ovrecipe.run.genai import ATTENTION_BACKEND, check_parameters, open_pipeline
 from ovrecipe.run.parameters import merged
 from ovrecipe.run.prompt import read_template
 from ovrecipe.run.runner import Runner, Variants
@@ -81,9 +81,9 @@ def load(
     if generation:
         check_parameters(merged(generation), artifact.model_dir)
     parameters, context_length = artifact.parameters(), artifact.context_length()
-    cached = _cached(properties, artifact, device)
+    asked = _cached(_with_attention(properties, artifact, device), artifact, device)
     runner = Runner(
-        open_pipeline(artifact.model_dir, device, properties=cached, announce=announce),
+        open_pipeline(artifact.model_dir, device, properties=asked, announce=announce),
         recipe=recipe,
         variant=artifact.variant,
         template=template,
@@ -111,6 +111,17 @@ def _observe(plugins: Plugins, report: Callable[[str], None]) -> Callable[[Gener
         plugins.tell("after_generation", arguments, report=report)
 
     return tell
+
+
+def _with_attention(
+    properties: Mapping[str, Any], artifact: Artifact, device: str
+) -> Mapping[str, Any]:
+    """Return properties with SDPA, where paged attention would answer otherwise than the source.
+
+    Paged attention is what GenAI takes by itself; an NPU has neither.
+    """
+    sdpa = "NPU" not in device and artifact.attention_backend() == "SDPA"
+    return {ATTENTION_BACKEND: "SDPA", **properties} if sdpa else properties
 
 
 def _cached(properties: Mapping[str, Any], artifact: Artifact, device: str) -> Mapping[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
 from ovrecipe.errors import ArtifactCorrupt, StageError
-from ovrecipe.measure.figures import compared, perplexity_ratio
+from ovrecipe.measure.figures import chosen_log_probabilities, compared, gap
 from ovrecipe.measure.reference import FILE, AnswersTaken, Reference, likeliest, log_softmax
 from ovrecipe.measure.verdict import Exceeded, exceeded, limits_of
 from ovrecipe.recipe.schema import Accept
@@ -26,9 +27,9 @@ class Answers(AnswersTaken):
 
 
 def texts(seed: int, spread: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return tokens, (2, LENGTH), and logits, (2, LENGTH, VOCABULARY)."""
+    """Return tokens, (2, LENGTH), and logits of what follows, (2, LENGTH - 1, VOCABULARY)."""
     random = np.random.default_rng(seed)
-    logits = random.normal(0, spread, (2, LENGTH, VOCABULARY)).astype(np.float32)
+    logits = random.normal(0, spread, (2, LENGTH - 1, VOCABULARY)).astype(np.float32)
     return random.integers(0, VOCABULARY, (2, LENGTH)), logits
 
 
@@ -55,7 +56,7 @@ def test_the_divergence_is_that_of_the_definition():
     tokens, logits = texts(1)
     other = texts(2)[1] * 0.1 + logits * 0.9
     figures = compared(reference_of(tokens, logits), other)
-    expected, found = (log_softmax(each.astype(np.float64))[:, :-1] for each in (logits, other))
+    expected, found = (log_softmax(each.astype(np.float64)) for each in (logits, other))
     whole = (np.exp(expected) * (expected - found)).sum(-1)
     assert figures.mean_kl == pytest.approx(whole.mean(), rel=0.02)
     assert figures.mean_kl <= whole.mean() + 1e-6
@@ -68,12 +69,26 @@ def test_perplexity_is_that_of_the_tokens_that_follow():
     other = logits + np.random.default_rng(4).normal(0, 0.5, logits.shape).astype(np.float32)
     reference = reference_of(tokens, logits)
     chosen = [
-        np.take_along_axis(log_softmax(each)[:, :-1], tokens[:, 1:, None], -1)[..., 0]
+        np.take_along_axis(log_softmax(each), tokens[:, 1:, None], -1)[..., 0]
         for each in (logits, other)
     ]
     ratio = math.exp(float((chosen[0] - chosen[1]).mean()))
     assert compared(reference, other).perplexity_ratio == pytest.approx(ratio, rel=1e-4)
-    assert perplexity_ratio(reference, chosen[1]) == pytest.approx(ratio, rel=1e-4)
+    found = chosen_log_probabilities(reference, other)
+    assert found == pytest.approx(chosen[1], abs=1e-5)
+    assert gap(found, chosen[0]) == pytest.approx(
+        np.abs(chosen[1] - chosen[0]).mean() / chosen[0].std(), rel=1e-3
+    )
+    assert gap(found * math.nan, chosen[0]) == math.inf
+
+
+def test_a_model_that_guesses_lacks_all_the_information_of_the_source():
+    """Which makes limits fit models that are sure of little."""
+    tokens, logits = texts(9)
+    figures = compared(reference_of(tokens, logits), np.zeros_like(logits))
+    assert figures.mean_kl == pytest.approx(figures.information, rel=0.01)
+    even = compared(reference_of(tokens, np.zeros_like(logits)), logits)
+    assert even.information == pytest.approx(0, abs=1e-6)
 
 
 def test_one_logit_that_is_no_number_leaves_no_figure():
@@ -128,9 +143,10 @@ def test_the_likeliest_come_first():
 
 def test_the_recipe_tightens_limits_and_never_loosens_them():
     """What is broken stays refused, whatever a recipe accepts."""
-    assert limits_of(Accept(), "int4") == {"mean_kl": 1.5}
-    assert limits_of(Accept(mean_kl=0.1, same_top=0.9), "int4") == {"mean_kl": 0.1, "same_top": 0.9}
-    assert limits_of(Accept(mean_kl=50.0), "int8") == {"mean_kl": 0.1}
+    limits = partial(limits_of, information=8.0, paged=False)
+    assert limits(Accept(), "int4") == {"mean_kl": 1.6}
+    assert limits(Accept(mean_kl=0.1, same_top=0.9), "int4") == {"mean_kl": 0.1, "same_top": 0.9}
+    assert limits(Accept(mean_kl=50.0), "int8") == {"mean_kl": 0.16}
 
 
 def test_limits_have_directions():

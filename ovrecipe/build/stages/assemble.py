@@ -22,6 +22,7 @@ from ovrecipe.json_files import (
     write_object,
 )
 from ovrecipe.recipe.schema import Prompt, settings_of
+from ovrecipe.run.artifact import ATTENTION
 from ovrecipe.run.parameters import SETS, merged
 from ovrecipe.run.prompt import (
     SECTION,
@@ -33,7 +34,7 @@ from ovrecipe.run.prompt import (
     tokenizer_config,
 )
 from ovrecipe.store.disk import link_file
-from ovrecipe.store.manifest import MANIFEST
+from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.types import Json
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:  # noqa: ARG001
-    """Link the large files and write the small ones."""
+    """Link the large files and write the small ones; facts say how GenAI is to run it."""
     weights_dir, tokenizer_dir = job.inputs["weights"], job.inputs["tokenizer"]
     links: dict[str, Json] = {}
     for source_dir in (tokenizer_dir, weights_dir):
@@ -72,7 +73,8 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:  # noqa: ARG001
         config[name] = sorted(value) if name in SETS else value
     write_object(job.output_dir / GENERATION_CONFIG, config)
     _write_chat_template(job.recipe.prompt, tokenizer_dir, job.output_dir)
-    return {"links": links}
+    known = read_manifest(job.inputs["reference"]).facts
+    return {"links": links, ATTENTION: known[ATTENTION]}
 
 
 def _write_chat_template(prompt: Prompt, tokenizer_dir: Path, output_dir: Path) -> None:
@@ -205,8 +207,8 @@ STAGE = Stage(
     name="assemble",
     doc="the directory that LLMPipeline opens",
     doing="assembling the model directory",
-    version=3,
-    inputs=always("weights", "tokenizer"),
+    version=4,
+    inputs=always("weights", "tokenizer", "reference"),
     fields=fields,
     run=run,
     per_variant=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.stages.base import MODEL_FILES
 from ovrecipe.build.stages.stage import Job, Stage, StageContext
-from ovrecipe.errors import GateError
+from ovrecipe.errors import GateError, StageError
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, EvaluationJob
 from ovrecipe.json_files import GENERATION_CONFIG, read_object
@@ -123,71 +124,71 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
-    """Compare the model with its source, let it answer as a user would, and ask the evaluators.
+    """Compare the model with its source, let it answer as GenAI runs it, ask the evaluators.
 
     What is found is judged by the recipe's limits of the day (`judged`), not here.
 
     Raises:
-        GateError: it does not open, it says nothing at all, or an evaluator refuses it.
+        GateError: it does not run, it says nothing at all, or an evaluator refuses it.
     """
-    facts = {**_measured(job, context), **_answered(job, context)}
+    facts = _measured(job, context)
     found = list(evaluate(job, context))
     return {**facts, "evaluators": found} if found else facts
 
 
 def _measured(job: Job, context: StageContext) -> dict[str, Json]:
-    """Return how far the weights are from the source, and as GenAI runs them."""
-    from ovrecipe.measure.figures import compared, perplexity_ratio
-    from ovrecipe.measure.models import logits_of, paged_log_probabilities
+    """Return how far the weights are from the source, how far GenAI's run of them, an answer."""
+    from ovrecipe.measure.figures import chosen_log_probabilities, compared, gap
+    from ovrecipe.measure.models import Paged, Unpaged, logits_of
     from ovrecipe.measure.reference import Reference
 
     model_dir, reference_dir = job.inputs["assemble"], job.inputs["reference"]
     context.progress("comparing with the source")
     reference = Reference.load(reference_dir)
     known = read_manifest(reference_dir).facts
-    figures = compared(reference, logits_of(model_dir, reference.tokens)).facts()
+    with _gate_errors("OpenVINO does not run the model"):
+        logits = list(logits_of(model_dir, reference.tokens))
+    quality = compared(reference, logits).facts()
     size_bytes, base_bytes = (model_dir / MODEL_FILES[1]).stat().st_size, known["weights_bytes"]
     assert isinstance(base_bytes, int), "written by the stage `reference`"
-    figures["size_ratio"] = round(size_bytes / base_bytes, 4)
-    if known["attention_backend"] == "PA":
-        context.progress("comparing with the source, as it is run")
-        said = paged_log_probabilities(model_dir, reference.tokens, {})
-        figures["run_perplexity_ratio"] = perplexity_ratio(reference, said)
-    return {"quality": figures, "attention_backend": known["attention_backend"]}
-
-
-def _answered(job: Job, context: StageContext) -> dict[str, Json]:
-    import openvino_genai
-
-    model_dir = job.inputs["assemble"]
-    prompt = rendered(model_dir, QUESTION)
-    context.progress("opening the model")
-    with _gate_errors("OpenVINO GenAI does not open the model"):
-        pipeline = openvino_genai.LLMPipeline(str(model_dir), "CPU")
+    quality["size_ratio"] = round(size_bytes / base_bytes, 4)
     context.progress("asking the model")
-    tokenizer = pipeline.get_tokenizer()
-    tokens = tokenizer.encode(prompt, add_special_tokens=job.recipe.prompt.add_special_tokens)
-    with _gate_errors("the model does not generate"):
-        answer = pipeline.generate(
-            tokens, max_new_tokens=CHECK_TOKENS, apply_chat_template=False, do_sample=False
-        ).tokens[0]
+    backend = known["attention_backend"]
+    with _gate_errors("OpenVINO GenAI does not run the model"):
+        opened = Paged(model_dir) if backend == "PA" else Unpaged(model_dir)
+        special = job.recipe.prompt.add_special_tokens
+        prompt = rendered(model_dir, QUESTION)
+        tokens = opened.tokenizer.encode(prompt, add_special_tokens=special).input_ids.data
+        answer = opened.answer(tokens, CHECK_TOKENS)
+        if isinstance(opened, Paged):
+            exactly = chosen_log_probabilities(reference, logits)
+            distance = gap(opened.log_probabilities(reference.tokens), exactly)
+            if math.isfinite(distance):
+                quality["as_run_gap"] = round(distance, 4)
     if not answer:
         raise GateError(f"{job.recipe.name}:{job.variant}: the model wrote no token at all")
-    return {"answer": tokenizer.decode(answer)}
+    said = opened.tokenizer.decode(answer)
+    return {"quality": quality, "attention_backend": backend, "answer": said}
 
 
 def judged(recipe: Recipe, variant: str, facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield what of a check's facts the recipe does not accept."""
-    limits = limits_of(recipe.accept_of(variant), recipe.variants[variant].precision)
-    yield from map(str, exceeded(facts["quality"], limits))
+    quality = facts["quality"]
+    limits = limits_of(
+        recipe.accept_of(variant),
+        recipe.variants[variant].precision,
+        information=quality.get("information", 0.0),
+        paged=facts["attention_backend"] == "PA",
+    )
+    yield from map(str, exceeded(quality, limits))
 
 
 @contextmanager
 def _gate_errors(what: str) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
-        raise GateError(f"{what}: {error}") from error
+    except StageError as error:
+        raise GateError(f"{what}: {error.message}", remedy=error.remedy) from error
 
 
 def estimate(work: Work) -> Estimate:
