@@ -22,7 +22,7 @@ PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "nncf": "ovrecipe.builtin.nncf:NncfCompressor",
         "fp16": "ovrecipe.builtin.fp16:Fp16Compressor",
     },
-    "evaluator": {"divergence": "ovrecipe.builtin.divergence:DivergenceEvaluator"},
+    "evaluator": {"divergence": "ovrecipe.measure.divergence:DivergenceEvaluator"},
     "output_filter": {
         "strip_markers": "ovrecipe.builtin.filters:strip_markers",
         "stop_at": "ovrecipe.builtin.filters:stop_at",

@@ -1,6 +1,8 @@
 """Calibration data for NNCF's data-aware methods: texts as inputs of the stateful model."""
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ SAMPLED_TOKENS = 32
 BATCH = 16
 #: A sequence with fewer different tokens is a loop and calibrates nothing.
 FEWEST_DIFFERENT = 5
+#: What is read of a file at once: a line that is longer is none.
+LONGEST_LINE = 16_000_000
 #: How many sequences are tried for each that is wanted.
 TRIES = 4
 
@@ -58,29 +62,46 @@ def _token_ids(job: CompressionJob) -> list[list[int]]:
 
 
 def read_texts(path: Path, *, at_most: int) -> list[str]:
-    """Return the first texts of a `.jsonl` or `.txt` file, in its order; blank lines are skipped.
-
-    A file larger than memory is read only as far as needed.
+    """Return the first texts of a `.jsonl` or `.txt` file, in its order, as `each_text` does.
 
     Raises:
-        StageError: the file cannot be read, is not UTF-8, holds a line without a text, or no
-            text at all; the message names the line.
+        StageError: the file cannot be used.
     """
+    return list(islice(each_text(path), at_most))
+
+
+def each_text(path: Path) -> Iterator[str]:
+    """Yield the texts of a `.jsonl` or `.txt` file in its order; blank lines are skipped.
+
+    A file larger than memory is read only as far as texts are taken.
+
+    Raises:
+        StageError: the file cannot be read, is not UTF-8, holds a line without a text or one that
+            is too long, or no text at all; the message names the line.
+    """
+    found = False
     try:
         with path.open("rb") as stream:
-            lines = (_text_of(raw, path, number) for number, raw in enumerate(stream, start=1))
-            texts = list(islice(filter(None, lines), at_most))
+            lines = iter(partial(stream.readline, LONGEST_LINE + 1), b"")
+            for number, raw in enumerate(lines, start=1):
+                if text := _text_of(raw, path, number):
+                    found = True
+                    yield text
     except OSError as error:
         reason = error.strerror or str(error)
         raise StageError(f"data set {path.name} cannot be read: {reason}") from error
-    if not texts:
+    if not found:
         raise StageError(f"data set {path.name} has no text", remedy="write one sample a line")
-    return texts
 
 
 def _text_of(raw: bytes, path: Path, number: int) -> str:
     """Return the text of one line, nothing for a blank one."""
     where = f"{path.name}:{number}"
+    if b"\0" in raw:
+        raise StageError(f"{where}: binary data, no text", remedy="give a .txt or .jsonl file")
+    if len(raw) > LONGEST_LINE:
+        message = f"{where}: a line of more than {LONGEST_LINE // 10**6} MB"
+        raise StageError(message, remedy="write one sample a line")
     try:
         line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
     except UnicodeDecodeError as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ovrecipe.measure.reference import log_softmax
+from ovrecipe.measure.reference import Said, log_softmax
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,32 +53,65 @@ class Figures:
         }
 
 
-def compared(reference: Reference, logits: Iterable[NDArray[np.float32]]) -> Figures:
-    """Return the figures of a model; `logits` are each row's, (length - 1, vocabulary)."""
+class Places(NamedTuple):
+    """What was found at places of a text, a number for each; `Figures` are their means.
+
+    `gain` is the source's log-probability of the token that follows, less the model's.
+    """
+
+    divergence: NDArray[np.float64]
+    same_top: NDArray[np.bool_]
+    gain: NDArray[np.float64]
+    information: NDArray[np.float64]
+
+
+def at_places(said: Said, following: NDArray[np.int64], logits: NDArray[np.float32]) -> Places:
+    """Compare a model's logits, (places, vocabulary), with what the source said there."""
     import numpy as np
 
-    divergences, same, gains, known = [], [], [], []
-    for row, found in enumerate(logits):
-        places = log_softmax(found).astype(np.float64)
-        ids, expected = reference.top_ids[row], reference.top[row].astype(np.float64)
-        at_top = np.take_along_axis(places, ids.astype(np.int64), axis=-1)
-        divergence = (np.exp(expected) * (expected - at_top)).sum(axis=-1)
-        divergences.append(divergence + _of_the_rest(expected, at_top))
-        known.append(_information(expected, found.shape[-1]))
-        same.append(places.argmax(axis=-1) == ids[:, 0])
-        following = reference.tokens[row, 1:, None]
-        chosen = np.take_along_axis(places, following, axis=-1)[:, 0]
-        gains.append(reference.chosen[row] - chosen)
-    divergence, gain = np.concatenate(divergences), np.concatenate(gains)
+    found = log_softmax(logits).astype(np.float64)
+    ids, expected = said.top_ids.astype(np.int64), said.top.astype(np.float64)
+    at_top = np.take_along_axis(found, ids, axis=-1)
+    divergence = (np.exp(expected) * (expected - at_top)).sum(axis=-1)
+    chosen = np.take_along_axis(found, following[:, None], axis=-1)[:, 0]
+    return Places(
+        divergence=divergence + _of_the_rest(expected, at_top),
+        same_top=found.argmax(axis=-1) == ids[:, 0],
+        gain=said.chosen - chosen,
+        information=_information(expected, logits.shape[-1]),
+    )
+
+
+def compared(reference: Reference, logits: Iterable[NDArray[np.float32]]) -> Figures:
+    """Return the figures of a model; `logits` are each row's, (length - 1, vocabulary)."""
+    rows = zip(reference.top_ids, reference.top, reference.chosen, strict=True)
+    return figures_of(
+        at_places(Said(*row), tokens[1:], found)
+        for row, tokens, found in zip(rows, reference.tokens, logits, strict=True)
+    )
+
+
+def figures_of(texts: Iterable[Places], groups: Iterable[int] | None = None) -> Figures:
+    """Return the figures over all places of some texts.
+
+    Places of texts of the same one of `groups` depend on each other, which standard errors take
+    in; without groups each place stands for itself.
+    """
+    import numpy as np
+
+    found = list(texts)
+    divergence, same_top, gain, information = map(np.concatenate, zip(*found, strict=True))
+    lengths = [len(text.gain) for text in found]
+    whose = np.arange(len(gain)) if groups is None else np.repeat(list(groups), lengths)
     ratio = float(np.exp(gain.mean()))
     return Figures(
         mean_kl=float(divergence.mean()),
-        mean_kl_error=_standard_error(divergence),
-        same_top=float(np.concatenate(same).mean()),
+        mean_kl_error=_standard_error(divergence, whose),
+        same_top=float(same_top.mean()),
         perplexity_ratio=ratio,
-        perplexity_ratio_error=ratio * _standard_error(gain),
-        information=float(np.concatenate(known).mean()),
-        tokens=len(divergence),
+        perplexity_ratio_error=ratio * _standard_error(gain, whose),
+        information=float(information.mean()),
+        tokens=len(gain),
     )
 
 
@@ -137,5 +170,14 @@ def gap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return found if math.isfinite(found) else math.inf
 
 
-def _standard_error(values: NDArray[np.float64]) -> float:
-    return float(values.std() / math.sqrt(len(values)))
+def _standard_error(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
+    """Return that of the mean of values that depend on each other within a group; NaN for one.
+
+    Source: the sandwich of Liang and Zeger (1986) for a mean, with its correction for few groups.
+    """
+    import numpy as np
+
+    sums = np.bincount(np.unique(groups, return_inverse=True)[1], values - values.mean())
+    if len(sums) < 2:
+        return math.nan
+    return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(values))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile
 
 from ovrecipe.errors import ArtifactCorrupt, StageError, foreign_errors
@@ -126,11 +126,7 @@ class AnswersTaken:
                 "the checkpoint's own logits are not finite",
                 remedy="its weights are damaged, or overflow in their dtype; fetch it again",
             )
-        found = log_softmax(logits)
-        top_ids = likeliest(found, TOP)
-        top = np.take_along_axis(found, top_ids, axis=-1)
-        chosen = np.take_along_axis(found, tokens[1:, None], axis=-1)[:, 0]
-        self._rows.append((tokens, top_ids.astype(np.int32), top, chosen))
+        self._rows.append((tokens, *said(logits, tokens[1:])))
 
     def reference(self, by: str) -> Reference | None:
         """Return all rows that were taken; None without any."""
@@ -140,6 +136,29 @@ class AnswersTaken:
             return None
         tokens, top_ids, top, chosen = map(np.stack, zip(*self._rows, strict=True))
         return Reference(tokens, top_ids, top, chosen, len(self.prompts[0]), by)
+
+
+class Said(NamedTuple):
+    """What is kept of a source's logits at some places: as in `Reference`, without rows."""
+
+    top_ids: NDArray[np.int32]
+    top: NDArray[np.float32]
+    chosen: NDArray[np.float32]
+
+    def at(self, places: slice) -> Said:
+        """Return what is kept of some of the places."""
+        return Said(self.top_ids[places], self.top[places], self.chosen[places])
+
+
+def said(logits: NDArray[np.float32], following: NDArray[np.int64]) -> Said:
+    """Return what is kept of logits, (places, vocabulary), and of the tokens that follow."""
+    import numpy as np
+
+    found = log_softmax(logits)
+    top_ids = likeliest(found, TOP)
+    top = np.take_along_axis(found, top_ids, axis=-1)
+    chosen = np.take_along_axis(found, following[:, None], axis=-1)[:, 0]
+    return Said(top_ids.astype(np.int32), top, chosen)
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

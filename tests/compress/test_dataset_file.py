@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -43,6 +44,9 @@ def test_lines_are_taken_in_order_and_blank_ones_skipped(tmp_path: Path) -> None
         ("d.jsonl", b'"a"\n[]\n', r"d\.jsonl:2: no text"),
         ("d.jsonl", b'"a"\n\n{"text"\n', r"d\.jsonl:3: not JSON"),
         ("d.txt", b"fine\nb\xffd\n", r"d\.txt:2: not UTF-8 \(byte 2 of the line\)"),
+        ("d.txt", b"\x7fELF\x00\x01", r"d\.txt:1: binary data, no text"),
+        ("d.jsonl", '{"text": "a"}\n'.encode("utf-16"), r"d\.jsonl:1: binary data, no text"),
+        ("d.txt", b"fine\n" + b"a" * 16_000_001, r"d\.txt:2: a line of more than 16 MB"),
         ("d.txt", b" \n\n", r"data set d\.txt has no text"),
         ("d.txt", b"", r"data set d\.txt has no text"),
     ],
@@ -59,3 +63,28 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
     """Not a traceback."""
     with pytest.raises(StageError, match=r"data set none\.txt cannot be read: No such file"):
         read_texts(tmp_path / "none.txt", at_most=10)
+
+
+@pytest.mark.parametrize(("head", "wanted"), [(b"", 1), (b'"one"\n"two"\n', 3)])
+def test_of_a_gigabyte_no_more_is_read_than_a_line(
+    head: bytes, wanted: int, tmp_path: Path
+) -> None:
+    """A sparse file takes no room on the disk; read whole, it would take all of the memory."""
+    path = file_of(tmp_path, "d.jsonl", head)
+    with path.open("r+b") as stream:
+        stream.truncate(10**9)
+    tracemalloc.start()
+    try:
+        with pytest.raises(StageError, match="binary data"):
+            read_texts(path, at_most=wanted)
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_a_gigabyte_only_the_texts_that_are_wanted_are_read(tmp_path: Path) -> None:
+    """What is behind them may be anything."""
+    path = file_of(tmp_path, "d.jsonl", b'"one"\n"two"\n')
+    with path.open("r+b") as stream:
+        stream.truncate(10**9)
+    assert read_texts(path, at_most=2) == ["one", "two"]

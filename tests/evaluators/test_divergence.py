@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.stages.check import rendered
-from ovrecipe.builtin.divergence import DivergenceEvaluator, DivergenceOptions, _facts
 from ovrecipe.errors import GateError, StageError
 from ovrecipe.hooks.roles import EvaluationJob
+from ovrecipe.measure.divergence import DivergenceEvaluator, DivergenceOptions
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
@@ -36,19 +34,6 @@ def job(project: Project, variant: str, base_dir: Path | None = None, **options:
         ask=lambda question: "",
         progress=lambda message, done=None, total=None: None,
     )
-
-
-def test_the_figures_are_those_of_the_formula() -> None:
-    """Two tokens of a vocabulary of two, small enough to be done by hand."""
-    expected = np.log(np.array([[0.5, 0.5], [0.25, 0.75]], dtype=np.float32))
-    found = np.log(np.array([[0.5, 0.5], [0.75, 0.25]], dtype=np.float32))
-    second = 0.5 * math.log(3)
-    assert _facts(expected, found) == {
-        "mean_kl": round(second / 2, 6),
-        "standard_error": round(second / 2 / math.sqrt(2), 6),
-        "same_top": 0.5,
-        "tokens": 2,
-    }
 
 
 @pytest.mark.model

@@ -1,0 +1,285 @@
+"""`ovrecipe evaluate`: how much a variant lost against its source."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import isnan
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
+
+from ovrecipe.cli.completion import recipe_argument
+from ovrecipe.cli.output import AsJson, print_json, print_table, status
+from ovrecipe.cli.session import Session, session_of
+from ovrecipe.errors import GateError, NotBuilt, RunError
+from ovrecipe.recipe.project import named_by
+from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact, not_built
+from ovrecipe.store.locks import used
+from ovrecipe.store.manifest import read_manifest
+from ovrecipe.store.store import Store
+from ovrecipe.telemetry import switch_off_telemetry
+
+if TYPE_CHECKING:
+    from ovrecipe.builtin.ir import StatefulModel
+    from ovrecipe.measure.evaluation import Evaluation
+    from ovrecipe.measure.texts import Encoder, Texts
+    from ovrecipe.types import Progress
+
+TOKENS = 2048
+
+
+def command(
+    ctx: typer.Context,
+    targets: Annotated[
+        list[str],
+        recipe_argument(
+            "NAME[:VARIANT]...", "Built variants; a bare NAME means all that are built."
+        ),
+    ],
+    *,
+    data: Annotated[
+        Path | None,
+        Option(help='Your own texts: .txt, one a line, or .jsonl with {"text": ...}.'),
+    ] = None,
+    tokens: Annotated[int, Option(min=64, help="Compare at most so many tokens.")] = TOKENS,
+    examples: Annotated[
+        int, Option(min=0, help="Show so many answers, the source's beside the variants'.")
+    ] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Compare variants with the model that they were made from, token by token.
+
+    Both read the same texts: what the source itself answers to a few instructions, or --data.
+    'KL' is the divergence of the next token's probabilities from the source's, in nats (0: the
+    same), 'same top' how often the likeliest token is the same, 'perplexity' by what it grew,
+    each with its standard error; 'differs at' the median token of a greedy answer at which the
+    variant would go on otherwise. What the source says is kept, so that the next call is faster.
+
+    Exits with 8 when a variant's figures are no numbers, and with 10 for one that is not built.
+
+    Example: ovrecipe evaluate smollm2-135m --tokens 512
+    """
+    from ovrecipe.build.judge import raise_first
+
+    switch_off_telemetry(sys.modules, os.environ)
+    rows: list[Evaluated] = []
+    failed: list[GateError] = []
+    with status("evaluating") as shown:
+
+        def show(message: str, *, done: Any = None, total: Any = None, unit: str = "") -> None:  # noqa: ARG001
+            shown.update(message if total is None else f"{message} ({done:.0f} of {total:.0f})")
+
+        for built in list(_built(session_of(ctx), targets)):
+            how = partial(_told, show, str(built))
+            try:
+                rows.append(_evaluated(built, data, tokens, examples, how))
+            except GateError as error:
+                failed.append(GateError(f"{built}: {error.message}", remedy=error.remedy))
+    if as_json:
+        errors = [refused.message for refused in failed]
+        print_json({"evaluations": [row.as_json() for row in rows], "errors": errors})
+    elif rows:
+        headings = ("variant", "KL", "same top", "perplexity", "differs at", "tokens")
+        print_table(headings, [row.cells() for row in rows], figures=True)
+        _print_examples(rows)
+    raise_first(failed)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A built variant, and what it was made from."""
+
+    target: str
+    store: Store
+    artifact: Artifact
+
+    def __str__(self) -> str:
+        return self.target
+
+    @property
+    def reference_dir(self) -> Path:
+        """The artifact with the source's word; what is kept of the source is kept beside it."""
+        return self._input("reference", self.artifact.model_dir)
+
+    def open_base(self) -> StatefulModel:
+        """Open the base IR.
+
+        Raises:
+            NotBuilt: it was collected.
+        """
+        from ovrecipe.builtin.ir import StatefulModel
+        from ovrecipe.measure.models import EXACTLY
+
+        base_dir = self._input("base", self.reference_dir)
+        if not base_dir.is_dir():
+            name = self.target.partition(":")[0]
+            raise NotBuilt(
+                f"{self}: the base IR, which the texts are read by first, was collected",
+                remedy=f"make it again with: doit base:{name}",
+            )
+        return StatefulModel(base_dir, EXACTLY)
+
+    def _input(self, stage: str, artifact_dir: Path) -> Path:
+        inputs = read_manifest(artifact_dir).key.get("inputs")
+        sha256 = inputs.get(stage) if isinstance(inputs, dict) else None
+        if sha256 is None:
+            raise NotBuilt(
+                f"{self} was built by an older ovrecipe, which asked its source nothing",
+                remedy=f"build it again with: ovrecipe build {self}",
+            )
+        return self.store.root / stage / str(sha256)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What came of one variant; answers as text, under what was asked."""
+
+    target: str
+    evaluation: Evaluation
+    examples: list[dict[str, str]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        name, _, variant = self.target.partition(":")
+        found = self.evaluation
+        return {
+            "name": name,
+            "variant": variant,
+            **found.figures.facts(),
+            "perplexity": round(found.perplexity, 6),
+            "source_perplexity": round(found.source_perplexity, 6),
+            "first_differences": list(found.first_differences),
+            "examples": self.examples,
+        }
+
+    def cells(self) -> list[str]:
+        """Return a row of the table."""
+        figures = self.evaluation.figures
+        return [
+            self.target,
+            _with_error(figures.mean_kl, figures.mean_kl_error),
+            f"{figures.same_top:.1%}",
+            _with_error(figures.perplexity_ratio, figures.perplexity_ratio_error, "x"),
+            _differs_at(self.evaluation.first_differences),
+            str(figures.tokens),
+        ]
+
+
+def _with_error(figure: float, error: float, unit: str = "") -> str:
+    """Return `0.3654 ± 0.0110`; of a single text there is no error."""
+    known = "" if isnan(error) else f" ± {error:.2g}"
+    return f"{figure:.4g}{unit}{known}"
+
+
+def _differs_at(first: Sequence[int | None]) -> str:
+    """Return the median place, `-` where no answer is greedy, `never` where most stay the same."""
+    if not first:
+        return "-"
+    middle = median(sys.maxsize if place is None else place + 1 for place in first)
+    return "never" if middle >= sys.maxsize / 2 else f"{middle:g}"
+
+
+def _built(session: Session, words: Sequence[str]) -> Iterator[Built]:
+    """Yield the built variants that the words name, each once.
+
+    Raises:
+        RecipeError: a recipe or a variant does not exist.
+        NotBuilt: a variant that is named is not built, or none of a recipe is.
+    """
+    store = Store(session.project.store_dir)
+    found: dict[str, Built] = {}
+    for word in words:
+        recipe, variant = named_by(word, session.recipe)
+        if variant is None:
+            artifacts = list(built_artifacts(session.project, recipe).values())
+        else:
+            artifacts = [find_artifact(session.project, recipe, variant)]
+        if not artifacts:
+            raise not_built(recipe.name)
+        for artifact in artifacts:
+            target = f"{recipe.name}:{artifact.variant}"
+            found[target] = Built(target, store, artifact)
+    yield from found.values()
+
+
+def _evaluated(
+    built: Built, data: Path | None, tokens: int, examples: int, progress: Progress
+) -> Evaluated:
+    from ovrecipe.measure.evaluation import Source, evaluated
+    from ovrecipe.measure.texts import INSTRUCTIONS, Encoder
+
+    model_dir, reference_dir = built.artifact.model_dir, built.reference_dir
+    with ExitStack() as stack:
+        for folder in (model_dir.resolve(), reference_dir):
+            stack.enter_context(used(built.store.use_path(folder.name)))
+        stack.enter_context(_run_errors(str(built)))
+        encoder = Encoder(model_dir)
+        texts = encoder.given(data, tokens=tokens) if data else _written(encoder, model_dir, tokens)
+        cache_dir = built.store.cache_dir(reference_dir.name) / "evaluation"
+        source = Source(built.open_base, texts, cache_dir)
+        source.prepare(progress)
+        found = evaluated(model_dir, source, examples=examples, progress=progress)
+    answers = [
+        {
+            "asked": INSTRUCTIONS[example.group],
+            "source": encoder.decoded(example.source),
+            "variant": encoder.decoded(example.variant),
+        }
+        for example in found.examples
+    ]
+    return Evaluated(str(built), found, answers)
+
+
+def _written(encoder: Encoder, model_dir: Path, tokens: int) -> Texts:
+    from ovrecipe.build.stages.check import rendered
+    from ovrecipe.measure.texts import ANSWERS, INSTRUCTIONS, LONGEST_ANSWER, Written
+
+    prompts = tuple(encoder.prompt(rendered(model_dir, text)) for text in INSTRUCTIONS)
+    new_tokens = min(LONGEST_ANSWER, tokens // (ANSWERS * len(prompts)))
+    return Written(prompts, new_tokens, encoder.end)
+
+
+@contextmanager
+def _run_errors(target: str) -> Iterator[None]:
+    """Say of which variant an error is, and turn OpenVINO's own into one."""
+    from ovrecipe.run.genai import last_line
+
+    try:
+        yield
+    except RuntimeError as error:
+        raise RunError(
+            f"{target}: OpenVINO cannot run it: {last_line(error)}",
+            remedy="'ovrecipe verify' checks the artifact's files",
+        ) from error
+
+
+def _told(show: Progress, target: str, message: str, **how: Any) -> None:
+    show(f"{target}: {message}", **how)
+
+
+def _print_examples(rows: Sequence[Evaluated]) -> None:
+    """Print answers side by side: the source's, and each variant's."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    names = dict.fromkeys(row.target.partition(":")[0] for row in rows)
+    for name in names:
+        own = [row for row in rows if row.target.partition(":")[0] == name]
+        variants = [row.target.partition(":")[2] for row in own]
+        table = Table("asked", "source", *variants, box=SIMPLE, show_lines=True, pad_edge=False)
+        for answers in zip(*(row.examples for row in own), strict=True):
+            first = answers[0]
+            texts = (first["asked"], first["source"], *(each["variant"] for each in answers))
+            table.add_row(*(Text(text.strip()) for text in texts))
+        if table.row_count:
+            Console().print(table)

@@ -1,0 +1,281 @@
+"""Texts along which a variant is compared: answers of its source, or those of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ovrecipe.builtin.calibration import each_text
+from ovrecipe.errors import GateError, StageError
+from ovrecipe.json_files import GENERATION_CONFIG, read_object
+from ovrecipe.run.prompt import read_settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ovrecipe.builtin.ir import StatefulModel
+
+#: What the source is asked: facts, prose, code, numbers, lists, other languages.
+INSTRUCTIONS = (
+    "What is the capital of France?",
+    "Write three sentences about the sea.",
+    "Write a Python function that reverses a list.",
+    "Explain to a child why the sky is blue.",
+    "A train leaves at 9:40 and arrives at 12:15. How long does the journey take?",
+    "List five things to pack for a week in the mountains.",
+    "Write a short letter that declines an invitation to a wedding.",
+    "What is the difference between a virus and a bacterium?",
+    "Translate into German: The weather is fine today and we are going for a walk.",
+    "Write an SQL query that counts the orders of each customer.",
+    "Describe how bread is baked, step by step.",
+    "Write the beginning of a detective story that is set in Venice.",
+    "Raconte en quelques phrases la vie de Marie Curie.",
+    "Give three arguments for and three against working from home.",
+    "Write a JSON object that describes a book with its author and its year.",
+    "What happened in the year 1969?",
+)
+#: How often each is answered, in one batch: greedily by the first row, sampled by the others.
+ANSWERS = 4
+SEED = 7
+#: The longest answer. Beyond it a small model mostly repeats itself.
+LONGEST_ANSWER = 256
+#: A file's texts are cut into pieces of so many tokens, each read on its own.
+WINDOW = 512
+#: A text is cut to so many characters for each token that is wanted, before it is tokenized.
+CHARACTERS = 16
+#: How many logits are in memory at once: 32 MB in float32, and a few copies of it.
+LOGITS = 2**23
+
+
+@dataclass(frozen=True)
+class Text:
+    """Tokens, (length,), of which the first `read` are given and the others are predicted.
+
+    Texts of one `group` depend on each other. A `is_greedy` one is the source's likeliest answer.
+    """
+
+    tokens: NDArray[np.int64]
+    read: int
+    group: int
+    is_greedy: bool = False
+
+    @property
+    def following(self) -> NDArray[np.int64]:
+        """The tokens that are predicted."""
+        return self.tokens[self.read :]
+
+
+class Texts(Protocol):
+    """Groups of texts, `count` of them, each made when it is asked for."""
+
+    @property
+    def count(self) -> int:
+        """How many groups there are."""
+
+    def key(self) -> object:
+        """Return, as JSON has it, all that the texts depend on besides the source."""
+
+    def of(self, group: int, source: StatefulModel) -> list[Text]:
+        """Return the texts of a group."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the source answers to prompts: to each greedily, and sampled from all of its tokens.
+
+    An answer ends with one of the tokens `end`, or after `new_tokens`.
+    """
+
+    prompts: tuple[tuple[int, ...], ...]
+    new_tokens: int
+    end: frozenset[int]
+
+    @property
+    def count(self) -> int:
+        """How many prompts there are."""
+        return len(self.prompts)
+
+    def key(self) -> object:
+        """Return, as JSON has it, all that the texts depend on besides the source."""
+        how = [self.new_tokens, ANSWERS, SEED]
+        return {"prompts": self.prompts, "written": how, "end": sorted(self.end)}
+
+    def of(self, group: int, source: StatefulModel) -> list[Text]:
+        """Let the source answer a prompt; the same source gives the same answers."""
+        import numpy as np
+
+        prompt = self.prompts[group]
+        random = np.random.default_rng([SEED, group])
+
+        def draw(logits: NDArray[np.float32]) -> NDArray[np.int64]:
+            # Noise of this kind makes the largest a draw from the distribution (Gumbel-max).
+            noise = random.gumbel(size=logits.shape)
+            noise[0] = 0
+            return np.asarray((logits + noise).argmax(axis=-1))
+
+        rows = np.asarray([prompt] * ANSWERS, np.int64)
+        answers = self._answers(source, rows, draw, self.new_tokens)
+        return [
+            Text(np.asarray([*prompt, *answer], np.int64), len(prompt), group, is_greedy=not row)
+            for row, answer in enumerate(answers)
+        ]
+
+    def continuation(self, model: StatefulModel, text: Text, kept: int) -> list[int]:
+        """Return a model's own greedy answer, of which it gives the first `kept` tokens as `text`.
+
+        So no more is computed than what differs.
+        """
+        begun = text.tokens[: text.read + kept]
+        [more] = self._answers(
+            model, begun[None], lambda logits: logits.argmax(axis=-1), self.new_tokens - kept
+        )
+        return [*begun[text.read :].tolist(), *more]
+
+    def _answers(
+        self,
+        model: StatefulModel,
+        rows: NDArray[np.int64],
+        choose: Callable[[NDArray[np.float32]], NDArray[np.int64]],
+        new_tokens: int,
+    ) -> list[list[int]]:
+        answers: list[list[int]] = [[] for _ in rows]
+        is_open = [True] * len(rows)
+        for _, logits in read(model, rows):
+            last = logits[:, -1]
+        for _ in range(new_tokens):
+            chosen = choose(last)
+            for row, token in enumerate(chosen.tolist()):
+                if is_open[row]:
+                    answers[row].append(token)
+                    is_open[row] = token not in self.end
+            if not any(is_open):
+                break
+            last = model.logits(chosen[:, None])[:, -1]
+        return answers
+
+
+@dataclass(frozen=True)
+class Given:
+    """Pieces of the user's own texts; each token but a piece's first is predicted."""
+
+    pieces: tuple[NDArray[np.int64], ...]
+
+    @property
+    def count(self) -> int:
+        """How many pieces there are."""
+        return len(self.pieces)
+
+    def key(self) -> object:
+        """Return, as JSON has it, all that the texts depend on besides the source."""
+        return {"pieces": [piece.tolist() for piece in self.pieces]}
+
+    def of(self, group: int, source: StatefulModel) -> list[Text]:  # noqa: ARG002
+        """Return a piece: one that stands for itself, as a block."""
+        return [Text(self.pieces[group], 1, group)]
+
+
+class Encoder:
+    """The tokenizer of a built directory."""
+
+    def __init__(self, model_dir: Path) -> None:
+        from openvino_genai import Tokenizer
+
+        self._tokenizer: Any = Tokenizer(model_dir)
+        self._special = read_settings(model_dir).add_special_tokens
+        listed = read_object(model_dir / GENERATION_CONFIG).get("eos_token_id")
+        ids = [*(listed if isinstance(listed, list) else [listed])]
+        own = int(self._tokenizer.get_eos_token_id())
+        #: The tokens that end an answer.
+        self.end = frozenset({own, *(token for token in ids if isinstance(token, int))})
+
+    def prompt(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a rendered prompt."""
+        return tuple(self._ids(text, add_special_tokens=self._special))
+
+    def given(self, path: Path, *, tokens: int) -> Given:
+        """Return the first texts of a `.jsonl` or `.txt` file, with at most `tokens` to predict.
+
+        Raises:
+            StageError: the file cannot be used, or has no text of two tokens.
+        """
+        begin = int(self._tokenizer.get_bos_token_id())
+        texts = (self._ids(text[: CHARACTERS * tokens]) for text in each_text(path))
+        cut = (piece for ids in texts for piece in pieces_of(ids, begin))
+        if not (pieces := tuple(up_to(tokens, cut))):
+            raise StageError(f"data set {path.name} has no text of two tokens or more")
+        return Given(pieces)
+
+    def decoded(self, tokens: list[int]) -> str:
+        """Return the text of an answer."""
+        return str(self._tokenizer.decode(tokens))
+
+    def _ids(self, text: str, **how: bool) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, **how).input_ids.data[0].tolist()
+        return ids
+
+
+def pieces_of(ids: list[int], begin: int) -> Iterator[list[int]]:
+    """Yield a text in pieces; the token `begin` that is in front of it is in front of each."""
+    first = [token for token in ids[:1] if token == begin]
+    body = ids[len(first) :]
+    size = WINDOW - len(first)
+    yield from ([*first, *body[start : start + size]] for start in range(0, len(body), size))
+
+
+def up_to(tokens: int, pieces: Iterable[list[int]]) -> Iterator[NDArray[np.int64]]:
+    """Yield pieces until they have so many tokens to predict; the last one is cut."""
+    import numpy as np
+
+    for piece in pieces:
+        kept = list(islice(piece, tokens + 1))
+        if len(kept) > 1:
+            yield np.asarray(kept, np.int64)
+            tokens -= len(kept) - 1
+        if tokens <= 0:
+            return
+
+
+def read(
+    model: StatefulModel, rows: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Let a model read rows of tokens, (batch, length), a few places at once.
+
+    Yields where they begin, and their logits, (batch, places, vocabulary).
+
+    Raises:
+        GateError: a token is beyond the model's vocabulary.
+    """
+    check_known(model, rows)
+    model.forget()
+    step = max(1, LOGITS // (model.vocabulary_size * len(rows)))
+    for start in range(0, rows.shape[1], step):
+        yield start, model.logits(rows[:, start : start + step])
+
+
+def check_known(model: StatefulModel, tokens: NDArray[np.int64]) -> None:
+    """Refuse tokens for which the model has no embedding: it would read other memory.
+
+    Raises:
+        GateError: one is beyond its vocabulary.
+    """
+    highest, vocabulary = int(tokens.max()), model.vocabulary_size
+    if highest >= vocabulary:
+        raise GateError(
+            f"the tokenizer gives token {highest}, but the model knows only those below {vocabulary}",
+            remedy="the tokenizer is another model's; build from a checkpoint that is whole",
+        )
+
+
+def predicted(model: StatefulModel, text: Text) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yield which of a text's predicted tokens, and the logits for them, (places, vocabulary)."""
+    check_known(model, text.tokens)
+    first = text.read - 1
+    for start, logits in read(model, text.tokens[None, :-1]):
+        found = logits[0, max(0, first - start) :]
+        if len(found):
+            begin = max(start, first) - first
+            yield slice(begin, begin + len(found)), found
