@@ -57,13 +57,19 @@ def command(
 ) -> None:
     """Compare variants with the model that they were made from, token by token.
 
-    Both read the same texts: what the source itself answers to a few instructions, or --data.
-    'KL' is the divergence of the next token's probabilities from the source's, in nats (0: the
-    same), 'same top' how often the likeliest token is the same, 'perplexity' by what it grew,
-    each with its standard error; 'differs at' the median token of a greedy answer at which the
-    variant would go on otherwise. What the source says is kept, so that the next call is faster.
+    The texts are what that model itself answers to a few instructions, or --data.
 
-    Exits with 8 when a variant's figures are no numbers, and with 10 for one that is not built.
+    KL: divergence of the next token's probabilities from the source's, in nats; 0 is the same.
+
+    same top: how often the likeliest token is the same.
+
+    perplexity: by what it grew.
+
+    differs at: the token of a greedy answer, in the middle of all, at which the variant goes on
+    otherwise.
+
+    Behind a ± is the standard error. What the source says is kept, so the next call is faster.
+    Exits with 8 when figures are no numbers, with 10 for a variant that is not built.
 
     Example: ovrecipe evaluate smollm2-135m --tokens 512
     """

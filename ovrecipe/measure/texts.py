@@ -265,7 +265,7 @@ def check_known(model: StatefulModel, tokens: NDArray[np.int64]) -> None:
     highest, vocabulary = int(tokens.max()), model.vocabulary_size
     if highest >= vocabulary:
         raise GateError(
-            f"the tokenizer gives token {highest}, but the model knows only those below {vocabulary}",
+            f"the tokenizer gives token {highest}, the model knows only those below {vocabulary}",
             remedy="the tokenizer is another model's; build from a checkpoint that is whole",
         )
 

@@ -180,5 +180,5 @@ def test_a_source_with_nan_is_refused(tmp_path: Path) -> None:
 def test_a_token_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
     """Another model's tokenizer: the embedding has no such row."""
     texts = Given((np.array([1, 60]),))
-    with pytest.raises(GateError, match="token 60, but the model knows only those below 60"):
+    with pytest.raises(GateError, match="token 60, the model knows only those below 60"):
         source_of(tmp_path, texts).prepare()
