@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import isnan
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ovrecipe.types import Progress
 
 TOKENS = 2048
+#: Below it a figure is rounding.
+SMALLEST = 1e-6
 
 
 def command(
@@ -180,17 +182,19 @@ class Evaluated:
 
 
 def _with_error(figure: float, error: float, unit: str = "") -> str:
-    """Return `0.3654 ± 0.0110`; of a single text there is no error."""
-    known = "" if isnan(error) else f" ± {error:.2g}"
-    return f"{figure:.4g}{unit}{known}"
+    """Return `0.458 ± 0.03`; of a single text there is no error."""
+    if figure < SMALLEST:
+        return f"<{SMALLEST:g}"
+    known = "" if isnan(error) else f" ± {error:.1g}"
+    return f"{figure:.3g}{unit}{known}"
 
 
 def _differs_at(first: Sequence[int | None]) -> str:
     """Return the median place, `-` where no answer is greedy, `never` where most stay the same."""
     if not first:
         return "-"
-    middle = median(sys.maxsize if place is None else place + 1 for place in first)
-    return "never" if middle >= sys.maxsize / 2 else f"{middle:g}"
+    middle = median_low(sys.maxsize if place is None else place + 1 for place in first)
+    return "never" if middle == sys.maxsize else str(middle)
 
 
 def _built(session: Session, words: Sequence[str]) -> Iterator[Built]:
