@@ -13,7 +13,9 @@ BROWSER  := $(if $(CHROMIUM),,-m "not browser")
 # Tests run in this many processes at once; each may take 3 GB.
 WORKERS  ?= $(shell awk '/MemAvailable/ {print ($$2 > 8000000) ? 2 : 1}' /proc/meminfo 2>/dev/null || echo 1)
 PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
-SUITES   := $(PLUGINS:%=test-%)
+# The longest first, so that none runs alone in the end.
+LONGEST  := $(filter %-gradio %-sentencepiece,$(PLUGINS))
+SUITES   := $(addprefix test-,$(LONGEST) $(filter-out $(LONGEST),$(PLUGINS)))
 
 .PHONY: demo test test-core test-plugins $(SUITES) quick lint install clean
 # Finished models of the tests are kept: their keys say from what they were made.
