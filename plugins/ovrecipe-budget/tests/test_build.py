@@ -11,14 +11,20 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from ovrecipe.recipe.project import find_project
-
 pytestmark = pytest.mark.model
 BUDGETS = {"int4-tight": {"max_size_mb": 0.9}, "int4-wide": {"bits_per_weight": 6.0}}
+
+
+class Project(NamedTuple):
+    """Where a project has what."""
+
+    recipes_dir: Path
+    models_dir: Path
+    store_dir: Path
 
 
 def ovrecipe(project: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +32,7 @@ def ovrecipe(project: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "OVRECIPE_STORE": str(project.store_dir), "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
         [sys.executable, "-m", "ovrecipe", *arguments],
-        cwd=project.root,
+        cwd=project.recipes_dir.parent,
         env=env,
         capture_output=True,
         text=True,
@@ -65,7 +71,9 @@ def make_twin(folder: Path) -> None:
 
     names = {"bos_token": "<s>", "eos_token": "</s>"}
     vocabulary = [*names.values(), *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE({token: id for id, token in enumerate(vocabulary)}, []))
+    tokenizer = Tokenizer(
+        models.BPE({token: number for number, token in enumerate(vocabulary)}, [])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(list(names.values()))
@@ -89,7 +97,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("twin")
     (root / "recipes").mkdir()
     make_twin(root / "recipes" / "checkpoint")
-    return find_project(root, {})
+    return Project(root / "recipes", root / "models", root / "store")
 
 
 def test_budgets_are_kept_and_the_model_answers(twin: Any) -> None:
