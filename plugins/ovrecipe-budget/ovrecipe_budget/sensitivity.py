@@ -75,7 +75,8 @@ def divergence(expected: Numbers, fallen: Numbers) -> float:
     import numpy as np
 
     def mean(values: Numbers) -> Numbers:
-        return np.einsum("...v,...v->...", expected, values, dtype=np.float64)
+        summed: Numbers = np.einsum("...v,...v->...", expected, values, dtype=np.float64)
+        return summed
 
     found = mean(fallen) + np.log1p(mean(np.expm1(-fallen)))
     return max(0.0, float(found.mean()))
