@@ -55,6 +55,9 @@ def command(
     examples: Annotated[
         int, Option(min=0, help="Show so many answers, the source's beside the variants'.")
     ] = 2,
+    unaccepted: Annotated[
+        bool, Option("--unaccepted", help="Open what a gate refused, for study.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare variants with the model that they were made from, token by token.
@@ -85,7 +88,7 @@ def command(
         def show(message: str, *, done: Any = None, total: Any = None, unit: str = "") -> None:  # noqa: ARG001
             shown.update(message if total is None else f"{message} ({done:.0f} of {total:.0f})")
 
-        for built in list(_built(session_of(ctx), targets)):
+        for built in list(_built(session_of(ctx), targets, unaccepted=unaccepted)):
             how = partial(_told, show, str(built))
             try:
                 rows.append(_evaluated(built, data, tokens, examples, how))
@@ -197,21 +200,22 @@ def _differs_at(first: Sequence[int | None]) -> str:
     return "never" if middle == sys.maxsize else str(middle)
 
 
-def _built(session: Session, words: Sequence[str]) -> Iterator[Built]:
+def _built(session: Session, words: Sequence[str], *, unaccepted: bool) -> Iterator[Built]:
     """Yield the built variants that the words name, each once.
 
     Raises:
         RecipeError: a recipe or a variant does not exist.
         NotBuilt: a variant that is named is not built, or none of a recipe is.
     """
-    store = Store(session.project.store_dir)
+    project, store = session.project, Store(session.project.store_dir)
     found: dict[str, Built] = {}
     for word in words:
         recipe, variant = named_by(word, session.recipe)
         if variant is None:
-            artifacts = list(built_artifacts(session.project, recipe).values())
+            built = built_artifacts(project, recipe, unaccepted=unaccepted)
+            artifacts = list(built.values())
         else:
-            artifacts = [find_artifact(session.project, recipe, variant)]
+            artifacts = [find_artifact(project, recipe, variant, unaccepted=unaccepted)]
         if not artifacts:
             raise not_built(recipe.name)
         for artifact in artifacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,9 @@ from ovrecipe.run.artifact import Artifact
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
-from ovrecipe.store.views import set_view
+from ovrecipe.store.views import REFUSED, remove_view, set_view
+
+from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
@@ -134,6 +137,20 @@ def test_a_variant_without_figures_is_named_and_the_others_are_shown(
 
 
 @pytest.mark.model
+def test_what_a_gate_refused_can_be_studied(workshop: Workshop, ovrecipe: CommandLine) -> None:
+    """It has no name, and its figures are what one wants to see."""
+    models_dir = workshop.project.models_dir
+    int4 = workshop.store.root / "assemble" / (models_dir / NAME / "int4").resolve().name
+    set_view(workshop.store, models_dir / REFUSED, NAME, "int4", int4)
+    remove_view(models_dir, NAME, "int4")
+    refused = ovrecipe("evaluate", f"{NAME}:int4", *SHORT, **workshop.how)
+    assert refused.code == 10
+    assert "--unaccepted" in refused.err
+    done = ovrecipe("evaluate", NAME, *SHORT, "--unaccepted", "--json", **workshop.how)
+    assert [row["variant"] for row in json.loads(done.out)["evaluations"]] == ["int4"]
+
+
+@pytest.mark.model
 def test_the_users_own_texts_are_compared(
     workshop: Workshop, ovrecipe: CommandLine, tmp_path: Path
 ) -> None:
@@ -177,6 +194,23 @@ def test_a_data_set_that_cannot_be_used_is_refused(
     done = ovrecipe(*words, **workshop.how)
     assert (done.code, done.out) == (7, "")
     assert message in done.err
+
+
+@pytest.mark.model
+def test_what_the_manual_shows_runs(workshop: Workshop, ovrecipe: CommandLine) -> None:
+    """With fewer tokens."""
+    page = (REPOSITORY / "docs" / "evaluating.md").read_text("utf-8")
+    commands = re.findall(r"^ovrecipe (.+)$", page, flags=re.MULTILINE)
+    assert len(commands) == 2
+    text = "A recipe names a model, and a model becomes weights, a tokenizer and a prompt."
+    (workshop.project.root / "texts.jsonl").write_text(json.dumps({"text": text}) + "\n")
+    for command in commands:
+        done = ovrecipe(*command.split(), *SHORT, **workshop.how)
+        assert done.code == 0, done.err
+        if "--json" in command:
+            [row] = json.loads(done.out)["evaluations"]
+            assert "mean_kl" in row
+            assert "mean_kl_error" not in row
 
 
 def test_what_is_not_built_is_said_with_the_command_that_builds_it(
