@@ -21,7 +21,6 @@ from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import REFUSED, remove_view, set_view
-
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
