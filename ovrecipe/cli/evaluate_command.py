@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import isnan
@@ -18,19 +18,15 @@ from typer import Option
 
 from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.output import AsJson, print_json, print_table, status
-from ovrecipe.cli.session import Session, session_of
-from ovrecipe.errors import GateError, NotBuilt, RunError
-from ovrecipe.recipe.project import named_by
-from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact, not_built
-from ovrecipe.store.locks import used
-from ovrecipe.store.manifest import read_manifest
-from ovrecipe.store.store import Store
+from ovrecipe.cli.session import session_of
+from ovrecipe.errors import GateError, RunError
 from ovrecipe.telemetry import switch_off_telemetry
 
 if TYPE_CHECKING:
-    from ovrecipe.builtin.ir import StatefulModel
+    from ovrecipe.measure.built import Built
+    from ovrecipe.measure.encoder import Encoder
     from ovrecipe.measure.evaluation import Evaluation
-    from ovrecipe.measure.texts import Encoder, Texts
+    from ovrecipe.measure.texts import Texts
     from ovrecipe.types import Progress
 
 TOKENS = 2048
@@ -79,8 +75,10 @@ def command(
     Example: ovrecipe evaluate smollm2-135m --tokens 512
     """
     from ovrecipe.build.judge import raise_first
+    from ovrecipe.measure.built import built_variants
 
     switch_off_telemetry(sys.modules, os.environ)
+    session = session_of(ctx)
     rows: list[Evaluated] = []
     failed: list[GateError] = []
     with status("evaluating") as shown:
@@ -88,7 +86,9 @@ def command(
         def show(message: str, *, done: Any = None, total: Any = None, unit: str = "") -> None:  # noqa: ARG001
             shown.update(message if total is None else f"{message} ({done:.0f} of {total:.0f})")
 
-        for built in list(_built(session_of(ctx), targets, unaccepted=unaccepted)):
+        for built in list(
+            built_variants(session.project, targets, read=session.recipe, unaccepted=unaccepted)
+        ):
             how = partial(_told, show, str(built))
             try:
                 rows.append(_evaluated(built, data, tokens, examples, how))
@@ -102,51 +102,6 @@ def command(
         print_table(headings, [row.cells() for row in rows], figures=True)
         _print_examples(rows)
     raise_first(failed)
-
-
-@dataclass(frozen=True)
-class Built:
-    """A built variant, and what it was made from."""
-
-    target: str
-    store: Store
-    artifact: Artifact
-
-    def __str__(self) -> str:
-        return self.target
-
-    @property
-    def reference_dir(self) -> Path:
-        """The artifact with the source's word; what is kept of the source is kept beside it."""
-        return self._input("reference", self.artifact.model_dir)
-
-    def open_base(self) -> StatefulModel:
-        """Open the base IR.
-
-        Raises:
-            NotBuilt: it was collected.
-        """
-        from ovrecipe.builtin.ir import StatefulModel
-        from ovrecipe.measure.models import EXACTLY
-
-        base_dir = self._input("base", self.reference_dir)
-        if not base_dir.is_dir():
-            name = self.target.partition(":")[0]
-            raise NotBuilt(
-                f"{self}: the base IR, which the texts are read by first, was collected",
-                remedy=f"make it again with: doit base:{name}",
-            )
-        return StatefulModel(base_dir, EXACTLY)
-
-    def _input(self, stage: str, artifact_dir: Path) -> Path:
-        inputs = read_manifest(artifact_dir).key.get("inputs")
-        sha256 = inputs.get(stage) if isinstance(inputs, dict) else None
-        if sha256 is None:
-            raise NotBuilt(
-                f"{self} was built by an older ovrecipe, which asked its source nothing",
-                remedy=f"build it again with: ovrecipe build {self}",
-            )
-        return self.store.root / stage / str(sha256)
 
 
 @dataclass(frozen=True)
@@ -200,45 +155,18 @@ def _differs_at(first: Sequence[int | None]) -> str:
     return "never" if middle == sys.maxsize else str(middle)
 
 
-def _built(session: Session, words: Sequence[str], *, unaccepted: bool) -> Iterator[Built]:
-    """Yield the built variants that the words name, each once.
-
-    Raises:
-        RecipeError: a recipe or a variant does not exist.
-        NotBuilt: a variant that is named is not built, or none of a recipe is.
-    """
-    project, store = session.project, Store(session.project.store_dir)
-    found: dict[str, Built] = {}
-    for word in words:
-        recipe, variant = named_by(word, session.recipe)
-        if variant is None:
-            built = built_artifacts(project, recipe, unaccepted=unaccepted)
-            artifacts = list(built.values())
-        else:
-            artifacts = [find_artifact(project, recipe, variant, unaccepted=unaccepted)]
-        if not artifacts:
-            raise not_built(recipe.name)
-        for artifact in artifacts:
-            target = f"{recipe.name}:{artifact.variant}"
-            found[target] = Built(target, store, artifact)
-    yield from found.values()
-
-
 def _evaluated(
     built: Built, data: Path | None, tokens: int, examples: int, progress: Progress
 ) -> Evaluated:
+    from ovrecipe.measure.encoder import Encoder
     from ovrecipe.measure.evaluation import Source, evaluated
-    from ovrecipe.measure.texts import INSTRUCTIONS, Encoder
+    from ovrecipe.measure.texts import INSTRUCTIONS
 
-    model_dir, reference_dir = built.artifact.model_dir, built.reference_dir
-    with ExitStack() as stack:
-        for folder in (model_dir.resolve(), reference_dir):
-            stack.enter_context(used(built.store.use_path(folder.name)))
-        stack.enter_context(_run_errors(str(built)))
+    model_dir = built.artifact.model_dir
+    with built.in_use(), _run_errors(str(built)):
         encoder = Encoder(model_dir)
         texts = encoder.given(data, tokens=tokens) if data else _written(encoder, model_dir, tokens)
-        cache_dir = built.store.cache_dir(reference_dir.name) / "evaluation"
-        source = Source(built.open_base, texts, cache_dir)
+        source = Source(built.open_base, texts, built.cache_dir)
         source.prepare(progress)
         found = evaluated(model_dir, source, examples=examples, progress=progress)
     answers = [

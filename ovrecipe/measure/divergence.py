@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 from ovrecipe.builtin.ir import StatefulModel
 from ovrecipe.errors import GateError, foreign_errors
 from ovrecipe.hooks.roles import EvaluationJob
+from ovrecipe.measure.encoder import Encoder
 from ovrecipe.measure.evaluation import Source, evaluated
 from ovrecipe.measure.models import EXACTLY
-from ovrecipe.measure.texts import INSTRUCTIONS, Encoder, Written
+from ovrecipe.measure.texts import INSTRUCTIONS, Written
 from ovrecipe.types import Json
 
 #: As many of the instructions are asked: a gate shall not take long.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ovrecipe.cli.evaluate_command import Built
 from ovrecipe.errors import NotBuilt
+from ovrecipe.measure.built import Built
 from ovrecipe.recipe.project import find_project
 from ovrecipe.run.artifact import Artifact
 from ovrecipe.store.key import Key

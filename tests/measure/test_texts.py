@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ovrecipe.measure.encoder import pieces_of, up_to
 from ovrecipe.measure.figures import Places, figures_of
-from ovrecipe.measure.texts import LOGITS, Text, pieces_of, predicted, read, up_to
+from ovrecipe.measure.texts import LOGITS, Text, predicted, read
 
 
 class Wide:

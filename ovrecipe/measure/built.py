@@ -1,0 +1,99 @@
+"""Built variants, with what is known and kept of the source that each was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovrecipe.builtin.ir import StatefulModel
+from ovrecipe.errors import NotBuilt
+from ovrecipe.measure.models import EXACTLY
+from ovrecipe.recipe.project import Project, named_by
+from ovrecipe.recipe.schema import Recipe
+from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact, not_built
+from ovrecipe.store.locks import used
+from ovrecipe.store.manifest import read_manifest
+from ovrecipe.store.store import Store
+
+
+@dataclass(frozen=True)
+class Built:
+    """A built variant, and what it was made from."""
+
+    target: str
+    store: Store
+    artifact: Artifact
+
+    def __str__(self) -> str:
+        return self.target
+
+    @property
+    def reference_dir(self) -> Path:
+        """The artifact with the source's word."""
+        return self._input("reference", self.artifact.model_dir)
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where more of what the source says is kept; `gc` removes it with the reference."""
+        return self.store.cache_dir(self.reference_dir.name) / "evaluation"
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep `gc` from removing it meanwhile."""
+        with ExitStack() as stack:
+            for folder in (self.artifact.model_dir.resolve(), self.reference_dir):
+                stack.enter_context(used(self.store.use_path(folder.name)))
+            yield
+
+    def open_base(self) -> StatefulModel:
+        """Open the base IR.
+
+        Raises:
+            NotBuilt: it was collected.
+        """
+        base_dir = self._input("base", self.reference_dir)
+        if not base_dir.is_dir():
+            name = self.target.partition(":")[0]
+            raise NotBuilt(
+                f"{self}: the base IR, which the texts are read by first, was collected",
+                remedy=f"make it again with: doit base:{name}",
+            )
+        return StatefulModel(base_dir, EXACTLY)
+
+    def _input(self, stage: str, artifact_dir: Path) -> Path:
+        inputs = read_manifest(artifact_dir).key.get("inputs")
+        sha256 = inputs.get(stage) if isinstance(inputs, dict) else None
+        if sha256 is None:
+            raise NotBuilt(
+                f"{self} was built by an older ovrecipe, which asked its source nothing",
+                remedy=f"build it again with: ovrecipe build {self}",
+            )
+        return self.store.root / stage / str(sha256)
+
+
+def built_variants(
+    project: Project, words: Sequence[str], *, read: Callable[[str], Recipe], unaccepted: bool
+) -> Iterator[Built]:
+    """Yield the built variants that the words name, each once; `unaccepted` the refused ones.
+
+    Raises:
+        RecipeError: a recipe or a variant does not exist.
+        NotBuilt: a variant that is named is not built, or none of a recipe is.
+    """
+    store = Store(project.store_dir)
+    found: dict[str, Built] = {}
+    for word in words:
+        recipe, variant = named_by(word, read)
+        if variant is None:
+            built = built_artifacts(project, recipe, unaccepted=unaccepted)
+            artifacts = list(built.values())
+        else:
+            artifacts = [find_artifact(project, recipe, variant, unaccepted=unaccepted)]
+        if not artifacts:
+            raise not_built(recipe.name)
+        for artifact in artifacts:
+            target = f"{recipe.name}:{artifact.variant}"
+            found[target] = Built(target, store, artifact)
+    yield from found.values()
