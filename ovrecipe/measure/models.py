@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from ovrecipe.measure.reference import AnswersTaken
 
-#: Activations and KV cache as exact as the device has them: what differs then is the weights.
+#: Activations and KV cache as exact as the device has them: what differs then is the weights. Left
+#: to itself, the CPU quantizes activations before compressed matrices, whatever the other two say.
 EXACTLY: Mapping[str, str] = {
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
     "EXECUTION_MODE_HINT": "ACCURACY",
     "INFERENCE_PRECISION_HINT": "f32",
     "KV_CACHE_PRECISION": "f32",
