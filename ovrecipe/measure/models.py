@@ -8,7 +8,7 @@ from ovrecipe.builtin.ir import IR_XML, StatefulModel
 from ovrecipe.errors import foreign_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from ovrecipe.measure.reference import AnswersTaken
 
-#: Activations and KV cache as exact as the device has them: what differs then is the weights. Left
-#: to itself, the CPU quantizes activations before compressed matrices, whatever the other two say.
+#: Activations and KV cache as exact as the device has them: what differs then is the weights.
 EXACTLY: Mapping[str, str] = {
-    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
     "EXECUTION_MODE_HINT": "ACCURACY",
     "INFERENCE_PRECISION_HINT": "f32",
     "KV_CACHE_PRECISION": "f32",
@@ -28,19 +26,15 @@ EXACTLY: Mapping[str, str] = {
 
 def logits_of(
     model_dir: Path, rows: NDArray[np.int64], properties: Mapping[str, str] = EXACTLY
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the logits of what follows in each row of tokens, (length - 1, vocabulary).
+) -> NDArray[np.float32]:
+    """Return the logits of what follows in each row of tokens, (rows, length - 1, vocabulary).
 
     Raises:
         StageError: OpenVINO cannot open or run the model.
     """
-    with foreign_errors(f"opening {IR_XML}"):
-        model = StatefulModel(model_dir, properties)
-    for row in rows:
-        with foreign_errors(f"running {IR_XML}"):
-            model.forget()
-            logits = model.logits([row[:-1]])[0]
-        yield logits
+    with foreign_errors(f"running {IR_XML}"):
+        found: NDArray[np.float32] = StatefulModel(model_dir, properties).logits(rows[:, :-1])
+        return found
 
 
 def answer(model_dir: Path, taken: AnswersTaken) -> None:
