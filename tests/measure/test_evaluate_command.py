@@ -35,7 +35,7 @@ SHORT = ("--tokens", "64")
 class Workshop:
     """A project of its own, whose store has what `evaluate` needs of the shared one."""
 
-    def __init__(self, root: Path, built: Project) -> None:
+    def __init__(self, root: Path, built: Project, cache_dir: Path) -> None:
         shutil.copytree(built.recipes_dir, root / "recipes")
         self.project = find_project(root, {**os.environ, "OVRECIPE_STORE": str(root / "store")})
         self.store = Store(self.project.store_dir)
@@ -51,6 +51,7 @@ class Workshop:
         self.base_dir = self.store.root / "base" / base
         self.base_dir.parent.mkdir()
         self.base_dir.symlink_to(stages / "base" / base)
+        (self.store.root / ".cache").symlink_to(cache_dir)
 
     def add(self, variant: str, model_dir: Path) -> None:
         """Give an artifact a name in this project."""
@@ -88,9 +89,15 @@ class Workshop:
         return {"cwd": self.project.root, "env": {"OVRECIPE_STORE": str(self.store.root)}}
 
 
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the source says is kept for the next test."""
+    return tmp_path_factory.mktemp("said")
+
+
 @pytest.fixture
-def workshop(tmp_path: Path, smollm2_project: Project) -> Workshop:
-    return Workshop(tmp_path, smollm2_project)
+def workshop(tmp_path: Path, smollm2_project: Project, cache_dir: Path) -> Workshop:
+    return Workshop(tmp_path, smollm2_project, cache_dir)
 
 
 @pytest.mark.model
