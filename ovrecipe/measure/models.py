@@ -8,7 +8,7 @@ from ovrecipe.builtin.ir import IR_XML, StatefulModel
 from ovrecipe.errors import foreign_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
@@ -26,19 +26,15 @@ EXACTLY: Mapping[str, str] = {
 
 def logits_of(
     model_dir: Path, rows: NDArray[np.int64], properties: Mapping[str, str] = EXACTLY
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the logits of what follows in each row of tokens, (length - 1, vocabulary).
+) -> NDArray[np.float32]:
+    """Return the logits of what follows in each row of tokens, (rows, length - 1, vocabulary).
 
     Raises:
         StageError: OpenVINO cannot open or run the model.
     """
-    with foreign_errors(f"opening {IR_XML}"):
-        model = StatefulModel(model_dir, properties)
-    for row in rows:
-        with foreign_errors(f"running {IR_XML}"):
-            model.forget()
-            logits = model.logits([row[:-1]])[0]
-        yield logits
+    with foreign_errors(f"running {IR_XML}"):
+        found: NDArray[np.float32] = StatefulModel(model_dir, properties).logits(rows[:, :-1])
+        return found
 
 
 def answer(model_dir: Path, taken: AnswersTaken) -> None:
