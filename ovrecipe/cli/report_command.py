@@ -55,7 +55,7 @@ def command(
     rows = size_rows(context, [Target(name, one) for one in context.plan(name).recipe.variants])
     check_any_built(name, rows)
     with status("reading the variants"):
-        report = report_of(context, name, rows, speed=(), now=datetime.now(UTC))
+        report = report_of(context, name, rows, now=datetime.now(UTC))
         match form:
             case Format.HTML:
                 text = render.to_html(report)

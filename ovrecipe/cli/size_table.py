@@ -24,7 +24,7 @@ HEADINGS = {
     "seconds": "made\nin", "peak": "peak\nmemory",
 }  # fmt: skip
 #: Which of them get room first; figures that nobody has get none.
-BY_PRIORITY = ("variant", "weights", "smaller", "mean_kl", "same_top", "verdict", "bar", "seconds",
+BY_PRIORITY = ("variant", "weights", "verdict", "smaller", "mean_kl", "same_top", "bar", "seconds",
                "peak")  # fmt: skip
 NEVER_LEFT_OUT = ("variant", "weights")
 #: Those that are no figures.

@@ -128,7 +128,8 @@ def _error_line(variant: Mapping[str, Any]) -> list[tuple[float, float]]:
 
 
 def _decade(power: int) -> str:
-    return f"≤{10.0**power:.0e}" if 10.0**power <= LEAST_KL else f"{10.0**power:g}"
+    shown = f"1e{power}" if power < -4 else f"{10.0**power:g}"
+    return f"≤{shown}" if 10.0**power <= LEAST_KL else shown
 
 
 def divergence(quality: Mapping[str, Any]) -> str:
@@ -152,6 +153,7 @@ def layers_chart(variant: Mapping[str, Any], kinds: Sequence[str]) -> str:
         range=(0, 100),
         show_legend=True,
         show_minor_x_labels=False,
+        truncate_label=-1,
         x_labels=[one["layer"] for one in layers],
         x_labels_major=[
             one["layer"]
@@ -193,6 +195,7 @@ def lines_chart(
         legend_at_bottom=True,
         legend_at_bottom_columns=2,
         show_legend=True,
+        title=title,
         x_title=x_title,
         x_value_formatter="{:.0f}".format,
         x_labels=sorted({x for places in lines.values() for x, _ in places}),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.build.run import Target, built_manifests
 from ovrecipe.build.stages.check import CHECK_TOKENS, QUESTION
 from ovrecipe.builtin.ir import layer_weights, read_ir
+from ovrecipe.report.speed import measurements
 from ovrecipe.store.key import Key
 from ovrecipe.version import __version__
 
@@ -29,15 +30,13 @@ def report_of(
     name: str,
     rows: Sequence[Mapping[str, Any]],
     *,
-    speed: Sequence[Mapping[str, Any]],
     now: datetime,
 ) -> dict[str, Any]:
     """Return the report of a recipe; `rows` are its variants as `ovrecipe sizes` has them.
 
-    `speed` are measurements of `ovrecipe bench`, a row each.
-
     Raises:
         ArtifactCorrupt: a manifest is damaged.
+        ProjectError: the history of measurements cannot be read.
         StageError: the weights of a variant cannot be read.
     """
     plan = context.plan(name)
@@ -49,6 +48,9 @@ def report_of(
     manifests = {made.sha256: made for one in built.values() for made in one.values()}
     variants = [_variant(context, row, built.get(row["variant"], {})) for row in rows]
     mark_front([one for one in variants if one["quality"]])
+    # A peer may have run the very file that the recipe is made from.
+    timed = {one["assemble"].sha256 for one in built.values()} | {plan.pin.get("sha256")}
+    speed = measurements(context.project.history_path, timed)
     versions = _versions(manifests.values())
     shared: dict[str, Manifest] = next(iter(built.values()), {})
     return {
@@ -62,7 +64,7 @@ def report_of(
         "question": QUESTION,
         "answer_tokens": CHECK_TOKENS,
         "variants": variants,
-        "speed": list(speed),
+        "speed": speed,
         "versions": versions,
         "commands": _commands(name, [*built], versions, measured=bool(speed)),
         "artifacts": [_artifact(made, name) for made in manifests.values()],

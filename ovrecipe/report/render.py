@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.report import charts
+from ovrecipe.report import charts, speed
 from ovrecipe.wording import SHORT, amount, counted
 
 if TYPE_CHECKING:
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 #: What Markdown takes for marks, and HTML in it.
 MARKS = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:])")
 
+#: Figures that are drawn: the plot's name and its axes.
+LINES = {
+    "ttft_ms": ("First token", "prompt tokens", "ms"),
+    "tpot_ms": ("Time a token", "prompt tokens", "ms"),
+    "throughput": ("Throughput", "sequences at once", "tokens/s"),
+}
+
 
 def to_html(report: Mapping[str, Any]) -> str:
     """Return one page that needs nothing else: no script, no network.
@@ -22,13 +29,10 @@ def to_html(report: Mapping[str, Any]) -> str:
     Raises:
         OvrecipeError: pygal is not installed.
     """
-    from markupsafe import Markup
-
     charts.check_installed()
-    # S704: each is made by `charts` from an XML tree, which escaped every text in it.
-    drawn = {name: Markup(svg) for name, svg in _drawn(report).items()}  # noqa: S704
     template = _environment().get_template("report.html.jinja")
-    return template.render(**_shown(report), charts=drawn)
+    # `safe` there: `charts` makes them from XML trees, which escape every text in them.
+    return template.render(**_shown(report), charts=_drawn(report))
 
 
 def to_markdown(report: Mapping[str, Any]) -> str:
@@ -53,8 +57,11 @@ def _environment() -> Environment:
         "divergence": charts.divergence,
         "fenced": fenced,
         "plain": plain,
+        "heading": speed.heading,
         "short": _short,
         "size_text": charts.size_text,
+        "title": speed.title,
+        "value_text": speed.value_text,
         "yaml": _yaml,
     }
     return found
@@ -64,16 +71,18 @@ def _shown(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the report with what several places of a template ask for."""
     variants = report["variants"]
     built = [one for one in variants if "weights_bytes" in one]
-    kinds: dict[str, None] = {}
-    for one in built:
-        kinds |= dict.fromkeys(charts.layer_counts(one["layers"]))
+    mixed = [one for one in built if len(charts.layer_counts(one["layers"])) > 1]
+    kinds = dict.fromkeys(kind for one in mixed for kind in charts.layer_counts(one["layers"]))
+    figures = dict.fromkeys(figure for one in report["speed"] for figure in one["figures"])
     return {
         **report,
         "built": built,
         "measured": [one for one in built if one["quality"]],
-        "mixed": [one for one in built if len(charts.layer_counts(one["layers"])) > 1],
+        "mixed": mixed,
         "kinds": list(kinds),
         "layer_counts": charts.layer_counts,
+        "figures": list(figures),
+        "machines": list(dict.fromkeys(one["machine"] for one in report["speed"])),
     }
 
 
@@ -85,6 +94,12 @@ def _drawn(report: Mapping[str, Any]) -> dict[str, str]:
         drawn["quality"] = charts.quality_chart(shown["measured"])
     for one in shown["mixed"]:
         drawn[f"layers {one['variant']}"] = charts.layers_chart(one, shown["kinds"])
+    for number, machine in enumerate(shown["machines"]):
+        measured = [one for one in report["speed"] if one["machine"] == machine]
+        for figure, (name, x_title, y_title) in LINES.items():
+            if lines := speed.line_of(measured, figure):
+                plot = charts.lines_chart(name, lines, x_title=x_title, y_title=y_title)
+                drawn[f"{figure} {number}"] = plot
     return drawn
 
 
