@@ -53,7 +53,7 @@ def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
     plan = context.plan(target.name)
     state = state_of(context, plan, target.variant)
     row = {"name": target.name, "variant": target.variant, **state}
-    if not (state["built"] or state.get("refused")):
+    if not (state["built"] or state["refused"]):
         return row
     manifests = built_manifests(context, target)
     assembled, weights = manifests["assemble"], manifests.get("weights")
@@ -130,7 +130,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "smaller": f"{row['ratio']:.3f}x" if row["ratio"] else "",
         "mean_kl": nats(quality["mean_kl"]) if "mean_kl" in quality else "",
         "same_top": f"{quality['same_top']:.1%}" if "same_top" in quality else "",
-        "verdict": "refused" if row.get("refused") else "accepted" if quality else "",
+        "verdict": "refused" if row["refused"] else "accepted" if quality else "",
         "seconds": f"{row['seconds']:.1f} s" if row["seconds"] is not None else "",
         "peak": amount(row["peak_memory_bytes"]) if row["peak_memory_bytes"] else "",
     }

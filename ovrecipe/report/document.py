@@ -96,7 +96,7 @@ def _variant(
             "peak_memory_bytes", "objections")  # fmt: skip
     return {
         **{key: row[key] for key in kept},
-        "state": "refused" if row.get("refused") else "accepted",
+        "state": "refused" if row["refused"] else "accepted",
         "quality": facts.get("quality") or {},
         "attention_backend": facts.get("attention_backend"),
         "answer": facts.get("answer"),
