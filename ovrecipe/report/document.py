@@ -100,7 +100,9 @@ def _variant(
         "quality": facts.get("quality") or {},
         "attention_backend": facts.get("attention_backend"),
         "answer": facts.get("answer"),
+        "rendered_otherwise": facts.get("rendered_otherwise") or [],
         "settings": _settings(manifests["assemble"]),
+        "on_front": False,
         "layers": [{"layer": layer, "weights": kinds} for layer, kinds in layers.items()],
     }
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: What Markdown takes for marks, and HTML in it.
 MARKS = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:])")
 
+#: How many small variants are drawn closer: they lie on each other beside an fp16 one.
+CLOSER = 3
 #: Figures that are drawn: the plot's name and its axes.
 LINES = {
     "ttft_ms": ("First token", "prompt tokens", "ms"),
@@ -82,6 +84,9 @@ def _shown(report: Mapping[str, Any]) -> dict[str, Any]:
         "kinds": list(kinds),
         "layer_counts": charts.layer_counts,
         "figures": list(figures),
+        "otherwise": list(
+            dict.fromkeys(text for one in built for text in one["rendered_otherwise"])
+        ),
         "machines": list(dict.fromkeys(one["machine"] for one in report["speed"])),
     }
 
@@ -92,6 +97,10 @@ def _drawn(report: Mapping[str, Any]) -> dict[str, str]:
     drawn = {"sizes": charts.sizes_chart(shown["built"])}
     if shown["measured"]:
         drawn["quality"] = charts.quality_chart(shown["measured"])
+        most = max(one["weights_bytes"] for one in shown["measured"])
+        small = [one for one in shown["measured"] if one["weights_bytes"] < most / 2]
+        if CLOSER <= len(small) < len(shown["measured"]):
+            drawn["closer"] = charts.quality_chart(small, closer=True)
     for one in shown["mixed"]:
         drawn[f"layers {one['variant']}"] = charts.layers_chart(one, shown["kinds"])
     for number, machine in enumerate(shown["machines"]):

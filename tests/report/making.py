@@ -32,6 +32,7 @@ def variant(name: str, size_bytes: int, mean_kl: float, **changes: Any) -> dict[
         "on_front": True,
         "attention_backend": "PA",
         "answer": "The capital of France is Paris.",
+        "rendered_otherwise": [],
         "settings": {"precision": name},
         "layers": [{"layer": "embedding", "weights": {"u8": 28_000_000}}, *inner],
         **changes,

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.recipe.project import Project
-from tests.build.making import fake_recipe, write_recipe
+from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
+from tests.report.making import document as made
+from tests.report.making import variant
 
 if TYPE_CHECKING:
     from tests.conftest import CommandLine
@@ -20,11 +22,8 @@ def test_a_recipe_that_was_never_built_has_no_report(
     project: Project, ovrecipe: CommandLine
 ) -> None:
     """An empty page would look like a result."""
-    write_recipe(project, "m", fake_recipe(model={"id": "./here", "exporter": "optimum"}))
-    (project.recipes_dir / "here").mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (project.recipes_dir / "here" / name).write_text("{}")
-    done = ovrecipe("report", "m", cwd=project.root)
+    write_recipe(project, "m", fake_recipe())
+    done = ovrecipe("-p", FAKE_PLUGIN, "report", "m", cwd=project.root)
     assert done.code == 10
     assert "no variant of m is built" in done.said
     assert "ovrecipe build m" in done.said
@@ -79,6 +78,7 @@ def test_the_real_model_has_a_page(
         "fp16": "accepted", "int8": "accepted", "int4": "accepted", "int4-npu": "not built",
     }  # fmt: skip
     [int4] = [one for one in document["variants"] if one["variant"] == "int4"]
+    assert (document.keys(), int4.keys()) == (made().keys(), variant("int4", 1, 0.1).keys())
     assert 0 < int4["quality"]["mean_kl"] < 1
     assert "Paris" in int4["answer"]
     assert {made["stage"] for made in document["artifacts"]} >= {"source", "weights", "check"}

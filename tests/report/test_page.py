@@ -39,6 +39,7 @@ class Page(HTMLParser):
 def evil_document() -> dict[str, Any]:
     """Return a report whose every text that comes from elsewhere tries to act."""
     refused = variant("int4", 86_000_000, 0.37, state="refused", answer=EVIL, objections=[EVIL])
+    refused["rendered_otherwise"] = [EVIL]
     return document(
         name=EVIL,
         description=EVIL,
@@ -63,7 +64,7 @@ def test_no_text_of_a_model_or_recipe_acts_in_the_page() -> None:
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert EVIL in page.texts
     assert {tag: page.tags.count(tag) for tag in ("pre", "html", "style")} == {
-        "pre": 2, "html": 1, "style": 1,
+        "pre": 3, "html": 1, "style": 1,
     }  # fmt: skip
 
 
@@ -116,6 +117,31 @@ def test_a_divergence_that_has_no_logarithm_is_drawn(mean_kl: float | None, said
         odd["quality"]["mean_kl"] = mean_kl
     text = to_html(document(variants=[odd, variant("int4", 86_000_000, 0.37)]))
     assert f"int8 135.0 MB, 1.99x smaller, {said}" in text
+
+
+def test_a_refused_variant_stands_there_with_the_limits_that_it_exceeds() -> None:
+    """Whoever reads the page must not take it for the others' equal; a crash has no figures."""
+    line = "mean_kl is 9.3, at most 1.5 is accepted"
+    refused = {"state": "refused", "on_front": False}
+    variants = [
+        variant("int4", 86_000_000, 9.3, objections=[line], **refused),
+        variant("int8", 135_000_000, 0.1, quality={}, answer=None, **refused),
+    ]
+    page, text = to_html(document(variants=variants)), to_markdown(document(variants=variants))
+    assert f"<li>{line}</li>" in page
+    assert "<li><code>ovrecipe why smollm2-135m:int8</code> says more</li>" in page
+    assert "int4 was refused by a gate, so it has no name:" in text
+    assert "- `ovrecipe why smollm2-135m:int8` says more" in text
+
+
+def test_a_prompt_that_other_programs_make_otherwise_is_shown() -> None:
+    """They open the same directory, and ask the model something else."""
+    found = variant("int4", 86_000_000, 0.37, rendered_otherwise=["chat template, tools: a, not b"])
+    shown = document(variants=[found, {**found, "variant": "int8"}])
+    for text in (to_html(shown), to_markdown(shown)):
+        assert text.count("chat template, tools: a, not b") == 1
+        assert "another prompt than ovrecipe of 1 conversation:" in text
+        assert "another prompt than ovrecipe" not in to_html(document())
 
 
 def test_markdown_shows_texts_as_they_are() -> None:
