@@ -46,11 +46,11 @@ def command(
     Examples: 'ovrecipe report smollm2-135m', 'ovrecipe report smollm2-135m --format md'.
     """
     from ovrecipe.build.run import Target
-    from ovrecipe.report import charts, render
+    from ovrecipe.report import render, svg
     from ovrecipe.report.document import report_of
 
     if form is Format.HTML:
-        charts.check_installed()
+        svg.check_installed()
     context = session_of(ctx).build_context()
     rows = size_rows(context, [Target(name, one) for one in context.plan(name).recipe.variants])
     check_any_built(name, rows)

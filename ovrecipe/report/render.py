@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.report import charts, speed
+from ovrecipe.report import charts, speed, svg, texts
+from ovrecipe.report.scatter import quality_chart
 from ovrecipe.wording import SHORT, amount, counted
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def to_html(report: Mapping[str, Any]) -> str:
     Raises:
         OvrecipeError: pygal is not installed.
     """
-    charts.check_installed()
+    svg.check_installed()
     template = _environment().get_template("report.html.jinja")
     # `safe` there: `charts` makes them from XML trees, which escape every text in them.
     return template.render(**_shown(report), charts=_drawn(report))
@@ -56,14 +57,14 @@ def _environment() -> Environment:
     found.filters |= {
         "amount": amount,
         "counted": counted,
-        "divergence": charts.divergence,
+        "divergence": texts.divergence,
         "fenced": fenced,
         "plain": plain,
-        "heading": speed.heading,
+        "heading": texts.heading,
         "short": _short,
-        "size_text": charts.size_text,
-        "title": speed.title,
-        "value_text": speed.value_text,
+        "size_text": texts.size_text,
+        "title": texts.title,
+        "value_text": texts.value_text,
         "yaml": _yaml,
     }
     return found
@@ -73,8 +74,8 @@ def _shown(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the report with what several places of a template ask for."""
     variants = report["variants"]
     built = [one for one in variants if "weights_bytes" in one]
-    mixed = [one for one in built if len(charts.layer_counts(one["layers"])) > 1]
-    kinds = dict.fromkeys(kind for one in mixed for kind in charts.layer_counts(one["layers"]))
+    mixed = [one for one in built if len(texts.layer_counts(one["layers"])) > 1]
+    kinds = dict.fromkeys(kind for one in mixed for kind in texts.layer_counts(one["layers"]))
     figures = dict.fromkeys(figure for one in report["speed"] for figure in one["figures"])
     return {
         **report,
@@ -82,7 +83,7 @@ def _shown(report: Mapping[str, Any]) -> dict[str, Any]:
         "measured": [one for one in built if one["quality"]],
         "mixed": mixed,
         "kinds": list(kinds),
-        "layer_counts": charts.layer_counts,
+        "layer_counts": texts.layer_counts,
         "figures": list(figures),
         "otherwise": list(
             dict.fromkeys(text for one in built for text in one["rendered_otherwise"])
@@ -96,11 +97,11 @@ def _drawn(report: Mapping[str, Any]) -> dict[str, str]:
     shown = _shown(report)
     drawn = {"sizes": charts.sizes_chart(shown["built"])}
     if shown["measured"]:
-        drawn["quality"] = charts.quality_chart(shown["measured"])
+        drawn["quality"] = quality_chart(shown["measured"])
         most = max(one["weights_bytes"] for one in shown["measured"])
         small = [one for one in shown["measured"] if one["weights_bytes"] < most / 2]
         if CLOSER <= len(small) < len(shown["measured"]):
-            drawn["closer"] = charts.quality_chart(small, closer=True)
+            drawn["closer"] = quality_chart(small, closer=True)
     for one in shown["mixed"]:
         drawn[f"layers {one['variant']}"] = charts.layers_chart(one, shown["kinds"])
     for number, machine in enumerate(shown["machines"]):

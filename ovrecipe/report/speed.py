@@ -10,23 +10,13 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import ProjectError
-from ovrecipe.wording import amount
+from ovrecipe.report.texts import title
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The engine that is no peer.
-OURS = "ovrecipe"
 #: The newest form of the history that is understood here.
 SCHEMA = 1
-#: What a figure is called; `at` is a number of prompt tokens, or of sequences at once.
-HEADINGS = {
-    "load_time_ms": "load, ms",
-    "ttft_ms": "first token after {at}, ms",
-    "tpot_ms": "time a token after {at}, ms",
-    "throughput": "tokens/s, {at} at once",
-    "peak_memory_bytes": "peak memory",
-}
 #: A row is a run; runs with the same last three columns are repeats of each other.
 QUERY = (
     "SELECT artifact, machine, target, device, engine, measured, figures, settings, versions,"
@@ -86,19 +76,6 @@ def _summary(values: list[float]) -> dict[str, float]:
     return {"median": middle, "spread": spread, "runs": len(values)}
 
 
-def heading(figure: str) -> str:
-    """Return what a table calls `ttft_ms@512`."""
-    name, _, at = figure.partition("@")
-    return HEADINGS.get(name, figure).format(at=at)
-
-
-def value_text(figure: str, summary: Mapping[str, float]) -> str:
-    """Return `20.4 ± 0.3`, or bytes as people read them."""
-    if figure.endswith("_bytes"):
-        return amount(summary["median"])
-    return f"{summary['median']:.1f} ± {summary['spread']:.1f}"
-
-
 def line_of(speed: Iterable[Mapping[str, Any]], figure: str) -> dict[str, list[tuple[int, float]]]:
     """Return a figure's medians over `at`, for each that was measured at more than one."""
     lines: dict[str, list[tuple[int, float]]] = {}
@@ -112,9 +89,3 @@ def line_of(speed: Iterable[Mapping[str, Any]], figure: str) -> dict[str, list[t
         if len(places) > 1:
             lines[title(one)] = sorted(places)
     return lines
-
-
-def title(measured: Mapping[str, Any]) -> str:
-    """Return who was measured where: `int4 on CPU`, `source on CPU by llama-cpp`."""
-    variant, engine = measured["target"].partition(":")[2] or "source", measured["engine"]
-    return f"{variant} on {measured['device']}" + (f" by {engine}" if engine != OURS else "")

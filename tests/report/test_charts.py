@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ovrecipe.report.charts import Scale, layers_chart, quality_chart, sizes_chart
+from ovrecipe.report.charts import layers_chart, sizes_chart
+from ovrecipe.report.scatter import Scale, quality_chart
 from tests.report.making import variant
 
 
