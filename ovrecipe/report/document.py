@@ -127,13 +127,15 @@ def mark_front(variants: Sequence[dict[str, Any]]) -> None:
 
 
 def _versions(manifests: Iterable[Manifest]) -> dict[str, list[str]]:
-    """Return the versions of each package that made something; several after an upgrade."""
-    found: dict[str, set[str]] = {"ovrecipe": {__version__}}
-    for manifest in manifests:
+    """Return the versions of each package that made something, the newest use last."""
+    found: dict[str, dict[str, None]] = {"ovrecipe": {__version__: None}}
+    for manifest in sorted(manifests, key=lambda made: made.created):
         for package, version in manifest.tools.items():
             if version is not None:
-                found.setdefault(package, set()).add(version)
-    return {package: sorted(found[package]) for package in sorted(found)}
+                uses = found.setdefault(package, {})
+                uses.pop(version, None)
+                uses[version] = None
+    return {package: list(found[package]) for package in sorted(found)}
 
 
 def _commands(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 #: What Markdown takes for marks, and HTML in it.
 MARKS = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:])")
-
 #: How many small variants are drawn closer: they lie on each other beside an fp16 one.
 CLOSER = 3
 #: Figures that are drawn: the plot's name and its axes.
