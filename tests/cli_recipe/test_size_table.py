@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ovrecipe.cli.size_table import bar, print_sizes
+from tests.conftest import REPOSITORY
 
 
 def row(variant: str, size_bytes: int, mean_kl: float, **changes: Any) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def missing(variant: str, **changes: bool) -> dict[str, Any]:
 
 
 ROWS = [row("fp16", 269_030_335, 0.0), row("int8", 135_234_821, 0.0045),
-        row("int4", 85_831_365, 0.4)]  # fmt: skip
+        row("int4", 85_831_365, 0.4, seconds=41.3)]  # fmt: skip
 
 
 @pytest.fixture
@@ -59,10 +60,16 @@ def test_quality_and_verdict_stand_beside_the_size(printed: Callable[..., list[s
     assert [" ".join(line.split()) for line in lines[2:5]] == [
         "smollm2-135m:fp16 269.03 ██████████ 1.000x <1e-6 97.9% accepted 19.7 s",
         "smollm2-135m:int8 135.23 █████ 1.989x 0.0045 97.9% accepted 19.7 s",
-        "smollm2-135m:int4 85.83 ███▎ 3.134x 0.4 97.9% accepted 19.7 s",
+        "smollm2-135m:int4 85.83 ███▎ 3.134x 0.4 97.9% accepted 41.3 s",
     ]
     assert lines[5] == "in models/smollm2-135m/"
     assert max(map(len, lines)) <= 80
+
+
+def test_the_manual_shows_the_table(printed: Callable[..., list[str]]) -> None:
+    """As it is at 80 columns."""
+    page = (REPOSITORY / "docs" / "report.md").read_text("utf-8").split("## In the terminal")[1]
+    assert page.split("```\n")[1].splitlines() == printed(*ROWS, columns=80)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,10 @@ def model_of(**constants: type) -> ov.Model:
 @pytest.mark.parametrize("prefix", ["model__layers", "transformer__h", "gpt_neox__layers", "blk"])
 def test_layers_are_in_the_order_of_their_numbers(prefix: str) -> None:
     """Exporters keep the checkpoint's names, and architectures differ in them."""
-    names = {f"{prefix}__{number}__weight": np.uint8 for number in (10, 2, 0)}
-    model = model_of(lm_head=np.float16, **names, model__embed_tokens__weight=np.int8)
+    first, second, third = (f"{prefix}__{number}__weight" for number in (10, 0, 2))
+    embedding = {"model__embed_tokens__weight": np.int8}
+    model = model_of(**{first: np.uint8, "lm_head": np.float16, second: np.uint8},
+                     **embedding, **{third: np.uint8})  # fmt: skip
     assert list(layer_weights(model).items()) == [
         ("embedding", {"i8": 2048}),
         ("0", {"u8": 2048}),
