@@ -24,7 +24,7 @@ def amount(size_bytes: float) -> str:
 
 def nats(divergence: float) -> str:
     """Return a divergence as people read it: `0.066`, `<1e-6` where a manifest rounds to 0."""
-    return f"{divergence:.2g}" if divergence >= 1e-6 else "<1e-6"
+    return f"{divergence:#.2g}".rstrip(".") if divergence >= 1e-6 else "<1e-6"
 
 
 def counted(number: int, noun: str) -> str:

@@ -60,7 +60,7 @@ def test_quality_and_verdict_stand_beside_the_size(printed: Callable[..., list[s
     assert [" ".join(line.split()) for line in lines[2:5]] == [
         "smollm2-135m:fp16 269.03 ██████████ 1.000x <1e-6 97.9% accepted 19.7 s",
         "smollm2-135m:int8 135.23 █████ 1.989x 0.0045 97.9% accepted 19.7 s",
-        "smollm2-135m:int4 85.83 ███▎ 3.134x 0.4 97.9% accepted 41.3 s",
+        "smollm2-135m:int4 85.83 ███▎ 3.134x 0.40 97.9% accepted 41.3 s",
     ]
     assert lines[5] == "in models/smollm2-135m/"
     assert max(map(len, lines)) <= 80

@@ -47,8 +47,8 @@ def test_a_dot_tells_the_verdict_and_the_front() -> None:
     svg = quality_chart([variant("int4", 86_000_000, 0.4), worse, refused("int4-c", 50, 9.0)])
     assert [dots(svg, kind) for kind in range(3)] == [1, 1, 1]
     label = str(ET.fromstring(svg).get("aria-label"))
-    assert "int4 86.0 MB, 3.13x smaller, 0.4 ± 0.04 nats, on the front" in label
-    assert label.endswith("9 ± 0.9 nats, refused")
+    assert "int4 86.0 MB, 3.13x smaller, 0.40 ± 0.04 nats, on the front" in label
+    assert label.endswith("9.0 ± 0.9 nats, refused")
 
 
 def test_dots_that_lie_on_each_other_have_one_name() -> None:

@@ -69,7 +69,7 @@ def test_the_real_model_has_a_page(
     text = page.read_text("utf-8")
     assert text.startswith("<!DOCTYPE html>")
     assert "3.13x smaller" in text
-    assert "u4 in 31, u8 in 1 of 31 layers" in text
+    assert "u4 in 30, u8 in 1 of 31 layers" in text
     assert str(smollm2_project.root) not in text
     found = ovrecipe("report", "smollm2-135m", "--format", "json", env=project, cwd=tmp_path)
     document = json.loads(found.out)
