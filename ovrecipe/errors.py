@@ -121,6 +121,10 @@ class ArtifactCorrupt(StoreError):
     """Files of an artifact are not what its manifest says."""
 
 
+class ArtifactTooNew(StoreError):
+    """A newer ovrecipe made the artifact; this one cannot judge it and leaves it alone."""
+
+
 class NotBuilt(OvrecipeError):
     """The variant was not built yet."""
 

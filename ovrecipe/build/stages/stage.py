@@ -92,7 +92,6 @@ class Stage:
     - `is_gate`: a variant gets its view only when this passed.
     - `is_intermediate`: `ovrecipe gc --intermediates` removes it.
     - `links`: the inputs whose files are linked into it, so that they are not hashed again.
-    - `is_usable`: whether a published artifact can still be used.
 
     What is known before it runs:
 
@@ -115,7 +114,6 @@ class Stage:
     is_gate: bool = False
     is_intermediate: bool = False
     links: tuple[str, ...] = ()
-    is_usable: Callable[[Path], bool] = lambda _: True
     is_judged: bool = False
     problems: Callable[[Work], Sequence[str]] = lambda _: ()
     estimate: Callable[[Work], Estimate | None] = lambda _: None
