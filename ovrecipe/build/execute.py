@@ -291,7 +291,7 @@ def _checked_inputs(work: Work) -> list[Manifest]:
                 remedy=f"run 'ovrecipe build {plan.recipe.name}' to make it again",
             ) from error
         except ArtifactCorrupt as error:
-            message = f"{work.title}: its input is damaged: {error.message}"
+            message = f"{work.title}: its input was damaged or changed: {error.message}"
             raise ArtifactCorrupt(message, remedy=error.remedy) from error
     if changed := plan.changed_fields(work.stage, work.variant):
         names = ", ".join(dict.fromkeys(_named(work, field) for field in changed))

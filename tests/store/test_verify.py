@@ -49,6 +49,12 @@ def break_the_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text("{")
 
 
+def make_it_newer(folder: Path) -> None:
+    document = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).chmod(0o644)
+    (folder / MANIFEST).write_text(json.dumps({**document, "schema": 2, "verdict": "accepted"}))
+
+
 def edit_the_key(folder: Path) -> None:
     document = json.loads((folder / MANIFEST).read_text())
     document["key"]["group_size"] = 32
