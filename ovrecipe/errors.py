@@ -113,6 +113,10 @@ class StoreNotWritable(StoreError):
     """The store's folder cannot be written."""
 
 
+class StoreRemoved(StoreError):
+    """Somebody removed the store, or a folder in it, while it was used."""
+
+
 class DiskFull(StoreError):
     """The disk ran out of room; nothing half-written was published."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ovrecipe.errors import StoreError, StoreNotWritable, disk_full, is_disk_full
+from ovrecipe.errors import StoreNotWritable, StoreRemoved, disk_full, is_disk_full
 from ovrecipe.wording import amount
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -33,7 +33,7 @@ def disk_errors(
     Raises:
         DiskFull: no room, no quota, or a file larger than the file system takes.
         StoreNotWritable: no permission, a read-only disk, or a file where a folder should be.
-        StoreError: `path` was removed meanwhile.
+        StoreRemoved: `path` was removed meanwhile.
     """
     try:
         yield
@@ -51,9 +51,9 @@ def disk_errors(
         raise
 
 
-def removed_meanwhile(what: object) -> StoreError:
+def removed_meanwhile(what: object) -> StoreRemoved:
     """Return the error for a store, or a folder in it, that somebody removed while it was used."""
-    return StoreError(
+    return StoreRemoved(
         f"{what} was removed meanwhile",
         remedy="leave the store alone while a build runs, and build again",
     )

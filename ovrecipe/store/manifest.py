@@ -24,7 +24,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 REBUILD = "'ovrecipe verify --remove' drops it, the next build makes it again"
 YOURS = f"build again when you changed that file; else {REBUILD}"
 UPGRADE = "upgrade ovrecipe: pip install --upgrade ovrecipe"
-GONE = "which is gone"
+MISSING, GONE = "is missing", "which is gone"
 
 
 def _inside(name: str) -> str:
@@ -140,9 +140,12 @@ def content_problem(
     """
     for name, entry in manifest.files.items():
         path = folder / name
-        message = _stat_problem(path, entry)
-        if message is None and (entry.link or path.stat().st_mtime_ns != entry.mtime_ns):
-            message = _content_problem(path, entry, sha256)
+        try:
+            message = _stat_problem(path, entry)
+            if message is None and (entry.link or path.stat().st_mtime_ns != entry.mtime_ns):
+                message = _content_problem(path, entry, sha256)
+        except FileNotFoundError:  # a moment ago it was there
+            message = MISSING
         if message is not None:
             return name, message
     return None
@@ -220,7 +223,7 @@ def _stat_problem(path: Path, entry: FileEntry) -> str | None:
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        return "is missing"
+        return MISSING
     if stat.S_ISLNK(found.st_mode) != entry.link:
         return "was a link and is a file" if entry.link else "was a file and is a link"
     if entry.link:

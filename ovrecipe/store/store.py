@@ -17,7 +17,7 @@ from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
-from ovrecipe.errors import ArtifactCorrupt, NotBuilt, OvrecipeError, StoreError
+from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError, StoreRemoved
 from ovrecipe.store import locks
 from ovrecipe.store.disk import (
     disk_errors,
@@ -82,15 +82,17 @@ class Store:
 
         Raises:
             StoreNotWritable, DiskFull: it cannot.
+            StoreRemoved: somebody removed it meanwhile.
         """
         probe = self.root / f".probe-{random_name()}"
         with disk_errors(self.root, any_refusal=True):
             self.locks_dir.mkdir(parents=True, exist_ok=True)
-            for name, text in ((".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)):
-                if not (self.root / name).exists():
-                    (self.root / name).write_text(text, encoding="utf-8")
-            probe.touch()
-            probe.unlink(missing_ok=True)
+            with disk_errors(self.root):
+                for name, text in ((".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)):
+                    if not (self.root / name).exists():
+                        (self.root / name).write_text(text, encoding="utf-8")
+                probe.touch()
+                probe.unlink(missing_ok=True)
 
     def has(self, key: Key) -> bool:
         """Tell whether the artifact is there and, as far as stats tell, whole.
@@ -229,18 +231,18 @@ class Store:
 
     @contextmanager
     def _there_or_removed(self, lock_path: Path) -> Iterator[None]:
-        """Say that the store was removed where that is why something in it failed.
+        """Say that the store was removed where that is why something failed, whatever it said.
 
-        Files and locks fail in ways of their own then, and a part of it may be there again.
+        Files, locks and stages fail in ways of their own then, and a part of the store may be
+        there again; but not our lock, or not with our note.
         """
         try:
             yield
-        except OvrecipeError:
+        except (StoreRemoved, PermissionError):
             raise
         except Exception as error:
-            # Nobody but us writes this note while we have the lock.
-            is_there = locks.noted_process(lock_path) == os.getpid()
-            if is_there or isinstance(error, PermissionError):
+            pid = locks.noted_process(lock_path)
+            if lock_path.exists() and pid in (None, os.getpid()):
                 raise
             raise removed_meanwhile(self.root) from error
 
@@ -327,7 +329,11 @@ class Store:
         """
         self.prepare()
         lock_path, use_path = self.lock_path(stage, sha256), self.use_path(sha256)
-        with locks.held_if_free(lock_path) as free, locks.alone_if_unused(use_path) as unused:
+        with (
+            disk_errors(self.root),
+            locks.held_if_free(lock_path) as free,
+            locks.alone_if_unused(use_path) as unused,
+        ):
             if not (free and unused) or unless():
                 return False
             self._remove(stage, sha256)

@@ -30,7 +30,6 @@ from tests.sources.requests import checkpoint_files, write_files
 from tests.store.test_verify import (
     break_the_manifest,
     delete_the_manifest,
-    flip_a_bit,
     make_it_newer,
     truncate,
 )
