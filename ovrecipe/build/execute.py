@@ -125,13 +125,14 @@ class ViewWork(Doable):
         """Set the view.
 
         Raises:
-            StageError: the directory, or the result of a gate, is gone.
+            StageError: the directory, or the result of a gate, is not there.
             StoreError: something that is no view stands in its place.
         """
         artifact_dir = self._passed_dir()
         if artifact_dir is None:
-            gone = next(work.title for work in self.needs() if not work.is_done())
-            raise StageError(f"{self.title}: {gone} was removed meanwhile", remedy=AGAIN)
+            gone = next((work.title for work in self.needs() if not work.is_done()), "it")
+            message = f"{self.title}: {gone} failed or was removed, so there is nothing to name"
+            raise StageError(message, remedy=AGAIN)
         set_view(self.context.store, *self._place, artifact_dir)
 
     def clean(self) -> None:

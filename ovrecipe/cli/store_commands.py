@@ -196,8 +196,7 @@ def verify(
     problems = _problems(store, chosen, too_new.append)
     damaged = {Place(problem.stage, problem.sha256) for problem in problems}
     spreading = {Place(problem.stage, problem.sha256) for problem in problems if problem.spreads}
-    made = descendants(store, spreading)
-    follow = {place: origin for place, origin in made.items() if place not in damaged}
+    follow = descendants(store, spreading)
     doomed = damaged | follow.keys()
     gone = remove_youngest_first(store, doomed) if remove else set()
     if as_json:

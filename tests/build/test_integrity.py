@@ -38,6 +38,7 @@ pytestmark = pytest.mark.slow
 
 #: Providers beside which somebody edits what they read; none of them notices.
 EDITED = """
+import json
 from pathlib import Path
 from ovrecipe import hookimpl
 
@@ -50,14 +51,23 @@ class Exporter:
     def export(self, job):
         write_ir(job.output_dir)
         path = (job.checkpoint_dir / "config.json").resolve()
-        path.write_text(path.read_text() + " ")
+        path.write_text(path.read_text().replace("8", "9"))
 
 class Compressor:
     version = 1
     def compress(self, job):
-        Path("compressed").touch()
         write_ir(job.output_dir)
         job.dataset_path.write_text("another text")
+        return {}
+
+class Remaking:
+    version = 1
+    def compress(self, job):
+        path = job.input_dir / "manifest.json"
+        manifest = json.loads(path.read_text())
+        path.chmod(0o644)
+        path.write_text(json.dumps({**manifest, "seconds": 7.5}))
+        write_ir(job.output_dir)
         return {}
 
 class Source:
@@ -69,8 +79,11 @@ class Source:
 
 @hookimpl
 def providers():
-    one = {"edited": Exporter}, {"edited": Compressor}, {"edited": Source}
-    return dict(zip(("exporter", "compressor", "source"), one))
+    return {
+        "exporter": {"edited": Exporter},
+        "compressor": {"edited": Compressor, "remaking": Remaking},
+        "source": {"edited": Source},
+    }
 """
 
 
@@ -158,6 +171,15 @@ def test_a_source_whose_content_changes_while_it_is_fetched_is_not_stored(projec
     with pytest.raises(StageError, match=r"source m: the checkpoint edited:x \(text\) changed"):
         do_up_to(context, "m", "source")
     assert not context.store.artifact_dir(key_of(context, "source")).exists()
+
+
+def test_an_input_that_another_build_made_again_meanwhile_is_told(project: Project) -> None:
+    """What was read of the old one may have been damaged; the new one is whole."""
+    write_recipe(project, "m", fake_recipe(variants={"int4": {"compressor": "remaking"}}))
+    context = context_with_edits(project)
+    with pytest.raises(StageError, match="weights m:int4: an input was made again meanwhile"):
+        do_up_to(context, "m", "source", "base", "weights", variant="int4")
+    assert not context.store.artifact_dir(key_of(context, "weights", "int4")).exists()
 
 
 def test_a_damaged_input_is_not_read(
@@ -301,5 +323,5 @@ def test_a_directory_that_is_removed_before_it_has_its_name_is_named(project: Pr
     publish_fakes(project, "m", "int4")
     context = context_of(project)
     work_on(context, "m", "assemble", "int4").clean()
-    with pytest.raises(StageError, match="build m:int4: assemble m:int4 was removed meanwhile"):
+    with pytest.raises(StageError, match="build m:int4: assemble m:int4 failed or was removed"):
         ViewWork(context.plan("m"), "int4").do(lambda _: None)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ovrecipe.errors import ArtifactTooNew
 from ovrecipe.store.descent import Place, descendants, remove_youngest_first
+from ovrecipe.store.gc import plan_gc
 from ovrecipe.store.key import Key
 from ovrecipe.store.views import set_view
 from tests.store.making import fill, key_of, make
@@ -154,6 +156,13 @@ def test_what_a_newer_ovrecipe_made_is_left_alone(
     assert "newer ovrecipe" in done.said
     assert "upgrade ovrecipe: pip install --upgrade ovrecipe" in done.said
     assert left(store) == [*EVERYTHING]
+
+
+def test_nothing_is_planned_to_go_beside_what_a_newer_ovrecipe_made(store: Store) -> None:
+    """Its inputs are unknown, so anything may be one."""
+    make_it_newer(store.artifact_dir(ASSEMBLED))
+    with pytest.raises(ArtifactTooNew, match="a newer ovrecipe wrote it"):
+        plan_gc(store, {INT8.sha256})
 
 
 def test_beside_what_a_newer_ovrecipe_made_damage_is_removed(
