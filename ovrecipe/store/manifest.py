@@ -230,6 +230,8 @@ def _stat_problem(path: Path, entry: FileEntry) -> str | None:
         if not path.is_file():
             return f"links to {path.readlink()}, {GONE}"
         found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        return "is no file"
     if found.st_size != entry.size_bytes:
         return f"{_where(path, entry)}has {found.st_size} bytes, and had {entry.size_bytes}"
     return None

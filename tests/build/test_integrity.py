@@ -260,6 +260,24 @@ def test_what_is_not_whole_is_not_said_to_be_built(
     assert f"{stage} m:int4: damaged: {said}" in done.out.splitlines()
 
 
+def test_a_source_whose_linked_files_are_gone_is_not_said_to_be_built(
+    ovrecipe: CommandLine, project: Project, tmp_path: Path
+) -> None:
+    """A hub's cache was cleared, or a checkpoint lay on a disk that is not mounted."""
+    write_recipe(project, "m", fake_recipe())
+    context = context_of(project)
+    (tmp_path / "elsewhere").write_text("{}")
+    with context.store.staging(key_of(context, "source")) as staging_dir:
+        (staging_dir / "config.json").symlink_to(tmp_path / "elsewhere")
+        context.store.publish(key_of(context, "source"), staging_dir)
+    assert work_on(context, "m", "source").is_done()
+    (tmp_path / "elsewhere").unlink()
+    assert not work_on(context, "m", "source").is_done()
+    done = ovrecipe("-p", FAKE_PLUGIN, "why", "m:int4", cwd=project.root)
+    said = f"source m: damaged: config.json links to {tmp_path}/elsewhere, which is gone"
+    assert said in done.out.splitlines()
+
+
 def test_what_a_newer_ovrecipe_made_is_neither_read_nor_made_again(project: Project) -> None:
     """It may be fine, and whoever made it may be using it."""
     write_recipe(project, "m", fake_recipe())
