@@ -159,8 +159,8 @@ def _reason(work: Work) -> dict[str, Any]:
     key, store = work.key(), work.context.store
     if key is None:
         return {"reason": "the checkpoint was not asked for yet, so its commit is unknown"}
-    if store.has(key):
-        return {"reason": "files that it links to are gone"}
+    if damage := store.damage(key):
+        return {"reason": f"damaged: {damage}"}
     if store.log_path(key).exists():
         return {"reason": f"failed when it was last built; its log is {store.log_path(key)}"}
     damaged: list[ArtifactCorrupt] = []
