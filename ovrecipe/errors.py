@@ -113,12 +113,20 @@ class StoreNotWritable(StoreError):
     """The store's folder cannot be written."""
 
 
+class StoreRemoved(StoreError):
+    """Somebody removed the store, or a folder in it, while it was used."""
+
+
 class DiskFull(StoreError):
     """The disk ran out of room; nothing half-written was published."""
 
 
 class ArtifactCorrupt(StoreError):
     """Files of an artifact are not what its manifest says."""
+
+
+class ArtifactTooNew(StoreError):
+    """A newer ovrecipe made the artifact; this one cannot judge it and leaves it alone."""
 
 
 class NotBuilt(OvrecipeError):

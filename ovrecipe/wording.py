@@ -1,4 +1,4 @@
-"""Words that messages share: the closest name, sizes, counts, short digests."""
+"""Words that messages share: the closest name, sizes, divergences, counts, short digests."""
 
 from collections.abc import Iterable
 
@@ -20,6 +20,11 @@ def amount(size_bytes: float) -> str:
         if size_bytes >= size:
             return f"{size_bytes / size:.{digits}f} {unit}"
     return f"{size_bytes:.0f} bytes"
+
+
+def nats(divergence: float) -> str:
+    """Return a divergence as people read it: `0.066`, `<1e-6` where a manifest rounds to 0."""
+    return f"{divergence:#.2g}".rstrip(".") if divergence >= 1e-6 else "<1e-6"
 
 
 def counted(number: int, noun: str) -> str:

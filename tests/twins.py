@@ -42,6 +42,8 @@ MODELS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "gemma": ("gemma", "gemma", {"num_key_value_heads": 1, "head_dim": 16}),
 }
 ARCHITECTURES = tuple(MODELS)
+#: Whose attention has ALiBi's biases, which GenAI's paged attention leaves out.
+ALIBI = ("mpt", "neox", {"d_model": 64, "n_heads": 4, "n_layers": 2, "max_seq_len": 512})
 
 
 def make_checkpoint(
@@ -51,7 +53,7 @@ def make_checkpoint(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-    model_type, tokenizer, differences = MODELS[architecture]
+    model_type, tokenizer, differences = {**MODELS, "mpt": ALIBI}[architecture]
     checkpoint_dir.mkdir(parents=True, exist_ok=True)
     ids = make_tokenizer(checkpoint_dir, tokenizer)
     torch.manual_seed(20)

@@ -17,7 +17,7 @@ from ovrecipe.recipe.load import check_requirements, load_recipe
 from ovrecipe.recipe.project import Project
 from ovrecipe.recipe.schema import Recipe, split_model_id
 from ovrecipe.store.digests import RememberedDigests
-from ovrecipe.store.key import Key
+from ovrecipe.store.key import Key, differences
 from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store
 from ovrecipe.types import Json
@@ -195,6 +195,20 @@ class RecipePlan:
             }
             self._keys[stage, variant] = Key(stage, document)
         return self._keys[stage, variant]
+
+    def changed_fields(self, stage: Stage, variant: str | None) -> list[str]:
+        """Return which fields of a stage's key the user's files contradict by now.
+
+        Only its own fields: what its inputs were made from is in the store, or linked from it.
+
+        Raises:
+            OvrecipeError: a file cannot be read any more.
+        """
+        key, now = self.pinned_key(stage.name, variant), RecipePlan(self.context, self.recipe)
+        if self.source.traits.needs_pin:
+            now._pin = self._pin  # a commit never changes, and asking may take a network
+        fields = Key(stage.name, {**key.document, **stage.fields(now, variant)})
+        return [found.path for found in differences(fields.document, key.document)]
 
     def wanted_keys(self, variants: Collection[str] | None = None) -> set[str]:
         """Return the digest of every artifact that these variants, or all, can still want."""

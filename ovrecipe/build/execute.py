@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build import events, preflight
-from ovrecipe.build.process import LOG_NAME, run_worker
+from ovrecipe.build.process import AGAIN, LOG_NAME, run_worker
 from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext
-from ovrecipe.errors import GateError, OvrecipeError, StageError, StoreError
+from ovrecipe.errors import ArtifactCorrupt, GateError, NotBuilt, OvrecipeError, StageError
 from ovrecipe.hooks.roles import WeightShape
-from ovrecipe.store.disk import disk_errors
+from ovrecipe.store.disk import disk_errors, removed_meanwhile
 from ovrecipe.store.key import Key
-from ovrecipe.store.manifest import read_manifest
+from ovrecipe.store.manifest import Manifest, read_manifest
 from ovrecipe.store.views import REFUSED, leads_to, remove_view, set_view
 from ovrecipe.wording import amount
 
@@ -119,11 +121,10 @@ class ViewWork(Doable):
         return artifact_dir is not None and leads_to(models_dir / name / variant, artifact_dir)
 
     def _passed_dir(self) -> Path | None:
-        """Return what the view shall lead to; None unless every gate was passed."""
-        gates = [work for work in self.needs() if work.stage.is_gate]
-        key = self.assembled.key()
-        passed = key and all(work.is_done() for work in gates) and not self.objections()
-        return self.context.store.artifact_dir(key) if key and passed else None
+        """Return what the view shall lead to; None unless it is whole and every gate was passed."""
+        key, is_sound = self.assembled.key(), all(work.is_done() for work in self.needs())
+        passed = key is not None and is_sound and not self.objections()
+        return self.context.store.artifact_dir(key) if key is not None and passed else None
 
     def objections(self) -> list[str]:
         """Return what the recipe does not accept of what the gates found, a line each."""
@@ -141,7 +142,7 @@ class ViewWork(Doable):
 
         Raises:
             GateError: the recipe does not accept what a gate found; the artifact is kept.
-            StageError: a gate was not passed.
+            StageError: the directory, or the result of a gate, is not there.
             StoreError: something that is no view stands in its place.
         """
         artifact_dir = self._passed_dir()
@@ -156,7 +157,9 @@ class ViewWork(Doable):
                 remedy="compress less (a smaller group_size or ratio, awq), or change 'accept' in "
                 f"the recipe; 'ovrecipe run {self.target} --unaccepted' opens it as it is",
             )
-        raise StageError(f"{self.title}: its gate was not passed, so it gets no name")
+        gone = next((work.title for work in self.needs() if not work.is_done()), "it")
+        message = f"{self.title}: {gone} failed or was removed, so there is nothing to name"
+        raise StageError(message, remedy=AGAIN)
 
     def refuse(self) -> None:
         """Take the name from what a gate refused, and keep it where `run --unaccepted` looks."""
@@ -210,11 +213,9 @@ class Work(Doable):
         return self.plan.key(self.stage.name, self.variant)
 
     def is_done(self) -> bool:
-        """Return whether the wanted artifact is published and usable; a few stats."""
-        key, store = self.key(), self.context.store
-        if key is None or not store.has(key):
-            return False
-        return self.stage.is_usable(store.artifact_dir(key))
+        """Return whether the wanted artifact is published and whole; a few stats."""
+        key = self.key()
+        return key is not None and self.context.store.has(key)
 
     def tensors(self) -> list[WeightShape]:
         """Return the float tensors of the checkpoint; none while it is not here, or unknown."""
@@ -246,8 +247,7 @@ class Work(Doable):
         with store.lock(key, waiting=waiting), self.context.at_work():
             if self.is_done():
                 return
-            if store.has(key):
-                store.remove(key)
+            store.remove(key)  # what is left of a damaged one
             try:
                 _make(self, key, watch)
             except GateError:
@@ -270,7 +270,7 @@ class Work(Doable):
     def clean(self) -> None:
         """Remove the artifact, if it is there and no running build makes or reads it."""
         store, key = self.context.store, self.key()
-        if key is not None and store.has(key):
+        if key is not None and store.artifact_dir(key).exists():
             removed = store.discard_if_unused(key.stage, key.sha256)
             print(f"removed {key}" if removed else f"kept {key}: a running build uses it")
 
@@ -290,6 +290,7 @@ def _make(work: Work, key: Key, watch: events.Watch) -> None:
     ):
         started = time.monotonic()
         watch(events.Started(work.title, work.stage.doing))
+        inputs = _checked_inputs(work)
         job = _job(work, staging_dir / "output")
         job.output_dir.mkdir()
         done = _run(work, job, key, watch)
@@ -301,6 +302,7 @@ def _make(work: Work, key: Key, watch: events.Watch) -> None:
             peak_memory_bytes=done.get("peak_memory_bytes"),
             seconds=time.monotonic() - started,
             known_digests=_known_digests(work, job),
+            confirm=partial(_confirm, work, inputs),
         )
     watch(events.Finished(work.title, store.manifest(key)))
 
@@ -314,26 +316,73 @@ def _failing_in(work: Work, staging_dir: Path, watch: events.Watch) -> Iterator[
     except BaseException as error:
         watch(events.Failed(work.title))
         if isinstance(error, Exception) and not staging_dir.is_dir():
-            raise StoreError(
-                f"{work.title}: {staging_dir}, in which it worked, was removed meanwhile",
-                remedy="leave the store alone while a build runs, and build again",
-            ) from error
+            place = f"{work.title}: {staging_dir}, in which it worked,"
+            raise removed_meanwhile(place) from error
         raise
+
+
+def _checked_inputs(work: Work) -> list[Manifest]:
+    """Return the manifests of what the work reads, when that is what its key says.
+
+    Stats tell, and digests where a stat changed.
+
+    Raises:
+        StageError: an input is not there, or a file of the user's is another by now.
+        ArtifactCorrupt: an input is damaged.
+    """
+    plan, store, digests = work.plan, work.context.store, work.context.digests
+    keys = _input_keys(work)
+    for key in keys:
+        try:
+            store.check_content(key, digests.sha256)
+        except NotBuilt as error:
+            raise StageError(
+                f"{work.title}: its input {key.stage} is not in the store",
+                remedy=f"run 'ovrecipe build {plan.recipe.name}' to make it again",
+            ) from error
+        except ArtifactCorrupt as error:
+            message = f"{work.title}: its input was damaged or changed: {error.message}"
+            raise ArtifactCorrupt(message, remedy=error.remedy) from error
+    if changed := plan.changed_fields(work.stage, work.variant):
+        names = ", ".join(dict.fromkeys(_named(work, field) for field in changed))
+        raise StageError(
+            f"{work.title}: {names} changed while the build ran, so nothing is stored",
+            remedy="build again, and leave it alone meanwhile",
+        )
+    return [store.manifest(key) for key in keys]
+
+
+def _confirm(work: Work, inputs: list[Manifest]) -> None:
+    """Refuse a result when what was read did not stay what it was, from before to after.
+
+    Raises:
+        StageError, ArtifactCorrupt: as `_checked_inputs`, or another build made an input again.
+    """
+    if _checked_inputs(work) != inputs:
+        raise StageError(f"{work.title}: an input was made again meanwhile", remedy=AGAIN)
+
+
+def _named(work: Work, field: str) -> str:
+    """Return what the user calls a field of the key that comes from a file of theirs."""
+    if field.startswith("pin."):
+        file = re.sub(r"^pin\.(files\.)?|sha256$", "", field)
+        return f"the checkpoint {work.plan.recipe.model.id}" + (f" ({file})" if file else "")
+    if found := re.match(r"passes\[(\d+)\]\.dataset", field):
+        passes = work.plan.recipe.variants[str(work.variant)].compression_passes()
+        return f"the data set {passes[int(found[1])].dataset}"
+    return field
+
+
+def _input_keys(work: Work) -> list[Key]:
+    return [work.plan.pinned_key(needed.kind, needed.variant) for needed in work.needs()]
 
 
 def _job(work: Work, output_dir: Path) -> Job:
     plan, store = work.plan, work.context.store
-    keys = [plan.pinned_key(needed.kind, needed.variant) for needed in work.needs()]
-    for key in keys:
-        if not store.has(key):
-            raise StageError(
-                f"{work.title}: its input {key.stage} is not in the store",
-                remedy=f"run 'ovrecipe build {plan.recipe.name}' to make it again",
-            )
     return Job(
         recipe=plan.recipe,
         variant=work.variant,
-        inputs={key.stage: store.artifact_dir(key) for key in keys},
+        inputs={key.stage: store.artifact_dir(key) for key in _input_keys(work)},
         output_dir=output_dir,
         pin=dict(plan.pin),
         plugin_options=work.context.plugins.options,

@@ -113,8 +113,8 @@ def _run_doit(
     return failures.errors
 
 
-def built_manifests(context: BuildContext, target: Target) -> list[Manifest]:
-    """Return the manifest of a target's assembled directory, and of what it was assembled from.
+def built_manifests(context: BuildContext, target: Target) -> dict[str, Manifest]:
+    """Return, by stage, the manifests of a target's directory, its gates and what it is made from.
 
     What was built is there while its view is; what it was made from may have been collected.
 
@@ -122,12 +122,12 @@ def built_manifests(context: BuildContext, target: Target) -> list[Manifest]:
         NotBuilt: the directory's manifest is gone.
         ArtifactCorrupt: one of the manifests is damaged.
     """
-    assembled = ViewWork(context.plan(target.name), target.variant).assembled
-    key, store = assembled.key(), context.store
-    if key is None or not store.has(key):
+    view, store = ViewWork(context.plan(target.name), target.variant), context.store
+    works = view.works(context.stages, (target.variant,))
+    keys = [key for work in works if (key := work.key()) and store.has(key)]
+    if view.assembled.key() not in keys:
         raise NotBuilt(f"{target} is not built", remedy=f"ovrecipe build {target}")
-    parts = [part for work in assembled.needs() if (part := work.key()) and store.has(part)]
-    return [store.manifest(found) for found in (key, *parts)]
+    return {key.stage: store.manifest(key) for key in keys}
 
 
 def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:
@@ -159,8 +159,8 @@ def _reason(work: Work) -> dict[str, Any]:
     key, store = work.key(), work.context.store
     if key is None:
         return {"reason": "the checkpoint was not asked for yet, so its commit is unknown"}
-    if store.has(key):
-        return {"reason": "files that it links to are gone"}
+    if damage := store.damage(key):
+        return {"reason": f"damaged: {damage}"}
     if store.log_path(key).exists():
         return {"reason": f"failed when it was last built; its log is {store.log_path(key)}"}
     damaged: list[ArtifactCorrupt] = []

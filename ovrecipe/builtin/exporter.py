@@ -106,23 +106,24 @@ def _answer(torch_model: Any, answers: Answers) -> None:
     import torch
 
     with torch.inference_mode(), _in_float32(torch_model):
-        read = tokens = torch.tensor(answers.prompts)
-        logits, past = [], None
-        for _ in range(answers.new_tokens):
-            # An architecture without a cache of keys and values reads all of it again.
-            asked = {"past_key_values": past} if past is not None else {}
-            found = torch_model(read if asked else tokens, use_cache=True, **asked)
-            new = found.logits if asked else found.logits[:, sum(map(_length, logits)) :]
-            logits.append(new.float())
+        tokens = torch.tensor(answers.prompts)
+        places = tokens.shape[1] + answers.new_tokens - 1
+        found = torch_model(tokens, use_cache=True)
+        logits = found.logits.float()
+        while logits.shape[1] < places:
+            new = logits[:, -1:].argmax(-1)
+            tokens = torch.cat([tokens, new], dim=1)
             past = getattr(found, "past_key_values", None)
-            read = logits[-1][:, -1:].argmax(-1)
-            tokens = torch.cat([tokens, read], dim=1)
-    for row, said in zip(tokens, torch.cat(logits, dim=1), strict=True):
+            if past is None:
+                # An architecture without a cache of keys and values reads all of it again.
+                found = torch_model(tokens)
+                logits = found.logits.float()
+            else:
+                found = torch_model(new, past_key_values=past, use_cache=True)
+                logits = torch.cat([logits, found.logits.float()], dim=1)
+        tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], dim=1)
+    for row, said in zip(tokens, logits, strict=True):
         answers.take(row.numpy(), said.numpy())
-
-
-def _length(logits: Any) -> int:
-    return int(logits.shape[1])
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Reading, writing, running and describing IRs, and the room that their weights take."""
 
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ IR_XML = "openvino_model.xml"
 SMALLEST_WEIGHT = 1024
 #: XML, tokenizer files, logs: what every model needs besides its weights.
 SMALL_FILES_BYTES = 40_000_000
+#: `model.layers.12.mlp...`, `transformer.h.3.attn...`, `blk.0...`: a layer's number in a name.
+LAYER_NUMBER = re.compile(r"[./](\d+)[./]")
+EMBEDDING = re.compile(r"emb|wte", re.IGNORECASE)
 WIDTHS = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2}
 
 
@@ -52,14 +56,42 @@ def weight_facts(model: Any) -> dict[str, Json]:
     layers: Counter[str] = Counter()
     elements: Counter[str] = Counter()
     bits = 0
-    for node in (node for node in model.get_ops() if node.get_type_name() == "Constant"):
-        kind, size, name = node.get_element_type(), prod(node.shape), node.get_friendly_name()
-        bits += size * int(kind.bitwidth)
-        if size >= SMALLEST_WEIGHT and "/scale" not in name and "/zero_point" not in name:
-            layers[kind.get_type_name()] += 1
-            elements[kind.get_type_name()] += size
+    for node in _constants(model):
+        bits += prod(node.shape) * int(node.get_element_type().bitwidth)
+    for _, kind, size in _weights(model):
+        layers[kind] += 1
+        elements[kind] += size
     per_weight = round(bits / elements.total(), 3) if elements else None
     return {"layers": {**layers}, "weights": {**elements}, "bits_per_weight": per_weight}
+
+
+def layer_weights(model: Any) -> dict[str, dict[str, int]]:
+    """Return the elements by dtype of each layer: "embedding", "0", "1" and so on, "other".
+
+    A layer's number is the first in the name of its weights, as exporters keep the checkpoint's.
+    """
+    found: dict[str, Counter[str]] = {}
+    for name, kind, size in _weights(model):
+        number = LAYER_NUMBER.search(name)
+        layer = number[1] if number else "embedding" if EMBEDDING.search(name) else "other"
+        found.setdefault(layer, Counter())[kind] += size
+
+    def place(layer: str) -> tuple[bool, int]:
+        return layer == "other", int(layer) if layer.isdecimal() else -1
+
+    return {layer: {**found[layer]} for layer in sorted(found, key=place)}
+
+
+def _constants(model: Any) -> Iterator[Any]:
+    return (node for node in model.get_ops() if node.get_type_name() == "Constant")
+
+
+def _weights(model: Any) -> Iterator[tuple[str, str, int]]:
+    """Yield name, dtype and number of elements of each weight; scales and zero points are none."""
+    for node in _constants(model):
+        size, name = prod(node.shape), node.get_friendly_name()
+        if size >= SMALLEST_WEIGHT and "/scale" not in name and "/zero_point" not in name:
+            yield name, node.get_element_type().get_type_name(), size
 
 
 #: What a stateful language model takes.

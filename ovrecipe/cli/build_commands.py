@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
 from ovrecipe.cli.completion import TargetArgument, complete_name, recipe_argument
-from ovrecipe.cli.output import AsJson, print_json, print_table
-from ovrecipe.cli.session import session_of, state_of, targets_of
+from ovrecipe.cli.output import AsJson, print_json
+from ovrecipe.cli.session import session_of, targets_of
+from ovrecipe.cli.size_table import check_any_built, print_sizes, size_rows
 from ovrecipe.ending import STOPPED
-from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
-    from ovrecipe.build.context import BuildContext
     from ovrecipe.build.events import Event, Watch
-    from ovrecipe.build.run import Target
-
-WEIGHTS = "openvino_model.bin"
 
 
 def build(
@@ -85,7 +79,7 @@ def build(
     else:
         if not report.ran and not report.errors:
             typer.echo("Nothing to do: everything is built and checked.")
-        _print_sizes(rows)
+        print_sizes(rows)
     report.check_success()
 
 
@@ -148,65 +142,8 @@ def sizes(
     context = session_of(ctx).build_context()
     recipe = context.plan(name).recipe
     rows = size_rows(context, [Target(name, variant) for variant in recipe.variants])
-    if not any(row["built"] for row in rows):
-        stale = ", ".join(row["variant"] for row in rows if row["stale"])
-        now = f" from its settings of now (stale: {stale})" if stale else ""
-        from ovrecipe.run.artifact import not_built
-
-        raise not_built(name, f"built{now}")
+    check_any_built(name, rows)
     if as_json:
         print_json({"variants": rows})
     else:
-        _print_sizes(rows)
-
-
-def size_rows(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:
-    """Return a row of facts for each target; the ratio is to the recipe's fp16 weights."""
-    rows = [_size_row(context, target) for target in targets]
-    full = {row["name"]: row["weights_bytes"] for row in rows if row.get("precision") == "fp16"}
-    for row in rows:
-        reference = full.get(row["name"])
-        row["ratio"] = reference / row["weights_bytes"] if row["built"] and reference else None
-    return rows
-
-
-def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
-    from ovrecipe.build.run import built_manifests
-
-    plan = context.plan(target.name)
-    state = state_of(context, plan, target.variant)
-    row = {"name": target.name, "variant": target.variant, **state}
-    if not state["built"]:
-        return row
-    manifest, *parts = built_manifests(context, target)
-    weights = next((part for part in parts if WEIGHTS in part.files), None)
-    return {
-        **row,
-        "precision": plan.recipe.variants[target.variant].precision,
-        "weights_bytes": manifest.files[WEIGHTS].size_bytes,
-        "size_bytes": manifest.size_bytes,
-        "seconds": weights.seconds if weights else None,
-        "peak_memory_bytes": weights.peak_memory_bytes if weights else None,
-        "path": str(context.project.models_dir / target.name / target.variant),
-    }
-
-
-def _print_sizes(rows: Sequence[dict[str, Any]]) -> None:
-    headings = ("variant", "weights MB", "smaller", "compressed in", "peak memory")
-    print_table(headings, map(_cells, rows), figures=True)
-    here = Path.cwd()
-    for folder in sorted({Path(row["path"]).parent for row in rows if row["built"]}):
-        typer.echo(f"in {folder.relative_to(here) if folder.is_relative_to(here) else folder}/")
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    target = f"{row['name']}:{row['variant']}"
-    if not row["built"]:
-        return [target, "stale" if row["stale"] else "not built", "", "", ""]
-    return [
-        target,
-        f"{row['weights_bytes'] / 1e6:.2f}",
-        f"{row['ratio']:.3f}x" if row["ratio"] else "",
-        f"{row['seconds']:.1f} s" if row["seconds"] is not None else "",
-        amount(row["peak_memory_bytes"]) if row["peak_memory_bytes"] else "",
-    ]
+        print_sizes(rows)

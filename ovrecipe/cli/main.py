@@ -73,6 +73,7 @@ COMMANDS = {
     "why": ("build_commands:why", "Say which stages would run, and why."),
     "sizes": ("build_commands:sizes", "Compare the sizes of a recipe's built variants."),
     "evaluate": ("evaluate_command:command", "Compare built variants with their source."),
+    "report": ("report_command:command", "Write a page about a recipe's variants, to send on."),
     "run": ("run_command:command", "Answer one prompt, streamed to stdout as it comes."),
     "chat": ("chat_command:command", "Talk with a model that remembers what was said."),
     "devices": ("run_command:devices", "List the devices that OpenVINO sees here."),

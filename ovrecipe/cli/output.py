@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,15 +39,19 @@ def print_json(document: Any) -> None:
 
 
 def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], *, figures: bool = False
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    figures: bool = False,
+    left: Collection[int] = (0,),
 ) -> None:
-    """Print a table without lines; with `figures` all columns but the first are numbers."""
+    """Print a table without lines; with `figures` all columns but those `left` are numbers."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(*headings, box=None, pad_edge=False)
     for number, column in enumerate(table.columns if figures else ()):
-        column.justify = "right" if number else "left"
+        column.justify = "left" if number in left else "right"
         column.no_wrap = number == 0
     for row in rows:
         table.add_row(*row)

@@ -111,12 +111,14 @@ def targets_of(context: BuildContext, words: Sequence[str]) -> tuple[Target, ...
 def state_of(context: BuildContext, plan: RecipePlan, variant: str) -> dict[str, bool]:
     """Return whether a variant is `built`, `stale` (from other settings than of now), `refused`."""
     from ovrecipe.build.execute import ViewWork
-    from ovrecipe.store.views import view_target
+    from ovrecipe.store.views import REFUSED, view_target
 
     there = view_target(context.project.models_dir, plan.recipe.name, variant) is not None
     view = ViewWork(plan, variant)
     built = there and view.is_up_to_date()
-    refused = not built and view.is_refused()
+    refused_dir = context.project.models_dir / REFUSED
+    left = not built and view_target(refused_dir, plan.recipe.name, variant) is not None
+    refused = left and view.is_refused()
     return {"built": built, "stale": there and not built and not refused, "refused": refused}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -15,10 +15,11 @@ import typer
 from ovrecipe.cli.completion import TargetArgument, recipe_argument
 from ovrecipe.cli.output import AsJson, DryRun, print_json, status
 from ovrecipe.cli.session import session_of, targets_of
-from ovrecipe.errors import ArtifactCorrupt, NotBuilt, OvrecipeError, StoreError
+from ovrecipe.errors import ArtifactCorrupt, ArtifactTooNew, NotBuilt, OvrecipeError, StoreError
 from ovrecipe.recipe.project import named_by, recipe_names
+from ovrecipe.store.descent import Place, descendants, remove_youngest_first
 from ovrecipe.store.gc import GcPlan, collect, in_use, plan_gc, reachable_from, viewed
-from ovrecipe.store.manifest import Damage
+from ovrecipe.store.manifest import UPGRADE, Damage
 from ovrecipe.store.manifest import verify as verify_artifacts
 from ovrecipe.store.views import REFUSED, View, remove_view, views
 from ovrecipe.wording import SHORT, amount, counted
@@ -175,40 +176,85 @@ def verify(
     ] = None,
     *,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Remove damaged artifacts; the next build makes them.")
+        bool,
+        typer.Option(
+            "--remove",
+            help="Remove damaged artifacts and what was made from them; the next build makes them.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Hash the files of built artifacts and compare them with what was built.
 
-    A build trusts what is in the store; this command does not. Use it after a disk error or a
-    copied store. Exits with 9 when anything is wrong.
+    A build reads bytes again only where a file's size or time changed; this command reads all.
+    Use it after a disk error or a copied store. What was made from a damaged artifact is named
+    too. Exits with 9 when anything is wrong.
 
     Example: ovrecipe verify smollm2-135m:int4
     """
     context = session_of(ctx).build_context()
     store = context.store
     chosen = _chosen(context, names or [])
-    checked, problems = len(chosen), _problems(store, chosen)
-    damaged = {(problem.stage, problem.sha256) for problem in problems}
-    gone = [place for place in damaged if remove and store.discard_if_unused(*place)]
-    left, removed = damaged.difference(gone), len(gone)
+    too_new: list[ArtifactTooNew] = []
+    problems = _problems(store, chosen, too_new.append)
+    damaged = {Place(problem.stage, problem.sha256) for problem in problems}
+    spreading = {Place(problem.stage, problem.sha256) for problem in problems if problem.spreads}
+    follow = descendants(store, spreading)
+    doomed = damaged | follow.keys()
+    gone = remove_youngest_first(store, doomed) if remove else set()
     if as_json:
-        rows = [problem._asdict() for problem in problems]
-        print_json({"checked": checked, "problems": rows, "removed": removed})
+        _print_verified_json(problems, follow, checked=len(chosen), removed=len(gone))
     else:
-        for problem in problems:
-            where = f"{problem.stage} {problem.sha256[:SHORT]}"
-            typer.echo(": ".join(filter(None, (where, problem.file, problem.message))))
+        for line in _verified_lines(problems, follow, too_new):
+            typer.echo(line)
+        checked = counted(len(chosen) - len(too_new), "artifact")
         verdict = counted(len(problems), "problem") if problems else "all as they were built"
-        done = f"; {counted(removed, 'artifact')} removed, build again" if removed else ""
-        typer.echo(f"{counted(checked, 'artifact')} verified, {verdict}{done}")
-    if left:
-        remedy = "'ovrecipe verify --remove' drops them, the next build makes them again"
-        if remove:
-            remedy = "a build is working on them; verify again when it is done"
-        damage = counted(len(left), "damaged artifact")
-        raise ArtifactCorrupt(f"{store.root}: {damage}", remedy=remedy)
+        done = f"; {counted(len(gone), 'artifact')} removed, build again" if gone else ""
+        typer.echo(f"{checked} verified, {verdict}{done}")
+    if left := doomed - gone:
+        raise _damage_left(store, damaged & left, follow.keys() & left, remove=remove)
+    if too_new:
+        what = counted(len(too_new), "artifact")
+        raise ArtifactTooNew(f"{store.root}: a newer ovrecipe made {what}", remedy=UPGRADE)
+
+
+def _verified_lines(
+    problems: list[Damage], follow: Mapping[Place, Place], too_new: list[ArtifactTooNew]
+) -> Iterator[str]:
+    yield from (error.message for error in too_new)
+    for problem in problems:
+        place = str(Place(problem.stage, problem.sha256))
+        yield ": ".join(filter(None, (place, problem.file, problem.message)))
+    yield from (f"{place}: was made from {origin}" for place, origin in follow.items())
+
+
+def _print_verified_json(
+    problems: list[Damage], follow: Mapping[Place, Place], *, checked: int, removed: int
+) -> None:
+    rows = [
+        {"stage": place.stage, "sha256": place.sha256, "made_from": origin.sha256}
+        for place, origin in follow.items()
+    ]
+    print_json(
+        {
+            "checked": checked,
+            "problems": [problem._asdict() for problem in problems],
+            "descendants": rows,
+            "removed": removed,
+        }
+    )
+
+
+def _damage_left(
+    store: Store, damaged: Collection[Place], follow: Collection[Place], *, remove: bool
+) -> ArtifactCorrupt:
+    """Return the error for what is still there."""
+    remedy = "'ovrecipe verify --remove' drops them, the next build makes them again"
+    if remove:
+        remedy = "a build is working on them; verify again when it is done"
+    what = counted(len(damaged), "damaged artifact")
+    made = f" and {len(follow)} made from such" if follow else ""
+    return ArtifactCorrupt(f"{store.root}: {what}{made}", remedy=remedy)
 
 
 def _chosen(context: BuildContext, names: list[str]) -> set[str]:
@@ -225,11 +271,13 @@ def _chosen(context: BuildContext, names: list[str]) -> set[str]:
     return reachable_from(roots, folders, skip_damaged=True) if names else set(folders)
 
 
-def _problems(store: Store, chosen: set[str]) -> list[Damage]:
+def _problems(
+    store: Store, chosen: set[str], too_new: Callable[[ArtifactTooNew], None]
+) -> list[Damage]:
     with status("verifying") as shown:
 
         def show(message: str, *, done: Any = 0, total: Any = 0, unit: str = "") -> None:  # noqa: ARG001
             shown.update(f"{message} ({done:.0f} of {total:.0f})")
 
         folders = [found for found in store.folders() if found[1] in chosen]
-        return verify_artifacts(folders, progress=show)
+        return verify_artifacts(folders, too_new=too_new, progress=show)

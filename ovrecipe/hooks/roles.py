@@ -95,7 +95,8 @@ class Source(Protocol):
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return what identifies the content: equal answers mean equal checkpoints.
 
-        Called on every build, so it is cheap (stats, remembered digests), unless `needs_pin`.
+        Called on every build, so it is cheap (stats, remembered digests), unless `needs_pin`; and
+        again after `fetch`, which is refused when the answer is another by then.
         """
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:

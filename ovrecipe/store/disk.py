@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ovrecipe.errors import StoreNotWritable, disk_full, is_disk_full
+from ovrecipe.errors import StoreNotWritable, StoreRemoved, disk_full, is_disk_full
 from ovrecipe.wording import amount
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -33,10 +33,13 @@ def disk_errors(
     Raises:
         DiskFull: no room, no quota, or a file larger than the file system takes.
         StoreNotWritable: no permission, a read-only disk, or a file where a folder should be.
+        StoreRemoved: `path` was removed meanwhile.
     """
     try:
         yield
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not any_refusal and not path.exists():
+            raise removed_meanwhile(path) from error
         if is_disk_full(error):
             needed = "" if needed_bytes is None else f", {amount(needed_bytes)} needed"
             raise disk_full(str(path), f" ({amount(free_bytes(path))} free{needed})") from error
@@ -46,6 +49,14 @@ def disk_errors(
                 remedy=remedy,
             ) from error
         raise
+
+
+def removed_meanwhile(what: object) -> StoreRemoved:
+    """Return the error for a store, or a folder in it, that somebody removed while it was used."""
+    return StoreRemoved(
+        f"{what} was removed meanwhile",
+        remedy="leave the store alone while a build runs, and build again",
+    )
 
 
 def free_bytes(path: Path) -> int:

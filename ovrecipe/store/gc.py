@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ovrecipe.errors import ArtifactCorrupt, NotBuilt
+from ovrecipe.errors import ArtifactCorrupt, ArtifactTooNew, NotBuilt
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, entries, files_below, remove_tree
 from ovrecipe.store.locks import alone_if_unused
@@ -86,7 +86,9 @@ def plan_gc(
 
     Raises:
         ArtifactCorrupt: a reachable artifact's manifest is damaged, so its inputs are unknown.
+        ArtifactTooNew: a newer ovrecipe made one, reachable or not; it may need anything.
     """
+    _refuse_newer(store)
     folders = {sha256: folder for _, sha256, folder in store.folders()}
     used = set(in_use(store))
     kept = {
@@ -101,6 +103,11 @@ def plan_gc(
             size_bytes = sum(stat.st_size for stat in found)
             stats[Removal(kind, path.relative_to(store.root).as_posix(), size_bytes)] = found
     return GcPlan(tuple(stats), _freed_bytes(stats.values()), len(kept), tuple(drop_stages))
+
+
+def _refuse_newer(store: Store) -> None:
+    for _ in store.artifacts(damaged=lambda _: None):
+        pass
 
 
 def collect(store: Store, plan: GcPlan) -> GcPlan:
@@ -161,9 +168,9 @@ def reachable_from(
     """Return the artifacts that are there and are roots, or inputs of one, however far.
 
     Raises:
-        ArtifactCorrupt: a manifest is damaged, unless `skip_damaged`.
+        ArtifactCorrupt, ArtifactTooNew: a manifest cannot be read, unless `skip_damaged`.
     """
-    unreadable = (NotBuilt, ArtifactCorrupt) if skip_damaged else (NotBuilt,)
+    unreadable = (NotBuilt, ArtifactCorrupt, ArtifactTooNew) if skip_damaged else (NotBuilt,)
     found: set[str] = set()
     waiting = [sha256 for sha256 in roots if sha256 in folders]
     while waiting:

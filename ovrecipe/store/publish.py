@@ -120,7 +120,8 @@ def _sealed(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> Fi
     is_inside = path.resolve().is_relative_to(staging_dir.resolve())
     if is_link and is_inside and path.readlink().is_absolute():
         raise StoreError(f"{name} links into the staging folder by its absolute path")
-    size_bytes = path.stat().st_size
+    before = path.stat()
+    size_bytes = before.st_size
     known_bytes, sha256 = known.get(name) or (size_bytes, sha256_of(path))
     if known_bytes != size_bytes:
         raise ArtifactCorrupt(
@@ -134,4 +135,5 @@ def _sealed(path: Path, name: str, known: KnownDigests, staging_dir: Path) -> Fi
             # With a second name elsewhere it may be the user's own file: only ours are locked.
             if path.lstat().st_nlink == 1:
                 path.chmod(READ_ONLY_FILE)
-    return FileEntry(size_bytes=size_bytes, sha256=sha256, link=is_link)
+    mtime_ns = None if is_link else before.st_mtime_ns
+    return FileEntry(size_bytes=size_bytes, sha256=sha256, link=is_link, mtime_ns=mtime_ns)

@@ -17,11 +17,26 @@ from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
-from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError
+from ovrecipe.errors import ArtifactCorrupt, NotBuilt, StoreError, StoreRemoved
 from ovrecipe.store import locks
-from ovrecipe.store.disk import disk_errors, entries, random_name, remove_moved
+from ovrecipe.store.disk import (
+    disk_errors,
+    entries,
+    random_name,
+    remove_moved,
+    removed_meanwhile,
+)
 from ovrecipe.store.key import STAGE_NAME, Key, differences
-from ovrecipe.store.manifest import MANIFEST, SHA256, Manifest, read_manifest
+from ovrecipe.store.manifest import (
+    MANIFEST,
+    REBUILD,
+    SHA256,
+    YOURS,
+    Manifest,
+    content_problem,
+    read_manifest,
+    stat_problem,
+)
 from ovrecipe.store.publish import move_into_place, seal_files, staging_folder, write_manifest
 from ovrecipe.types import Json
 
@@ -67,19 +82,54 @@ class Store:
 
         Raises:
             StoreNotWritable, DiskFull: it cannot.
+            StoreRemoved: somebody removed it meanwhile.
         """
         probe = self.root / f".probe-{random_name()}"
         with disk_errors(self.root, any_refusal=True):
             self.locks_dir.mkdir(parents=True, exist_ok=True)
-            for name, text in ((".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)):
-                if not (self.root / name).exists():
-                    (self.root / name).write_text(text, encoding="utf-8")
-            probe.touch()
-            probe.unlink(missing_ok=True)
+            with disk_errors(self.root):
+                for name, text in ((".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR_TAG)):
+                    if not (self.root / name).exists():
+                        (self.root / name).write_text(text, encoding="utf-8")
+                probe.touch()
+                probe.unlink(missing_ok=True)
 
     def has(self, key: Key) -> bool:
-        """Tell whether the artifact is there: one stat, for a manifest means all is whole."""
-        return (self.artifact_dir(key) / MANIFEST).exists()
+        """Tell whether the artifact is there and, as far as stats tell, whole.
+
+        Raises:
+            ArtifactTooNew: a newer ovrecipe made it.
+        """
+        return self.artifact_dir(key).exists() and self.damage(key) is None
+
+    def damage(self, key: Key) -> str | None:
+        """Return what stats tell is wrong with an artifact; None when it is whole, or not there.
+
+        Raises:
+            ArtifactTooNew: a newer ovrecipe made it.
+        """
+        folder = self.artifact_dir(key)
+        try:
+            return stat_problem(folder, read_manifest(folder))
+        except NotBuilt:
+            return f"{MANIFEST} is missing" if folder.exists() else None
+        except ArtifactCorrupt as error:
+            return error.message.removeprefix(f"{folder}/")
+
+    def check_content(self, key: Key, sha256: Callable[[Path], str]) -> None:
+        """Refuse an artifact that is not what it was; `sha256` is asked where stats changed.
+
+        Raises:
+            NotBuilt: there is no such artifact.
+            ArtifactTooNew: a newer ovrecipe made it.
+            ArtifactCorrupt: its manifest is damaged, or a file is missing or another.
+        """
+        manifest = self.manifest(key)
+        found = content_problem(self.artifact_dir(key), manifest, sha256)
+        if found is not None:
+            file, message = found
+            remedy = YOURS if manifest.files[file].link else REBUILD
+            raise ArtifactCorrupt(f"{key}: {file}: {message}", remedy=remedy)
 
     def artifact_dir(self, key: Key) -> Path:
         """Return the folder of an artifact, built or not."""
@@ -102,6 +152,7 @@ class Store:
         `damaged` is called for each that cannot be read, and it is left out.
 
         Raises:
+            ArtifactTooNew: a newer ovrecipe made one, so what it needs is unknown.
             ArtifactCorrupt: a manifest is damaged, and there is no `damaged`.
         """
         for stage, sha256, folder in self.folders():
@@ -167,12 +218,33 @@ class Store:
                 waiting(f"another build{who} is making {key}; waiting for it")
 
         self.prepare()
-        with locks.held(path, waiting=announce), ExitStack() as uses:
+        with (
+            self._there_or_removed(path),
+            locks.held(path, waiting=announce),
+            ExitStack() as uses,
+        ):
             with disk_errors(self.root):
                 locks.note_process(path)
                 for sha256 in sorted({key.sha256, *key.inputs}):
                     uses.enter_context(locks.used(self.use_path(sha256)))
             yield
+
+    @contextmanager
+    def _there_or_removed(self, lock_path: Path) -> Iterator[None]:
+        """Say that the store was removed where that is why something failed, whatever it said.
+
+        Files, locks and stages fail in ways of their own then, and a part of the store may be
+        there again; but not our lock, or not with our note.
+        """
+        try:
+            yield
+        except (StoreRemoved, PermissionError):
+            raise
+        except Exception as error:
+            pid = locks.noted_process(lock_path)
+            if lock_path.exists() and pid in (None, os.getpid()):
+                raise
+            raise removed_meanwhile(self.root) from error
 
     def staging(self, key: Key) -> AbstractContextManager[Path]:
         """Give an empty folder on the store's disk to build in; what is left of it is removed.
@@ -192,11 +264,13 @@ class Store:
         peak_memory_bytes: int | None = None,
         seconds: float | None = None,
         known_digests: Mapping[str, tuple[int, str]] | None = None,
+        confirm: Callable[[], None] = lambda: None,
     ) -> Path:
         """Seal a staging folder and move it into place with one rename; return where it is.
 
         `known_digests` (by relative path: size and sha256) spares hashing files that are linked
-        from other artifacts. When the artifact is there already, that one is kept.
+        from other artifacts. When the artifact is there already, that one is kept. `confirm` is
+        called when every file was read for the last time; what it raises publishes nothing.
 
         Raises:
             StoreError: the folder has something that cannot be published.
@@ -215,6 +289,7 @@ class Store:
             peak_memory_bytes=peak_memory_bytes,
             seconds=seconds,
         )
+        confirm()
         write_manifest(staging_dir, manifest)
         # A folder without a manifest is no artifact: someone deleted part of one.
         self.remove(key)
@@ -235,8 +310,15 @@ class Store:
             return log_path.replace(self.log_path(key))
 
     def remove(self, key: Key) -> None:
-        """Remove an artifact; it vanishes with one rename, so nothing half-removed is ever seen."""
-        remove_moved(self.artifact_dir(key), self.root)
+        """Remove an artifact; it vanishes with one rename, so nothing half-removed is ever seen.
+
+        What was learned of it goes first: it may have been damaged then.
+        """
+        self._remove(key.stage, key.sha256)
+
+    def _remove(self, stage: str, sha256: str) -> None:
+        remove_moved(self.cache_dir(sha256), self.root)
+        remove_moved(self.root / stage / sha256, self.root)
 
     def discard_if_unused(
         self, stage: str, sha256: str, *, unless: Callable[[], bool] = lambda: False
@@ -247,10 +329,14 @@ class Store:
         """
         self.prepare()
         lock_path, use_path = self.lock_path(stage, sha256), self.use_path(sha256)
-        with locks.held_if_free(lock_path) as free, locks.alone_if_unused(use_path) as unused:
+        with (
+            disk_errors(self.root),
+            locks.held_if_free(lock_path) as free,
+            locks.alone_if_unused(use_path) as unused,
+        ):
             if not (free and unused) or unless():
                 return False
-            remove_moved(self.root / stage / sha256, self.root)
+            self._remove(stage, sha256)
             lock_path.with_suffix(".pid").unlink(missing_ok=True)
             locks.unlink_held(lock_path)
             return True

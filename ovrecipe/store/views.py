@@ -65,8 +65,9 @@ def _register(store_root: Path, models_dir: Path) -> None:
     text = f"{models_dir.absolute()}\n"
     note = store_root / ROOTS / hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
     if not note.exists():
-        note.parent.mkdir(exist_ok=True)
-        disk.replace_atomically(note, text)
+        with disk.disk_errors(store_root):
+            note.parent.mkdir(exist_ok=True)
+            disk.replace_atomically(note, text)
 
 
 def view_target(models_dir: Path, name: str, variant: str) -> Path | None:

@@ -61,6 +61,10 @@ def do_up_to(context: BuildContext, name: str, *stages: str, variant: str | None
     return said.getvalue()
 
 
+#: What gates find out of a model that is like its source.
+PASSED = {"quality": {"mean_kl": 0.0, "information": 1.0}, "attention_backend": "SDPA"}
+
+
 def publish_fakes(project: Project, name: str, variant: str) -> None:
     """Publish empty artifacts under the keys of a variant's directory and gates, and its view."""
     context = context_of(project)
@@ -70,5 +74,5 @@ def publish_fakes(project: Project, name: str, variant: str) -> None:
         assert key is not None
         with context.store.staging(key) as staging_dir:
             (staging_dir / "openvino_model.bin").write_text(key.stage)
-            context.store.publish(key, staging_dir)
+            context.store.publish(key, staging_dir, facts=PASSED)
     view.do(Lines(io.StringIO()))

@@ -21,6 +21,7 @@ from ovrecipe.errors import PromptRefused
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project
 from ovrecipe.run.prompt import Message, PromptSettings, read_settings, read_template
+from ovrecipe.store.manifest import Manifest
 from ovrecipe.testing import plugins_with
 from tests.build.making import fake_recipe, write_recipe
 
@@ -43,12 +44,17 @@ def read_json(path: Path) -> Any:
 @pytest.fixture
 def inputs(tmp_path: Path) -> dict[str, Path]:
     """Weights and a tokenizer of nothing; the small files are as a checkpoint's."""
-    found = {name: tmp_path / name for name in ("weights", "tokenizer")}
+    found = {name: tmp_path / name for name in ("weights", "tokenizer", "reference")}
     for folder in found.values():
         folder.mkdir()
     (found["weights"] / "openvino_model.bin").write_bytes(b"weights")
     config = {"temperature": 0.6, "eos_token_id": 2}
     write_json(found["weights"] / "generation_config.json", config)
+    manifest = Manifest(
+        stage="reference", sha256="", key={}, files={}, created="", tools={},
+        facts={"attention_backend": "PA"}, peak_memory_bytes=None, seconds=None,
+    )  # fmt: skip
+    (found["reference"] / "manifest.json").write_text(json.dumps(manifest.as_json()))
     (found["tokenizer"] / "openvino_tokenizer.xml").write_text(TOKENIZER_XML)
     special = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": OWN}
     write_json(found["tokenizer"] / "tokenizer_config.json", special)

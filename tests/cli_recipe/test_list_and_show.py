@@ -35,7 +35,7 @@ def test_list_shows_variants_and_what_is_built(project: Path, ovrecipe: CommandL
     assert done.code == 0
     assert done.out.splitlines() == [
         "one  int8 ·  (int4-npu) ·  org/name",
-        "✓ built  ~ stale  · not built  (built only when named)",
+        "✓ built  ~ stale  ✗ refused  · not built  (built only when named)",
     ]
 
 
@@ -168,9 +168,10 @@ def test_list_as_json(project: Path, ovrecipe: CommandLine) -> None:
     assert done.code == 3
     assert bad["name"] == "bad"
     assert "recipes/bad.yaml:2:1: " in bad["error"]
+    missing = {"built": False, "stale": False, "refused": False}
     assert one["variants"] == [
-        {"name": "int8", "precision": "int8", "optional": False, "built": False, "stale": False},
-        {"name": "int4-npu", "precision": "int4", "optional": True, "built": False, "stale": False},
+        {"name": "int8", "precision": "int8", "optional": False, **missing},
+        {"name": "int4-npu", "precision": "int4", "optional": True, **missing},
     ]
 
 

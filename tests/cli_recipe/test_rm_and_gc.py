@@ -14,7 +14,7 @@ import yaml
 from ovrecipe.build.stages import STAGES
 from ovrecipe.recipe.project import find_project
 from ovrecipe.store.views import set_view, view_target
-from tests.build.making import FAKE_PLUGIN, context_of, do_up_to, fake_recipe
+from tests.build.making import FAKE_PLUGIN, PASSED, context_of, do_up_to, fake_recipe
 from tests.store.making import key_of, make
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def built(project: Path, name: str, **variants: int) -> BuildContext:
             with context.store.staging(key) as staging_dir:
                 (staging_dir / "made").write_text(f"{stage.name} {variant}")
                 made_for = f"{name}:{variant}" if stage.per_variant else name
-                context.store.publish(key, staging_dir, facts={"made_for": made_for})
+                context.store.publish(key, staging_dir, facts={"made_for": made_for, **PASSED})
         assembled = plan.key("assemble", variant)
         assert assembled is not None
         set_view(context.store, models_dir, name, variant, context.store.artifact_dir(assembled))
@@ -86,13 +86,14 @@ def test_rm_of_a_variant_keeps_what_the_others_need(project: Path, ovrecipe_: Ca
     done = ovrecipe_("rm", "one:a")
     assert done.code == 0
     assert stages(context) == [
-        "assemble", "base", "check", "conformance", "source", "tokenizer", "weights",
+        "assemble", "base", "check", "conformance", "reference", "source", "tokenizer",
+        "weights",
     ]  # fmt: skip
     assert view_target(context.project.models_dir, "one", "a") is None
     assert view_target(context.project.models_dir, "one", "b") is not None
     assert "view      one:a\n" in done.out
     assert "3 artifacts removed, " in done.out
-    assert "freed, 7 artifacts kept" in done.out
+    assert "freed, 8 artifacts kept" in done.out
     assert ovrecipe_("list").out.startswith("one  a ·  b ✓")
 
 
@@ -120,7 +121,7 @@ def test_rm_of_a_recipe_takes_all_that_no_other_needs(project: Path, ovrecipe_: 
         for stage in ("assemble", "check", "weights")
     ]
     assert ovrecipe_("rm", "two").code == 0
-    shared = ["base", "conformance", "source", "tokenizer"]
+    shared = ["base", "conformance", "reference", "source", "tokenizer"]
     assert stages(context) == shared  # wanted by the recipe `one` still
     (project / "recipes" / "two.yaml").unlink()
     assert removed(ovrecipe_("rm", "one", "--json")) == [("one", stage) for stage in shared]

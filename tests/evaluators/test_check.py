@@ -71,8 +71,8 @@ def test_the_base_is_an_input_only_for_evaluators(project: Project) -> None:
         recipe = BuildContext(project, plugin_options=(FAKE_PLUGIN,)).plan(name).recipe
         found[name] = check.inputs(recipe, "int4")
     assert found == {
-        "with": ("assemble", "conformance", "base"),
-        "without": ("assemble", "conformance"),
+        "with": ("assemble", "conformance", "reference", "base"),
+        "without": ("assemble", "conformance", "reference"),
     }
 
 

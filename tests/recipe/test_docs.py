@@ -25,6 +25,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
     "prompt": [schema.Prompt],
     "variants": [schema.Variant, compression.IgnoredScope],
     "generation": [schema.GenerationParameters],
+    "accept": [schema.Accept],
     "check": [schema.Check, schema.ProviderSpec],
     "output": [schema.Output, schema.ProviderSpec],
 }

@@ -57,8 +57,10 @@ def test_damage_is_reported_as_json_too(ovrecipe: CommandLine, store: Store) -> 
                 "sha256": WEIGHTS.sha256,
                 "file": "openvino_model.bin",
                 "message": "has other bytes than when it was made",
+                "spreads": True,
             }
         ],
+        "descendants": [],
         "removed": 0,
     }
 

@@ -49,6 +49,12 @@ def break_the_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text("{")
 
 
+def make_it_newer(folder: Path) -> None:
+    document = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).chmod(0o644)
+    (folder / MANIFEST).write_text(json.dumps({**document, "schema": 2, "verdict": "accepted"}))
+
+
 def edit_the_key(folder: Path) -> None:
     document = json.loads((folder / MANIFEST).read_text())
     document["key"]["group_size"] = 32
@@ -61,6 +67,12 @@ def take_anothers_manifest(folder: Path) -> None:
     document["sha256"] = "f" * 64
     (folder / MANIFEST).chmod(0o644)
     (folder / MANIFEST).write_text(json.dumps(document))
+
+
+def make_it_a_folder(folder: Path) -> None:
+    folder.chmod(0o755)
+    (folder / "openvino_model.xml").unlink()
+    (folder / "openvino_model.xml").mkdir()
 
 
 def make_it_a_link(folder: Path) -> None:
@@ -81,6 +93,7 @@ def make_it_a_link(folder: Path) -> None:
         (break_the_manifest, None, "manifest.json: is not JSON"),
         (edit_the_key, None, "the key in manifest.json is not the one"),
         (take_anothers_manifest, None, "manifest.json belongs to base ffffffffffff"),
+        (make_it_a_folder, "openvino_model.xml", "is no file"),
         (make_it_a_link, "openvino_model.xml", "was a file and is a link"),
     ],
 )

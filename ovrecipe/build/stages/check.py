@@ -147,7 +147,7 @@ def _measured(job: Job, context: StageContext) -> dict[str, Json]:
     reference = Reference.load(reference_dir)
     known = read_manifest(reference_dir).facts
     with _gate_errors("OpenVINO does not run the model"):
-        logits = list(logits_of(model_dir, reference.tokens))
+        logits = logits_of(model_dir, reference.tokens)
     quality = compared(reference, logits).facts()
     size_bytes, base_bytes = (model_dir / MODEL_FILES[1]).stat().st_size, known["weights_bytes"]
     assert isinstance(base_bytes, int), "written by the stage `reference`"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.preflight import has_shapes
@@ -50,11 +49,6 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     return {"warning": warning}
 
 
-def links_are_alive(artifact_dir: Path) -> bool:
-    """Return whether the files of the user's or of a hub's cache that it links to are there."""
-    return all(path.exists() for path in artifact_dir.rglob("*") if path.is_symlink())
-
-
 STAGE = Stage(
     name="source",
     doc="the checkpoint at one commit, on this disk",
@@ -64,5 +58,4 @@ STAGE = Stage(
     fields=fields,
     run=run,
     is_intermediate=True,
-    is_usable=links_are_alive,
 )

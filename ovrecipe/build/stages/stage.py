@@ -93,7 +93,6 @@ class Stage:
     - `objections`: what the recipe of today does not accept of the facts of a gate, a line each.
     - `is_intermediate`: `ovrecipe gc --intermediates` removes it.
     - `links`: the inputs whose files are linked into it, so that they are not hashed again.
-    - `is_usable`: whether a published artifact can still be used.
 
     What is known before it runs:
 
@@ -117,7 +116,6 @@ class Stage:
     objections: Callable[[Recipe, str, Mapping[str, Any]], Iterable[str]] = lambda *_: ()
     is_intermediate: bool = False
     links: tuple[str, ...] = ()
-    is_usable: Callable[[Path], bool] = lambda _: True
     is_judged: bool = False
     problems: Callable[[Work], Sequence[str]] = lambda _: ()
     estimate: Callable[[Work], Estimate | None] = lambda _: None

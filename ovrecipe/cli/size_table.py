@@ -1,0 +1,152 @@
+"""The table of variants that `build` and `sizes` end with: size as bars, quality, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ovrecipe.cli.output import print_table
+from ovrecipe.cli.session import state_of
+from ovrecipe.wording import amount, nats
+
+if TYPE_CHECKING:
+    from ovrecipe.build.context import BuildContext
+    from ovrecipe.build.run import Target
+
+WEIGHTS = "openvino_model.bin"
+#: Headings in the order in which they stand; a second line is below the first.
+HEADINGS = {
+    "variant": "variant", "weights": "weights\nMB", "bar": "", "smaller": "smaller",
+    "mean_kl": "KL\nnats", "same_top": "same\ntop", "verdict": "verdict",
+    "seconds": "made\nin", "peak": "peak\nmemory",
+}  # fmt: skip
+#: Which of them get room first; figures that nobody has get none.
+BY_PRIORITY = ("variant", "weights", "verdict", "smaller", "mean_kl", "same_top", "bar", "seconds",
+               "peak")  # fmt: skip
+NEVER_LEFT_OUT = ("variant", "weights")
+#: Those that are no figures.
+TEXTS = ("variant", "bar", "verdict")
+#: The least and the most that a bar is wide, and how far columns are apart.
+BAR_LEAST, BAR_MOST, GAP = 6, 24, 2
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def size_rows(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """Return a row of facts for each target; the ratio is to the recipe's fp16 weights."""
+    rows = [_size_row(context, target) for target in targets]
+    full = {row["name"]: row["weights_bytes"] for row in rows if row.get("precision") == "fp16"}
+    for row in rows:
+        reference = full.get(row["name"])
+        known = reference and "weights_bytes" in row
+        row["ratio"] = reference / row["weights_bytes"] if known else None
+    return rows
+
+
+def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
+    """Return what is known of a variant: nothing but its state where it is not built."""
+    from ovrecipe.build.execute import ViewWork
+    from ovrecipe.build.run import built_manifests
+
+    plan = context.plan(target.name)
+    state = state_of(context, plan, target.variant)
+    row = {"name": target.name, "variant": target.variant, **state}
+    if not (state["built"] or state["refused"]):
+        return row
+    manifests = built_manifests(context, target)
+    assembled, weights = manifests["assemble"], manifests.get("weights")
+    view = ViewWork(plan, target.variant)
+    return {
+        **row,
+        "precision": plan.recipe.variants[target.variant].precision,
+        "weights_bytes": assembled.files[WEIGHTS].size_bytes,
+        "size_bytes": assembled.size_bytes,
+        "seconds": weights.seconds if weights else None,
+        "peak_memory_bytes": weights.peak_memory_bytes if weights else None,
+        "quality": manifests["check"].facts.get("quality") if "check" in manifests else None,
+        "objections": view.objections(),
+        "path": str(context.project.models_dir / target.name / target.variant),
+    }
+
+
+def check_any_built(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Look for a variant with figures among a recipe's rows.
+
+    Raises:
+        NotBuilt: each is missing or stale.
+    """
+    from ovrecipe.run.artifact import not_built
+
+    if not any("weights_bytes" in row for row in rows):
+        stale = ", ".join(row["variant"] for row in rows if row["stale"])
+        now = f" from its settings of now (stale: {stale})" if stale else ""
+        raise not_built(name, f"built{now}")
+
+
+def print_sizes(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the table as wide as the terminal is, and where the models lie."""
+    from rich.console import Console
+
+    console = Console()
+    cells = [_cells(row) for row in rows]
+    sizes = [row.get("weights_bytes", 0) for row in rows]
+    # A single bar says nothing.
+    widths = _widths(cells, console.width, bars=len([size for size in sizes if size]) > 1)
+    for own, size in zip(cells, sizes, strict=True):
+        if "bar" in widths:
+            blocks = console.encoding.startswith("utf")
+            own["bar"] = bar(size / max(sizes), widths["bar"], blocks=blocks)
+    shown = [name for name in HEADINGS if name in widths]
+    headings = [HEADINGS[name] for name in shown]
+    print_table(
+        headings,
+        ([own[name] for name in shown] for own in cells),
+        figures=True,
+        left=[number for number, name in enumerate(shown) if name in TEXTS],
+    )
+    here = Path.cwd()
+    for folder in sorted({Path(row["path"]).parent for row in rows if row["built"]}):
+        typer.echo(f"in {folder.relative_to(here) if folder.is_relative_to(here) else folder}/")
+
+
+def bar(share: float, width: int, *, blocks: bool = True) -> str:
+    """Return a bar as long as `share` (0 to 1) of a width in columns."""
+    if not blocks:
+        return "#" * round(share * width)
+    full, eighths = divmod(round(share * width * 8), 8)
+    return ("█" * full + EIGHTHS[eighths]).rstrip()
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return what each column says of a variant; the bar is drawn when its width is known."""
+    cells = dict.fromkeys(HEADINGS, "") | {"variant": f"{row['name']}:{row['variant']}"}
+    if "weights_bytes" not in row:
+        return cells | {"weights": "stale" if row["stale"] else "not built"}
+    quality = row["quality"] or {}
+    return cells | {
+        "weights": f"{row['weights_bytes'] / 1e6:.2f}",
+        "smaller": f"{row['ratio']:.3f}x" if row["ratio"] else "",
+        "mean_kl": nats(quality["mean_kl"]) if "mean_kl" in quality else "",
+        "same_top": f"{quality['same_top']:.1%}" if "same_top" in quality else "",
+        "verdict": "refused" if row["refused"] else "accepted" if quality else "",
+        "seconds": f"{row['seconds']:.1f} s" if row["seconds"] is not None else "",
+        "peak": amount(row["peak_memory_bytes"]) if row["peak_memory_bytes"] else "",
+    }
+
+
+def _widths(cells: Sequence[Mapping[str, str]], width: int, *, bars: bool) -> dict[str, int]:
+    """Return how wide each column is that gets room; bars get what is left."""
+    longest = {name: max(len(own[name]) for own in cells) for name in HEADINGS}
+    longest["bar"] = BAR_LEAST if bars else 0
+    widths: dict[str, int] = {}
+    left = width + GAP
+    for name in BY_PRIORITY:
+        needed = max(longest[name], *map(len, HEADINGS[name].split("\n"))) + GAP
+        if longest[name] and (needed <= left or name in NEVER_LEFT_OUT):
+            widths[name] = needed - GAP
+            left -= needed
+    if "bar" in widths:
+        widths["bar"] = min(BAR_MOST, widths["bar"] + left)
+    return widths
