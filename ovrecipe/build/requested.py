@@ -13,8 +13,6 @@ from ovrecipe.builtin.nncf_rules import CORRECTIONS
 from ovrecipe.builtin.stored import FLOATS, Stored, StoredWeight
 from ovrecipe.errors import GateError
 from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
-from ovrecipe.recipe.problems import place_in_recipe
-from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.sections import Objection
 from ovrecipe.recipe.yaml_reader import Loc, dotted
 from ovrecipe.wording import counted
@@ -38,17 +36,13 @@ METHODS = (*CORRECTIONS, "sensitivity_metric")
 SLACK = 0.01
 
 
-def refuse(recipe: Recipe, loc: Loc, objections: Iterable[Objection]) -> None:
+def refuse(loc: Loc, objections: Iterable[Objection]) -> None:
     """Raise what is objected to in the pass that is written at `loc`, a line each.
 
     Raises:
         GateError: there is something.
     """
-    lines = [
-        f"{place_in_recipe(recipe, at)}: {dotted(at)}: {found.reason}"
-        for found in objections
-        for at in [(*loc, *found.keys)]
-    ]
+    lines = [f"{dotted((*loc, *found.keys))}: {found.reason}" for found in objections]
     if lines:
         remedy = "remove what this model cannot have, or name what it has; see docs/compression.md"
         raise GateError("\n".join(lines), remedy=remedy)
@@ -104,7 +98,7 @@ def undone(
     `precision` is the variant's. `applied` are the methods that the compressor itself says it
     applied; without it, what NNCF noted in the IR counts.
     """
-    wanted = _precision_of(compression, precision)
+    wanted = precision_of_mode(compression.mode or precision)
     was = {weight.name: weight.dtype for weight in before.weights}
     is_copy = wanted == "fp16"
     made = [
@@ -120,15 +114,15 @@ def undone(
         )
     else:
         yield from _form(compression, wanted, made)
-        yield from _spread(compression, wanted, made, before)
+        yield from _spread(compression, wanted, made, before, after)
         yield from _backup(compression, wanted, made, before, after)
     yield from _kept(compression, before, after)
     yield from _methods(compression, before, after, applied)
 
 
-def _precision_of(compression: CompressionPass, precision: str) -> str:
-    """Return the precision that a pass shall give, which its mode may say."""
-    return re.sub("_a?sym$", "", compression.mode or precision)
+def precision_of_mode(mode: str) -> str:
+    """Return the precision that a mode of NNCF gives; a precision is its own."""
+    return re.sub("_a?sym$", "", mode)
 
 
 def _counts(weights: Sequence[StoredWeight]) -> str:
@@ -156,18 +150,23 @@ def _form(
 
 
 def _spread(
-    compression: CompressionPass, wanted: str, made: Sequence[StoredWeight], before: Stored
+    compression: CompressionPass,
+    wanted: str,
+    made: Sequence[StoredWeight],
+    before: Stored,
+    after: Stored,
 ) -> Iterator[Objection]:
     """Yield where `ratio` or `all_layers` did not decide which weights got the precision.
 
     As NNCF counts, the embedding and the last layer have no part in the ratio without
     `all_layers`; the last weight that would fit may be too large.
     """
-    ends = _ends(before)
+    ends = {weight.name for weight in _ends(before)}
     names = {weight.name for weight in made}
     ratio = 1.0 if compression.ratio is None else compression.ratio
-    if compression.all_layers and ratio == 1 and ends and not names & {one.name for one in ends}:
-        reason = f"neither the embedding nor the last layer is {wanted}: {_counts(ends)}"
+    if compression.all_layers and ratio == 1 and ends and not names & ends:
+        now = _counts([weight for weight in after.weights if weight.name in ends])
+        reason = f"neither the embedding nor the last layer is {wanted}: {now}"
         yield Objection(("all_layers",), reason)
     if compression.ratio is None:
         return
@@ -175,7 +174,7 @@ def _spread(
         weight
         for weight in before.weights
         if weight.dtype in FLOATS
-        and (compression.all_layers or weight not in ends)
+        and (compression.all_layers or weight.name not in ends)
         and not _is_ignored(weight, compression.ignored_scope)
     ]
     total = sum(weight.elements for weight in pool)
@@ -220,7 +219,7 @@ def _backup(
     if mode == "none":
         is_done = any(weight.dtype == was[weight.name] for weight in rest)
     else:
-        stored_as = STORED_AS[re.sub("_a?sym$", "", mode)]
+        stored_as = STORED_AS[precision_of_mode(mode)]
         asymmetric = mode.endswith("_asym")
         is_done = any(
             weight.dtype in stored_as and weight.has_zero_point is asymmetric for weight in rest

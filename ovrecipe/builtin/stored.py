@@ -66,6 +66,8 @@ class Stored:
     adapters: int
     #: Of the last call of `nncf.compress_weights`, as text; empty when there was none.
     nncf: Mapping[str, str]
+    #: Versions by the names that optimum and NNCF note them under.
+    made_with: Mapping[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Json]:
         """Return the share of the weights at each precision, in all and by kind of layer."""
@@ -115,14 +117,14 @@ def read_stored(folder: Path) -> Stored:
         found[weight.name] = replace(before, readers=(*before.readers, (kind, name)))
     adapters = [name for name in found if ADAPTER.search(name)]
     weights = tuple(weight for name, weight in found.items() if name not in adapters)
-    arguments = root.find("rt_info/nncf/weight_compression")
-    return Stored(weights, len(adapters), {} if arguments is None else _arguments(arguments))
+    arguments = _values(root.find("rt_info/nncf/weight_compression"))
+    return Stored(weights, len(adapters), arguments, _values(root.find("rt_info/optimum")))
 
 
-def _arguments(element: ET.Element) -> dict[str, str]:
-    """Return NNCF's arguments; those of the ignored scope as `ignored_scope.patterns`."""
+def _values(element: ET.Element | None) -> dict[str, str]:
+    """Return what is noted below an element; an ignored scope's as `ignored_scope.patterns`."""
     found: dict[str, str] = {}
-    for child in element:
+    for child in () if element is None else element:
         found |= {f"{child.tag}.{inner.tag}": inner.get("value", "") for inner in child}
         if "value" in child.attrib:
             found[child.tag] = child.attrib["value"]

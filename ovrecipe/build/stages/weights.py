@@ -148,7 +148,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         last = number == len(passes)
         output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
         output_dir.mkdir(exist_ok=True)
-        refuse(job.recipe, loc, idle_scope(compression, stored))
+        refuse(loc, idle_scope(compression, stored))
         # Of a class, an instance for each pass: what one pass leaves in it is not the next one's.
         compressor = provider(compression.compressor)
         given = compressor.options(compression.options, loc=(*loc, "options"), recipe=job.recipe)
@@ -176,7 +176,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
                 "compressor writes openvino_model.xml and .bin, and files under names of its own"
             )
         before, stored = stored, read_stored(output_dir)
-        refuse(job.recipe, loc, undone(compression, precision, before, stored, applied_of(told)))
+        refuse(loc, undone(compression, precision, before, stored, applied_of(told)))
         facts.append(told)
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
