@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ovrecipe.build.requested import STORED_AS, precision_of_mode
+from ovrecipe.build.requested import STORED_AS, outer_weights, precision_of_mode
 from ovrecipe.builtin.ir import IR_XML
 from ovrecipe.builtin.nncf_rules import CORRECTIONS, DATA_AWARE, FIXED_GROUP_SIZE, is_int8
 from ovrecipe.builtin.stored import FLOATS, Stored, read_stored
@@ -28,7 +28,7 @@ from ovrecipe.store.manifest import MANIFEST
 
 #: What NNCF takes where nothing is asked for, of what it notes by name.
 DEFAULTS = {"backup_mode": "int8_asym", "sensitivity_metric": "weight_quantization_error"}
-BASE_MODEL = re.compile(r"^base_model:\s*(?:\n\s*-\s*)?[\"']?([^\s\"']+)", re.MULTILINE)
+BASE_MODEL = re.compile(r"^base_model:[ \t]*(?:\n\s*-\s*)?[\"']?([^\s\"']+)", re.MULTILINE)
 
 
 @dataclass
@@ -160,8 +160,9 @@ def _measured(stored: Stored, unknown: list[str]) -> tuple[str, dict[str, Any]]:
         raise RecipeInvalid(f"weights are stored as {dtype}, which no recipe has")
     if precision == "int8":
         return precision, {} if low[0].has_zero_point else {"sym": True}
-    matrices = [one for one in stored.weights if one.readers[0][0] == "MatMul"]
-    share = sum(one.elements for one in low) / sum(one.elements for one in matrices)
+    outer = outer_weights(stored)
+    inner = sum(one.elements for one in stored.weights if one not in outer)
+    share = sum(one.elements for one in low if one not in outer) / inner if inner else 1.0
     size = Counter(one.group_size for one in low).most_common(1)[0][0]
     knobs = {"group_size": size, "ratio": min(round(share, 2), 1.0)}
     return precision, {"sym": not low[0].has_zero_point, **knobs} if precision == "int4" else knobs

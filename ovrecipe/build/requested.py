@@ -161,7 +161,7 @@ def _spread(
     As NNCF counts, the embedding and the last layer have no part in the ratio without
     `all_layers`; the last weight that would fit may be too large.
     """
-    ends = {weight.name for weight in _ends(before)}
+    ends = {weight.name for weight in outer_weights(before)}
     names = {weight.name for weight in made}
     ratio = 1.0 if compression.ratio is None else compression.ratio
     if compression.all_layers and ratio == 1 and ends and not names & ends:
@@ -188,7 +188,7 @@ def _spread(
         yield Objection(("ratio",), reason)
 
 
-def _ends(stored: Stored) -> list[StoredWeight]:
+def outer_weights(stored: Stored) -> list[StoredWeight]:
     """Return the embeddings and the last layer, which NNCF leaves at the backup precision."""
     last = stored.weights[-1:]
     embeddings = [one for one in stored.weights if any(kind == "Gather" for kind, _ in one.readers)]

@@ -174,16 +174,24 @@ def verify(
     remove: Annotated[
         bool, typer.Option("--remove", help="Remove damaged artifacts; the next build makes them.")
     ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build again beside it and compare every file.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Hash the files of built artifacts and compare them with what was built.
 
     A build trusts what is in the store; this command does not. Use it after a disk error or a
-    copied store. Exits with 9 when anything is wrong.
+    copied store. With --rebuild the variants are built once more, from the checkpoint on, in a
+    folder that is removed afterwards, and every file that is not the same is named. Exits with 9
+    when anything is wrong or differs.
 
-    Example: ovrecipe verify smollm2-135m:int4
+    Examples: 'ovrecipe verify smollm2-135m:int4', 'ovrecipe verify --rebuild smollm2-135m'.
     """
     context = session_of(ctx).build_context()
+    if rebuild:
+        _verify_by_building(context, names or [], remove=remove, as_json=as_json)
+        return
     store = context.store
     chosen = _chosen(context, names or [])
     checked, problems = len(chosen), _problems(store, chosen)
@@ -206,6 +214,38 @@ def verify(
             remedy = "a build is working on them; verify again when it is done"
         damage = counted(len(left), "damaged artifact")
         raise ArtifactCorrupt(f"{store.root}: {damage}", remedy=remedy)
+
+
+def _verify_by_building(
+    context: BuildContext, names: list[str], *, remove: bool, as_json: bool
+) -> None:
+    from ovrecipe.build.rebuild import rebuilt
+    from ovrecipe.cli.build_commands import watching
+
+    if remove or not names:
+        problem = "removes nothing" if remove else "builds variants, so it needs a NAME"
+        raise typer.BadParameter(f"--rebuild {problem}")
+    targets = targets_of(context, names)
+    with watching(quiet=False) as watch:
+        found = rebuilt(context, targets, watch)
+    if as_json:
+        rows = [one._asdict() for one in found.differences]
+        print_json({"compared": found.files, "differences": rows, "missing": found.missing})
+    else:
+        for stage, file, message in found.differences:
+            typer.echo(f"{stage}: {file}: {message}")
+        for stage in found.missing:
+            typer.echo(f"{stage}: not compared, it was collected")
+        verdict = (
+            counted(len(found.differences), "difference") if found.differences else "all equal"
+        )
+        typer.echo(f"{counted(found.files, 'file')} built again, {verdict}")
+    if found.differences:
+        count = counted(len(found.differences), "file")
+        remedy = (
+            "compare 'tools' in the manifests: other versions, or a machine that rounds otherwise"
+        )
+        raise ArtifactCorrupt(f"building again gives {count} with other bytes", remedy=remedy)
 
 
 def _chosen(context: BuildContext, names: list[str]) -> set[str]:
