@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.conftest import CommandLine
 
 #: Commands that can be asked for one JSON document, and those for which it would say nothing.
-WITH_JSON = {"list", "show", "validate", "build", "why", "sizes", "run", "devices", "verify", "rm",
+WITH_JSON = {"list", "show", "validate", "build", "why", "sizes", "adopt", "run", "devices", "verify", "rm",
              "gc", "plugins"}  # fmt: skip
 
 
