@@ -178,7 +178,7 @@ def test_generation_parameters_come_along_without_what_is_not_used(tmp_path: Pat
     assert "generation parameter top_k: -3 is none that a recipe takes" in found.unknown
 
 
-@given(st.text(st.characters(exclude_categories=("Cs",))))
+@given(st.text("ab \n:#'\"{%|-é") | st.text(st.characters(exclude_categories=("Cs",))))
 def test_any_template_is_read_as_it_was_written(template: str) -> None:
     """Blank lines, spaces at the ends and quotes decide what the model sees."""
     text = adopted_text(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tests.conftest import CommandLine
 
 #: Commands that can be asked for one JSON document, and those for which it would say nothing.
-WITH_JSON = {"list", "show", "validate", "build", "why", "sizes", "adopt", "run", "devices", "verify", "rm",
-             "gc", "plugins"}  # fmt: skip
+WITH_JSON = {"list", "show", "validate", "build", "why", "sizes", "run", "devices", "verify", "rm",
+             "gc", "plugins", "adopt"}  # fmt: skip
 
 
 def positionals(name: str) -> list[typer.core.TyperArgument]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 
 @pytest.fixture(scope="module", params=["gpt_neox", "phi", "qwen2", "gemma"])
-def other_base(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    """The base IR of one architecture; qwen2's and gemma's embeddings are tied to the last layer."""
+def other_base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base IR of one architecture; qwen2's and gemma's embeddings are their last layer too."""
     folder = tmp_path_factory.mktemp(request.param)
-    yield export(make_checkpoint(folder / "checkpoint", request.param), folder / "base")
+    return export(make_checkpoint(folder / "checkpoint", request.param), folder / "base")
 
 
 def test_honest_settings_pass_on_every_architecture(other_base: Path, tmp_path: Path) -> None:
