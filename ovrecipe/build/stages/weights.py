@@ -12,11 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.requested import idle_scope, refuse, undone
 from ovrecipe.build.stages.base import MODEL_FILES, OTHER_BYTES
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, keep_torch_out
 from ovrecipe.builtin.ir import base_bytes
-from ovrecipe.builtin.stored import read_stored
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks.roles import CompressionJob, Compressor, Estimate, WeightShape
 from ovrecipe.json_files import GENERATION_CONFIG
@@ -138,6 +136,10 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         PluginError: a compressor wrote a file under a name that is not its own.
         GateError: the IR does not have what the recipe asks for.
     """
+    # Only a worker needs them.
+    from ovrecipe.build.requested import idle_scope, refuse, undone
+    from ovrecipe.builtin.stored import read_stored
+
     passes, base_dir = passes_of(job.recipe, job.variant), job.inputs["base"]
     precision = job.recipe.variants[str(job.variant)].precision
     provider = partial(context.plugins.provider, "compressor", recipe=job.recipe)
