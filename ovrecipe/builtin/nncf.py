@@ -15,6 +15,13 @@ from ovrecipe.types import Json, Progress
 #: 0.52 and 0.49 GB, with SmolLM2-135M (f16) and a 1.01-billion Llama (bf16).
 PEAK_BYTES = 550_000_000
 KV_CACHE_PRECISION = ["runtime_options", "KV_CACHE_PRECISION"]
+#: What of the title of a progress bar tells that a correction is at work.
+BARS = {
+    "awq": "AWQ",
+    "scale_estimation": "Scale Estimation",
+    "gptq": "GPTQ",
+    "lora_correction": "low-rank adapters",
+}
 
 
 class NncfCompressor:
@@ -39,7 +46,7 @@ class NncfCompressor:
         return Estimate(size + SMALL_FILES_BYTES, size + PEAK_BYTES + data_bytes)
 
     def compress(self, job: CompressionJob) -> dict[str, Json]:
-        """Write the compressed IR; facts are the bits used, and a warning where NNCF was quiet."""
+        """Write the compressed IR; facts are the bits used, and which corrections found work."""
         job.progress("importing nncf")
         with foreign_errors("importing nncf", remedy="pip install 'ovrecipe[build]'"):
             import nncf
@@ -53,14 +60,15 @@ class NncfCompressor:
         model = read_ir(job.input_dir)
         with foreign_errors("nncf"), nncf_reports(job.progress) as (warnings, titles):
             compressed = nncf.compress_weights(model, **arguments)
-        if job.compression.awq and not any("AWQ" in title for title in titles):
-            # It ends before its progress bar then, and says so at most at level info.
-            warnings.insert(0, "awq matched no layer of this model and changed nothing")
+        # What matches nothing ends before its progress bar, and says so at most at level info.
+        applied: list[Json] = [
+            name for name, bar in BARS.items() if any(bar in title for title in titles)
+        ]
         mark_compressed(compressed, nncf.__version__)
         job.progress("writing the compressed IR")
         save_ir(compressed, job.output_dir, source_dir=job.input_dir)
         warning: dict[str, Json] = {"warning": "\n".join(warnings)} if warnings else {}
-        return {**weight_facts(compressed), **warning}
+        return {**weight_facts(compressed), "applied": applied, **warning}
 
 
 def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class LazyCommand(TyperCommand):
 COMMANDS = {
     "get": ("new_commands:get", "Write a recipe for a model, build it and let it answer."),
     "new": ("new_commands:new", "Write a recipe for a model, with INT4 values that suit it."),
+    "adopt": ("adopt_command:command", "Write the recipe of an OpenVINO folder that is there."),
     "init": ("new_commands:init", "Start a project with a first recipe."),
     "list": ("recipe_commands:list_recipes", "List recipes, their variants and what is built."),
     "show": ("recipe_commands:show", "Show every value of a recipe, and where it comes from."),

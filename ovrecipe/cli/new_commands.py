@@ -67,7 +67,7 @@ def get(
     name = name or writing.draft_name(model_id)
     if name in session.recipe_names():
         recipe = session.recipe(name)
-        if recipe.model.id != _seen_from_recipe(model_id, session):
+        if recipe.model.id != seen_from_recipe(model_id, session):
             there = f"{recipe.path} is there, for {recipe.model.id}"
             raise ProjectError(there, remedy="choose another --name, or remove that recipe")
         typer.echo(f"taking the recipe {name} as it is", err=True)
@@ -100,7 +100,7 @@ def _new_recipe(session: Session, model_id: str, name: str | None, *, force: boo
         raise RecipeInvalid(objection)
     _check_source(session, *split_model_id(model_id))
     int4, reason = _int4_of(model_id)
-    write_text(path, writing.draft_text(_seen_from_recipe(model_id, session), int4, reason))
+    write_text(path, writing.draft_text(seen_from_recipe(model_id, session), int4, reason))
     load_recipe_file(path, shown_from=project.root)
     typer.echo(reason, err=True)
     return path
@@ -120,7 +120,7 @@ def _check_source(session: Session, scheme: str, location: str) -> None:
     source.provider.pin(wanted)
 
 
-def _seen_from_recipe(model_id: str, session: Session) -> str:
+def seen_from_recipe(model_id: str, session: Session) -> str:
     """Return the id as the recipe must say it: its relative paths start at its own folder."""
     scheme, location = split_model_id(model_id)
     named = model_id.removesuffix(location)  # `gguf:`, where it says so itself

@@ -182,17 +182,25 @@ def verify(
             help="Remove damaged artifacts and what was made from them; the next build makes them.",
         ),
     ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build again beside it and compare every file.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Hash the files of built artifacts and compare them with what was built.
 
     A build reads bytes again only where a file's size or time changed; this command reads all.
     Use it after a disk error or a copied store. What was made from a damaged artifact is named
-    too. Exits with 9 when anything is wrong.
+    too. With --rebuild the variants are built once more, from the checkpoint on, in a folder that
+    is removed afterwards, and every file that is not the same is named. Exits with 9 when anything
+    is wrong or differs.
 
-    Example: ovrecipe verify smollm2-135m:int4
+    Examples: 'ovrecipe verify smollm2-135m:int4', 'ovrecipe verify --rebuild smollm2-135m'.
     """
     context = session_of(ctx).build_context()
+    if rebuild:
+        _verify_by_building(context, names or [], remove=remove, as_json=as_json)
+        return
     store = context.store
     chosen = _chosen(context, names or [])
     too_new: list[ArtifactTooNew] = []
@@ -255,6 +263,38 @@ def _damage_left(
     what = counted(len(damaged), "damaged artifact")
     made = f" and {len(follow)} made from such" if follow else ""
     return ArtifactCorrupt(f"{store.root}: {what}{made}", remedy=remedy)
+
+
+def _verify_by_building(
+    context: BuildContext, names: list[str], *, remove: bool, as_json: bool
+) -> None:
+    from ovrecipe.build.rebuild import rebuilt
+    from ovrecipe.cli.build_commands import watching
+
+    if remove or not names:
+        problem = "removes nothing" if remove else "builds variants, so it needs a NAME"
+        raise typer.BadParameter(f"--rebuild {problem}")
+    targets = targets_of(context, names)
+    with watching(quiet=False) as watch:
+        found = rebuilt(context, targets, watch)
+    if as_json:
+        rows = [one._asdict() for one in found.differences]
+        print_json({"compared": found.files, "differences": rows, "missing": found.missing})
+    else:
+        for stage, file, message in found.differences:
+            typer.echo(f"{stage}: {file}: {message}")
+        for stage in found.missing:
+            typer.echo(f"{stage}: not compared, it was collected")
+        verdict = (
+            counted(len(found.differences), "difference") if found.differences else "all equal"
+        )
+        typer.echo(f"{counted(found.files, 'file')} built again, {verdict}")
+    if found.differences:
+        count = counted(len(found.differences), "file")
+        remedy = (
+            "compare 'tools' in the manifests: other versions, or a machine that rounds otherwise"
+        )
+        raise ArtifactCorrupt(f"building again gives {count} with other bytes", remedy=remedy)
 
 
 def _chosen(context: BuildContext, names: list[str]) -> set[str]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ovrecipe.recipe.compression import GENERATED, CompressionPass
@@ -82,6 +82,42 @@ generation: {{max_new_tokens: 256}}
 """
 
 
+def adopted_text(
+    model_id: str,
+    variants: Mapping[str, Mapping[str, Any]],
+    *,
+    chat_template: str | None,
+    generation: Mapping[str, Any],
+    comments: Sequence[str],
+) -> str:
+    """Return the recipe of a folder that is there already; `comments` stand at its top."""
+    prompt = (
+        f"chat_template: {_block(chat_template)}" if chat_template else 'template: "{instruction}"'
+    )
+    lines = [
+        MODELINE,
+        *(f"# {' '.join(comment.split())}" for comment in comments),
+        f"model:\n  id: {_flow(model_id)}",
+        f"prompt:\n  {prompt}",
+        "variants:",
+        *(f"  {name}: {_flow(knobs)}" for name, knobs in variants.items()),
+        *([f"generation: {_flow(generation)}"] if generation else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _block(text: str) -> str:
+    """Return a text as a literal block of YAML, where that can hold it, else as JSON."""
+    lines = text.split("\n")
+    if len(lines) == 1 or not all(line.isprintable() for line in lines) or not text.strip():
+        return _quoted(text)
+    ends = len(text) - len(text.rstrip("\n"))
+    chomping = ("-", "", "+")[min(ends, 2)]
+    indented = [f"    {line}" if line else "" for line in lines]
+    body = "\n".join(indented[:-1] if ends else indented)
+    return f"|2{chomping}\n{body}"
+
+
 def _flow(value: Any) -> str:
     """Return a value in YAML's flow style; JSON strings are YAML strings."""
     if isinstance(value, Mapping):
@@ -91,7 +127,13 @@ def _flow(value: Any) -> str:
     is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value)
     if is_word and value.lower() not in _NOT_PLAIN:
         return str(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _quoted(value)
+
+
+def _quoted(value: Any) -> str:
+    """Return a value as JSON that YAML reads too: it takes fewer characters as they are."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in text)
 
 
 def schema_text() -> str:

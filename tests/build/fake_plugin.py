@@ -40,8 +40,29 @@ class MadeSource:
         (checkpoint_dir / "config.json").write_text(json.dumps({"text": pin["text"]}))
 
 
-def write_ir(output_dir: Path) -> None:
-    (output_dir / "openvino_model.xml").write_text("<net/>")
+#: An IR of one compressed matrix, as far as types, shapes and edges go.
+NET = """<net><layers>
+<layer id="0" name="weight" type="Const"><data element_type="{dtype}" shape="32,2,{group}"/></layer>
+<layer id="1" name="scale" type="Const"><data element_type="f16" shape="32,2,1"/></layer>
+<layer id="2" name="scaled" type="Multiply"/>
+<layer id="3" name="rows" type="Reshape"/>
+<layer id="4" name="__module.model.layers.0.proj/MatMul" type="MatMul"/>
+</layers><edges>
+<edge from-layer="0" from-port="0" to-layer="2" to-port="0"/>
+<edge from-layer="1" from-port="0" to-layer="2" to-port="1"/>
+<edge from-layer="2" from-port="2" to-layer="3" to-port="0"/>
+<edge from-layer="3" from-port="2" to-layer="4" to-port="1"/>
+</edges></net>"""
+
+
+def net(precision: str, group_size: int | None) -> str:
+    """Return what a compressor writes that does as it is told."""
+    dtype = {"fp16": "f16", "int8": "u8", "int4": "u4"}[precision]
+    return NET.format(dtype=dtype, group=group_size or 64)
+
+
+def write_ir(output_dir: Path, xml: str = "<net/>") -> None:
+    (output_dir / "openvino_model.xml").write_text(xml)
     (output_dir / "openvino_model.bin").write_bytes(WEIGHTS)
     (output_dir / "config.json").write_text("{}")
 
@@ -120,7 +141,7 @@ class FakeCompressor:
 
     def compress(self, job: Any) -> dict[str, Any]:
         note_call(f"weights {job.compression.group_size}")
-        write_ir(job.output_dir)
+        write_ir(job.output_dir, net(job.precision, job.compression.group_size))
         return {}
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from ovrecipe.build.context import BuildContext
 from ovrecipe.errors import PluginError, RecipeInvalid, StageError
+from tests.build.fake_plugin import net
 from tests.build.making import FAKE_PLUGIN, do_up_to, fake_recipe, work_on, write_recipe
 from tests.sources.requests import checkpoint_files
 
@@ -29,7 +30,7 @@ from ovrecipe import hookimpl
 class Compressor:
     knobs = ("group_size",)
     def compress(self, job):
-        (job.output_dir / "openvino_model.xml").write_text("<net/>")
+        (job.output_dir / "openvino_model.xml").write_text(XML)
         (job.output_dir / "openvino_model.bin").write_bytes(b"weights")
         END
 
@@ -68,7 +69,7 @@ def providers():
 def context_with(project: Project, end: str = "", **changes: Any) -> BuildContext:
     """Return a context whose compressor ends so."""
     plugin = project.root / "breaks.py"
-    plugin.write_text(BREAKS.replace("END", end))
+    plugin.write_text(BREAKS.replace("END", end).replace("XML", repr(net("int4", 64))))
     write_recipe(project, "m", fake_recipe(**changes))
     return BuildContext(project, plugin_options=(FAKE_PLUGIN, str(plugin)))
 

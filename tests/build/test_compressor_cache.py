@@ -9,12 +9,13 @@ import pytest
 from ovrecipe.build.context import BuildContext
 from ovrecipe.recipe.project import Project
 from ovrecipe.store.gc import collect, plan_gc
+from tests.build.fake_plugin import NET
 from tests.build.making import FAKE_PLUGIN, do_up_to, fake_recipe, work_on, write_recipe
 
 pytestmark = pytest.mark.slow
 
 #: Counts its jobs in the cache; `{version}` is a release of its code.
-KEEPER = """
+KEEPER = '''
 from ovrecipe import hookimpl
 
 class Keeper:
@@ -25,14 +26,15 @@ class Keeper:
         notes = job.cache_dir / "notes"
         seen = notes.read_text() if notes.exists() else ""
         notes.write_text(seen + str(job.compression.group_size) + " ")
-        (job.output_dir / "openvino_model.xml").write_text("<net/>")
+        xml = """{net}""".format(dtype="u4", group=job.compression.group_size)
+        (job.output_dir / "openvino_model.xml").write_text(xml)
         (job.output_dir / "openvino_model.bin").write_text(seen)
         return {{"seen": seen}}
 
 @hookimpl
 def providers():
     return {{"compressor": {{"keeper": Keeper}}}}
-"""
+'''
 VARIANTS = {
     "int4": {"compressor": "keeper", "group_size": 64},
     "int4-other": {"compressor": "keeper", "group_size": 32},
@@ -42,7 +44,7 @@ VARIANTS = {
 def seen_by(project: Project, variant: str, *, version: int = 1) -> object:
     """Build a variant with a release of the compressor and return what it found in its cache."""
     plugin = project.root / "keeper.py"
-    plugin.write_text(KEEPER.format(version=version))
+    plugin.write_text(KEEPER.format(version=version, net=NET))
     context = BuildContext(project, plugin_options=(FAKE_PLUGIN, str(plugin)))
     write_recipe(project, "m", fake_recipe(variants=VARIANTS))
     do_up_to(context, "m", "source", "base", "weights", variant=variant)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from ovrecipe.build.requested import undone
 from ovrecipe.builtin.nncf import NncfCompressor
+from ovrecipe.builtin.stored import read_stored
 from ovrecipe.errors import StageError
 from ovrecipe.hooks.roles import CompressionJob
 from ovrecipe.recipe.compression import Mode
@@ -42,6 +44,13 @@ def weights(folder: Path) -> bytes:
     return (folder / "openvino_model.bin").read_bytes()
 
 
+def objections(job: CompressionJob, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the gate behind the compressor would object to."""
+    before, after = read_stored(job.input_dir), read_stored(job.output_dir)
+    found = undone(job.compression, job.precision, before, after, facts["applied"])
+    return (one.reason for one in found)
+
+
 @pytest.mark.parametrize("mode", get_args(Mode))
 def test_every_mode_of_the_schema_compresses(mode: str, job_of: JobOf) -> None:
     """A mode that the schema offers and NNCF refuses would fail after the export."""
@@ -51,6 +60,7 @@ def test_every_mode_of_the_schema_compresses(mode: str, job_of: JobOf) -> None:
     facts = NncfCompressor().compress(job)
     assert isinstance(facts["layers"], dict)
     assert STORED[mode] in facts["layers"]
+    assert not list(objections(job, facts))
 
 
 def test_the_kv_cache_flag_of_the_base_is_removed(job_of: JobOf) -> None:
@@ -143,11 +153,13 @@ def test_nncf_gets_its_own_progress_bar_back(job_of: JobOf) -> None:
     assert track.__iter__ is before
 
 
-def test_awq_without_a_match_is_said(job_of: JobOf) -> None:
-    """NNCF says it at level info only; the recipe asked for it and did not get it."""
+def test_awq_without_a_match_is_not_said_to_be_applied(job_of: JobOf) -> None:
+    """NNCF says it at level info only, and notes awq in the IR all the same."""
     scope = {"patterns": [r".*self_attn.*", r".*mlp.*"]}
-    job = job_of("int4", group_size=32, awq=True, ignored_scope=scope)
-    assert "awq matched no layer" in str(NncfCompressor().compress(job).get("warning"))
+    job = job_of("int4", group_size=32, awq=True, all_layers=True, ignored_scope=scope)
+    facts = NncfCompressor().compress(job)
+    assert facts["applied"] == []
+    assert list(objections(job, facts)) == ["matched nothing in this model and changed nothing"]
 
 
 def test_awq_without_data_changes_the_weights(job_of: JobOf) -> None:
@@ -155,7 +167,7 @@ def test_awq_without_data_changes_the_weights(job_of: JobOf) -> None:
     plain, awq = job_of("int4", group_size=32), job_of("int4", group_size=32, awq=True, name="awq")
     NncfCompressor().compress(plain)
     facts = NncfCompressor().compress(awq)
-    assert "warning" not in facts
+    assert facts["applied"] == ["awq"]
     assert weights(plain.output_dir) != weights(awq.output_dir)
 
 
@@ -170,7 +182,9 @@ def test_data_aware_methods_run_on_the_users_texts(
     NncfCompressor().compress(plain)
     knobs: dict[str, Any] = {method: True, "dataset": "texts.jsonl", "dataset_path": path}
     job = job_of("int4", group_size=32, tokenizer_dir=tokenizer_dir, **knobs)
-    NncfCompressor().compress(job)
+    facts = NncfCompressor().compress(job)
+    assert facts["applied"] == [method]
+    assert not list(objections(job, facts))
     assert weights(plain.output_dir) != weights(job.output_dir)
 
 

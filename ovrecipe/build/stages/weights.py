@@ -130,21 +130,27 @@ def default_estimate(
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
-    """Run the passes in order, each reading what the one before wrote.
+    """Run the passes in order, each reading what the one before wrote, and read what came of it.
 
     Raises:
         PluginError: a compressor wrote a file under a name that is not its own.
+        GateError: the IR does not have what the recipe asks for.
     """
+    # Only a worker needs them.
+    from ovrecipe.build.requested import idle_scope, refuse, undone
+    from ovrecipe.builtin.stored import read_stored
+
     passes, base_dir = passes_of(job.recipe, job.variant), job.inputs["base"]
     precision = job.recipe.variants[str(job.variant)].precision
     provider = partial(context.plugins.provider, "compressor", recipe=job.recipe)
     keep_torch_out(sys.modules, [provider(compression.compressor) for compression, _ in passes])
-    input_dir = base_dir
+    input_dir, stored = base_dir, read_stored(base_dir)
     facts: list[Json] = []
     for number, (compression, loc) in enumerate(passes, start=1):
         last = number == len(passes)
         output_dir = job.output_dir if last else job.output_dir / f"pass-{number}"
         output_dir.mkdir(exist_ok=True)
+        refuse(loc, idle_scope(compression, stored))
         # Of a class, an instance for each pass: what one pass leaves in it is not the next one's.
         compressor = provider(compression.compressor)
         given = compressor.options(compression.options, loc=(*loc, "options"), recipe=job.recipe)
@@ -163,7 +169,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
             cache_dir=_cache_dir(job, compressor),
         )
         with context.calling(compressor):
-            facts.append(compressor.facts(compressor.provider.compress(work)))
+            told = compressor.facts(compressor.provider.compress(work))
         compressor.check_files(output_dir, *MODEL_FILES)
         written = sorted(path.name for path in output_dir.iterdir())
         for name in filter(RESERVED.fullmatch, written):
@@ -171,6 +177,9 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
                 f"wrote {name}, which belongs to the tokenizer, the prompt or the store; a "
                 "compressor writes openvino_model.xml and .bin, and files under names of its own"
             )
+        before, stored = stored, read_stored(output_dir)
+        refuse(loc, undone(compression, precision, before, stored, applied_of(told)))
+        facts.append(told)
         input_dir = output_dir
     for folder in job.output_dir.glob("pass-*"):
         shutil.rmtree(folder)
@@ -180,7 +189,13 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     for path in (base_dir / "config.json", base_dir / GENERATION_CONFIG):
         if path.exists():
             shutil.copyfile(path, job.output_dir / path.name)
-    return {"passes": facts}
+    return {"passes": facts, **stored.facts()}
+
+
+def applied_of(facts: dict[str, Json]) -> list[str] | None:
+    """Return the methods that a compressor says it applied; None when it says nothing of them."""
+    applied = facts.get("applied")
+    return [str(name) for name in applied] if isinstance(applied, list) else None
 
 
 def free_kv_cache_precision(xml_path: Path) -> None:
@@ -209,7 +224,7 @@ STAGE = Stage(
     name="weights",
     doc="one variant's weights, compressed from the base",
     doing="compressing the weights",
-    version=1,
+    version=2,
     inputs=inputs,
     fields=fields,
     run=run,
