@@ -51,6 +51,11 @@ class Project:
         """The file that records which commit a branch meant when it was first built."""
         return self.root / "ovrecipe.lock"
 
+    @property
+    def history_path(self) -> Path:
+        """The database of figures that `ovrecipe bench` measured; OVRECIPE_HISTORY moves it."""
+        return self.root / (self.env.get("OVRECIPE_HISTORY") or "bench.sqlite")
+
 
 def find_project(start: Path, env: Mapping[str, str]) -> Project:
     """Return the project of `start`: OVRECIPE_PROJECT, or the nearest folder with `recipes/`.
