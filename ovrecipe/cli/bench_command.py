@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -130,6 +131,8 @@ def _measure(session: Session, turns: Sequence[Turn], settings: Settings, histor
     from ovrecipe.measure.turns import take_turns
 
     began, done = time.monotonic(), 0
+    # Each run loads the model anew and has the same to say of it.
+    announce_once = cache(announce)
     with status("measuring") as shown:
 
         def measure(turn: Turn) -> Mapping[str, float]:
@@ -147,7 +150,7 @@ def _measure(session: Session, turns: Sequence[Turn], settings: Settings, histor
                 env=session.env,
                 plugin_options=session.plugin_options,
                 progress=progress,
-                announce=announce,
+                announce=announce_once,
             )
 
         try:

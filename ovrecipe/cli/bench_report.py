@@ -65,22 +65,23 @@ def show(
 
 
 def _print_rows(rows: Sequence[Row]) -> None:
-    """Print a line for each subject."""
+    """Print a column for each subject, for people compare along lines."""
     figures = list(dict.fromkeys(figure for row in rows for figure in row.figures))
-    headings = ("", *(figure.heading for figure in figures))
     table = [
-        [row.subject.title, *(_cell(figure, row.figures.get(figure)) for figure in figures)]
-        for row in rows
+        [figure.heading, *(_cell(figure, row.figures.get(figure)) for row in rows)]
+        for figure in figures
     ]
-    print_table(headings, table, figures=True)
-    runs = " or ".join(map(str, sorted({len(row.series.runs) for row in rows})))
-    typer.echo(f"median ± median absolute deviation of {runs} runs")
+    print_table(("", *(row.subject.title for row in rows)), table, figures=True)
+    most, least = (pick(len(row.series.runs) for row in rows) for pick in (max, min))
+    runs = counted(most, "run") if most == least else f"{least} to {most} runs"
+    typer.echo(f"median ± median absolute deviation of {runs}")
 
 
 def _cell(figure: Figure, summary: Summary | None) -> str:
     if summary is None:
-        return ""
-    return f"{_value(figure, summary.median)} ±{_value(figure, summary.spread)}"
+        return "-"
+    spread = f" ±{_value(figure, summary.spread)}" if len(summary.samples) > 1 else ""
+    return _value(figure, summary.median) + spread
 
 
 def _value(figure: Figure, value: float) -> str:

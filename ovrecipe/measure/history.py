@@ -76,7 +76,7 @@ class History:
             "artifact": subject.artifact,
             "versions": _text(subject.versions),
             "series": number,
-            "figures": _text(figures),
+            "figures": json.dumps(figures),
         }
         names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
         with self._database:

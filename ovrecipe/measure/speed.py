@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 #: What each figure is called in a table; `at` is a number of prompt tokens or of sequences.
 HEADINGS = {
-    "load_time_ms": "load ms",
-    "ttft_ms": "first token ms, {at} in",
-    "tpot_ms": "ms a token, {at} in",
-    "throughput": "tokens/s, batch {at}",
+    "load_time_ms": "load, ms",
+    "ttft_ms": "first token after {at}, ms",
+    "tpot_ms": "time a token after {at}, ms",
+    "throughput": "tokens/s, batch of {at}",
     "peak_memory_bytes": "peak memory",
 }
 HIGHER_IS_BETTER = ("throughput",)
