@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -152,11 +153,11 @@ class LlamaCpp:
     """llama.cpp on the GGUF that the recipe was made from, on all cores of the CPU."""
 
     def __init__(self, subject: Subject, host: Host) -> None:
-        from llama_cpp import Llama
-
+        # Not imported by name: it is no dependency of ours, and mostly not there.
+        binding = import_module(PEERS[subject.engine].module)
         cores = usable_cores()
         began = time.perf_counter()
-        self._model = Llama(
+        self._model = binding.Llama(
             model_path=str(subject.path),
             n_ctx=host.positions,
             n_threads=cores,
@@ -274,10 +275,14 @@ def check_installed(name: str) -> None:
     Raises:
         RunError: it is not installed; the message has the command that installs it.
     """
-    peer = PEERS[name]
-    parent = peer.module.partition(".")[0]
-    if find_spec(parent) is None or find_spec(peer.module) is None:
-        raise RunError(f"--peer {name}: it is not installed", remedy=peer.install)
+    if not is_installed(PEERS[name].module):
+        raise RunError(f"--peer {name}: it is not installed", remedy=PEERS[name].install)
+
+
+def is_installed(module: str) -> bool:
+    """Return whether a module, perhaps one inside a package, could be imported."""
+    parent = module.rpartition(".")[0]
+    return (not parent or is_installed(parent)) and find_spec(module) is not None
 
 
 def check_count(came: int, asked: int) -> None:

@@ -12,8 +12,8 @@ HEADINGS = {
     "load_time_ms": "load, ms",
     "ttft_ms": "first token after {at}, ms",
     "tpot_ms": "time a token after {at}, ms",
-    "throughput": "tokens/s, batch of {at}",
     "peak_memory_bytes": "peak memory",
+    "throughput": "tokens/s, batch of {at}",
 }
 HIGHER_IS_BETTER = ("throughput",)
 #: How many tokens the prompts of a batch have.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,14 +12,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+import typer
 
+from ovrecipe.cli.main import application
 from ovrecipe.measure.engines import PEERS, check_installed
 from ovrecipe.measure.history import opened
-from ovrecipe.measure.speed import Settings
+from ovrecipe.measure.speed import HEADINGS, Settings
 from ovrecipe.measure.subject import Subject, machine_name
 from ovrecipe.recipe.project import Project
 from ovrecipe.run.genai import list_devices
-from tests.conftest import CommandLine, Outcome
+from tests.conftest import REPOSITORY, CommandLine, Outcome
 
 INT4 = "smollm2-135m:int4"
 #: As little as has all figures.
@@ -174,3 +177,21 @@ def test_ctrl_c_keeps_what_is_measured_and_the_same_command_goes_on(bench: Bench
     assert done.code == 0, done.err
     assert "2 of 2" in done.err
     assert json.loads(done.out)["rows"][0]["runs"] == 3
+
+
+def test_the_manuals_commands_are_understood() -> None:
+    """docs/performance.md is copied from."""
+    page = (REPOSITORY / "docs" / "performance.md").read_text("utf-8")
+    lines = [line.split() for line in page.splitlines() if line.startswith("ovrecipe bench ")]
+    assert lines
+    group = application()
+    with typer.Context(group) as ctx:
+        for _, name, *words in lines:
+            called = group.get_command(ctx, name).make_context(name, words, parent=ctx)
+            assert all(each.startswith("smollm2-135m") for each in called.params["targets"])
+
+
+def test_the_manual_names_every_figure() -> None:
+    """As JSON has it, and no other."""
+    page = (REPOSITORY / "docs" / "performance.md").read_text("utf-8")
+    assert re.findall(r"^\| [a-z/ ]+ \| `(\w+)` \|", page, re.MULTILINE) == [*HEADINGS]
