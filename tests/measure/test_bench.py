@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,12 +20,17 @@ from ovrecipe.cli.main import application
 from ovrecipe.measure.engines import PEERS, check_installed
 from ovrecipe.measure.history import opened
 from ovrecipe.measure.speed import HEADINGS, Settings
-from ovrecipe.measure.subject import Subject, machine_name
+from ovrecipe.measure.subject import machine_name
+from ovrecipe.measure.targets import subjects_of
+from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project
 from ovrecipe.run.genai import list_devices
 from tests.conftest import REPOSITORY, CommandLine, Outcome
+from tests.measure.making import make_tiny
 
 INT4 = "smollm2-135m:int4"
+#: What is asked where nothing is said.
+SETTINGS = Settings((32, 512), (1, 4), 64, 1)
 #: As little as has all figures.
 SHORT = ("--prompt-tokens", "8,40", "--batch", "2", "--max-new-tokens", "4")
 
@@ -89,6 +96,98 @@ def test_an_installed_peer_is_found() -> None:
     check_installed("optimum")
 
 
+def fill(project: Project, *series: Mapping[str, list[float]]) -> None:
+    """Keep series of runs of tiny:int4: older ones of other versions, the last of those of now."""
+    *older, now = series
+    current, *_ = subjects_of(
+        ["tiny:int4"],
+        SETTINGS,
+        project=project,
+        read=lambda name: load_recipe(project, name),
+        devices=["CPU"],
+        peers=[],
+    )
+    before = replace(current, artifact="f" * 64, versions={"openvino": "2020.1"})
+    with opened(project.history_path, machine_name(list_devices())) as history:
+        for number, figures in enumerate(older):
+            for run in runs_of(figures):
+                history.add(before, SETTINGS, number, run)
+        for run in runs_of(now):
+            history.add(current, SETTINGS, 1, run)
+
+
+def runs_of(figures: Mapping[str, list[float]]) -> list[dict[str, float]]:
+    """Turn samples by figure into figures by run."""
+    return [dict(zip(figures, run, strict=True)) for run in zip(*figures.values(), strict=True)]
+
+
+def test_what_the_history_has_is_shown_at_once(ovrecipe: CommandLine, project: Project) -> None:
+    """Figures in lines, subjects in columns, medians with their spread."""
+    make_tiny(project)
+    fill(project, {"ttft_ms@32": [10.0, 11.0, 9.5], "peak_memory_bytes": [2e8, 2e8, 2.1e8]})
+    done = ovrecipe("bench", "tiny:int4", "--repeats", "3", cwd=project.root)
+    assert done.code == 0, done.err
+    assert "nothing to measure: the history has it; --again measures anew" in done.err
+    assert [" ".join(line.split()) for line in done.out.splitlines()] == [
+        "tiny:int4 on CPU",
+        "first token after 32, ms 10.0 ±0.50",
+        "peak memory 200.0 MB ±0 bytes",
+        "median ± median absolute deviation of 3 runs",
+    ]
+
+
+COMPARED = ("bench", "tiny:int4", "--repeats", "3", "--compare")
+
+
+def test_what_became_slower_is_shown_and_fails(ovrecipe: CommandLine, project: Project) -> None:
+    """Against the record before, and against the best one before that."""
+    make_tiny(project)
+    fill(
+        project,
+        {"ttft_ms@32": [5.0, 5.0, 5.1], "tpot_ms@32": [7.0, 7.1, 7.0]},
+        {"ttft_ms@32": [10.0, 10.0, 10.1], "tpot_ms@32": [9.0, 9.1, 9.0]},
+        {"ttft_ms@32": [12.0, 12.0, 12.1], "tpot_ms@32": [8.0, 8.1, 8.0]},
+    )
+    done = ovrecipe(*COMPARED, cwd=project.root, env={"COLUMNS": "160"})
+    assert done.code == 8
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    [worse, better, *best] = [
+        line for line in lines if " the last " in line or " the best " in line
+    ][:4]
+    first, each = (
+        "tiny:int4 on CPU first token after 32, ms",
+        "tiny:int4 on CPU time a token after 32, ms",
+    )
+    assert worse == f"{first} the last 10.0 ±0.00 12.0 ±0.00 +20% slower"
+    assert better == f"{each} the last 9.00 ±0.00 8.00 ±0.00 -11% faster"
+    assert best == [
+        f"{first} the best 5.00 ±0.00 12.0 ±0.00 +140% slower",
+        f"{each} the best 7.00 ±0.00 8.00 ±0.00 +14% slower",
+    ]
+    assert "the last record of another artifact is of" in lines[-1]
+    assert lines[-1].endswith("with openvino 2020.1")
+    said = "1 figure worse than the last record; tiny:int4 on CPU: first token after 32, ms +20%"
+    assert said in done.said
+    shown = json.loads(ovrecipe(*COMPARED, "--json", cwd=project.root).out)["rows"][0]
+    assert [each["verdict"] for each in shown["against_last"]] == ["slower", "faster"]
+    assert shown["against_best"][0] == {
+        "name": "ttft_ms", "at": 32, "was": 5.0, "is": 12.0, "verdict": "slower"
+    }  # fmt: skip
+
+
+def test_what_did_not_change_passes(ovrecipe: CommandLine, project: Project) -> None:
+    """And so does what has no record to compare with."""
+    make_tiny(project)
+    figures = {"ttft_ms@32": [10.0, 10.0, 10.1]}
+    fill(project, figures)
+    done = ovrecipe(*COMPARED, cwd=project.root)
+    assert done.code == 0
+    assert "tiny:int4 on CPU: there is no earlier record" in done.out
+    fill(project, figures, {})
+    done = ovrecipe(*COMPARED, cwd=project.root)
+    assert (done.code, done.out.splitlines()[-1]) == (0, "nothing changed beyond the spread")
+
+
 @pytest.mark.model
 def test_figures_are_measured_once_and_kept(bench: Bench) -> None:
     """A second call finds them in the history."""
@@ -108,34 +207,6 @@ def test_figures_are_measured_once_and_kept(bench: Bench) -> None:
     ]  # fmt: skip
     assert all(len(each["samples"]) == 2 and each["median"] > 0 for each in row["figures"])
     assert figures["peak_memory_bytes", None]["median"] > 150e6
-
-
-@pytest.mark.model
-def test_a_model_that_became_slower_is_shown_and_fails(bench: Bench) -> None:
-    """The record before was made by another version of OpenVINO."""
-    settings = Settings((8,), (), 4, 1)
-    words = (INT4, "--prompt-tokens", "8", "--batch", "", "--max-new-tokens", "4", "--repeats", "1")
-    assert bench(*words, "--compare").code == 0
-    subject = Subject(INT4, "f" * 64, "CPU", "ovrecipe", {"openvino": "2020.1"})
-    with opened(bench.history_path, machine_name(list_devices())) as history:
-        history.add(subject, settings, 1, {"ttft_ms@8": 0.001, "tpot_ms@8": 1e9})
-    done = bench(*words, "--compare")
-    assert done.code == 8
-    shown = " ".join(done.out.split())
-    assert "the last record of another artifact is of" in shown
-    assert "openvino 2020.1" in shown
-    assert "1 figure worse than the last record; smollm2-135m:int4 on CPU: first token" in done.said
-    [row] = json.loads(bench(*words, "--compare", "--json").out)["rows"]
-    verdicts = {one["name"]: one["verdict"] for one in row["against_last"]}
-    assert verdicts == {"ttft_ms": "slower", "tpot_ms": "faster"}
-
-
-@pytest.mark.model
-def test_a_prompt_beyond_the_models_positions_is_refused(bench: Bench) -> None:
-    """Beyond them it would be measured at writing nonsense."""
-    done = bench(INT4, "--prompt-tokens", "32,9000")
-    assert done.code == 11
-    assert f"{INT4} has 8192 positions, and the longest prompt and answer need 9064" in done.err
 
 
 @pytest.mark.model
