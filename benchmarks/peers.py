@@ -33,20 +33,18 @@ from typing import Any, NamedTuple
 from ovrecipe.builtin.gguf import write_checkpoint
 from ovrecipe.hooks.plugins import load_plugins
 from ovrecipe.measure.engines import (
-    PEERS,
     Engine,
     Host,
     Ids,
     Ours,
     Times,
-    Torchlike,
     check_count,
-    is_installed,
     vocabulary_of,
 )
+from ovrecipe.measure.peers import LLAMA_CPP, PEERS, Torchlike, is_installed
 from ovrecipe.measure.speed import Settings
 from ovrecipe.measure.subject import Subject, machine_name
-from ovrecipe.measure.targets import LLAMA_CPP, subjects_of
+from ovrecipe.measure.targets import subjects_of
 from ovrecipe.measure.timing import figures_of
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project, find_project, split_target

@@ -114,7 +114,7 @@ def _numbers(text: str, option: str, *, may_be_empty: bool = False) -> tuple[int
 
 
 def _peers(names: Sequence[str]) -> tuple[str, ...]:
-    from ovrecipe.measure.engines import PEERS, check_installed
+    from ovrecipe.measure.peers import PEERS, check_installed
 
     for name in names:
         if name not in PEERS:

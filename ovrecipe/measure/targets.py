@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ovrecipe.builtin.gguf import DistributionSource, GgufSource
 from ovrecipe.errors import PromptRefused, RunError
 from ovrecipe.hooks.roles import SourceRequest
-from ovrecipe.measure.engines import PEERS
+from ovrecipe.measure.peers import LLAMA_CPP, PEERS
 from ovrecipe.measure.speed import Settings
 from ovrecipe.measure.subject import OURS, Subject
 from ovrecipe.recipe.project import Project, named_by
@@ -17,8 +17,6 @@ from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.store import Store
 from ovrecipe.version import package_version
 
-#: The peer that runs the recipe's source, not its variants.
-LLAMA_CPP = "llama-cpp"
 OUR_PACKAGES = ("ovrecipe", "openvino", "openvino-genai")
 
 

@@ -18,7 +18,8 @@ from random import Random
 from typing import Any
 
 from ovrecipe.errors import OvrecipeError, RunError
-from ovrecipe.measure.engines import Engine, Host, open_engine
+from ovrecipe.measure.engines import Engine, Host, Ours
+from ovrecipe.measure.peers import PEERS
 from ovrecipe.measure.speed import BATCH_PROMPT_TOKENS, Figure, Settings
 from ovrecipe.measure.subject import Subject
 from ovrecipe.processes import (
@@ -138,7 +139,8 @@ def _main(job: Mapping[str, Any], events: Events) -> int:
             settings.longest(),
         )
         events("loading")
-        engine = open_engine(subject, host)
+        opening = PEERS[subject.engine].open if subject.engine in PEERS else Ours
+        engine = opening(subject, host)
         figures = figures_of(engine, settings, seed=job["seed"], progress=events)
     except OvrecipeError as error:
         events.send_error(error)

@@ -17,8 +17,8 @@ import pytest
 import typer
 
 from ovrecipe.cli.main import application
-from ovrecipe.measure.engines import PEERS, check_installed
 from ovrecipe.measure.history import opened
+from ovrecipe.measure.peers import PEERS, check_installed
 from ovrecipe.measure.speed import HEADINGS, Settings
 from ovrecipe.measure.subject import machine_name
 from ovrecipe.measure.targets import subjects_of

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ovrecipe.errors import PromptRefused, RunError
+from ovrecipe.measure.peers import LLAMA_CPP
 from ovrecipe.measure.speed import Settings
 from ovrecipe.measure.subject import Subject
-from ovrecipe.measure.targets import LLAMA_CPP, subjects_of
+from ovrecipe.measure.targets import subjects_of
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project
 from tests.measure.making import make_tiny
