@@ -71,9 +71,13 @@ class Torchlike:
     """A model with transformers' `generate`, whichever library computes it."""
 
     def __init__(self, load: Callable[[], Any]) -> None:
+        from transformers import GenerationConfig
+
         began = time.perf_counter()
         self._model = load()
         self.load_time_ms = (time.perf_counter() - began) * 1000
+        # What is not asked for is taken from the model's own: its end tokens, its stop texts.
+        self._model.generation_config = GenerationConfig()
         self.vocabulary = int(self._model.config.get_text_config().vocab_size)
 
     def answer(self, prompt: Ids, new_tokens: int) -> Times:
@@ -94,7 +98,6 @@ class Torchlike:
         from transformers import GenerationConfig
 
         ids = tensor([list(prompt) for prompt in prompts])
-        # Without an end token none of them ends early.
         config = GenerationConfig(max_new_tokens=new_tokens, do_sample=False, pad_token_id=0)
         found = self._model.generate(
             input_ids=ids, attention_mask=ones_like(ids), generation_config=config, **more
