@@ -6,7 +6,7 @@ In each round every side runs once, in turn and in a process of its own: it load
 up, and answers prompts of exactly 32 and 512 token ids with exactly 64 tokens, greedily. The ids
 are the same for all sides of a round and others in the next. A ratio is the median of the rounds'
 own ratios, theirs to ours: above 1 ovrecipe is faster. Sides that are not installed are left out
-and named. The recipe's source must be a GGUF file.
+and named, and Ctrl-C keeps the rounds that are whole. The recipe's source must be a GGUF file.
 
 - ovrecipe: the pipeline of `ovrecipe run`, streaming
 - GenAI: a bare `LLMPipeline.generate` over the same directory
@@ -146,18 +146,25 @@ def measured(target: str, rounds: int) -> dict[str, Any]:
         peers=[LLAMA_CPP],
     )
     sides = [name for name, side in SIDES.items() if is_installed(side.module)]
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    done: list[dict[str, dict[str, float]]] = []
     with tempfile.TemporaryDirectory(prefix="ovrecipe-peers-") as folder:
         write_checkpoint(Path(str(gguf.path)), Path(folder), lambda *_, **__: None)
-        for number in range(rounds):
-            for name in sides:
-                of_side = gguf if name == "llama.cpp" else subject
-                job = {"side": name, "subject": asdict(of_side), "checkpoint_dir": folder}
-                runs[name].append(in_process({**job, "seed": number}))
-                print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
+        try:
+            for number in range(rounds):
+                this_round = {}
+                for name in sides:
+                    of_side = gguf if name == "llama.cpp" else subject
+                    job = {"side": name, "subject": asdict(of_side), "checkpoint_dir": folder}
+                    this_round[name] = in_process({**job, "seed": number})
+                    print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
+                done.append(this_round)
+        except KeyboardInterrupt:
+            if not done:
+                raise
+    runs = {name: [each[name] for each in done] for name in sides}
     return {
         "target": target,
-        "rounds": rounds,
+        "rounds": len(done),
         "new_tokens": SETTINGS.new_tokens,
         "machine": machine_name(list_devices()),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
