@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from ovrecipe import errors
 from ovrecipe.build.events import MemorySeen, Progressed, Watch
 from ovrecipe.build.memory import TICK, memory_available_bytes, oom_kills
 from ovrecipe.build.stages.stage import Job
 from ovrecipe.errors import OvrecipeError, StageError, StageKilled, disk_full
+from ovrecipe.processes import heard_error, started
 from ovrecipe.store.disk import free_bytes
 from ovrecipe.wording import amount
 
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
     from ovrecipe.build.execute import Work
 
 LOG_NAME = "log.txt"
-#: How long a process may take to end when asked, in seconds.
-GRACE = 5.0
 AGAIN = "build again: finished stages are kept"
 #: Signals that people, supervisors and, when memory ends, the kernel send; others are crashes.
 #: Windows has no names for them.
@@ -103,19 +98,15 @@ def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
     command = [sys.executable, "-m", "ovrecipe.build.worker", module, str(job_path)]
     last: dict[str, Any] = {}
 
-    def listen(lines: IO[bytes]) -> None:
-        for line in lines:
-            # A process that is killed may leave half a line behind, which is no event.
-            with suppress(ValueError):
-                event = json.loads(line)
-                if event.pop("event") == "progress":
-                    watch(Progressed(title, **event))
-                else:
-                    last.update(event)
+    def hear(event: dict[str, Any]) -> None:
+        if event.pop("event") == "progress":
+            watch(Progressed(title, **event))
+        else:
+            last.update(event)
 
     env = {**context.project.env, "PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_dir)}
     seen, killed_before = Seen(), oom_kills()
-    with log_path.open("wb") as log, _started(command, env, log, listen) as process:
+    with log_path.open("wb") as log, started(command, env=env, log=log, hear=hear) as process:
         while process.poll() is None:
             # doit's threads outlive a main thread that Ctrl-C has ended; they must not go on.
             if context.cancelled() or not threading.main_thread().is_alive():
@@ -131,72 +122,12 @@ def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
     raise failure(title, process.returncode, last, seen, log_path)
 
 
-@contextmanager
-def _started(
-    command: list[str], env: Mapping[str, str], log: Any, listen: Callable[[IO[bytes]], None]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process whose lines on standard output are listened to; in the end all is gone."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        env=env,
-        start_new_session=True,
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    reader = threading.Thread(target=listen, args=(process.stdout,), daemon=True)
-    reader.start()
-    try:
-        yield process
-    finally:
-        _end_group(process)
-        # What it said last is read; a child that left the group may hold the stream open.
-        reader.join(GRACE)
-        process.stdin.close()
-        if not reader.is_alive():
-            process.stdout.close()
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started, which outlives it where it ended by itself."""
-    # Also when the process itself is gone: what it started may not heed the first signal.
-    for name in ("SIGTERM", "SIGKILL"):
-        if sys.platform == "win32":
-            _end_tree(process.pid)
-        else:
-            # The group may be gone already, which is what was wanted.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, getattr(signal, name))
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
-
-
-def _end_tree(pid: int) -> None:
-    """End a process and what it started, where there are no process groups to signal."""
-    import psutil
-
-    with suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(pid)
-        for process in [*parent.children(recursive=True), parent]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-class RemoteTraceback(Exception):
-    """Where the error arose in the worker; the cause of ours, for `--traceback`."""
-
-
 def failure(
     title: str, code: int, last: Mapping[str, Any], seen: Seen, log_path: Path
 ) -> OvrecipeError:
     """Return the error of a process that did not do its work; `last` is what it said in the end."""
     if "kind" in last:
-        kind: type[OvrecipeError] = getattr(errors, last["kind"], StageError)
-        found = kind(f"{title}: {last['message']}", remedy=last["remedy"])
-        found.__cause__ = RemoteTraceback("\n" + last["details"])
+        found = heard_error(title, last, StageError)
     elif -code in FROM_OUTSIDE:
         return _killed(title, -code, seen)
     else:

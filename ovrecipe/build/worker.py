@@ -5,70 +5,16 @@ print goes to standard error, which the parent has made the stage's log. The pro
 its parent does: the parent holds standard input open and never writes to it.
 """
 
-import json
 import os
 import sys
-import threading
 import traceback
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from ovrecipe.errors import GateError, OvrecipeError, PluginError
+from ovrecipe.processes import Events, end_with_parent, peak_memory_bytes
 from ovrecipe.telemetry import switch_off_telemetry
-
-
-class Events:
-    """Writes events to the parent; safe from any thread."""
-
-    def __init__(self) -> None:
-        """Keep standard output for events and send all that is printed to standard error."""
-        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        os.dup2(2, 1)
-        self._lock = threading.Lock()
-
-    def send(self, event: str, **fields: Any) -> None:
-        """Write one line."""
-        # Libraries count in numpy's numbers, which JSON does not take.
-        line = json.dumps({"event": event, **fields}, default=float)
-        with self._lock:
-            print(line, file=self._stream, flush=True)
-
-    def __call__(
-        self, message: str, *, done: float | None = None, total: float | None = None, unit: str = ""
-    ) -> None:
-        """Report progress; this is what stages and providers are given."""
-        self.send("progress", message=message, done=done, total=total, unit=unit)
-
-
-def end_with_parent() -> None:
-    """End this process, and what it started, when the parent's end of stdin closes."""
-
-    def wait() -> None:
-        os.read(0, 1)
-        if hasattr(os, "killpg"):
-            os.killpg(os.getpgrp(), 9)
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True, name="end-with-parent").start()
-
-
-def peak_memory_bytes() -> int:
-    """Return the largest resident set this process had."""
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    status_path = Path("/proc/self/status")
-    if status_path.exists():
-        # getrusage would answer with the parent's size where that was larger: exec keeps it.
-        status = status_path.read_text(encoding="ascii", errors="replace")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def run(module: str, job_path: Path, events: Events) -> int:
@@ -89,9 +35,7 @@ def run(module: str, job_path: Path, events: Events) -> int:
             print(error, file=sys.stderr)
         if isinstance(error, PluginError) and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
-        kind, details = type(error).__name__, "".join(traceback.format_exception(error))
-        told = {"message": error.message, "remedy": error.remedy, "details": details}
-        events.send("error", kind=kind, **told)
+        events.send_error(error)
         return error.exit_code
     events.send("done", facts=facts, peak_memory_bytes=peak_memory_bytes())
     return 0

@@ -23,18 +23,19 @@ class GgufSource:
 
     packages = ("gguf", "tokenizers")
 
-    def _path(self, request: SourceRequest) -> Path:
+    def path(self, request: SourceRequest) -> Path:
+        """Return where the file is, or should be."""
         return user_path(request)
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
         """Return the file's digest; where it lies does not matter."""
-        path = self._path(request)
+        path = self.path(request)
         check_magic(path)
         return {"sha256": request.digests.sha256(path)}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Convert the file, unchanged since it was pinned."""
-        path = self._path(request)
+        path = self.path(request)
         write_checkpoint(path, checkpoint_dir, request.progress)
         check_unchanged(path, pin["sha256"], request.digests)
 
@@ -45,7 +46,8 @@ class DistributionSource(GgufSource):
     The distribution is never imported: what it depends on need not be installed.
     """
 
-    def _path(self, request: SourceRequest) -> Path:
+    def path(self, request: SourceRequest) -> Path:
+        """Return where the distribution has the file."""
         return distribution_file(request.location)
 
 

@@ -147,7 +147,7 @@ def _int4_of(model_id: str) -> tuple[Mapping[str, Any], str]:
 
 
 FIRST_RECIPE = "smollm2-135m.yaml"
-GITIGNORE = "/store/\n/models/\n.doit.db*\n"
+GITIGNORE = "/store/\n/models/\n/bench.sqlite\n.doit.db*\n"
 
 
 def init(
