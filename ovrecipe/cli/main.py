@@ -71,6 +71,8 @@ COMMANDS = {
     "schema": ("recipe_commands:schema", "Print the JSON schema of a recipe, for editors."),
     "build": ("build_commands:build", "Build what is missing, only once, and check it."),
     "why": ("build_commands:why", "Say which stages would run, and why."),
+    "tune": ("tune_commands:tune", "Find the smallest settings within limits, and write them."),
+    "sweep": ("tune_commands:sweep", "Measure every combination of listed settings."),
     "sizes": ("build_commands:sizes", "Compare the sizes of a recipe's built variants."),
     "run": ("run_command:command", "Answer one prompt, streamed to stdout as it comes."),
     "chat": ("chat_command:command", "Talk with a model that remembers what was said."),

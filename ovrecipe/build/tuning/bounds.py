@@ -1,0 +1,127 @@
+"""What is known of a point before it is measured: whether it can still win, and which to try next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ovrecipe.build.tuning.points import Point
+from ovrecipe.measure.verdict import AT_MOST, Exceeded
+
+#: Beyond so many times a limit, AWQ and scale estimation are not expected to bring a point within.
+MENDABLE = 2.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point that can be built, and the size of its weights as shapes tell it."""
+
+    point: Point
+    estimated_bytes: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """A candidate that was measured; `exceeded` are the limits that it does not keep."""
+
+    candidate: Candidate
+    size_bytes: int
+    quality: Mapping[str, Any]
+    exceeded: tuple[Exceeded, ...]
+    warning: str | None = None
+
+    @property
+    def point(self) -> Point:
+        """The point that was measured."""
+        return self.candidate.point
+
+    @property
+    def is_within(self) -> bool:
+        """Whether all limits are kept."""
+        return not self.exceeded
+
+    @property
+    def excess(self) -> float:
+        """How many times the limit the worst figure is; 1 or less where all are kept."""
+        return max((excess_of(one) for one in self.exceeded), default=0.0)
+
+
+def excess_of(exceeded: Exceeded) -> float:
+    """Return how many times its limit a figure is; of a share, how many times what is missing."""
+    if exceeded.figure is None:
+        return math.inf
+    if exceeded.direction == AT_MOST:
+        return exceeded.figure / exceeded.limit
+    return (1 - exceeded.figure) / max(1 - exceeded.limit, 1e-9)
+
+
+def smallest(found: Sequence[Found]) -> Found | None:
+    """Return the smallest measured point within the limits; of equals the closest to its source."""
+    within = [one for one in found if one.is_within]
+    return min(within, key=lambda one: (one.size_bytes, one.quality["mean_kl"]), default=None)
+
+
+def closest(found: Sequence[Found]) -> Found:
+    """Return the measured point that misses the limits by least."""
+    return min(found, key=lambda one: (one.excess, one.size_bytes))
+
+
+def front(found: Sequence[Found]) -> list[Found]:
+    """Return the points that no other one beats in both size and divergence, by size."""
+    best, kept = math.inf, []
+    for one in sorted(
+        found, key=lambda one: (one.size_bytes, one.quality.get("mean_kl", math.inf))
+    ):
+        kl = one.quality.get("mean_kl", math.inf)
+        if kl < best:
+            best = kl
+            kept.append(one)
+    return kept
+
+
+def ruled_out(candidate: Candidate, found: Sequence[Found]) -> str | None:
+    """Return why a point cannot win any more; None while it can.
+
+    It would not be smaller than what is within the limits, or it is coarser than what is beyond
+    them, so far beyond that no correction mends it.
+    """
+    point = candidate.point
+    if (best := smallest(found)) and candidate.estimated_bytes >= best.candidate.estimated_bytes:
+        return f"not smaller than {best.point.name}, which is within the limits"
+    for failed in (one for one in found if not one.is_within):
+        if point.is_coarser_than(failed.point):
+            return f"coarser than {failed.point.name}, which is beyond the limits"
+        if _is_hopeless(point, failed):
+            named = " and ".join(point.corrections)
+            return f"{named} cannot mend what is {failed.excess:.1f} times a limit, as {failed.point.name}"
+        if failed.warning and point.corrections == failed.point.corrections == ("awq",):
+            return f"awq matches no layer, as {failed.point.name} showed"
+    return None
+
+
+def _is_hopeless(point: Point, failed: Found) -> bool:
+    if not point.corrections or failed.point.corrections or failed.excess <= MENDABLE:
+        return False
+    same = {**point.knobs, **dict.fromkeys(point.corrections)} == {
+        **failed.point.knobs, **dict.fromkeys(point.corrections)
+    }  # fmt: skip
+    return same or point.is_coarser_than(failed.point, corrected=True)
+
+
+def most_telling(candidates: Sequence[Candidate]) -> Candidate:
+    """Return the point whose figures settle most of the others, whichever way they turn out.
+
+    Within the limits it settles what is not smaller, beyond them what is coarser. Points without
+    corrections come first: they take less, and settle what corrections could still mend.
+    """
+    plain = [one for one in candidates if not one.point.corrections]
+    remaining = plain or candidates
+
+    def settled(one: Candidate) -> tuple[int, int]:
+        larger = sum(other.estimated_bytes >= one.estimated_bytes for other in remaining)
+        coarser = 1 + sum(other.point.is_coarser_than(one.point) for other in remaining)
+        return min(larger, coarser), -one.estimated_bytes
+
+    return max(remaining, key=settled)

@@ -1,0 +1,385 @@
+"""`ovrecipe tune` and `sweep`: finding the settings of a variant by measuring them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
+
+from ovrecipe.cli.completion import TargetArgument
+from ovrecipe.cli.output import AsJson, print_json
+from ovrecipe.cli.session import session_of
+from ovrecipe.errors import GateError, RecipeInvalid
+from ovrecipe.recipe.project import split_target
+
+if TYPE_CHECKING:
+    from ovrecipe.build.context import BuildContext
+    from ovrecipe.build.tuning.points import Choices
+    from ovrecipe.build.tuning.search import Results
+    from ovrecipe.build.tuning.trials import Trials
+    from ovrecipe.recipe.schema import Accept, Recipe, Variant
+
+#: The variant that a bare name means.
+VARIANT = "int4"
+STOPPED = "stopped; what was measured is kept, the same command goes on"
+TRUTH = {"true": True, "false": False}
+
+GroupSizes = Annotated[str | None, Option("--group-size", help="Group sizes, as 32,64,-1.")]
+Ratios = Annotated[str | None, Option("--ratio", help="Shares of INT4, as 0.8,1.0.")]
+Syms = Annotated[str | None, Option("--sym", help="true,false, or one of them.")]
+Awqs = Annotated[str | None, Option("--awq", help="true,false, or one of them.")]
+Scales = Annotated[
+    str | None, Option("--scale-estimation", help="true,false; needs the variant's dataset.")
+]
+Budgets = Annotated[
+    str | None,
+    Option("--bits-per-weight", help="Budgets of ovrecipe-budget, as 4.5,5; with the plugin."),
+]
+Jobs = Annotated[int, Option("--jobs", "-n", min=1, help="Stages at work at once.")]
+Force = Annotated[bool, Option("--force", help="Judge neither memory nor disk.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="No progress: only the result.")]
+DryRun = Annotated[bool, Option("--dry-run", help="List the settings, and measure nothing.")]
+
+
+def tune(
+    ctx: typer.Context,
+    target: TargetArgument,
+    *,
+    max_kl: Annotated[
+        float | None, Option(help="Most divergence from the source, nats a token.")
+    ] = None,
+    min_same_top: Annotated[
+        float | None, Option(help="Least share of places with the source's likeliest token.")
+    ] = None,
+    max_perplexity_ratio: Annotated[
+        float | None, Option(help="Most perplexity over the source's own.")
+    ] = None,
+    group_size: GroupSizes = None,
+    ratio: Ratios = None,
+    sym: Syms = None,
+    awq: Awqs = None,
+    scale_estimation: Scales = None,
+    bits_per_weight: Budgets = None,
+    jobs: Jobs = 2,
+    force: Force = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the smallest INT4 settings of a variant within limits, and write them into the recipe.
+
+    A bare NAME means its variant int4. Searched are group_size, ratio, sym and awq, scale_estimation
+    where the variant has a dataset, and budgets where ovrecipe-budget is installed; an option
+    narrows one of them. What cannot win is not measured. The recipe's own 'accept' holds as well.
+    What was measured is kept in the store until 'ovrecipe gc', so a stopped search goes on.
+
+    Exits with 8 when no setting is within the limits; the recipe stays as it is then.
+
+    Example: ovrecipe tune smollm2-135m --max-kl 0.1
+    """
+    given = {"mean_kl": max_kl, "same_top": min_same_top, "perplexity_ratio": max_perplexity_ratio}
+    context = session_of(ctx).build_context(force=force, jobs=jobs)
+    recipe, name, variant = _variant_of(context, target)
+    accept = _limits(
+        recipe, variant, {key: said for key, said in given.items() if said is not None}
+    )
+    choices = _all_choices(context, variant)
+    choices = replace(
+        choices, **_given(group_size, ratio, sym, awq, scale_estimation, bits_per_weight)
+    )
+    trials, results = _search(
+        context, recipe, variant, choices, accept, quiet=quiet, dry_run=dry_run, everything=False
+    )
+    if dry_run:
+        _show_plan(trials, as_json=as_json)
+        return
+    assert results is not None, "it was no dry run"
+    from ovrecipe.build.tuning.bounds import smallest
+
+    best = smallest(results.found)
+    if best is not None:
+        from ovrecipe.build.tuning.rewriting import write_settings
+
+        write_settings(recipe, name, best.point.variant)
+    _show(results, as_json=as_json, chosen=best and best.point.name)
+    if best is None:
+        raise _none_within(f"{recipe.name}:{name}", results)
+    if not as_json:
+        where = recipe.path.name
+        typer.echo(f"wrote variants.{name} into {where}; next: ovrecipe build {recipe.name}:{name}")
+
+
+def sweep(
+    ctx: typer.Context,
+    target: TargetArgument,
+    *,
+    group_size: GroupSizes = None,
+    ratio: Ratios = None,
+    sym: Syms = None,
+    awq: Awqs = None,
+    scale_estimation: Scales = None,
+    bits_per_weight: Budgets = None,
+    jobs: Jobs = 2,
+    force: Force = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure every combination of the settings that are listed, and change nothing.
+
+    A bare NAME means its variant int4. What is not listed stays as the variant has it. A setting
+    that is impossible for this model is named and left out.
+
+    Example: ovrecipe sweep smollm2-135m --group-size 32,64 --ratio 0.8,1.0 --sym true,false
+    """
+    from ovrecipe.build.tuning.points import Choices
+
+    given = _given(group_size, ratio, sym, awq, scale_estimation, bits_per_weight)
+    if not given:
+        raise typer.BadParameter("nothing to sweep: give lists, as --group-size 32,64")
+    context = session_of(ctx).build_context(force=force, jobs=jobs)
+    recipe, name, variant = _variant_of(context, target)
+    accept = recipe.accept_of(name) if name in recipe.variants else recipe.accept
+    trials, results = _search(
+        context, recipe, variant, Choices(**given), accept,
+        quiet=quiet, dry_run=dry_run, everything=True,
+    )  # fmt: skip
+    if results is None:
+        _show_plan(trials, as_json=as_json)
+    else:
+        _show(results, as_json=as_json, chosen=None)
+
+
+def _variant_of(context: BuildContext, target: str) -> tuple[Recipe, str, Variant]:
+    """Return the variant that a search begins at; `int4` need not be in the recipe yet."""
+    from ovrecipe.recipe.project import check_variant
+    from ovrecipe.recipe.schema import Variant
+
+    name, named = split_target(target)
+    recipe = context.recipe(name)
+    if named is not None:
+        check_variant(recipe, named)
+    elif VARIANT not in recipe.variants:
+        return recipe, VARIANT, Variant(precision="int4")
+    found = recipe.variants[named or VARIANT]
+    if found.precision != "int4" or found.passes:
+        what = "has several passes" if found.passes else f"is {found.precision}"
+        raise RecipeInvalid(
+            f"{recipe.name}:{named or VARIANT} {what}; settings are searched for INT4 in one pass",
+            remedy=f"name another variant: {', '.join(recipe.variants)}",
+        )
+    return recipe, named or VARIANT, found
+
+
+def _limits(recipe: Recipe, variant: Variant, given: Mapping[str, float]) -> Accept:
+    """Return the recipe's limits with those of the command line, of two the stricter one.
+
+    Raises:
+        BadParameter: there is none, or one that no figure could keep or miss.
+    """
+    from ovrecipe.measure.verdict import AT_MOST, DIRECTIONS
+    from ovrecipe.recipe.schema import Accept
+
+    options = {"mean_kl": "--max-kl", "same_top": "--min-same-top"}
+    for name, limit in given.items():
+        is_share = name == "same_top"
+        if not (0 < limit <= 1 if is_share else 0 < limit < float("inf")):
+            option = options.get(name, "--max-perplexity-ratio")
+            most = " and at most 1" if is_share else ""
+            raise typer.BadParameter(f"{option} must be greater than 0{most}, got {limit:g}")
+    own = variant.accept.over(recipe.accept).given()
+    if not given and not own:
+        raise typer.BadParameter("no limit to keep: give one, as --max-kl 0.1")
+    stricter = {
+        name: (min if DIRECTIONS[name] == AT_MOST else max)(limit, own.get(name, limit))
+        for name, limit in given.items()
+    }
+    return Accept(**{**own, **stricter})
+
+
+def _all_choices(context: BuildContext, variant: Variant) -> Choices:
+    """Return all that is searched where the command line names nothing."""
+    from ovrecipe.build.tuning import points
+
+    has_budgets = points.BUDGET in context.plugins.names("compressor")
+    return points.Choices(
+        group_size=points.GROUP_SIZES,
+        ratio=points.RATIOS,
+        sym=(False, True),
+        awq=(False, True),
+        scale_estimation=(False, True) if variant.dataset else (False,),
+        bits_per_weight=points.BITS_PER_WEIGHT if has_budgets else (),
+    )
+
+
+def _given(
+    group_size: str | None,
+    ratio: str | None,
+    sym: str | None,
+    awq: str | None,
+    scale_estimation: str | None,
+    bits_per_weight: str | None,
+) -> dict[str, Any]:
+    """Return the lists of the command line.
+
+    Raises:
+        BadParameter: a value is none of its kind.
+    """
+    lists: dict[str, tuple[str | None, Callable[[str], Any], str]] = {
+        "group_size": (group_size, int, "whole numbers"),
+        "ratio": (ratio, float, "numbers"),
+        "sym": (sym, TRUTH.__getitem__, "true and false"),
+        "awq": (awq, TRUTH.__getitem__, "true and false"),
+        "scale_estimation": (scale_estimation, TRUTH.__getitem__, "true and false"),
+        "bits_per_weight": (bits_per_weight, float, "numbers"),
+    }
+    found: dict[str, Any] = {}
+    for name, (text, kind, kinds) in lists.items():
+        if text is not None:
+            try:
+                found[name] = tuple(kind(word.strip()) for word in text.split(","))
+            except (ValueError, KeyError) as error:
+                option = "--" + name.replace("_", "-")
+                raise typer.BadParameter(
+                    f"{option} takes {kinds} with commas, got {text!r}"
+                ) from error
+            _check_values(name, found[name])
+    return found
+
+
+def _check_values(name: str, values: Sequence[Any]) -> None:
+    """Refuse what no recipe may say."""
+    from pydantic import ValidationError
+
+    from ovrecipe.recipe.compression import CompressionPass
+    from ovrecipe.recipe.problems import problems_of
+
+    for value in values if name in CompressionPass.model_fields else ():
+        try:
+            CompressionPass.model_validate({name: value})
+        except ValidationError as error:
+            [problem] = problems_of(error, model=CompressionPass)
+            option = "--" + name.replace("_", "-")
+            raise typer.BadParameter(f"{option}: {problem.reason}") from error
+
+
+def _search(
+    context: BuildContext,
+    recipe: Recipe,
+    variant: Variant,
+    choices: Choices,
+    accept: Accept,
+    *,
+    quiet: bool,
+    dry_run: bool,
+    everything: bool,
+) -> tuple[Trials, Results | None]:
+    """Prepare a search and, unless it is a dry run, do it."""
+    from ovrecipe.build.tuning.points import points_of
+    from ovrecipe.build.tuning.search import swept, tuned
+    from ovrecipe.build.tuning.trials import prepare
+    from ovrecipe.cli.build_commands import watching
+
+    points = points_of(variant, choices)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with watching(quiet=quiet) as watch:
+            trials = prepare(
+                context, recipe, points, accept=accept, watch=watch, may_fetch=not dry_run
+            )
+            if dry_run:
+                return trials, None
+            tell = _quietly if quiet else _tell
+            return trials, (swept if everything else tuned)(trials, watch=watch, tell=tell)
+    except KeyboardInterrupt:
+        typer.echo(STOPPED, err=True)
+        raise
+
+
+def _quietly(results: Results, left: int) -> None:
+    """Say nothing."""
+
+
+def _tell(results: Results, left: int) -> None:
+    """Say on standard error what came of a setting, while others are still to come."""
+    from ovrecipe.build.tuning.bounds import Found
+    from ovrecipe.wording import counted
+
+    last = results.last
+    if isinstance(last, Found):
+        verdict = "within the limits" if last.is_within else "; ".join(map(str, last.exceeded))
+        figures = f"{last.size_bytes / 1e6:.1f} MB, mean KL {last.quality['mean_kl']:.4f}"
+        text = f"{last.point.name}: {figures}, {verdict}"
+    else:
+        text = f"{[*results.impossible][-1]}: left out, {last}"
+    print(f"{text}; {counted(left, 'setting')} left", file=sys.stderr, flush=True)
+
+
+def _show_plan(trials: Trials, *, as_json: bool) -> None:
+    """Print what would be searched, the smallest first."""
+    from ovrecipe.cli import front
+    from ovrecipe.cli.output import print_table
+
+    candidates = [
+        {
+            "name": one.point.name,
+            "knobs": dict(one.point.knobs),
+            "estimated_bytes": one.estimated_bytes or None,
+            "measured": trials.is_measured(one),
+        }
+        for one in trials.candidates
+    ]
+    if as_json:
+        print_json({"candidates": candidates, "impossible": dict(trials.impossible)})
+        return
+    rows = [
+        (one["name"], f"{(one['estimated_bytes'] or 0) / 1e6:.1f}" if one["estimated_bytes"] else "?",
+         "measured" if one["measured"] else "")
+        for one in candidates
+    ]  # fmt: skip
+    print_table(("setting", "about MB", ""), rows, figures=True)
+    front.show_left_out(trials.impossible, "impossible")
+
+
+def _show(results: Results, *, as_json: bool, chosen: str | None) -> None:
+    """Print figures, front and reasons, or all of it as one document."""
+    from ovrecipe.build.tuning.bounds import front as front_of
+    from ovrecipe.cli import front
+
+    best = front_of(results.found)
+    if as_json:
+        print_json(
+            {
+                "chosen": chosen,
+                "measured": front.rows(results.found, front=best),
+                "not_measured": results.not_measured,
+                "impossible": results.impossible,
+            }
+        )
+        return
+    front.show(results.found, front=best, chosen=chosen)
+    front.show_left_out(results.not_measured, "not measured")
+    front.show_left_out(results.impossible, "impossible")
+
+
+def _none_within(target: str, results: Results) -> GateError:
+    """Return the error of a search that found nothing: the closest setting, and what it costs."""
+    from ovrecipe.build.tuning.bounds import closest
+
+    if not results.found:
+        return GateError(f"{target}: no setting could be measured; the recipe is as it was")
+    one = closest(results.found)
+    lines = [
+        f"{target}: no setting is within the limits; the recipe is as it was",
+        f"the closest is {one.point.name}, {one.size_bytes / 1e6:.1f} MB:",
+        *map(str, one.exceeded),
+    ]
+    return GateError(
+        "\n".join(lines),
+        remedy="accept that much, or search finer settings (--ratio, --group-size)",
+    )
