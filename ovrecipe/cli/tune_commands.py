@@ -73,7 +73,7 @@ def tune(
 ) -> None:
     """Find the smallest INT4 settings of a variant within limits, and write them into the recipe.
 
-    A bare NAME means its variant int4. Searched are group_size, ratio, sym and awq, scale_estimation
+    A bare NAME means its variant int4. Searched are group_size, ratio, sym, awq, scale_estimation
     where the variant has a dataset, and budgets where ovrecipe-budget is installed; an option
     narrows one of them. What cannot win is not measured. The recipe's own 'accept' holds as well.
     What was measured is kept in the store until 'ovrecipe gc', so a stopped search goes on.
@@ -106,7 +106,7 @@ def tune(
         from ovrecipe.build.tuning.rewriting import write_settings
 
         write_settings(recipe, name, best.point.variant)
-    _show(results, as_json=as_json, chosen=best and best.point.name)
+    _show(results, as_json=as_json, chosen=best.point.name if best else None)
     if best is None:
         raise _none_within(f"{recipe.name}:{name}", results)
     if not as_json:
@@ -325,24 +325,28 @@ def _show_plan(trials: Trials, *, as_json: bool) -> None:
     from ovrecipe.cli import front
     from ovrecipe.cli.output import print_table
 
-    candidates = [
-        {
-            "name": one.point.name,
-            "knobs": dict(one.point.knobs),
-            "estimated_bytes": one.estimated_bytes or None,
-            "measured": trials.is_measured(one),
-        }
-        for one in trials.candidates
-    ]
+    candidates = trials.candidates
     if as_json:
-        print_json({"candidates": candidates, "impossible": dict(trials.impossible)})
+        rows = [
+            {
+                "name": one.point.name,
+                "knobs": dict(one.point.knobs),
+                "estimated_bytes": one.estimated_bytes,
+                "measured": trials.is_measured(one),
+            }
+            for one in candidates
+        ]
+        print_json({"candidates": rows, "impossible": dict(trials.impossible)})
         return
-    rows = [
-        (one["name"], f"{(one['estimated_bytes'] or 0) / 1e6:.1f}" if one["estimated_bytes"] else "?",
-         "measured" if one["measured"] else "")
+    cells = [
+        (
+            one.point.name,
+            "?" if one.estimated_bytes is None else f"{one.estimated_bytes / 1e6:.1f}",
+            "measured" if trials.is_measured(one) else "",
+        )
         for one in candidates
-    ]  # fmt: skip
-    print_table(("setting", "about MB", ""), rows, figures=True)
+    ]
+    print_table(("setting", "about MB", ""), cells, figures=True)
     front.show_left_out(trials.impossible, "impossible")
 
 

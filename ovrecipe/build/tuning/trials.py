@@ -78,15 +78,16 @@ class Trials:
 
     def _found(self, candidate: Candidate, view: ViewWork) -> Found:
         """Read what the stages found out of a point that is built."""
-        store, facts, warning = self.plan.context.store, dict[str, Any](), None
+        store, warning = self.plan.context.store, None
+        facts: dict[str, Any] = {}
         for work in view.needs():
             if work.stage.per_variant:
                 facts |= store.manifest(self.plan.pinned_key(work.kind, view.variant)).facts
         assembled = store.manifest(self.plan.pinned_key(view.assembled.kind, view.variant))
         made = self.plan.pinned_key(weights.STAGE.name, view.variant)
         if store.has(made):
-            [found] = store.manifest(made).facts["passes"]  # type: ignore[misc, assignment]
-            warning = found.get("warning")  # type: ignore[attr-defined]
+            passes: Any = store.manifest(made).facts["passes"]
+            warning = passes[0].get("warning")
         quality = facts["quality"]
         limits = limits_of(
             self.accept,
