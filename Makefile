@@ -13,7 +13,9 @@ BROWSER  := $(if $(CHROMIUM),,-m "not browser")
 # Tests run in this many processes at once; each may take 3 GB.
 WORKERS  ?= $(shell awk '/MemAvailable/ {print ($$2 > 8000000) ? 2 : 1}' /proc/meminfo 2>/dev/null || echo 1)
 PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
-SUITES   := $(PLUGINS:%=test-%)
+# The longest first, so that none runs alone in the end.
+LONGEST  := $(filter %-gradio %-sentencepiece,$(PLUGINS))
+SUITES   := $(addprefix test-,$(LONGEST) $(filter-out $(LONGEST),$(PLUGINS)))
 
 .PHONY: demo test test-core test-plugins $(SUITES) quick lint install clean
 # Finished models of the tests are kept: their keys say from what they were made.
@@ -29,9 +31,9 @@ test: test-core test-plugins  ## run the whole suite, that of each plugin includ
 test-core: $(STAMP) $(PLUGGED)
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-plugins: $(STAMP) $(PLUGGED)  # side by side, each in one process
+test-plugins: $(STAMP) $(PLUGGED)  # side by side, each in one process, one of which waits for a browser
 	$(if $(CHROMIUM),,@echo "no chromium and chromedriver here: tests in a browser are left out")
-	$(MAKE) --no-print-directory -k -j $(WORKERS) $(if $(filter output-sync,$(.FEATURES)),-O) $(SUITES)
+	$(MAKE) --no-print-directory -k -j $$(($(WORKERS) + 1)) $(if $(filter output-sync,$(.FEATURES)),-O) $(SUITES)
 
 $(SUITES): test-%:
 	@echo "== $*"

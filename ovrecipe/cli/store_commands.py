@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from ovrecipe.recipe.project import named_by, recipe_names
 from ovrecipe.store.gc import GcPlan, collect, in_use, plan_gc, reachable_from, viewed
 from ovrecipe.store.manifest import Damage
 from ovrecipe.store.manifest import verify as verify_artifacts
-from ovrecipe.store.views import View, remove_view, views
+from ovrecipe.store.views import REFUSED, View, remove_view, views
 from ovrecipe.wording import SHORT, amount, counted
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def rm(
     owners = _owners(store, claims)
     own = {key for name, keys in claims.items() if _is_of(name, target) for key in keys}
     needed = {key for name, keys in claims.items() if not _is_of(name, target) for key in keys}
-    places = {models_dir.resolve() / view.name / view.variant for view in own_views}
+    places = {view.path.parents[1].resolve() / view.name / view.variant for view in own_views}
     needed |= viewed(store, models_dir, without=places)
     folders = {sha256: folder for _, sha256, folder in store.folders()}
     nobodys = folders.keys() - reachable_from(needed | own | viewed(store, models_dir), folders)
@@ -146,7 +147,7 @@ def rm(
         raise NotBuilt(f"{target} is not built", remedy="'ovrecipe list' shows what is")
     if not dry_run:
         for view in own_views:
-            remove_view(models_dir, view.name, view.variant)
+            remove_view(view.path.parents[1], view.name, view.variant)
         plan = collect(store, plan)
     names = [f"{view.name}:{view.variant}" for view in own_views]
     _print_removed(plan, owners, as_json=as_json, dry_run=dry_run, views=names)
@@ -158,7 +159,9 @@ def _is_of(name: str, target: str) -> bool:
 
 
 def _views_of(models_dir: Path, target: str) -> list[View]:
-    return [view for view in views(models_dir) if _is_of(f"{view.name}:{view.variant}", target)]
+    """Return the views of a recipe or variant, those to what a gate refused as well."""
+    found = chain(views(models_dir), views(models_dir / REFUSED))
+    return [view for view in found if _is_of(f"{view.name}:{view.variant}", target)]
 
 
 def verify(

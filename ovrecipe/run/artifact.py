@@ -11,7 +11,7 @@ from ovrecipe.recipe.schema import Recipe, settings_of
 from ovrecipe.run.prompt import SECTION, tokenizer_config
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
-from ovrecipe.store.views import view_target
+from ovrecipe.store.views import REFUSED, view_target
 
 #: The fact of a directory that says with which attention of GenAI it answers as its source does.
 ATTENTION = "attention_backend"
@@ -75,8 +75,12 @@ class Artifact:
         return wanted.keys() <= stored.keys() and not wanted.items() <= stored.items()
 
 
-def find_artifact(project: Project, recipe: Recipe, variant: str | None) -> Artifact:
+def find_artifact(
+    project: Project, recipe: Recipe, variant: str | None, *, unaccepted: bool = False
+) -> Artifact:
     """Return the artifact of a variant; without one, int4 if built, else the smallest built.
+
+    With `unaccepted` it is what a gate refused, which has no name.
 
     Raises:
         RecipeNotFound: the recipe has no such variant.
@@ -84,18 +88,29 @@ def find_artifact(project: Project, recipe: Recipe, variant: str | None) -> Arti
     """
     if variant is not None:
         check_variant(recipe, variant)
-    built = built_artifacts(project, recipe)
+    built = built_artifacts(project, recipe, unaccepted=unaccepted)
     if variant is None and built:
         smallest = min(built.values(), key=lambda artifact: artifact.weights_bytes)
         return built.get(PREFERRED, smallest)
     if variant not in built:
-        raise not_built(f"{recipe.name}:{variant}" if variant else recipe.name)
+        target = f"{recipe.name}:{variant}" if variant else recipe.name
+        if unaccepted:
+            raise NotBuilt(
+                f"{target}: no gate has refused it", remedy="run it without --unaccepted"
+            )
+        raise not_built(
+            target, refused=variant in built_artifacts(project, recipe, unaccepted=True)
+        )
     return built[variant]
 
 
-def built_artifacts(project: Project, recipe: Recipe) -> dict[str, Artifact]:
-    """Return the built variants in the recipe's order."""
+def built_artifacts(
+    project: Project, recipe: Recipe, *, unaccepted: bool = False
+) -> dict[str, Artifact]:
+    """Return the built variants in the recipe's order; with `unaccepted` the refused ones."""
     cache_dir, models_dir = Store(project.store_dir).cache_dir, project.models_dir
+    if unaccepted:
+        models_dir /= REFUSED
     targets = {name: view_target(models_dir, recipe.name, name) for name in recipe.variants}
     return {
         name: Artifact(name, model_dir, cache_dir(model_dir.name))
@@ -104,8 +119,13 @@ def built_artifacts(project: Project, recipe: Recipe) -> dict[str, Artifact]:
     }
 
 
-def not_built(target: str, how: str = "built") -> NotBuilt:
+def not_built(target: str, how: str = "built", *, refused: bool = False) -> NotBuilt:
     """Return the error for `NAME` or `NAME:VARIANT`, with the command that helps."""
+    if refused:
+        return NotBuilt(
+            f"{target} was refused by a gate, so it has no name",
+            remedy=f"'ovrecipe why {target}' says why; to open it all the same: --unaccepted",
+        )
     what = "" if ":" in target else "no variant of "
     return NotBuilt(
         f"{what}{target} is {'' if what else 'not '}{how}",

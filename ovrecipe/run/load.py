@@ -32,6 +32,7 @@ def load(
     warm_up: bool = False,
     announce: Callable[[str], None] | None = None,
     generation: Mapping[str, Any] | None = None,
+    unaccepted: bool = False,
     **properties: Any,
 ) -> Runner:
     """Load a built variant, `NAME:VARIANT` or `NAME`, and return its `Runner`.
@@ -41,6 +42,7 @@ def load(
     OpenVINO (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked
     for, or was built from other settings than the recipe's; it prints to stderr unless given.
     `generation` are parameters that will be asked with: wrong ones are refused before loading.
+    `unaccepted` opens what a gate refused, for study.
 
         with ovrecipe.load("smollm2-135m:int4") as model:
             for segment in model.stream("What is the capital of France?", greedy=True):
@@ -61,7 +63,9 @@ def load(
     name, variant = split_target(target)
     recipe = load_recipe(project, name)
     check_requirements(recipe)
-    artifact = find_artifact(project, recipe, variant)
+    artifact = find_artifact(project, recipe, variant, unaccepted=unaccepted)
+    if unaccepted:
+        announce(f"{name}:{artifact.variant} was refused by a gate; do not trust what it says")
 
     def sizes_bytes() -> dict[str, int]:
         built = built_artifacts(project, recipe)

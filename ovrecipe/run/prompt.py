@@ -83,22 +83,27 @@ class ChatTemplate:
             PromptRefused: it is no Jinja template; the message has the line.
         """
         self.settings = settings or PromptSettings()
-        self._given: dict[str, Any] = {"tools": None, "documents": None, **(special_tokens or {})}
+        self._given: dict[str, Any] = {"documents": None, **(special_tokens or {})}
         self._template = _compiled(text, clock)
         # A single character has no place to be cut.
         known = {token for token in self.settings.control_tokens if len(token) > 1}
         self._known = sorted(known, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, self._known)))
 
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(
+        self, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> str:
         """Return the prompt for `messages`, up to where the assistant's answer begins.
+
+        `tools` are JSON schemas of functions, as OpenAI's interface has them.
 
         Raises:
             PromptRefused: the template does; the message has its line.
         """
         try:
             copies = [dict(message) for message in messages]
-            return self._template.render(self._given, messages=copies, add_generation_prompt=True)
+            given = {**self._given, "tools": tools}
+            return self._template.render(given, messages=copies, add_generation_prompt=True)
         except Exception as exc:  # a template can raise anything, and what it raises is its answer
             # Jinja2 rewrites tracebacks so that they point into the template.
             frames = traceback.extract_tb(exc.__traceback__)
@@ -198,6 +203,19 @@ def special_tokens(model_dir: Path) -> dict[str, str]:
     named = {name: token for name, token in found if name.endswith("_token")}
     texts = {name: t["content"] if isinstance(t, Mapping) else t for name, t in named.items()}
     return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
+def template_of(model_dir: Path) -> str | None:
+    """Return the chat template of a checkpoint or a converted tokenizer; None without one."""
+    path = model_dir / CHAT_TEMPLATE
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    found = tokenizer_config(model_dir).get("chat_template")
+    if isinstance(found, list):
+        # Checkpoints of 2024 have several by name.
+        named = {one.get("name"): one.get("template") for one in found}
+        found = named.get("default")
+    return found if isinstance(found, str) else None
 
 
 def no_template() -> PromptRefused:

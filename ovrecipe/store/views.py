@@ -13,6 +13,8 @@ from ovrecipe.store.locks import used
 from ovrecipe.store.store import Store
 
 ROOTS = ".roots"
+#: The folder, below that of the named views, of those to what a gate has refused.
+REFUSED = ".unaccepted"
 
 
 def registered_views(store_root: Path) -> list[Path]:

@@ -31,7 +31,7 @@ def test_a_branch_is_pinned_at_the_first_build(
     checkpoint_dir = make_checkpoint(tmp_path / "checkpoint", "llama")
     files = {path.name: path.read_bytes() for path in checkpoint_dir.iterdir()}
     first = hub.repo(NAME).push(files)
-    write_recipe(project, "tiny", {"model": {"id": NAME}, "variants": {"int8": {}}})
+    write_recipe(project, "tiny", {"model": {"id": NAME}, "variants": {"fp16": {}}})
     env = {
         "HF_ENDPOINT": hub.endpoint,
         "HF_HUB_OFFLINE": "0",
@@ -48,5 +48,5 @@ def test_a_branch_is_pinned_at_the_first_build(
     updated = ovrecipe.process("build", "tiny", "--update", "--json", cwd=project.root, env=env)
     assert second in (project.root / "ovrecipe.lock").read_text()
     ran = {stage["stage"] for stage in json.loads(updated.out)["ran"]}
-    assert {"source tiny", "base tiny", "weights tiny:int8"} <= ran
+    assert {"source tiny", "base tiny", "weights tiny:fp16"} <= ran
     assert len(list((project.store_dir / "source").iterdir())) == 2

@@ -31,6 +31,7 @@ from ovrecipe.run.prompt import (
     check_system,
     no_template,
     special_tokens,
+    template_of,
     tokenizer_config,
 )
 from ovrecipe.store.disk import link_file
@@ -106,7 +107,9 @@ def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str:
         tokens = {name: special.get(name, "") for name in ("bos_token", "eos_token")}
         return plain_to_jinja(prompt.template, system=system, **tokens)
     own = prompt.chat_template not in {None, "model"}
-    template = str(prompt.chat_template) if own else _template_of_model(tokenizer_dir)
+    template = str(prompt.chat_template) if own else template_of(tokenizer_dir)
+    if template is None:
+        raise no_template()
     if system:
         template = with_system(template, system)
         probe = ChatTemplate(template, special_tokens=special)
@@ -163,16 +166,6 @@ def with_system(template: str, system: str) -> str:
 def _literal(text: str) -> str:
     """Return a string of Jinja2: as in JSON, but letters outside ASCII stay as they are."""
     return json.dumps(text, ensure_ascii=False)
-
-
-def _template_of_model(tokenizer_dir: Path) -> str:
-    path = tokenizer_dir / CHAT_TEMPLATE
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
-    template = tokenizer_config(tokenizer_dir).get("chat_template")
-    if not isinstance(template, str):
-        raise no_template()
-    return template
 
 
 def control_tokens(tokenizer_dir: Path, template: str) -> tuple[str, ...]:

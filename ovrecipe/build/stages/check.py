@@ -167,8 +167,21 @@ def _measured(job: Job, context: StageContext) -> dict[str, Json]:
                 quality["as_run_gap"] = round(distance, 4)
     if not answer:
         raise GateError(f"{job.recipe.name}:{job.variant}: the model wrote no token at all")
-    said = opened.tokenizer.decode(answer)
-    return {"quality": quality, "attention_backend": backend, "answer": said}
+    return {
+        "quality": quality,
+        "attention_backend": backend,
+        "answer": opened.tokenizer.decode(answer),
+        "rendered_otherwise": _rendered_otherwise(model_dir, opened.tokenizer),
+    }
+
+
+def _rendered_otherwise(model_dir: Path, tokenizer: Any) -> Json:
+    """Return of which conversations GenAI's own engine makes another prompt than `ovrecipe run`."""
+    from ovrecipe.conformance.templates import by_genai, by_ovrecipe, differences
+
+    template = read_template(model_dir, clock=fixed_clock)
+    found = differences(by_ovrecipe(template), by_genai(tokenizer))
+    return [difference.describe() for difference in found]
 
 
 def judged(recipe: Recipe, variant: str, facts: Mapping[str, Any]) -> Iterator[str]:

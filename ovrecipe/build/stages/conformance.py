@@ -29,12 +29,13 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
-    """Compare the checkpoint's tokenizer with the converted pair.
+    """Compare the checkpoint's tokenizer and chat template with the converted ones.
 
     Raises:
-        GateError: they differ; the message shows the first difference.
+        GateError: they differ, or their chat templates do; the message shows the first difference.
     """
     from ovrecipe.conformance.compare import check_conformance, compare_tokenizers
+    from ovrecipe.conformance.templates import check_template
 
     tokenizer_dir = job.inputs["tokenizer"]
     context.progress("comparing tokenizers")
@@ -51,14 +52,15 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         trust_remote_code=job.recipe.model.trust_remote_code,
     )
     check_conformance(report)
-    return report.facts()
+    compared = check_template(job.checkpoint_dir, tokenizer_dir, clock=fixed_clock)
+    return {**report.facts(), "conversations": compared}
 
 
 STAGE = Stage(
     name="conformance",
     doc="the tokenizer's gate",
     doing="checking the tokenizer",
-    version=1,
+    version=2,
     inputs=always("source", "tokenizer"),
     fields=fields,
     run=run,

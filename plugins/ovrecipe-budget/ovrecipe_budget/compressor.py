@@ -93,15 +93,14 @@ def _write_within(
     matrices = [matrix.choices(allowed) for matrix in measurement.matrices]
     other_bytes = measurement.other_bytes
     for _ in range(ATTEMPTS):
-        smallest = smallest_bytes(matrices) + other_bytes
-        if smallest > limit:
+        if smallest_bytes(matrices) + other_bytes > limit:
             break
         chosen = choose(matrices, limit - other_bytes)
         size = _written(job, measurement, chosen)
         if size <= limit:
             return chosen, size
         other_bytes += size - limit
-    raise _too_small(options, smallest, measurement.weights)
+    raise _too_small(options, smallest_bytes(matrices) + other_bytes, measurement.weights)
 
 
 def _written(job: CompressionJob, measurement: Measurement, chosen: Sequence[Choice]) -> int:

@@ -41,33 +41,45 @@ def measure_sensitivities(probe: Probe, progress: Progress) -> dict[str, Sensiti
     progress("the model writes the text to measure on")
     ids = _written(probe, random)
     noise = random.standard_normal(probe.noise_shape(ids), np.float32)
-    expected = log_probabilities(_logits(probe, ids))
+    logits = _logits(probe, ids)
+    expected = probabilities(logits)
     powers = probe.relative_powers()
     found = {}
     for index, name in enumerate(probe.operations):
         progress("measuring sensitivity", done=index, total=len(probe.operations))
         alphas = np.zeros(len(probe.operations))
         alphas[index] = ALPHA
-        moved = log_probabilities(_logits(probe, ids, alphas=alphas, noise=noise))
-        found[name] = Sensitivity(divergence(expected, moved) / ALPHA**2, powers.get(name))
+        moved = _logits(probe, ids, alphas=alphas, noise=noise)
+        shift = divergence(expected, logits - moved)
+        found[name] = Sensitivity(shift / ALPHA**2, powers.get(name))
     progress("measuring sensitivity", done=len(found), total=len(found))
     return found
 
 
-def log_probabilities(logits: Numbers) -> Numbers:
-    """Return the logarithms of the distributions that logits stand for."""
+def probabilities(logits: Numbers) -> Numbers:
+    """Return the distributions that logits stand for."""
     import numpy as np
 
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    result: Numbers = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    result: Numbers = powers / powers.sum(-1, keepdims=True, dtype=np.float64).astype(np.float32)
     return result
 
 
-def divergence(expected: Numbers, found: Numbers) -> float:
-    """Return the mean Kullback-Leibler divergence in nats, from log probabilities."""
+def divergence(expected: Numbers, fallen: Numbers) -> float:
+    """Return the mean Kullback-Leibler divergence in nats from distributions to others.
+
+    `expected` are the probabilities, `fallen` how much lower each logit of the others is: with
+    sum(p) = 1 the divergence is sum(p * fallen) + log(sum(p * exp(-fallen))), which loses no digit
+    where it is small, and takes a third of the time of two logarithms in double precision.
+    """
     import numpy as np
 
-    return max(0.0, float((np.exp(expected) * (expected - found)).sum(-1).mean()))
+    def mean(values: Numbers) -> Numbers:
+        summed: Numbers = np.einsum("...v,...v->...", expected, values, dtype=np.float64)
+        return summed
+
+    found = mean(fallen) + np.log1p(mean(np.expm1(-fallen)))
+    return max(0.0, float(found.mean()))
 
 
 def _logits(probe: Probe, ids: Numbers, **knobs: Any) -> Numbers:

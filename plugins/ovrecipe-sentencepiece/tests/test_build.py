@@ -13,7 +13,7 @@ import pytest
 from tests.checkpoints import gemma, metaspace, model_only, prepending
 
 RECIPE = """\
-model: {id: ./checkpoint}
+model: {id: ./KIND}
 tokenizer: {converter: sentencepiece}
 prompt: {template: "<s>[INST] {instruction} [/INST]"}
 variants:
@@ -26,7 +26,7 @@ SIZES = {
 
 
 KINDS = {
-    "model alone": model_only,
+    "alone": model_only,
     "prepend": prepending,
     "first": lambda folder: metaspace(folder, "first"),
     "gemma": gemma,
@@ -63,48 +63,50 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def project(tmp_path: Path, kind: str) -> Path:
-    """A project with a recipe and the tokenizer of a kind of checkpoint."""
-    assert run(tmp_path, "ovrecipe", "init", ".").returncode == 0
-    (tmp_path / "recipes" / "twin.yaml").write_text(RECIPE)
-    KINDS[kind](tmp_path / "recipes" / "checkpoint")
-    return tmp_path
+def project(folder: Path, *kinds: str) -> Path:
+    """A project with recipes of the kinds' names, and their tokenizers as checkpoints."""
+    assert run(folder, "ovrecipe", "init", ".").returncode == 0
+    for kind in kinds:
+        (folder / "recipes" / f"{kind}.yaml").write_text(RECIPE.replace("KIND", kind))
+        KINDS[kind](folder / "recipes" / kind)
+        add_no_weights(folder / "recipes" / kind)
+    return folder
 
 
 @pytest.mark.model
 def test_a_checkpoint_is_built_and_answers(tmp_path) -> None:
     """The whole route, from a checkpoint that has a tokenizer.model alone."""
-    folder = project(tmp_path, "model alone")
-    add_weights(folder / "recipes" / "checkpoint")
-    built = run(folder, "ovrecipe", "build", "twin:int8")
+    folder = project(tmp_path, "alone")
+    add_weights(folder / "recipes" / "alone")
+    built = run(folder, "ovrecipe", "build", "alone:int8")
     assert built.returncode == 0, built.stderr
-    words = ("run", "twin:int8", "Say it.", "--greedy", "--max-new-tokens", "8")
+    words = ("run", "alone:int8", "Say it.", "--greedy", "--max-new-tokens", "8")
     ran = run(folder, "ovrecipe", *words)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()
-    assert (folder / "models" / "twin" / "int8" / "tokenizer.model").is_file()
+    assert (folder / "models" / "alone" / "int8" / "tokenizer.model").is_file()
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("kind", ["prepend", "first", "gemma"])
-def test_the_gate_passes(tmp_path, kind) -> None:
-    """Over a thousand comparisons with the checkpoint's own tokenizer."""
-    folder = project(tmp_path, kind)
-    add_no_weights(folder / "recipes" / "checkpoint")
-    compared = run(folder, "doit", "conformance:twin")
+def test_the_gate_passes(tmp_path) -> None:
+    """Over a thousand comparisons with the checkpoint's own tokenizer, for each kind."""
+    kinds = ("prepend", "first", "gemma")
+    folder = project(tmp_path, *kinds)
+    compared = run(folder, "doit", *(f"conformance:{kind}" for kind in kinds))
     assert compared.returncode == 0, compared.stdout + compared.stderr
-    [manifest] = (folder / "store" / "conformance").glob("*/manifest.json")
-    facts = json.loads(manifest.read_text("utf-8"))["facts"]
-    assert facts["failures"] == 0
-    assert facts["cases"] > 1000
+    manifests = list((folder / "store" / "conformance").glob("*/manifest.json"))
+    assert len(manifests) == len(kinds)
+    for manifest in manifests:
+        facts = json.loads(manifest.read_text("utf-8"))["facts"]
+        assert facts["failures"] == 0
+        assert facts["cases"] > 1000
 
 
 @pytest.mark.model
 def test_the_gate_refuses_what_transformers_reads_otherwise(tmp_path) -> None:
     """LlamaTokenizer drops a model's normalization: which is right, only the authors know."""
     folder = project(tmp_path, "normalizing")
-    add_no_weights(folder / "recipes" / "checkpoint")
-    compared = run(folder, "doit", "conformance:twin")
+    compared = run(folder, "doit", "conformance:normalizing")
     assert compared.returncode != 0
     assert "comparisons failed" in compared.stdout + compared.stderr
     assert not (folder / "store" / "conformance").exists()
@@ -114,9 +116,8 @@ def test_the_gate_refuses_what_transformers_reads_otherwise(tmp_path) -> None:
 def test_a_checkpoint_without_a_model_file_ends_the_build(tmp_path) -> None:
     """With the name of what is missing, and what to do."""
     folder = project(tmp_path, "prepend")
-    add_no_weights(folder / "recipes" / "checkpoint")
-    (folder / "recipes" / "checkpoint" / "tokenizer.model").unlink()
-    built = run(folder, "doit", "tokenizer:twin")
+    (folder / "recipes" / "prepend" / "tokenizer.model").unlink()
+    built = run(folder, "doit", "tokenizer:prepend")
     said = " ".join((built.stdout + built.stderr).split())
     assert built.returncode != 0
     assert "no SentencePiece model" in said
