@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
-from ovrecipe.cli.completion import TargetArgument
-from ovrecipe.cli.output import AsJson, print_json
+from ovrecipe.cli import tune_results
+from ovrecipe.cli.completion import recipe_argument
+from ovrecipe.cli.output import AsJson, announce
 from ovrecipe.cli.session import session_of
-from ovrecipe.errors import GateError, RecipeInvalid
+from ovrecipe.cli.tune_options import (
+    Awqs,
+    Budgets,
+    DryRun,
+    Force,
+    GroupSizes,
+    Jobs,
+    Quiet,
+    Ratios,
+    Scales,
+    Syms,
+    lists_of,
+)
+from ovrecipe.errors import RecipeInvalid
 from ovrecipe.recipe.project import split_target
 
 if TYPE_CHECKING:
@@ -26,29 +40,15 @@ if TYPE_CHECKING:
 
 #: The variant that a bare name means.
 VARIANT = "int4"
+Target = Annotated[
+    str, recipe_argument("NAME[:VARIANT]", "A recipe, whose variant int4 is meant, or a variant.")
+]
 STOPPED = "stopped; what was measured is kept, the same command goes on"
-TRUTH = {"true": True, "false": False}
-
-GroupSizes = Annotated[str | None, Option("--group-size", help="Group sizes, as 32,64,-1.")]
-Ratios = Annotated[str | None, Option("--ratio", help="Shares of INT4, as 0.8,1.0.")]
-Syms = Annotated[str | None, Option("--sym", help="true,false, or one of them.")]
-Awqs = Annotated[str | None, Option("--awq", help="true,false, or one of them.")]
-Scales = Annotated[
-    str | None, Option("--scale-estimation", help="true,false; needs the variant's dataset.")
-]
-Budgets = Annotated[
-    str | None,
-    Option("--bits-per-weight", help="Budgets of ovrecipe-budget, as 4.5,5; with the plugin."),
-]
-Jobs = Annotated[int, Option("--jobs", "-n", min=1, help="Stages at work at once.")]
-Force = Annotated[bool, Option("--force", help="Judge neither memory nor disk.")]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="No progress: only the result.")]
-DryRun = Annotated[bool, Option("--dry-run", help="List the settings, and measure nothing.")]
 
 
 def tune(
     ctx: typer.Context,
-    target: TargetArgument,
+    target: Target,
     *,
     max_kl: Annotated[
         float | None, Option(help="Most divergence from the source, nats a token.")
@@ -90,13 +90,13 @@ def tune(
     )
     choices = _all_choices(context, variant)
     choices = replace(
-        choices, **_given(group_size, ratio, sym, awq, scale_estimation, bits_per_weight)
+        choices, **lists_of(group_size, ratio, sym, awq, scale_estimation, bits_per_weight)
     )
     trials, results = _search(
         context, recipe, variant, choices, accept, quiet=quiet, dry_run=dry_run, everything=False
     )
     if dry_run:
-        _show_plan(trials, as_json=as_json)
+        tune_results.show_plan(trials, as_json=as_json)
         return
     assert results is not None, "it was no dry run"
     from ovrecipe.build.tuning.bounds import smallest
@@ -106,17 +106,16 @@ def tune(
         from ovrecipe.build.tuning.rewriting import write_settings
 
         write_settings(recipe, name, best.point.variant)
-    _show(results, as_json=as_json, chosen=best.point.name if best else None)
+    tune_results.show_results(results, as_json=as_json, chosen=best.point.name if best else None)
     if best is None:
-        raise _none_within(f"{recipe.name}:{name}", results)
-    if not as_json:
-        where = recipe.path.name
-        typer.echo(f"wrote variants.{name} into {where}; next: ovrecipe build {recipe.name}:{name}")
+        raise tune_results.none_within(f"{recipe.name}:{name}", results)
+    announce(f"wrote variants.{name} into {recipe.path.name}")
+    announce(f"next: ovrecipe build {recipe.name}:{name}, for which everything is made")
 
 
 def sweep(
     ctx: typer.Context,
-    target: TargetArgument,
+    target: Target,
     *,
     group_size: GroupSizes = None,
     ratio: Ratios = None,
@@ -139,7 +138,7 @@ def sweep(
     """
     from ovrecipe.build.tuning.points import Choices
 
-    given = _given(group_size, ratio, sym, awq, scale_estimation, bits_per_weight)
+    given = lists_of(group_size, ratio, sym, awq, scale_estimation, bits_per_weight)
     if not given:
         raise typer.BadParameter("nothing to sweep: give lists, as --group-size 32,64")
     context = session_of(ctx).build_context(force=force, jobs=jobs)
@@ -150,9 +149,9 @@ def sweep(
         quiet=quiet, dry_run=dry_run, everything=True,
     )  # fmt: skip
     if results is None:
-        _show_plan(trials, as_json=as_json)
+        tune_results.show_plan(trials, as_json=as_json)
     else:
-        _show(results, as_json=as_json, chosen=None)
+        tune_results.show_results(results, as_json=as_json, chosen=None)
 
 
 def _variant_of(context: BuildContext, target: str) -> tuple[Recipe, str, Variant]:
@@ -217,57 +216,6 @@ def _all_choices(context: BuildContext, variant: Variant) -> Choices:
     )
 
 
-def _given(
-    group_size: str | None,
-    ratio: str | None,
-    sym: str | None,
-    awq: str | None,
-    scale_estimation: str | None,
-    bits_per_weight: str | None,
-) -> dict[str, Any]:
-    """Return the lists of the command line.
-
-    Raises:
-        BadParameter: a value is none of its kind.
-    """
-    lists: dict[str, tuple[str | None, Callable[[str], Any], str]] = {
-        "group_size": (group_size, int, "whole numbers"),
-        "ratio": (ratio, float, "numbers"),
-        "sym": (sym, TRUTH.__getitem__, "true and false"),
-        "awq": (awq, TRUTH.__getitem__, "true and false"),
-        "scale_estimation": (scale_estimation, TRUTH.__getitem__, "true and false"),
-        "bits_per_weight": (bits_per_weight, float, "numbers"),
-    }
-    found: dict[str, Any] = {}
-    for name, (text, kind, kinds) in lists.items():
-        if text is not None:
-            try:
-                found[name] = tuple(kind(word.strip()) for word in text.split(","))
-            except (ValueError, KeyError) as error:
-                option = "--" + name.replace("_", "-")
-                raise typer.BadParameter(
-                    f"{option} takes {kinds} with commas, got {text!r}"
-                ) from error
-            _check_values(name, found[name])
-    return found
-
-
-def _check_values(name: str, values: Sequence[Any]) -> None:
-    """Refuse what no recipe may say."""
-    from pydantic import ValidationError
-
-    from ovrecipe.recipe.compression import CompressionPass
-    from ovrecipe.recipe.problems import problems_of
-
-    for value in values if name in CompressionPass.model_fields else ():
-        try:
-            CompressionPass.model_validate({name: value})
-        except ValidationError as error:
-            [problem] = problems_of(error, model=CompressionPass)
-            option = "--" + name.replace("_", "-")
-            raise typer.BadParameter(f"{option}: {problem.reason}") from error
-
-
 def _search(
     context: BuildContext,
     recipe: Recipe,
@@ -294,15 +242,11 @@ def _search(
             )
             if dry_run:
                 return trials, None
-            tell = _quietly if quiet else _tell
+            tell = (lambda *_: None) if quiet else _tell
             return trials, (swept if everything else tuned)(trials, watch=watch, tell=tell)
     except KeyboardInterrupt:
-        typer.echo(STOPPED, err=True)
+        announce(STOPPED)
         raise
-
-
-def _quietly(results: Results, left: int) -> None:
-    """Say nothing."""
 
 
 def _tell(results: Results, left: int) -> None:
@@ -318,72 +262,3 @@ def _tell(results: Results, left: int) -> None:
     else:
         text = f"{[*results.impossible][-1]}: left out, {last}"
     print(f"{text}; {counted(left, 'setting')} left", file=sys.stderr, flush=True)
-
-
-def _show_plan(trials: Trials, *, as_json: bool) -> None:
-    """Print what would be searched, the smallest first."""
-    from ovrecipe.cli import front
-    from ovrecipe.cli.output import print_table
-
-    candidates = trials.candidates
-    if as_json:
-        rows = [
-            {
-                "name": one.point.name,
-                "knobs": dict(one.point.knobs),
-                "estimated_bytes": one.estimated_bytes,
-                "measured": trials.is_measured(one),
-            }
-            for one in candidates
-        ]
-        print_json({"candidates": rows, "impossible": dict(trials.impossible)})
-        return
-    cells = [
-        (
-            one.point.name,
-            "?" if one.estimated_bytes is None else f"{one.estimated_bytes / 1e6:.1f}",
-            "measured" if trials.is_measured(one) else "",
-        )
-        for one in candidates
-    ]
-    print_table(("setting", "about MB", ""), cells, figures=True)
-    front.show_left_out(trials.impossible, "impossible")
-
-
-def _show(results: Results, *, as_json: bool, chosen: str | None) -> None:
-    """Print figures, front and reasons, or all of it as one document."""
-    from ovrecipe.build.tuning.bounds import front as front_of
-    from ovrecipe.cli import front
-
-    best = front_of(results.found)
-    if as_json:
-        print_json(
-            {
-                "chosen": chosen,
-                "measured": front.rows(results.found, front=best),
-                "not_measured": results.not_measured,
-                "impossible": results.impossible,
-            }
-        )
-        return
-    front.show(results.found, front=best, chosen=chosen)
-    front.show_left_out(results.not_measured, "not measured")
-    front.show_left_out(results.impossible, "impossible")
-
-
-def _none_within(target: str, results: Results) -> GateError:
-    """Return the error of a search that found nothing: the closest setting, and what it costs."""
-    from ovrecipe.build.tuning.bounds import closest
-
-    if not results.found:
-        return GateError(f"{target}: no setting could be measured; the recipe is as it was")
-    one = closest(results.found)
-    lines = [
-        f"{target}: no setting is within the limits; the recipe is as it was",
-        f"the closest is {one.point.name}, {one.size_bytes / 1e6:.1f} MB:",
-        *map(str, one.exceeded),
-    ]
-    return GateError(
-        "\n".join(lines),
-        remedy="accept that much, or search finer settings (--ratio, --group-size)",
-    )

@@ -1,17 +1,21 @@
-"""What is known of a point before it is measured: whether it can still win, and which to try next."""
+"""What is known of points before they are measured: which can still win, and which to try next."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ovrecipe.build.tuning.points import Point
 from ovrecipe.measure.verdict import AT_MOST, Exceeded
+
+if TYPE_CHECKING:
+    from ovrecipe.build.tuning.points import Point
 
 #: Beyond so many times a limit, AWQ and scale estimation are not expected to bring a point within.
 MENDABLE = 2.0
+#: What the compressor says of a correction that did nothing.
+NO_LAYER = "matched no layer"
 
 
 @dataclass(frozen=True)
@@ -81,33 +85,39 @@ def front(found: Sequence[Found]) -> list[Found]:
     return kept
 
 
-def ruled_out(candidate: Candidate, found: Sequence[Found]) -> str | None:
+def ruled_out(
+    candidate: Candidate, found: Sequence[Found], failed: Sequence[Point] = ()
+) -> str | None:
     """Return why a point cannot win any more; None while it can.
 
     It would not be smaller than what is within the limits, or it is coarser than what is beyond
-    them, so far beyond that no correction mends it.
+    them, so far beyond that no correction mends it; or a correction does nothing to this model.
     """
     point = candidate.point
     if (best := smallest(found)) and candidate.estimated_bytes >= best.candidate.estimated_bytes:
         return f"not smaller than {best.point.name}, which is within the limits"
-    for failed in (one for one in found if not one.is_within):
-        if point.is_coarser_than(failed.point):
-            return f"coarser than {failed.point.name}, which is beyond the limits"
-        if _is_hopeless(point, failed):
+    for beyond in (one for one in found if not one.is_within):
+        if point.is_coarser_than(beyond.point):
+            return f"coarser than {beyond.point.name}, which is beyond the limits"
+        if _is_hopeless(point, beyond):
             named = " and ".join(point.corrections)
-            return f"{named} cannot mend what is {failed.excess:.1f} times a limit, as {failed.point.name}"
-        if failed.warning and point.corrections == failed.point.corrections == ("awq",):
-            return f"awq matches no layer, as {failed.point.name} showed"
+            far = f"{beyond.excess:.1f} times a limit"
+            return f"{named} cannot mend what is {far}, as {beyond.point.name} is"
+    idle = [*failed, *(one.point for one in found if NO_LAYER in (one.warning or ""))]
+    for one in idle if point.corrections else ():
+        if one.corrections == point.corrections:
+            return f"{' and '.join(point.corrections)} failed for {one.name}"
     return None
 
 
-def _is_hopeless(point: Point, failed: Found) -> bool:
-    if not point.corrections or failed.point.corrections or failed.excess <= MENDABLE:
+def _is_hopeless(point: Point, beyond: Found) -> bool:
+    """Return whether corrections would have to mend too much of a point without them."""
+    if not point.corrections or beyond.point.corrections or beyond.excess <= MENDABLE:
         return False
     same = {**point.knobs, **dict.fromkeys(point.corrections)} == {
-        **failed.point.knobs, **dict.fromkeys(point.corrections)
+        **beyond.point.knobs, **dict.fromkeys(point.corrections)
     }  # fmt: skip
-    return same or point.is_coarser_than(failed.point, corrected=True)
+    return same or point.is_coarser_than(beyond.point, corrected=True)
 
 
 def most_telling(candidates: Sequence[Candidate]) -> Candidate:

@@ -1,4 +1,4 @@
-"""The points that `tune` and `sweep` try: settings of a variant, and which are coarser than which."""
+"""The points that `tune` and `sweep` try: settings of a variant, some coarser than others."""
 
 from __future__ import annotations
 

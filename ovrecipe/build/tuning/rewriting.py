@@ -43,8 +43,8 @@ def write_settings(recipe: Recipe, name: str, variant: Variant) -> None:
     if not _says(path, recipe, name, variant):
         _replace(path, before)
         raise ProjectError(
-            f"{path}: variants.{name} cannot be changed without changing something else, as with an "
-            "alias; it was left as it is",
+            f"{path}: variants.{name} cannot be changed without changing something else (an "
+            "alias?); it was left as it is",
             remedy=remedy,
         )
 

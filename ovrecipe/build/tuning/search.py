@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.tuning.bounds import Candidate, Found, most_telling, ruled_out
-from ovrecipe.build.tuning.trials import Trials
 
 if TYPE_CHECKING:
     from ovrecipe.build.events import Watch
+    from ovrecipe.build.tuning.points import Point
+    from ovrecipe.build.tuning.trials import Trials
 
 
 @dataclass
@@ -20,6 +21,8 @@ class Results:
     found: list[Found] = field(default_factory=list)
     not_measured: dict[str, str] = field(default_factory=dict)
     impossible: dict[str, str] = field(default_factory=dict)
+    #: Points that could not be measured.
+    failed: list[Point] = field(default_factory=list)
     #: What came last: figures, or why there are none.
     last: Found | str | None = None
 
@@ -29,6 +32,7 @@ class Results:
         if isinstance(result, Found):
             self.found.append(result)
         else:
+            self.failed.append(candidate.point)
             self.impossible[candidate.point.name] = result
 
 
@@ -74,7 +78,7 @@ def _still_open(remaining: list[Candidate], results: Results) -> list[Candidate]
     """Return the points that can still win; the others go to the results with their reasons."""
     still: list[Candidate] = []
     for candidate in remaining:
-        reason = ruled_out(candidate, results.found)
+        reason = ruled_out(candidate, results.found, results.failed)
         if reason is None:
             still.append(candidate)
         else:

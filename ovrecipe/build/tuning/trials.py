@@ -6,6 +6,7 @@ measured once is found again, and a recipe that says the same builds nothing ane
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from ovrecipe.build.run import run_tasks
 from ovrecipe.build.stages import weights
 from ovrecipe.build.stages.base import MODEL_FILES
 from ovrecipe.build.tuning.bounds import Candidate, Found
-from ovrecipe.build.tuning.points import Point
 from ovrecipe.errors import GateError, PreflightError, RecipeInvalid, StageError
+from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.measure.verdict import exceeded, limits_of
 from ovrecipe.recipe.schema import Accept, Recipe
 from ovrecipe.recipe.sections import FrozenDict
@@ -27,7 +28,10 @@ from ovrecipe.wording import one_line
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
     from ovrecipe.build.events import Watch
+    from ovrecipe.build.tuning.points import Point
 
+#: Stands for a model whose shapes are not known.
+LARGE = WeightShape("model.layers.0.mlp.up_proj.weight", (4096, 4096), "f16")
 #: What is wrong with a point alone, after which the others can still be tried.
 OF_A_POINT = (StageError, GateError, PreflightError, RecipeInvalid)
 
@@ -40,6 +44,8 @@ class Trials:
     accept: Accept
     candidates: tuple[Candidate, ...]
     impossible: Mapping[str, str]
+    #: Whether the checkpoint is here, whose shapes say how large a point will be.
+    knows_sizes: bool
 
     def is_measured(self, candidate: Candidate) -> bool:
         """Return whether measuring it would only read what is there."""
@@ -115,8 +121,8 @@ def prepare(
 ) -> Trials:
     """Return the points that can be built, by size as shapes tell it; the checkpoint is fetched.
 
-    Without `may_fetch` what needs the checkpoint's shapes is left out where it is not here: the
-    sizes are 0 then, and no group size is judged.
+    Without `may_fetch` what needs the checkpoint is left out where it is not here: no group size is
+    judged, and sizes only say which of two is larger.
 
     Raises:
         OvrecipeError: the recipe cannot be used, or its checkpoint cannot be had.
@@ -130,18 +136,19 @@ def prepare(
     plan = RecipePlan(context, _with(recipe, sound))
     if may_fetch:
         _fetch(plan, watch)
-    sizes: dict[str, int] = {}
+    works = {point.name: Work(plan, weights.STAGE, point.name, (point.name,)) for point in sound}
+    shapes = next((work.tensors() for work in works.values() if _is_here(work)), [])
+    candidates: list[Candidate] = []
     for point in sound:
-        work = Work(plan, weights.STAGE, point.name, (point.name,))
-        if problem := next(iter(_problems(work)), None):
+        work = works[point.name]
+        if problem := next(_problems(work), None):
             impossible[point.name] = problem
-        sizes[point.name] = _estimated_bytes(work, point)
-    candidates = [
-        Candidate(point, sizes[point.name]) for point in sound if point.name not in impossible
-    ]
-    order = {point.name: number for number, point in enumerate(points)}
-    candidates.sort(key=lambda one: (one.estimated_bytes, order[one.point.name]))
-    return Trials(plan, accept, tuple(candidates), impossible)
+        else:
+            # Which is smaller is known without the model: of any large matrix it is the same one.
+            size_bytes = _estimated_bytes(work, point, shapes or [LARGE])
+            candidates.append(Candidate(point, size_bytes))
+    candidates.sort(key=lambda one: one.estimated_bytes)
+    return Trials(plan, accept, tuple(candidates), impossible, knows_sizes=bool(shapes))
 
 
 def _with(recipe: Recipe, points: Sequence[Point]) -> Recipe:
@@ -163,20 +170,16 @@ def _problems(work: Work) -> Iterator[str]:
         yield from (problem.removeprefix(prefix) for problem in weights.problems(work))
 
 
-def _estimated_bytes(work: Work, point: Point) -> int:
-    if not _is_here(work):
-        return 0
+def _estimated_bytes(work: Work, point: Point, shapes: Sequence[WeightShape]) -> int:
+    """Return the size of a point's weights as its compressor estimates it."""
     if point.bits_per_weight is not None:
-        elements = sum(_elements(weight.shape) for weight in work.matrices())
-        return int(point.bits_per_weight * elements / 8)
-    said = weights.estimate(work)
-    return said.disk_bytes if said else 0
-
-
-def _elements(shape: Sequence[int]) -> int:
-    from math import prod
-
-    return prod(shape)
+        return int(point.bits_per_weight / 8 * sum(math.prod(shape.shape) for shape in shapes))
+    [(compression, _)] = weights.passes_of(work.plan.recipe, work.variant)
+    compressor = work.plan.provider("compressor", compression.compressor)
+    precision = point.variant.precision
+    said = compressor.optional("estimate", compression, precision, shapes)
+    found = said or [weights.default_estimate(compression, precision, shapes)]
+    return int(found[0].disk_bytes)
 
 
 def _is_here(work: Work) -> bool:
