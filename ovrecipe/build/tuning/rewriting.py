@@ -104,22 +104,25 @@ def _says(path: Path, recipe: Recipe, name: str, variant: Variant) -> bool:
         found = load_recipe_file(path)
     except OvrecipeError:
         return False
-    if name not in found.variants or settings_of_pass(found.variants[name]) != settings_of_pass(
-        variant
-    ):
+    if name not in found.variants:
         return False
-    return _others(found, name) == _others(recipe, name)
+    before, after = _said(recipe), _said(found)
+    own = after["variants"].pop(name)
+    # A variant that was not there yet brings nothing but its settings.
+    others = before["variants"].pop(name, None) or own
+    is_alike = {**own, **_NO_PASS} == {**others, **_NO_PASS}
+    settings = settings_of_pass(found.variants[name])
+    return settings == settings_of_pass(variant) and is_alike and after == before
 
 
-def _others(recipe: Recipe, name: str) -> dict[str, Any]:
-    """Return all that a recipe says, but for the compression of one variant."""
-    said = recipe.model_dump(mode="json", by_alias=True, exclude={"path"})
-    for key in CompressionPass.model_fields:
-        said["variants"].get(name, {}).pop(key, None)
-    if name not in recipe.variants:
-        return said
-    said["variants"][name].pop("optional", None)
-    return said
+#: What a comparison of two variants without their settings leaves out.
+_NO_PASS: dict[str, Any] = dict.fromkeys(
+    field.alias or name for name, field in CompressionPass.model_fields.items()
+)
+
+
+def _said(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json", by_alias=True, exclude={"path"})
 
 
 def _replace(path: Path, content: bytes) -> None:
