@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from ovrecipe.recipe.load import load_recipe_file
+from ovrecipe.recipe.project import bundled_recipes_dir
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
+from tests.conftest import REPOSITORY
 from tests.twins import make_checkpoint
 
 if TYPE_CHECKING:
@@ -194,9 +196,26 @@ def test_limits_that_nothing_keeps_name_the_closest_and_leave_the_recipe(
     done = ovrecipe("-p", "no:all", "tune", "twin", *LISTS, "--sym", "false", "--awq", "false",
                     "--max-kl", "1e-12", cwd=twin_root)  # fmt: skip
     assert done.code == 8
-    assert (
-        f"no setting is within the limits; the recipe is as it was the closest is {best['name']}"
-        in (done.said)
-    )
+    assert "no setting is within the limits; the recipe is as it was" in done.said
+    assert f"the closest is {best['name']}, " in done.said
     assert "mean_kl is" in done.said
     assert path.read_bytes() == before
+
+
+DOCUMENTED = re.findall(
+    r"^ovrecipe ((?:tune|sweep) .*)$",
+    (REPOSITORY / "docs" / "tuning.md").read_text("utf-8"),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("words", DOCUMENTED)
+def test_what_the_manual_shows_can_be_typed(
+    project: Project, ovrecipe: CommandLine, words: str
+) -> None:
+    """Its model is the one that `ovrecipe init` brings."""
+    name = "smollm2-135m.yaml"
+    (project.recipes_dir / name).write_bytes((bundled_recipes_dir() / name).read_bytes())
+    done = ovrecipe(*words.split(), "--dry-run", cwd=project.root)
+    assert done.code == 0, done.err
+    assert "int4-asym-g64-r1" in done.out

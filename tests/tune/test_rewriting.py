@@ -46,7 +46,8 @@ def test_comments_in_a_block_stay_at_their_keys(tmp_path: Path) -> None:
     """What was searched is told by comments that nobody wants to write again."""
     path = recipe_of(
         tmp_path,
-        "  int4:\n    # Answers suffer above.\n    ratio: 0.5  # tried by hand\n    group_size: 64\n"
+        "  int4:\n    # Answers suffer above.\n    ratio: 0.5  # tried by hand\n"
+        "    group_size: 64\n"
         "  # An NPU wants this.\n  int4-npu: {sym: true, group_size: -1}\n",
     )
     assert write(path).splitlines() == [
