@@ -121,6 +121,7 @@ def twin_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 LISTS = ("--group-size", "16,64,48", "--ratio", "0.5,1.0")
+TUNE = ("-p", "no:all", "tune", "twin", *LISTS, "--sym", "false", "--awq", "false")
 
 
 def swept(root: Path, ovrecipe: CommandLine) -> dict[str, Any]:
@@ -170,8 +171,7 @@ def test_the_smallest_within_the_limits_is_written_and_needs_no_other_build(
     limit = (kls[0] + min(kls)) / 2
     wanted = next(one for one in by_size if one["figures"]["mean_kl"] <= limit)
     made = weights_in(twin_root)
-    done = ovrecipe("-p", "no:all", "tune", "twin", *LISTS, "--sym", "false", "--awq", "false", "--max-kl",
-                    str(limit), cwd=twin_root)  # fmt: skip
+    done = ovrecipe(*TUNE, "--max-kl", str(limit), cwd=twin_root)
     assert done.code == 0, done.err
     assert re.search(rf"^{wanted['name']} .*chosen", done.out, re.MULTILINE)
     path = twin_root / "recipes" / "twin.yaml"
@@ -193,8 +193,7 @@ def test_limits_that_nothing_keeps_name_the_closest_and_leave_the_recipe(
     before = path.read_bytes()
     found = swept(twin_root, ovrecipe)["measured"]
     best = min(found, key=lambda one: one["figures"]["mean_kl"])
-    done = ovrecipe("-p", "no:all", "tune", "twin", *LISTS, "--sym", "false", "--awq", "false",
-                    "--max-kl", "1e-12", cwd=twin_root)  # fmt: skip
+    done = ovrecipe(*TUNE, "--max-kl", "1e-12", cwd=twin_root)
     assert done.code == 8
     assert "no setting is within the limits; the recipe is as it was" in done.said
     assert f"the closest is {best['name']}, " in done.said
