@@ -85,7 +85,7 @@ def tune(
     given = {"mean_kl": max_kl, "same_top": min_same_top, "perplexity_ratio": max_perplexity_ratio}
     context = session_of(ctx).build_context(force=force, jobs=jobs)
     recipe, name, variant = _variant_of(context, target)
-    accept = _limits(
+    accept = limits_of(
         recipe, variant, {key: said for key, said in given.items() if said is not None}
     )
     choices = _all_choices(context, variant)
@@ -175,7 +175,7 @@ def _variant_of(context: BuildContext, target: str) -> tuple[Recipe, str, Varian
     return recipe, named or VARIANT, found
 
 
-def _limits(recipe: Recipe, variant: Variant, given: Mapping[str, float]) -> Accept:
+def limits_of(recipe: Recipe, variant: Variant, given: Mapping[str, float]) -> Accept:
     """Return the recipe's limits with those of the command line, of two the stricter one.
 
     Raises:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from ovrecipe.build.tuning.search import Results
     from ovrecipe.build.tuning.trials import Trials
 
-HEADINGS = ("setting", "MB", "of base", "mean KL", "same top", "perplexity", "")
-FIGURES = ("size_ratio", "mean_kl", "mean_kl_error", "same_top", "perplexity_ratio")
+HEADINGS = ("setting", "MB", "mean KL", "same top", "perplexity", "")
+FIGURES = ("mean_kl", "mean_kl_error", "same_top", "perplexity_ratio")
 PLOT_WIDTH, PLOT_HEIGHT = 72, 16
+#: What points of a plot are drawn as.
+MARKERS = (("·", "measured"), ("o", "front"), ("X", "chosen"))
 #: How many names stand in a line about settings that were not measured.
 NAMED = 2
 
@@ -42,33 +44,29 @@ def _cells(one: Found, is_front: bool, is_chosen: bool) -> list[str]:
     return [
         one.point.name,
         f"{one.size_bytes / 1e6:.2f}",
-        f"{figures['size_ratio']:.3f}",
-        f"{figures['mean_kl']:.4f} ± {figures['mean_kl_error']:.4f}",
+        f"{figures['mean_kl']:.4f}±{figures['mean_kl_error']:.3f}",
         f"{figures['same_top']:.1%}",
-        f"x {figures['perplexity_ratio']:.3f}",
+        f"x{figures['perplexity_ratio']:.3f}",
         "; ".join([*marks, *(f"beyond {each.name}" for each in one.exceeded)]),
     ]
 
 
 def plotted(found: Sequence[Found], *, front: Sequence[Found], chosen: str | None) -> str:
-    """Return a plot of divergence over size: the front as a line, other points, what was chosen."""
-    import plotext
+    """Return a plot of divergence over size: the front, the other points, and what was chosen."""
+    from plotext import figure
 
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plot_size(PLOT_WIDTH, PLOT_HEIGHT)
     others = [one for one in found if one not in front and "mean_kl" in one.quality]
     best = [one for one in found if one.point.name == chosen]
-    for points, marker, label in (
-        (others, "·", "measured"),
-        (front, "o", "front"),
-        (best, "X", "chosen"),
-    ):
+    figure.clear()
+    figure.plot_size(PLOT_WIDTH, PLOT_HEIGHT)
+    # Later ones lie on top.
+    for points, (marker, _) in zip((others, front, best), MARKERS, strict=True):
         if points:
-            plotext.scatter(*_places(points), marker=marker, label=label)
-    plotext.xlabel("MB")
-    plotext.ylabel("mean KL, nats")
-    return str(plotext.uncolorize(plotext.build()))
+            figure.draw(figure.signal(*_places(points), marker=marker))
+    figure.label("MB", axis="x")
+    figure.label("mean KL", axis="y")
+    legend = ", ".join(f"{marker} {meaning}" for marker, meaning in MARKERS)
+    return f"{figure.build().string(colorless=True).rstrip()}\n{legend}"
 
 
 def _places(points: Sequence[Found]) -> tuple[list[float], list[float]]:

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from ovrecipe.cli.tune_commands import limits_of
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import bundled_recipes_dir
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
 from tests.conftest import REPOSITORY
+from tests.tune.making import variant
 from tests.twins import make_checkpoint
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
+    from ovrecipe.recipe.schema import Recipe
     from tests.conftest import CommandLine
 
 
@@ -102,6 +105,24 @@ def test_the_recipes_own_limits_are_limits(fakes: Project, ovrecipe: CommandLine
     done = ovrecipe("-p", FAKE_PLUGIN, "tune", "m", "--dry-run", cwd=fakes.root)
     assert done.code == 0, done.err
     assert "int4-asym-g32-r0.5" in done.out
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"mean_kl": 0.1}, {"mean_kl": 0.1, "same_top": 0.9}),
+        ({"mean_kl": 0.3}, {"mean_kl": 0.2, "same_top": 0.9}),
+        ({"same_top": 0.8}, {"mean_kl": 0.2, "same_top": 0.9}),
+        ({"same_top": 0.95, "perplexity_ratio": 1.1},
+         {"mean_kl": 0.2, "same_top": 0.95, "perplexity_ratio": 1.1}),
+    ],
+)  # fmt: skip
+def test_of_two_limits_the_stricter_one_holds(
+    ovrecipe_recipe: Recipe, given: dict[str, float], kept: dict[str, float]
+) -> None:
+    """What is within a looser one would never get its name."""
+    own = variant(accept={"mean_kl": 0.2, "same_top": 0.9})
+    assert limits_of(ovrecipe_recipe, own, given).given() == kept
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,12 @@ def test_comments_in_a_block_stay_at_their_keys(tmp_path: Path) -> None:
     ]
 
 
+def test_a_value_that_stays_is_not_written_anew(tmp_path: Path) -> None:
+    """The author's way to write a number is as good."""
+    path = recipe_of(tmp_path, "  int4: {ratio: 7e-1, group_size: 64}\n")
+    assert write(path).splitlines()[1] == "+  int4: {ratio: 7e-1, group_size: 32, sym: true}"
+
+
 def test_knobs_that_were_not_chosen_go(tmp_path: Path) -> None:
     """AWQ that did not win must not stay beside what won; other keys of the variant do."""
     path = recipe_of(

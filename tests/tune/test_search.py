@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovrecipe.build.tuning.bounds import Candidate, Found, closest, front, ruled_out, smallest
@@ -58,6 +58,7 @@ def monotone(one: Point, weights: tuple[float, float, float] = (0.02, 0.3, 0.05)
     return kl * (0.8 if one.corrections else 1.0)
 
 
+@settings(deadline=None)
 @given(
     st.tuples(*[st.floats(0.001, 0.5)] * 3),
     st.floats(0.01, 2),
@@ -97,12 +98,20 @@ def test_most_points_are_not_measured_and_each_has_its_reason() -> None:
 def test_what_was_measured_before_is_read_first() -> None:
     """An interrupted search goes on: its figures cost nothing and may settle the rest."""
     found = candidates(points(**GRID))
-    first = MadeTrials(monotone, found, limit=0.35)
-    search(first)
-    again = MadeTrials(monotone, found, limit=0.35, known={*first.measured})
-    results = search(again)
-    assert {*again.measured} <= {*first.measured}
-    assert results.found
+    swept_before = found[5].point.name
+    trials = MadeTrials(monotone, found, limit=0.35, known={swept_before})
+    search(trials)
+    assert trials.measured[0] == swept_before
+
+
+def test_a_correction_that_failed_is_not_tried_again() -> None:
+    """It takes longest, and matches nothing in all of this model's settings."""
+    found = candidates(points(**GRID, awq=(False, True)))
+    broken = {one.point.name: "awq: matched nothing" for one in found if one.point.corrections}
+    trials = MadeTrials(monotone, found, limit=0.3, broken=broken)
+    results = search(trials)
+    assert len(results.impossible) == 1
+    assert f"awq failed for {next(iter(results.impossible))}" in results.not_measured.values()
 
 
 def test_a_point_that_fails_is_named_and_the_search_goes_on() -> None:
@@ -123,6 +132,43 @@ def test_when_nothing_is_within_the_limits_the_closest_was_measured() -> None:
     results = search(MadeTrials(monotone, candidates(points(**GRID)), limit=0.01))
     assert smallest(results.found) is None
     assert closest(results.found).point.name == "int4-asym-g32-r0.4"
+
+
+def test_what_misses_a_limit_by_chance_settles_nothing_coarser() -> None:
+    """Figures have errors: a coarser setting may be within the limits by as little."""
+    [coarser] = candidates([point(group_size=64)])
+    finer = point(group_size=32)
+    assert ruled_out(coarser, [measured(finer, 0.105)]) is None
+    assert ruled_out(coarser, [measured(finer, 0.115)]) == (
+        f"coarser than {finer.name}, which is beyond the limits"
+    )
+
+
+@pytest.mark.parametrize(
+    ("figures", "limits", "certain"),
+    [
+        ({"mean_kl": 0.12, "mean_kl_error": 0.01}, {"mean_kl": 0.1}, True),
+        ({"mean_kl": 0.12, "mean_kl_error": 0.03}, {"mean_kl": 0.1}, False),
+        (
+            {"perplexity_ratio": 1.2, "perplexity_ratio_error": 0.2},
+            {"perplexity_ratio": 1.1},
+            False,
+        ),
+        ({"same_top": 0.89, "tokens": 188}, {"same_top": 0.9}, False),
+        ({"same_top": 0.80, "tokens": 188}, {"same_top": 0.9}, True),
+        ({"size_ratio": 0.41}, {"size_ratio": 0.4}, True),
+        ({}, {"mean_kl": 0.1}, True),
+    ],
+)
+def test_a_limit_is_certainly_missed_by_more_than_the_error(
+    figures: dict[str, Any], limits: dict[str, float], certain: bool
+) -> None:
+    """Of a share the error follows from how many places there were."""
+    from ovrecipe.measure.verdict import exceeded
+
+    one = Found(candidates([point()])[0], 1, figures, tuple(exceeded(figures, limits)))
+    assert not one.is_within
+    assert one.is_certainly_beyond is certain
 
 
 def test_corrections_are_not_tried_far_beyond_a_limit() -> None:
@@ -147,6 +193,8 @@ def test_awq_that_matches_nothing_is_tried_once() -> None:
     other = measured(first, 0.15, warning="something else")
     assert ruled_out(candidate, [other]) is None
     assert ruled_out(candidate, [], [first]) == f"awq failed for {first.name}"
+    [other_mending] = candidates([point(group_size=64, scale_estimation=True)])
+    assert ruled_out(other_mending, [], [first]) is None
     [plain] = candidates([point(group_size=64)])
     assert ruled_out(plain, [], [point(group_size=32)]) is None
 

@@ -47,9 +47,25 @@ class Found:
         return not self.exceeded
 
     @property
+    def is_certainly_beyond(self) -> bool:
+        """Whether a limit is missed by more than the figure's standard error."""
+        return any(
+            one.figure is None or abs(one.figure - one.limit) > error_of(one.name, self.quality)
+            for one in self.exceeded
+        )
+
+    @property
     def excess(self) -> float:
         """How many times the limit the worst figure is; 1 or less where all are kept."""
         return max((excess_of(one) for one in self.exceeded), default=0.0)
+
+
+def error_of(name: str, quality: Mapping[str, Any]) -> float:
+    """Return the standard error of a figure; a size has none."""
+    if name == "same_top" and quality.get("tokens"):
+        share = quality["same_top"]
+        return math.sqrt(share * (1 - share) / quality["tokens"])
+    return float(quality.get(f"{name}_error", 0.0))
 
 
 def excess_of(exceeded: Exceeded) -> float:
@@ -97,7 +113,7 @@ def ruled_out(
     if (best := smallest(found)) and candidate.estimated_bytes >= best.candidate.estimated_bytes:
         return f"not smaller than {best.point.name}, which is within the limits"
     for beyond in (one for one in found if not one.is_within):
-        if point.is_coarser_than(beyond.point):
+        if beyond.is_certainly_beyond and point.is_coarser_than(beyond.point):
             return f"coarser than {beyond.point.name}, which is beyond the limits"
         if _is_hopeless(point, beyond):
             named = " and ".join(point.corrections)
