@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from math import nan
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -100,15 +101,13 @@ def tune(
         return
     assert results is not None, "it was no dry run"
     from ovrecipe.build.tuning.bounds import smallest
+    from ovrecipe.build.tuning.rewriting import write_settings
 
     best = smallest(results.found)
-    if best is not None:
-        from ovrecipe.build.tuning.rewriting import write_settings
-
-        write_settings(recipe, name, best.point.variant)
     tune_results.show_results(results, as_json=as_json, chosen=best.point.name if best else None)
     if best is None:
         raise tune_results.none_within(f"{recipe.name}:{name}", results)
+    write_settings(recipe, name, best.point.variant)
     announce(f"wrote variants.{name} into {recipe.path.name}")
     announce(f"next: ovrecipe build {recipe.name}:{name}, for which everything is made")
 
@@ -257,7 +256,7 @@ def _tell(results: Results, left: int) -> None:
     last = results.last
     if isinstance(last, Found):
         verdict = "within the limits" if last.is_within else "; ".join(map(str, last.exceeded))
-        figures = f"{last.size_bytes / 1e6:.1f} MB, mean KL {last.quality['mean_kl']:.4f}"
+        figures = f"{last.size_bytes / 1e6:.1f} MB, mean KL {last.quality.get('mean_kl', nan):.4f}"
         text = f"{last.point.name}: {figures}, {verdict}"
     else:
         text = f"{[*results.impossible][-1]}: left out, {last}"

@@ -29,6 +29,8 @@ def test_what_is_not_listed_stays_as_the_variant_has_it() -> None:
     assert found.name == "int4-sym-g64-r0.6"
     assert found.variant.backup_mode == "int8_sym"
     assert found.variant.ignored_scope == own.ignored_scope
+    [by_mode] = points_of(variant(mode="int4_sym"), Choices(ratio=(0.6,)))
+    assert by_mode.knobs["sym"] is True
     [plain] = points_of(variant(), Choices())
     assert plain.knobs == {"group_size": 128, "ratio": 1.0, "sym": False}
 

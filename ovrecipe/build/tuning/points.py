@@ -90,7 +90,7 @@ def points_of(variant: Variant, choices: Choices) -> list[Point]:
     lists = (
         _listed(choices.group_size, variant.group_size, 128),
         _listed(choices.ratio, variant.ratio, 1.0),
-        _listed(choices.sym, variant.sym, default=False),
+        _listed(choices.sym, variant.mode_for(variant.precision) == "int4_sym", default=False),
         _listed(choices.awq, variant.awq, default=False),
         _listed(choices.scale_estimation, variant.scale_estimation, default=False),
     )

@@ -18,6 +18,7 @@ from ovrecipe.build.run import run_tasks
 from ovrecipe.build.stages import weights
 from ovrecipe.build.stages.base import MODEL_FILES
 from ovrecipe.build.tuning.bounds import Candidate, Found
+from ovrecipe.builtin.nncf_rules import compressed_bytes
 from ovrecipe.errors import GateError, PreflightError, RecipeInvalid, StageError
 from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.measure.verdict import exceeded, limits_of
@@ -145,7 +146,7 @@ def prepare(
             impossible[point.name] = problem
         else:
             # Which is smaller is known without the model: of any large matrix it is the same one.
-            size_bytes = _estimated_bytes(work, point, shapes or [LARGE])
+            size_bytes = _estimated_bytes(point, shapes or [LARGE])
             candidates.append(Candidate(point, size_bytes))
     candidates.sort(key=lambda one: one.estimated_bytes)
     return Trials(plan, accept, tuple(candidates), impossible, knows_sizes=bool(shapes))
@@ -170,16 +171,11 @@ def _problems(work: Work) -> Iterator[str]:
         yield from (problem.removeprefix(prefix) for problem in weights.problems(work))
 
 
-def _estimated_bytes(work: Work, point: Point, shapes: Sequence[WeightShape]) -> int:
-    """Return the size of a point's weights as its compressor estimates it."""
+def _estimated_bytes(point: Point, shapes: Sequence[WeightShape]) -> int:
+    """Return the size of a point's weights as shapes and knobs tell it."""
     if point.bits_per_weight is not None:
         return int(point.bits_per_weight / 8 * sum(math.prod(shape.shape) for shape in shapes))
-    [(compression, _)] = weights.passes_of(work.plan.recipe, work.variant)
-    compressor = work.plan.provider("compressor", compression.compressor)
-    precision = point.variant.precision
-    said = compressor.optional("estimate", compression, precision, shapes)
-    found = said or [weights.default_estimate(compression, precision, shapes)]
-    return int(found[0].disk_bytes)
+    return compressed_bytes(point.variant, point.variant.precision, shapes)
 
 
 def _is_here(work: Work) -> bool:
