@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ovrecipe.build.events import Event, Finished, Planned, Watch
-from ovrecipe.build.execute import ViewWork, Work
+from ovrecipe.build.execute import Doable, ViewWork, Work
 from ovrecipe.build.judge import raise_first
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.store.key import differences
@@ -67,7 +67,7 @@ def try_to_build(
     watch(Planned(_planned(context, missing)))
     if missing:
         try:
-            report.errors += _run_doit(context, missing, tell, keep_going=keep_going)
+            report.errors += run_tasks(context, missing, tell, keep_going=keep_going)
         except KeyboardInterrupt:
             context.cancel()
             raise
@@ -86,30 +86,34 @@ def _planned(context: BuildContext, views: Sequence[ViewWork]) -> tuple[str, ...
     return tuple(sorted(found, key=lambda title: context.stages.index(found[title].stage)))
 
 
-def _run_doit(
-    context: BuildContext, views: Sequence[ViewWork], watch: Watch, *, keep_going: bool
+def run_tasks(
+    context: BuildContext, works: Sequence[Doable], watch: Watch, *, keep_going: bool
 ) -> list[Exception]:
-    """Run the tasks of the views, and return what failed."""
+    """Run the tasks of the works, and what comes before them; return what failed.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
     from ovrecipe.build.dodo import DOIT_CONFIG, Failures, recipe_tasks
 
     def task_recipes() -> Iterator[dict[str, Any]]:
-        for view in {view.plan.recipe.name: view for view in views}.values():
-            yield from recipe_tasks(view.plan, watch, wanted=view.wanted)
+        for work in {work.plan.recipe.name: work for work in works}.values():
+            yield from recipe_tasks(work.plan, watch, wanted=work.wanted)
 
     failures = Failures()
     jobs = context.jobs if context.jobs > 1 else 0
     settings = {**DOIT_CONFIG, "reporter": failures, "num_process": jobs}
     loader = ModuleTaskLoader({"task_recipes": task_recipes, "DOIT_CONFIG": settings})
-    words = ["run", *(["--continue"] if keep_going else []), *(view.task_name for view in views)]
+    words = ["run", *(["--continue"] if keep_going else []), *(work.task_name for work in works)]
     code = DoitMain(loader, config_filenames=()).run(words)
     if context.cancelled():
         raise KeyboardInterrupt
     if not failures.errors and (failures.others or code):
         detail = "\n".join(failures.others) or f"exit code {code}"
-        raise RuntimeError(f"doit failed on {', '.join(map(str, views))}: {detail}")
+        raise RuntimeError(f"doit failed on {', '.join(map(str, works))}: {detail}")
     return failures.errors
 
 

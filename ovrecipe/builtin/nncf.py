@@ -6,6 +6,7 @@ from typing import Any
 
 from ovrecipe.builtin import nncf_rules
 from ovrecipe.builtin.ir import SMALL_FILES_BYTES, base_bytes, read_ir, save_ir, weight_facts
+from ovrecipe.builtin.nncf_scores import remembered_scores
 from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import CompressionJob, Estimate, WeightShape
 from ovrecipe.recipe.compression import CompressionPass
@@ -58,7 +59,12 @@ class NncfCompressor:
             # Asked for more samples than there are, NNCF warns.
             arguments |= {"dataset": nncf.Dataset(samples), "subset_size": len(samples)}
         model = read_ir(job.input_dir)
-        with foreign_errors("nncf"), nncf_reports(job.progress) as (warnings, titles):
+        cache_dir = job.cache_dir if job.input_dir == job.base_dir else None
+        with (
+            foreign_errors("nncf"),
+            nncf_reports(job.progress) as (warnings, titles),
+            remembered_scores(cache_dir),
+        ):
             compressed = nncf.compress_weights(model, **arguments)
         # What matches nothing ends before its progress bar, and says so at most at level info.
         applied: list[Json] = [

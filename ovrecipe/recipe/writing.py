@@ -64,7 +64,7 @@ def draft_text(model_id: str, int4: Mapping[str, Any], reason: str) -> str:
 {MODELINE}
 # Every key is explained in docs/recipes.md; 'ovrecipe validate' checks this file.
 model:
-  id: {_flow(model_id)}{revision if split_model_id(model_id)[0] == "hub" else ""}
+  id: {flow(model_id)}{revision if split_model_id(model_id)[0] == "hub" else ""}
   # Only if the checkpoint brings its own Python code and you trust it.
   # trust_remote_code: true
 prompt:
@@ -75,7 +75,7 @@ variants:
   fp16: {{}}
   int8: {{}}
   # {reason}
-  int4: {_flow(int4)}
+  int4: {flow(int4)}
   # An NPU wants symmetric weights with one scale per channel.
   int4-npu: {{sym: true, group_size: -1, ratio: 1.0, optional: true}}
 generation: {{max_new_tokens: 256}}
@@ -97,11 +97,11 @@ def adopted_text(
     lines = [
         MODELINE,
         *(f"# {' '.join(comment.split())}" for comment in comments),
-        f"model:\n  id: {_flow(model_id)}",
+        f"model:\n  id: {flow(model_id)}",
         f"prompt:\n  {prompt}",
         "variants:",
-        *(f"  {name}: {_flow(knobs)}" for name, knobs in variants.items()),
-        *([f"generation: {_flow(generation)}"] if generation else []),
+        *(f"  {name}: {flow(knobs)}" for name, knobs in variants.items()),
+        *([f"generation: {flow(generation)}"] if generation else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -118,12 +118,12 @@ def _block(text: str) -> str:
     return f"|2{chomping}\n{body}"
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """Return a value in YAML's flow style; JSON strings are YAML strings."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_flow(item) for item in value) + "]"
+        return "[" + ", ".join(flow(item) for item in value) + "]"
     is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value)
     if is_word and value.lower() not in _NOT_PLAIN:
         return str(value)

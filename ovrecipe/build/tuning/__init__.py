@@ -1,0 +1,1 @@
+"""Finding settings: the points of a search, what rules points out, and the recipe written anew."""

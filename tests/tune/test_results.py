@@ -1,0 +1,74 @@
+"""What a search shows in the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from ovrecipe.build.tuning.bounds import Candidate, Found, front
+from ovrecipe.build.tuning.search import Results
+from ovrecipe.cli.tune_results import none_within, plotted, show_left_out, show_results
+from ovrecipe.measure.verdict import exceeded
+from tests.tune.making import measured, point
+
+FIGURES = [
+    measured(point(group_size=64, ratio=ratio), kl)
+    for ratio, kl in ((1.0, 0.4), (0.8, 0.5), (0.6, 0.2), (0.4, 0.09))
+]
+
+
+def test_a_plot_shows_every_point_once() -> None:
+    """The front from the upper left to the lower right, and what was chosen on it."""
+    best = front(FIGURES)
+    drawn, legend = plotted(FIGURES, front=best, chosen=FIGURES[3].point.name).rsplit("\n", 1)
+    assert legend == "· measured, o front, X chosen"
+    assert (drawn.count("·"), drawn.count("o"), drawn.count("X")) == (1, 2, 1)
+    lines = [line for line in drawn.splitlines() if set("·oX") & {*line}]
+    assert [line.strip()[-2] if line.strip().endswith("│") else "" for line in lines][-1] == "X"
+    assert plotted(FIGURES[:2], front=best[:1], chosen=None).count("X") == 1, "in the legend only"
+
+
+def test_the_table_is_by_size_with_front_choice_and_what_is_beyond(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole answer at a glance."""
+    monkeypatch.setenv("COLUMNS", "120")
+    show_results(Results(found=FIGURES[::-1]), as_json=False, chosen=FIGURES[3].point.name)
+    rows = capsys.readouterr().out.splitlines()[1:5]
+    assert [row.split()[0] for row in rows] == [one.point.name for one in FIGURES]
+    assert "front; beyond mean_kl" in rows[0]
+    assert "front" not in rows[1]
+    assert rows[3].endswith("front; chosen")
+    assert "0.0900±0.010" in rows[3]
+
+
+def test_figures_that_are_no_numbers_are_shown_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    """A setting may break a model; the others are shown all the same."""
+    quality = {"size_ratio": 0.3, "tokens": 188}
+    over = tuple(exceeded(quality, {"mean_kl": 0.1}))
+    broken = Found(Candidate(point(group_size=-1), 3), 3, quality, over)
+    show_results(Results(found=[broken, *FIGURES]), as_json=False, chosen=None)
+    shown = capsys.readouterr().out
+    assert "int4-asym-row-r1" in shown
+    assert "nan±nan" in shown
+
+
+def test_settings_with_one_reason_share_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Sixty lines would hide the table."""
+    show_left_out({"a": "larger", "b": "larger", "c": "coarser", "d": "larger"}, "not measured")
+    assert capsys.readouterr().out.splitlines() == [
+        "not measured (4):",
+        "  a, b and 1 more: larger",
+        "  c: coarser",
+    ]
+    show_left_out({}, "impossible")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_error_names_the_closest_and_what_it_costs() -> None:
+    """So that somebody can decide whether that is fine."""
+    error = none_within("m:int4", Results(found=FIGURES[:3]))
+    assert error.exit_code == 8
+    assert "no setting is within the limits; the recipe is as it was" in error.message
+    assert f"the closest is {FIGURES[2].point.name}" in error.message
+    assert "mean_kl is 0.2, at most 0.1 is accepted" in error.message
+    assert "no setting could be measured" in none_within("m:int4", Results()).message
