@@ -31,9 +31,9 @@ test: test-core test-plugins  ## run the whole suite, that of each plugin includ
 test-core: $(STAMP) $(PLUGGED)
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-plugins: $(STAMP) $(PLUGGED)  # side by side, each in one process, one of which waits for a browser
+test-plugins: $(STAMP) $(PLUGGED)  # side by side, each in one process
 	$(if $(CHROMIUM),,@echo "no chromium and chromedriver here: tests in a browser are left out")
-	$(MAKE) --no-print-directory -k -j $$(($(WORKERS) + 1)) $(if $(filter output-sync,$(.FEATURES)),-O) $(SUITES)
+	$(MAKE) --no-print-directory -k -j $(WORKERS) $(if $(filter output-sync,$(.FEATURES)),-O) $(SUITES)
 
 $(SUITES): test-%:
 	@echo "== $*"

@@ -70,7 +70,7 @@ def divergence(expected: Numbers, fallen: Numbers) -> float:
 
     `expected` are the probabilities, `fallen` how much lower each logit of the others is: with
     sum(p) = 1 the divergence is sum(p * fallen) + log(sum(p * exp(-fallen))), which loses no digit
-    where it is small, and takes a third of the time of two logarithms in double precision.
+    where it is small.
     """
     import numpy as np
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -36,6 +37,13 @@ OPTIONS = (
 def gated(*pieces):
     """Return a pipeline whose pieces wait for `pipeline.gate.release()`."""
     return FakePipeline(pieces=pieces, gate=threading.Semaphore(0))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c():
+    """A shell's background jobs ignore Ctrl-C, and so would every process that a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
