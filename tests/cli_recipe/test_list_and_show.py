@@ -156,7 +156,7 @@ def test_names_and_sizes_are_whole_at_60_columns(
     publish_fakes(find_project(project, {}), "smollm2-135m", "int4-npu")
     out = ovrecipe("-p", FAKE_PLUGIN, "sizes", "smollm2-135m").out
     [row] = [line for line in out.splitlines() if "smollm2-135m:int4-npu" in line]
-    assert row.split() == ["smollm2-135m:int4-npu", "0.00"]
+    assert row.split()[:2] == ["smollm2-135m:int4-npu", "0.00"]
     assert max(map(len, out.splitlines())) <= 60
 
 
