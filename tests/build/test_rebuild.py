@@ -107,3 +107,14 @@ def test_the_command_refuses_what_it_cannot_do(
     done = ovrecipe("verify", *words, cwd=project.root)
     assert done.code == 2
     assert said in done.said
+
+
+@pytest.mark.model
+def test_the_command_says_that_a_real_model_comes_out_the_same(
+    smollm2_project: Project, ovrecipe: CommandLine
+) -> None:
+    """Every file, the tokenizer's included; the exit code says it too."""
+    env = {"OVRECIPE_STORE": str(smollm2_project.store_dir)}
+    done = ovrecipe("verify", "--rebuild", "smollm2-135m:int4", cwd=smollm2_project.root, env=env)
+    assert done.code == 0
+    assert done.out.endswith(" files built again, all equal\n")
