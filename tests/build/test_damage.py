@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
@@ -56,6 +57,20 @@ def test_damaged_weights_are_refused_and_honest_ones_are_not(project: Project) -
     assert all("mean_kl is" in str(error) for error in errors)
     named = {path.name for path in (project.models_dir / "twin").iterdir()}
     assert named == {"int4-none"}
+
+
+def test_a_checkpoint_with_nan_is_refused_in_every_precision(project: Project) -> None:
+    """Compared with itself it would be right: neither is a number."""
+    checkpoint = make_checkpoint(project.recipes_dir / "checkpoint", "llama")
+    path = checkpoint / "model.safetensors"
+    weights = load_file(path)
+    weights["model.layers.0.mlp.up_proj.weight"][3, 4] = float("nan")
+    save_file(weights, path, metadata={"format": "pt"})
+    variants: dict[str, dict[str, Any]] = {"fp16": {}, "int8": {}, "int4": {"group_size": 32}}
+    errors = built(project, *variants, variants=variants)
+    assert errors
+    assert "not finite" in str(errors[0])
+    assert not project.models_dir.exists()
 
 
 @pytest.mark.parametrize("converter", ["other-tokenizer", "other-template"])

@@ -50,6 +50,18 @@ def test_null_takes_an_inherited_key_back(base: Recipes) -> None:
     assert recipe.generation.given() == {"temperature": 0.8}
 
 
+def test_limits_are_inherited_and_a_variants_own_come_first(base: Recipes) -> None:
+    """Of a child, of a variant: the nearest one that says something of a figure is meant."""
+    base.write(
+        "extends: base\naccept: {mean_kl: 0.2, same_top: 0.8}\n"
+        "variants: {int4: {accept: {mean_kl: 0.4}}}\n",
+        "strict",
+    )
+    recipe = base.load("extends: strict\naccept: {same_top: 0.9}\n")
+    assert recipe.accept_of("fp16").given() == {"mean_kl": 0.2, "same_top": 0.9}
+    assert recipe.accept_of("int4").given() == {"mean_kl": 0.4, "same_top": 0.9}
+
+
 def test_a_variant_without_knobs_may_be_empty(recipes: Recipes) -> None:
     """Nothing is inherited here, so `int8:` is the same as `int8: {}`."""
     recipe = recipes.load("model: {id: a}\nvariants:\n  int8:\n")
