@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ovrecipe.builtin.exporter import OptimumExporter
 from ovrecipe.builtin.ir import read_ir, save_ir
 from ovrecipe.builtin.tokenizer import OpenvinoTokenizerConverter
 from ovrecipe.hooks.specs import hookimpl
@@ -98,6 +99,27 @@ class Damaging:
         return {}
 
 
+class WithoutPositions(OptimumExporter):
+    """Exports a model to which every token stands at the first place."""
+
+    def export(self, job: Any) -> None:
+        import openvino.opset13 as ops
+
+        super().export(job)
+        model = read_ir(job.output_dir)
+        positions = model.input("position_ids")
+        readers = list(positions.get_target_inputs())
+        first = ops.multiply(positions, ops.constant(0, np.int64))
+        for reader in readers:
+            reader.replace_source_output(first.output(0))
+        whole_dir = job.output_dir.parent / "whole"
+        job.output_dir.rename(whole_dir)
+        job.output_dir.mkdir()
+        save_ir(model, job.output_dir, source_dir=whole_dir)
+        for name in ("config.json", "generation_config.json"):
+            shutil.copyfile(whole_dir / name, job.output_dir / name)
+
+
 class OtherTemplate(OpenvinoTokenizerConverter):
     """Leaves the end of each turn out."""
 
@@ -127,5 +149,6 @@ class OtherTokenizer(OpenvinoTokenizerConverter):
 def providers() -> dict[str, dict[str, Any]]:
     return {
         "compressor": {"damaging": Damaging},
+        "exporter": {"without-positions": WithoutPositions},
         "tokenizer_converter": {"other-template": OtherTemplate, "other-tokenizer": OtherTokenizer},
     }

@@ -73,6 +73,18 @@ def test_a_checkpoint_with_nan_is_refused_in_every_precision(project: Project) -
     assert not project.models_dir.exists()
 
 
+def test_an_export_that_computes_something_else_is_refused(project: Project) -> None:
+    """Positions that are ignored leave a model that runs, and answers otherwise."""
+    checkpoint_dir = project.recipes_dir / "checkpoint"
+    # With weights as small as usual, an untrained model hardly knows where a token stands.
+    make_checkpoint(checkpoint_dir, "llama", initializer_range=0.2)
+    model = {"id": "./checkpoint", "exporter": "without-positions"}
+    [error, *_] = built(project, "fp16", model=model, variants={"fp16": {}})
+    assert isinstance(error, GateError)
+    assert "computes something else than the checkpoint: mean_kl is" in str(error)
+    assert not project.models_dir.exists()
+
+
 @pytest.mark.parametrize("converter", ["other-tokenizer", "other-template"])
 def test_another_tokenizer_or_template_is_refused(project: Project, converter: str) -> None:
     """Either makes another text of what was asked."""
