@@ -21,6 +21,8 @@ SUITES   := $(addprefix test-,$(LONGEST) $(filter-out $(LONGEST),$(PLUGINS)))
 # Finished models of the tests are kept: their keys say from what they were made.
 test-core test-plugins: export OVRECIPE_TEST_STORE = $(CURDIR)/.pytest_cache/store
 test-core test-plugins quick: export HF_HUB_OFFLINE = 1
+# Byte code is kept whatever the environment says: the suite starts hundreds of processes.
+test-core test-plugins quick: export PYTHONDONTWRITEBYTECODE =
 
 demo: $(STAMP)      ## build smollm2-135m in three precisions, show the sizes, stream an answer
 	$(BIN)/ovrecipe build smollm2-135m
