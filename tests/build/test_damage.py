@@ -47,15 +47,14 @@ def built(project: Project, *targets: str, **recipe: Any) -> list[Exception]:
     return report.errors
 
 
-def test_damaged_weights_are_refused_and_honest_ones_are_not(project: Project) -> None:
+def test_damaged_weights_are_refused_and_honest_ones_are_not(twin_project: Project) -> None:
     """Whatever was done to them, the figure says so; a name is for what is like its source."""
-    make_checkpoint(project.recipes_dir / "checkpoint", "llama")
     variants = {f"int4-{how.replace('_', '-')}": damaging(how) for how in ("none", *DAMAGES)}
-    errors = built(project, *variants, variants=variants)
+    errors = built(twin_project, *variants, variants=variants)
     assert len(errors) == len(DAMAGES)
     assert all(isinstance(error, GateError) for error in errors)
     assert all("mean_kl is" in str(error) for error in errors)
-    named = {path.name for path in (project.models_dir / "twin").iterdir()}
+    named = {path.name for path in (twin_project.models_dir / "twin").iterdir()}
     assert named == {"int4-none"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from ovrecipe.build.events import Lines
 from ovrecipe.build.run import Target, try_to_build
 from ovrecipe.recipe.project import Project
 from tests.build.making import write_recipe
-from tests.twins import make_checkpoint
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 LOW: dict[str, Any] = {"sym": True, "group_size": 16}
@@ -34,16 +32,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def test_every_method_builds_a_model_that_answers(project: Project, tmp_path: Path) -> None:
+def test_every_method_builds_a_model_that_answers(twin_project: Project) -> None:
     """One checkpoint, one base, every kind of calibration; the check stage asks each model."""
-    make_checkpoint(project.recipes_dir / "checkpoint", "llama")
-    (project.recipes_dir / "texts.txt").write_text(
+    (twin_project.recipes_dir / "texts.txt").write_text(
         "".join(f"Sentence {n} of a short text about recipes and models.\n" for n in range(8))
     )
-    write_recipe(project, "m", {"model": {"id": "./checkpoint"}, "variants": VARIANTS})
+    write_recipe(twin_project, "m", {"model": {"id": "./checkpoint"}, "variants": VARIANTS})
     targets = [Target("m", variant) for variant in VARIANTS]
     report = try_to_build(
-        BuildContext(project), targets, watch=Lines(io.StringIO()), keep_going=True
+        BuildContext(twin_project), targets, watch=Lines(io.StringIO()), keep_going=True
     )
     report.check_success()
     checked = {title for title, _ in report.ran if title.startswith("check ")}

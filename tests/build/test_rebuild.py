@@ -16,7 +16,6 @@ from ovrecipe.recipe.project import find_project
 from tests.build import test_new_stage
 from tests.build.fake_plugin import net
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
-from tests.twins import make_checkpoint
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project
@@ -112,16 +111,16 @@ def test_the_command_refuses_what_it_cannot_do(
 
 @pytest.mark.model
 def test_the_command_says_that_a_whole_route_comes_out_the_same(
-    project: Project, ovrecipe: CommandLine
+    twin_project: Project, ovrecipe: CommandLine
 ) -> None:
     """Every file, the tokenizer's included; the exit code says it too."""
-    make_checkpoint(project.recipes_dir / "checkpoint", "llama")
+    env = {"OVRECIPE_STORE": str(twin_project.store_dir)}
     write_recipe(
-        project,
+        twin_project,
         "twin",
         {"model": {"id": "./checkpoint"}, "variants": {"int4": {"group_size": 32}}},
     )
-    assert ovrecipe("build", "twin", cwd=project.root).code == 0
-    done = ovrecipe("verify", "--rebuild", "twin:int4", cwd=project.root)
+    assert ovrecipe("build", "twin", cwd=twin_project.root, env=env).code == 0
+    done = ovrecipe("verify", "--rebuild", "twin:int4", cwd=twin_project.root, env=env)
     assert done.code == 0
     assert done.out.endswith(" files built again, all equal\n")
