@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 TOKENS = 2048
 #: Below it a figure is rounding.
 SMALLEST = 1e-6
+#: Options that say something only of texts, or only of tasks.
+TEXT_OPTIONS, TASK_OPTIONS = ("data", "tokens", "examples"), ("chat", "limit")
 
 
 def command(
@@ -51,6 +53,16 @@ def command(
     examples: Annotated[
         int, Option(min=0, help="Show so many answers, the source's beside the variants'.")
     ] = 2,
+    task: Annotated[
+        list[str] | None,
+        Option(help="Ask a task of lm-evaluation-harness instead: its YAML file; repeatable."),
+    ] = None,
+    chat: Annotated[
+        bool, Option("--chat", help="With --task: ask in the model's own prompt format.")
+    ] = False,
+    limit: Annotated[
+        int | None, Option(min=1, help="With --task: ask only so many questions of each.")
+    ] = None,
     unaccepted: Annotated[
         bool, Option("--unaccepted", help="Open what a gate refused, for study.")
     ] = False,
@@ -72,13 +84,32 @@ def command(
     Behind a ± is the standard error. What the source says is kept, so the next call is faster.
     Exits with 8 when figures are no numbers, with 10 for a variant that is not built.
 
+    With --task variants answer the questions of your own task files; that needs
+    lm-evaluation-harness (pip install 'ovrecipe[tasks]').
+
     Example: ovrecipe evaluate smollm2-135m --tokens 512
+
+    Example: ovrecipe evaluate smollm2-135m:int4 --task capitals.yaml
     """
     from ovrecipe.build.judge import raise_first
     from ovrecipe.measure.built import built_variants
 
+    _check_options(ctx, TEXT_OPTIONS if task else TASK_OPTIONS, has_task=bool(task))
     switch_off_telemetry(sys.modules, os.environ)
     session = session_of(ctx)
+    if task:
+        from ovrecipe.cli.evaluate_tasks import ask_tasks
+
+        ask_tasks(
+            task,
+            lambda: built_variants(
+                session.project, targets, read=session.recipe, unaccepted=unaccepted
+            ),
+            chat=chat,
+            limit=limit,
+            as_json=as_json,
+        )
+        return
     rows: list[Evaluated] = []
     failed: list[GateError] = []
     with status("evaluating") as shown:
@@ -102,6 +133,15 @@ def command(
         print_table(headings, [row.cells() for row in rows], figures=True)
         _print_examples(rows)
     raise_first(failed)
+
+
+def _check_options(ctx: typer.Context, unused: Sequence[str], *, has_task: bool) -> None:
+    """Refuse an option that would be passed over."""
+    for name in unused:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            of = "is of texts, and --task has its own" if has_task else "needs --task"
+            raise typer.BadParameter(of, param_hint=f"--{name}")
 
 
 @dataclass(frozen=True)

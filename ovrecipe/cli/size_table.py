@@ -10,7 +10,7 @@ import typer
 
 from ovrecipe.cli.output import print_table
 from ovrecipe.cli.session import state_of
-from ovrecipe.wording import amount, nats
+from ovrecipe.wording import amount, counted, nats
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import BuildContext
@@ -58,6 +58,7 @@ def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
     manifests = built_manifests(context, target)
     assembled, weights = manifests["assemble"], manifests.get("weights")
     view = ViewWork(plan, target.variant)
+    compared = manifests["conformance"].facts if "conformance" in manifests else {}
     return {
         **row,
         "precision": plan.recipe.variants[target.variant].precision,
@@ -67,6 +68,8 @@ def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
         "peak_memory_bytes": weights.peak_memory_bytes if weights else None,
         "quality": manifests["check"].facts.get("quality") if "check" in manifests else None,
         "objections": view.objections(),
+        "rendered_otherwise": compared.get("rendered_otherwise", []),
+        "simplified": compared.get("simplified", False),
         "path": str(context.project.models_dir / target.name / target.variant),
     }
 
@@ -109,6 +112,29 @@ def print_sizes(rows: Sequence[Mapping[str, Any]]) -> None:
     here = Path.cwd()
     for folder in sorted({Path(row["path"]).parent for row in rows if row["built"]}):
         typer.echo(f"in {folder.relative_to(here) if folder.is_relative_to(here) else folder}/")
+    for note in dict.fromkeys(map(_template_note, rows)):
+        if note:
+            typer.echo(note)
+
+
+def _template_note(row: Mapping[str, Any]) -> str:
+    """Return what became of a chat template of which GenAI's own engine makes other prompts.
+
+    That it describes tools in words of its own is the rule, and no note.
+    """
+    others = [name for name in row.get("rendered_otherwise", ()) if name != "tools"]
+    if not others:
+        return ""
+    done = (
+        "a simplified form of it, which makes the same, was written for that engine"
+        if row["simplified"]
+        else "it has no simplified form, so other programs ask it otherwise than ovrecipe"
+    )
+    of = counted(len(others), "conversation")
+    return (
+        f"{row['name']}: GenAI's own engine makes another prompt of the chat template in {of} "
+        f"({others[0]}{', …' if others[1:] else ''}); {done}"
+    )
 
 
 def bar(share: float, width: int, *, blocks: bool = True) -> str:

@@ -12,7 +12,13 @@ from ovrecipe.errors import NotBuilt
 from ovrecipe.measure.models import EXACTLY
 from ovrecipe.recipe.project import Project, named_by
 from ovrecipe.recipe.schema import Recipe
-from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact, not_built
+from ovrecipe.run.artifact import (
+    Artifact,
+    built_artifacts,
+    check_content,
+    find_artifact,
+    not_built,
+)
 from ovrecipe.store.locks import used
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.store import Store
@@ -23,8 +29,13 @@ class Built:
     """A built variant, and what it was made from."""
 
     target: str
-    store: Store
+    project: Project
     artifact: Artifact
+
+    @property
+    def store(self) -> Store:
+        """The project's store."""
+        return Store(self.project.store_dir)
 
     def __str__(self) -> str:
         return self.target
@@ -52,6 +63,7 @@ class Built:
 
         Raises:
             NotBuilt: it was collected.
+            ArtifactCorrupt: one of its files is not what was built.
         """
         base_dir = self._input("base", self.reference_dir)
         if not base_dir.is_dir():
@@ -60,6 +72,7 @@ class Built:
                 f"{self}: the base IR, which the texts are read by first, was collected",
                 remedy=f"make it again with: doit base:{name}",
             )
+        check_content(self.project, base_dir)
         return StatefulModel(base_dir, EXACTLY)
 
     def _input(self, stage: str, artifact_dir: Path) -> Path:
@@ -74,15 +87,19 @@ class Built:
 
 
 def built_variants(
-    project: Project, words: Sequence[str], *, read: Callable[[str], Recipe], unaccepted: bool
+    project: Project,
+    words: Sequence[str],
+    *,
+    read: Callable[[str], Recipe],
+    unaccepted: bool = False,
 ) -> Iterator[Built]:
     """Yield the built variants that the words name, each once; `unaccepted` the refused ones.
 
     Raises:
         RecipeError: a recipe or a variant does not exist.
         NotBuilt: a variant that is named is not built, or none of a recipe is.
+        ArtifactCorrupt: a file of one is not what was built.
     """
-    store = Store(project.store_dir)
     found: dict[str, Built] = {}
     for word in words:
         recipe, variant = named_by(word, read)
@@ -94,6 +111,7 @@ def built_variants(
         if not artifacts:
             raise not_built(recipe.name)
         for artifact in artifacts:
+            check_content(project, artifact.model_dir)
             target = f"{recipe.name}:{artifact.variant}"
-            found[target] = Built(target, store, artifact)
+            found[target] = Built(target, project, artifact)
     yield from found.values()

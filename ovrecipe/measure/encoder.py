@@ -36,10 +36,17 @@ class Encoder:
         own = int(self._tokenizer.get_eos_token_id())
         #: The tokens that end an answer.
         self.end = frozenset({own, *(token for token in ids if isinstance(token, int))})
+        first = int(self._tokenizer.get_bos_token_id())
+        #: The token that stands before a text of which nothing precedes.
+        self.begin = first if first >= 0 else own
 
     def prompt(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a rendered prompt."""
         return tuple(self._ids(text, add_special_tokens=self._special))
+
+    def plain(self, text: str) -> list[int]:
+        """Return the tokens of a text without special tokens in front of it or behind it."""
+        return self._ids(text, add_special_tokens=False)
 
     def given(self, path: Path, *, tokens: int) -> Given:
         """Return the first texts of a `.jsonl` or `.txt` file, with at most `tokens` to predict.

@@ -194,7 +194,7 @@ def _compared(model: StatefulModel, text: Text, kept: Said) -> Places:
 
     found = [
         at_places(kept.at(part), text.following[part], logits)
-        for part, logits in _finite(model, text, "model's")
+        for part, logits in finite_logits(model, text, "model's")
     ]
     return Places(*map(np.concatenate, zip(*found, strict=True)))
 
@@ -203,14 +203,20 @@ def _says(model: StatefulModel, text: Text) -> Said:
     import numpy as np
 
     found = [
-        said(logits, text.following[part]) for part, logits in _finite(model, text, "source's own")
+        said(logits, text.following[part])
+        for part, logits in finite_logits(model, text, "source's own")
     ]
     return Said(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def _finite(
+def finite_logits(
     model: StatefulModel, text: Text, whose: str
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yield which of a text's predicted tokens, and the logits for them.
+
+    Raises:
+        GateError: one is not finite.
+    """
     import numpy as np
 
     for part, logits in predicted(model, text):

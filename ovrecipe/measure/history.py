@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ovrecipe.errors import ProjectError
 from ovrecipe.measure.speed import Figure, Settings, Summary, summaries
@@ -123,6 +123,36 @@ def _text(document: Mapping[str, Any]) -> str:
     return json.dumps(document, sort_keys=True)
 
 
+class Run(NamedTuple):
+    """A run of any machine; runs that are alike up to `series` are repeats of each other."""
+
+    artifact: str
+    machine: str
+    target: str
+    device: str
+    engine: str
+    settings: str
+    versions: str
+    series: int
+    measured: str
+    figures: Mapping[str, float]
+
+
+def all_runs(path: Path) -> Iterator[Run]:
+    """Yield the runs in a history, the newest first; none where there is no file.
+
+    Raises:
+        ProjectError: the file cannot be read, is no history, or is of a newer ovrecipe.
+    """
+    if not path.is_file():
+        return
+    with _connected(path, f"{path.resolve().as_uri()}?mode=ro", "read") as database:
+        # Run._fields are columns of ours.
+        rows = database.execute(f"SELECT {', '.join(Run._fields)} FROM runs ORDER BY id DESC")  # noqa: S608
+        for *known, figures in rows:
+            yield Run._make((*known, json.loads(figures)))
+
+
 @contextmanager
 def opened(
     path: Path, machine: str, *, clock: Callable[[], datetime] = utc_now
@@ -132,21 +162,26 @@ def opened(
     Raises:
         ProjectError: the file cannot be written, is no database, or is of a newer ovrecipe.
     """
-    remedy = "another file can be named with OVRECIPE_HISTORY"
+    with _connected(path, path.resolve().as_uri(), "used") as database:
+        with database:
+            database.execute(TABLE)
+            database.execute(f"PRAGMA user_version = {SCHEMA}")
+        yield History(database, machine, clock)
+
+
+@contextmanager
+def _connected(path: Path, uri: str, what: str) -> Iterator[sqlite3.Connection]:
+    """Connect to a file that is not of a newer ovrecipe; `what` cannot be done when it fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(path)
-        try:
+        with closing(sqlite3.connect(uri, uri=True)) as database:
             [version] = database.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA:
                 message = f"{path}: was written by a newer ovrecipe"
                 raise ProjectError(message, remedy="upgrade ovrecipe")
-            with database:
-                database.execute(TABLE)
-                database.execute(f"PRAGMA user_version = {SCHEMA}")
-            yield History(database, machine, clock)
-        finally:
-            database.close()
+            yield database
     except (sqlite3.Error, OSError) as error:
-        message = f"{path}: the history of measurements cannot be used: {error}"
-        raise ProjectError(message, remedy=remedy) from error
+        raise ProjectError(
+            f"{path}: the history of measurements cannot be {what}: {error}",
+            remedy="another file can be named with OVRECIPE_HISTORY",
+        ) from error

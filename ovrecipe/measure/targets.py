@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ovrecipe.builtin.gguf import DistributionSource, GgufSource
 from ovrecipe.errors import PromptRefused, RunError
 from ovrecipe.hooks.roles import SourceRequest
+from ovrecipe.measure.built import built_variants
 from ovrecipe.measure.peers import LLAMA_CPP, PEERS
 from ovrecipe.measure.speed import Settings
 from ovrecipe.measure.subject import OURS, Subject
 from ovrecipe.recipe.project import Project, named_by
 from ovrecipe.recipe.schema import Recipe, split_model_id
-from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact, not_built
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.store import Store
 from ovrecipe.version import package_version
+
+if TYPE_CHECKING:
+    from ovrecipe.run.artifact import Artifact
 
 OUR_PACKAGES = ("ovrecipe", "openvino", "openvino-genai")
 
@@ -33,33 +37,25 @@ def subjects_of(
 
     Raises:
         NotBuilt, RecipeError: nothing of that name is built.
+        ArtifactCorrupt: what is built is damaged.
         PromptRefused: a model has fewer positions than are asked for.
         RunError: llama-cpp is to be measured, and the recipe's source is no GGUF.
     """
     engines = [OURS, *(name for name in peers if name != LLAMA_CPP)]
     found: list[Subject] = []
     for target in targets:
-        recipe, variant = named_by(target, read)
-        for artifact in _artifacts(project, recipe, variant):
-            name, key = f"{recipe.name}:{artifact.variant}", artifact.model_dir.name
-            _check_room(name, artifact, settings)
+        for built in built_variants(project, [target], read=read):
+            _check_room(built.target, built.artifact, settings)
+            key = built.artifact.model_dir.name
             found += [
-                Subject(name, key, device, engine, versions_of(engine))
+                Subject(built.target, key, device, engine, versions_of(engine))
                 for device in devices
                 for engine in engines
             ]
         if LLAMA_CPP in peers:
+            recipe, _ = named_by(target, read)
             found.append(_gguf_subject(recipe, project))
     return list(dict.fromkeys(found))
-
-
-def _artifacts(project: Project, recipe: Recipe, variant: str | None) -> list[Artifact]:
-    if variant is not None:
-        return [find_artifact(project, recipe, variant)]
-    found = list(built_artifacts(project, recipe).values())
-    if not found:
-        raise not_built(recipe.name)
-    return found
 
 
 def _check_room(name: str, artifact: Artifact, settings: Settings) -> None:

@@ -35,7 +35,7 @@ def report_of(
     """Return the report of a recipe; `rows` are its variants as `ovrecipe sizes` has them.
 
     Raises:
-        ArtifactCorrupt: a manifest is damaged.
+        ArtifactCorrupt: a manifest is damaged, or the weights of a variant.
         ProjectError: the history of measurements cannot be read.
         StageError: the weights of a variant cannot be read.
     """
@@ -90,8 +90,9 @@ def _variant(
     facts = checked.facts if checked else {}
     layers: dict[str, dict[str, int]] = {}
     if weights is not None:
-        folder = context.store.artifact_dir(Key(weights.stage, weights.key))
-        layers = layer_weights(read_ir(folder))
+        key = Key(weights.stage, weights.key)
+        context.store.check_content(key, context.digests.sha256)
+        layers = layer_weights(read_ir(context.store.artifact_dir(key)))
     kept = ("variant", "precision", "weights_bytes", "size_bytes", "ratio", "seconds",
             "peak_memory_bytes", "objections")  # fmt: skip
     return {

@@ -9,7 +9,8 @@ from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.recipe.project import Project, check_variant
 from ovrecipe.recipe.schema import Recipe, settings_of
 from ovrecipe.run.prompt import SECTION, tokenizer_config
-from ovrecipe.store.manifest import MANIFEST, read_manifest
+from ovrecipe.store.digests import RememberedDigests
+from ovrecipe.store.manifest import MANIFEST, check_folder, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import REFUSED, view_target
 
@@ -73,6 +74,19 @@ class Artifact:
             return True
         wanted = settings_of(recipe, self.variant)
         return wanted.keys() <= stored.keys() and not wanted.items() <= stored.items()
+
+
+def check_content(project: Project, model_dir: Path) -> None:
+    """Refuse an artifact whose files are not those that its manifest names.
+
+    Stats tell, and digests where a stat changed. A directory without a manifest is not judged.
+
+    Raises:
+        ArtifactCorrupt: a file is missing, or another by now; or the manifest is damaged.
+    """
+    if (model_dir / MANIFEST).is_file():
+        digests = RememberedDigests(Store(project.store_dir).digests_path)
+        check_folder(model_dir, digests.sha256)
 
 
 def find_artifact(

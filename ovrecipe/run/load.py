@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.recipe.project import Project, find_project, split_target
-from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact
+from ovrecipe.run.artifact import Artifact, built_artifacts, check_content, find_artifact
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.run.genai import ATTENTION_BACKEND, check_parameters, open_pipeline
 from ovrecipe.run.parameters import merged
@@ -50,6 +50,7 @@ def load(
 
     Raises:
         NotBuilt: the variant is not there; the message has the command that builds it.
+        ArtifactCorrupt: one of its files is not what was built.
         RecipeError, PluginError: the recipe cannot be used.
         GenerationParameterRefused: `generation`, by name.
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
@@ -64,6 +65,7 @@ def load(
     recipe = load_recipe(project, name)
     check_requirements(recipe)
     artifact = find_artifact(project, recipe, variant, unaccepted=unaccepted)
+    check_content(project, artifact.model_dir)
     if unaccepted:
         announce(f"{name}:{artifact.variant} was refused by a gate; do not trust what it says")
 

@@ -91,19 +91,24 @@ class ChatTemplate:
         self._control = re.compile("|".join(map(re.escape, self._known)))
 
     def render(
-        self, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
     ) -> str:
         """Return the prompt for `messages`, up to where the assistant's answer begins.
 
-        `tools` are JSON schemas of functions, as OpenAI's interface has them.
+        `tools` are JSON schemas of functions, as OpenAI's interface has them. Without
+        `add_generation_prompt` it is up to where the last message ends.
 
         Raises:
             PromptRefused: the template does; the message has its line.
         """
         try:
             copies = [dict(message) for message in messages]
-            given = {**self._given, "tools": tools}
-            return self._template.render(given, messages=copies, add_generation_prompt=True)
+            given = {**self._given, "tools": tools, "add_generation_prompt": add_generation_prompt}
+            return self._template.render(given, messages=copies)
         except Exception as exc:  # a template can raise anything, and what it raises is its answer
             # Jinja2 rewrites tracebacks so that they point into the template.
             frames = traceback.extract_tb(exc.__traceback__)

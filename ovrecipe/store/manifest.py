@@ -151,6 +151,23 @@ def content_problem(
     return None
 
 
+def check_folder(folder: Path, sha256: Callable[[Path], str]) -> None:
+    """Refuse an artifact that is not what it was; `sha256` is asked where stats changed.
+
+    Raises:
+        NotBuilt: there is no such artifact.
+        ArtifactTooNew: a newer ovrecipe made it.
+        ArtifactCorrupt: its manifest is damaged, or a file is missing or another.
+    """
+    manifest = read_manifest(folder)
+    found = content_problem(folder, manifest, sha256)
+    if found is not None:
+        file, message = found
+        remedy = YOURS if manifest.files[file].link else REBUILD
+        name = f"{manifest.stage} {folder.name[:SHORT]}"
+        raise ArtifactCorrupt(f"{name}: {file}: {message}", remedy=remedy)
+
+
 class Damage(NamedTuple):
     """What is wrong with an artifact; `file` is None when it is the artifact as a whole.
 

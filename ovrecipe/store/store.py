@@ -29,11 +29,9 @@ from ovrecipe.store.disk import (
 from ovrecipe.store.key import STAGE_NAME, Key, differences
 from ovrecipe.store.manifest import (
     MANIFEST,
-    REBUILD,
     SHA256,
-    YOURS,
     Manifest,
-    content_problem,
+    check_folder,
     read_manifest,
     stat_problem,
 )
@@ -124,12 +122,7 @@ class Store:
             ArtifactTooNew: a newer ovrecipe made it.
             ArtifactCorrupt: its manifest is damaged, or a file is missing or another.
         """
-        manifest = self.manifest(key)
-        found = content_problem(self.artifact_dir(key), manifest, sha256)
-        if found is not None:
-            file, message = found
-            remedy = YOURS if manifest.files[file].link else REBUILD
-            raise ArtifactCorrupt(f"{key}: {file}: {message}", remedy=remedy)
+        check_folder(self.artifact_dir(key), sha256)
 
     def artifact_dir(self, key: Key) -> Path:
         """Return the folder of an artifact, built or not."""

@@ -26,6 +26,7 @@ from ovrecipe.testing import plugins_with
 from tests.build.making import fake_recipe, write_recipe
 
 SMOLLM2 = "smollm2-135m"
+INPUTS = ("weights", "tokenizer", "conformance", "reference")
 #: What a checkpoint brings, and what the tokenizer stage writes into the file itself.
 OWN = "{{ messages[0]['content'] }}"
 TOKENIZER_XML = f"""<net name="t"><layers/>
@@ -44,7 +45,7 @@ def read_json(path: Path) -> Any:
 @pytest.fixture
 def inputs(tmp_path: Path) -> dict[str, Path]:
     """Weights and a tokenizer of nothing; the small files are as a checkpoint's."""
-    found = {name: tmp_path / name for name in ("weights", "tokenizer", "reference")}
+    found = {name: tmp_path / name for name in INPUTS}
     for folder in found.values():
         folder.mkdir()
     (found["weights"] / "openvino_model.bin").write_bytes(b"weights")
@@ -135,6 +136,18 @@ def test_one_chat_template_stands_in_the_directory(
     }
 
 
+def test_the_simplified_form_stands_where_only_genai_looks(
+    project: Project, inputs: dict[str, Path]
+) -> None:
+    """Jinja2, in transformers and `ovrecipe run`, has no use for it."""
+    (inputs["conformance"] / "chat_template.jinja").write_text("simple")
+    output_dir = assembled(project, inputs, prompt={"template": None})
+    assert (output_dir / "chat_template.jinja").read_text() == OWN
+    info = ET.parse(output_dir / "openvino_tokenizer.xml").find("rt_info/chat_template")
+    assert info is not None
+    assert info.get("value") == "simple"
+
+
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
@@ -223,6 +236,12 @@ def test_large_files_are_links(project: Project, inputs: dict[str, Path]) -> Non
 
 
 TEMPLATE = '<|im_start|>{system}\n\\ "{{x}}"\t{% é %}\n### {instruction}\n(again: {instruction})\n'
+#: Its engine knows no `%` between texts.
+REFUSED_BY_GENAI = (
+    "{% for m in messages %}"
+    "{{ '<|im_start|>%s\n%s<|im_end|>\n' % (m.role, m.content) }}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 RECIPES_SYSTEM = 'Say "it\'s so" as {instruction}.'
 
 
@@ -250,6 +269,7 @@ def smollm2_as(smollm2_project: Project, tmp_path: Path, prompt: dict[str, str])
     project = find_project(tmp_path, smollm2_project.env)
     context = BuildContext(project)
     plan = context.plan(SMOLLM2)
+    Work(plan, stage_named("conformance"), None).do(Lines(io.StringIO()))
     work = Work(plan, stage_named("assemble"), "int4")
     work.do(Lines(io.StringIO()))
     key = work.key()
@@ -271,6 +291,7 @@ TURNS = (
         {"template": TEMPLATE, "system": RECIPES_SYSTEM},
         {"chat_template": "model", "system": RECIPES_SYSTEM},
         {"chat_template": "model"},
+        {"chat_template": REFUSED_BY_GENAI, "system": RECIPES_SYSTEM},
     ],
 )
 def test_genai_writes_the_prompt_that_run_writes(

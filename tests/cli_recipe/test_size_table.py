@@ -135,3 +135,17 @@ def test_a_bar_is_as_long_as_its_share(share: float, shown: str) -> None:
 def test_a_bar_is_of_ascii_where_the_terminal_is() -> None:
     """Other letters would end the command."""
     assert bar(0.5, 8, blocks=False) == "####"
+
+
+def test_what_became_of_a_chat_template_is_said(printed: Callable[..., list[str]]) -> None:
+    """Once for a recipe; that tools are described in other words is no news."""
+    told = {"rendered_otherwise": ["one question", "tools"]}
+    rows = [row("fp16", 269_030_335, 0.0, simplified=True, **told),
+            row("int8", 135_234_821, 0.0, simplified=True, **told)]  # fmt: skip
+    notes = [line for line in printed(*rows, columns=80) if "chat template" in line]
+    assert len(notes) == 1
+    assert "in 1 conversation (one question); a simplified form of it" in notes[0]
+    [note] = printed(row("fp16", 9, 0.0, simplified=False, **told), columns=80)[-1:]
+    assert "it has no simplified form" in note
+    quiet = printed(row("fp16", 9, 0.0, simplified=False, rendered_otherwise=["tools"]), columns=80)
+    assert not any("chat template" in line for line in quiet)

@@ -21,6 +21,7 @@ from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import REFUSED, remove_view, set_view
+from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes, write_recipe
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
@@ -207,6 +208,8 @@ def test_what_the_manual_shows_runs(workshop: Workshop, ovrecipe: CommandLine) -
     """With fewer tokens."""
     page = (REPOSITORY / "docs" / "evaluating.md").read_text("utf-8")
     commands = re.findall(r"^ovrecipe (.+)$", page, flags=re.MULTILINE)
+    # The one with a task is in test_tasks.
+    commands = [command for command in commands if "--task" not in command]
     assert len(commands) == 2
     text = "A recipe names a model, and a model becomes weights, a tokenizer and a prompt."
     (workshop.project.root / "texts.jsonl").write_text(json.dumps({"text": text}) + "\n")
@@ -231,12 +234,28 @@ def test_what_is_not_built_is_said_with_the_command_that_builds_it(
     assert ovrecipe("evaluate", "m:int4", cwd=project.root).code == 3
 
 
-def test_a_build_that_did_not_ask_its_source_is_refused(tmp_path: Path) -> None:
+def test_a_variant_that_was_damaged_since_is_named(project: Project, ovrecipe: CommandLine) -> None:
+    """Its figures would be those of nothing that was built; nor is it run, or timed."""
+    write_recipe(project, "m", fake_recipe())
+    publish_fakes(project, "m", "int4")
+    weights = (project.models_dir / "m" / "int4" / "openvino_model.bin").resolve()
+    weights.parent.chmod(0o755)
+    weights.chmod(0o644)
+    weights.write_text("assembly")  # as long as what was there
+    for command in ("evaluate", "bench", "run"):
+        words = ("hello",) if command == "run" else ()
+        done = ovrecipe("-p", FAKE_PLUGIN, command, "m:int4", *words, cwd=project.root)
+        assert done.code == 9, done.err
+        assert "openvino_model.bin: " in done.said
+        assert "verify --remove" in done.said
+
+
+def test_a_build_that_did_not_ask_its_source_is_refused(project: Project, tmp_path: Path) -> None:
     """An older ovrecipe's."""
-    store = Store(tmp_path)
+    store = Store(project.store_dir)
     key = Key("assemble", {"inputs": {}})
     with store.staging(key) as folder:
         model_dir = store.publish(key, folder)
-    built = Built("m:int8", store, Artifact("int8", model_dir, tmp_path))
+    built = Built("m:int8", project, Artifact("int8", model_dir, tmp_path))
     with pytest.raises(NotBuilt, match="built by an older ovrecipe"):
         built.open_base()

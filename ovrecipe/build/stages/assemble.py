@@ -74,12 +74,20 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:  # noqa: ARG001
         config[name] = sorted(value) if name in SETS else value
     write_object(job.output_dir / GENERATION_CONFIG, config)
     _write_chat_template(job.recipe.prompt, tokenizer_dir, job.output_dir)
+    # Of this one the gate has found that GenAI's engine makes the same prompts.
+    for_genai = job.inputs["conformance"] / CHAT_TEMPLATE
+    written = for_genai if for_genai.is_file() else job.output_dir / CHAT_TEMPLATE
+    _write_tokenizer_xml(
+        tokenizer_dir / TOKENIZER_XML,
+        job.output_dir / TOKENIZER_XML,
+        written.read_text(encoding="utf-8"),
+    )
     known = read_manifest(job.inputs["reference"]).facts
     return {"links": links, ATTENTION: known[ATTENTION]}
 
 
 def _write_chat_template(prompt: Prompt, tokenizer_dir: Path, output_dir: Path) -> None:
-    """Write the template where other programs look, and what `ovrecipe run` reads beside it."""
+    """Write the template of Jinja2, and what `ovrecipe run` reads beside it."""
     template = chat_template_of(prompt, tokenizer_dir)
     control = () if prompt.special_tokens_in_text else control_tokens(tokenizer_dir, template)
     settings = PromptSettings(
@@ -92,7 +100,6 @@ def _write_chat_template(prompt: Prompt, tokenizer_dir: Path, output_dir: Path) 
     config[SECTION] = settings.model_dump(mode="json")
     write_object(output_dir / TOKENIZER_CONFIG, config)
     (output_dir / CHAT_TEMPLATE).write_text(template, encoding="utf-8")
-    _write_tokenizer_xml(tokenizer_dir / TOKENIZER_XML, output_dir / TOKENIZER_XML, template)
 
 
 def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str:
@@ -102,18 +109,34 @@ def chat_template_of(prompt: Prompt, tokenizer_dir: Path) -> str:
         PromptRefused: neither recipe nor checkpoint has one, or it has no place for the recipe's
             system text.
     """
-    system, special = prompt.system or "", special_tokens(tokenizer_dir)
+    template = template_without_system(prompt, tokenizer_dir)
+    system = system_before(prompt)
+    if system:
+        template = with_system(template, system)
+        probe = ChatTemplate(template, special_tokens=special_tokens(tokenizer_dir))
+        check_system(system, probe.render([{"role": "user", "content": "?"}]))
+    return template
+
+
+def system_before(prompt: Prompt) -> str:
+    """Return the recipe's system text where it is said before a chat template; else nothing."""
+    return (prompt.system or "") if prompt.template is None else ""
+
+
+def template_without_system(prompt: Prompt, tokenizer_dir: Path) -> str:
+    """Return the Jinja text before `system_before` is put into it.
+
+    Raises:
+        PromptRefused: neither recipe nor checkpoint has one.
+    """
     if prompt.template is not None:
+        special = special_tokens(tokenizer_dir)
         tokens = {name: special.get(name, "") for name in ("bos_token", "eos_token")}
-        return plain_to_jinja(prompt.template, system=system, **tokens)
+        return plain_to_jinja(prompt.template, system=prompt.system or "", **tokens)
     own = prompt.chat_template not in {None, "model"}
     template = str(prompt.chat_template) if own else template_of(tokenizer_dir)
     if template is None:
         raise no_template()
-    if system:
-        template = with_system(template, system)
-        probe = ChatTemplate(template, special_tokens=special)
-        check_system(system, probe.render([{"role": "user", "content": "?"}]))
     return template
 
 
@@ -200,8 +223,8 @@ STAGE = Stage(
     name="assemble",
     doc="the directory that LLMPipeline opens",
     doing="assembling the model directory",
-    version=4,
-    inputs=always("weights", "tokenizer", "reference"),
+    version=5,
+    inputs=always("weights", "tokenizer", "conformance", "reference"),
     fields=fields,
     run=run,
     per_variant=True,
