@@ -15,6 +15,7 @@ from ovrecipe.errors import ArtifactCorrupt, ArtifactTooNew, StageError
 from ovrecipe.recipe.project import Project
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import MANIFEST
+from tests.build.fake_plugin import net
 from tests.build.making import (
     FAKE_PLUGIN,
     context_of,
@@ -43,7 +44,8 @@ from pathlib import Path
 from ovrecipe import hookimpl
 
 def write_ir(folder):
-    for name in ("openvino_model.xml", "openvino_model.bin", "config.json"):
+    (folder / "openvino_model.xml").write_text(XML)
+    for name in ("openvino_model.bin", "config.json"):
         (folder / name).write_text("{}")
 
 class Exporter:
@@ -90,7 +92,7 @@ def providers():
 def context_with_edits(project: Project) -> BuildContext:
     """Return a context that knows the providers beside which files are edited."""
     plugin = project.root / "edited.py"
-    plugin.write_text(EDITED)
+    plugin.write_text(EDITED.replace("XML", repr(net("int4", 64)), 1))
     return BuildContext(project, plugin_options=(FAKE_PLUGIN, str(plugin)))
 
 
