@@ -9,13 +9,17 @@ from pathlib import Path
 
 from ovrecipe.builtin.ir import StatefulModel
 from ovrecipe.errors import NotBuilt
+from ovrecipe.hooks.roles import silent
+from ovrecipe.measure.evaluation import Evaluation, Source, evaluated
 from ovrecipe.measure.models import EXACTLY
+from ovrecipe.measure.texts import Texts
 from ovrecipe.recipe.project import Project, named_by
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.artifact import Artifact, built_artifacts, find_artifact, not_built
 from ovrecipe.store.locks import used
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.store import Store
+from ovrecipe.types import Progress
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,19 @@ class Built:
             for folder in (self.artifact.model_dir.resolve(), self.reference_dir):
                 stack.enter_context(used(self.store.use_path(folder.name)))
             yield
+
+    def evaluated(
+        self, texts: Texts, *, examples: int = 0, progress: Progress = silent
+    ) -> Evaluation:
+        """Compare it with its source along texts; what the source says is asked for once.
+
+        Raises:
+            NotBuilt: the source has to be asked, and was collected.
+            GateError: a logit is not finite.
+        """
+        source = Source(self.open_base, texts, self.cache_dir)
+        source.prepare(progress)
+        return evaluated(self.artifact.model_dir, source, examples=examples, progress=progress)
 
     def open_base(self) -> StatefulModel:
         """Open the base IR.

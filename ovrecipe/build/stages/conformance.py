@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.assemble import chat_template_of
-from ovrecipe.build.stages.check import QUESTION, fixed_clock
+from ovrecipe.build.stages.check import QUESTION
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
-from ovrecipe.run.prompt import ChatTemplate, special_tokens
+from ovrecipe.run.prompt import ChatTemplate, fixed_clock, special_tokens
 from ovrecipe.types import Json
 
 if TYPE_CHECKING:
