@@ -19,7 +19,7 @@ FIGURES = [
 def test_a_plot_shows_every_point_once() -> None:
     """The front from the upper left to the lower right, and what was chosen on it."""
     best = front(FIGURES)
-    drawn, legend = plotted(FIGURES, front=best, chosen=FIGURES[3].point.name).rsplit("\n", 1)
+    drawn, legend = plotted(FIGURES, front=best, chosen=FIGURES[3]).rsplit("\n", 1)
     assert legend == "· measured, o front, X chosen"
     assert (drawn.count("·"), drawn.count("o"), drawn.count("X")) == (1, 2, 1)
     lines = [line for line in drawn.splitlines() if set("·oX") & {*line}]
@@ -32,7 +32,7 @@ def test_the_table_is_by_size_with_front_choice_and_what_is_beyond(
 ) -> None:
     """The whole answer at a glance."""
     monkeypatch.setenv("COLUMNS", "120")
-    show_results(Results(found=FIGURES[::-1]), as_json=False, chosen=FIGURES[3].point.name)
+    show_results(Results(found=FIGURES[::-1], chosen=FIGURES[3]), as_json=False)
     rows = capsys.readouterr().out.splitlines()[1:5]
     assert [row.split()[0] for row in rows] == [one.point.name for one in FIGURES]
     assert "front; beyond mean_kl" in rows[0]
@@ -46,7 +46,7 @@ def test_figures_that_are_no_numbers_are_shown_as_such(capsys: pytest.CaptureFix
     quality = {"size_ratio": 0.3, "tokens": 188}
     over = tuple(exceeded(quality, {"mean_kl": 0.1}))
     broken = Found(Candidate(point(group_size=-1), 3), 3, quality, over)
-    show_results(Results(found=[broken, *FIGURES]), as_json=False, chosen=None)
+    show_results(Results(found=[broken, *FIGURES]), as_json=False)
     shown = capsys.readouterr().out
     assert "int4-asym-row-r1" in shown
     assert "nan±nan" in shown
