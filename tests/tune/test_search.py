@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ovrecipe.build.tuning.bounds import Candidate, Found, closest, front, ruled_out, smallest
 from ovrecipe.build.tuning.points import Point
 from ovrecipe.build.tuning.search import Finals, Results, swept, tuned
-from tests.tune.making import Kl, candidates, confirmed, measured, point, points, speed
+from tests.tune.making import Kl, candidates, confirmed, measured, point, points
 
 GRID = {"group_size": (32, 64, 128, -1), "ratio": (1.0, 0.8, 0.6, 0.4), "sym": (False, True)}
 
