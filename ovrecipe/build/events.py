@@ -77,6 +77,11 @@ class Finished(StageEvent):
 
 
 @dataclass(frozen=True)
+class Ended(StageEvent):
+    """The work is over, and what came of it is said elsewhere."""
+
+
+@dataclass(frozen=True)
 class Warned(StageEvent):
     """Something went wrong that does not concern the artifact."""
 
@@ -156,7 +161,7 @@ def follow(at_work: dict[str, AtWork], event: Event, now: float) -> None:
             at_work[title].progressed(event, now)
         case MemorySeen(title, peak_bytes) if title in at_work:
             at_work[title].peak_bytes = peak_bytes
-        case LogKept(title) | Failed(title) | Finished(title):
+        case LogKept(title) | Failed(title) | Finished(title) | Ended(title):
             at_work.pop(title, None)
 
 

@@ -20,16 +20,15 @@ from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.output import AsJson, print_json, print_table, status
 from ovrecipe.cli.session import session_of
 from ovrecipe.errors import GateError, RunError
+from ovrecipe.measure.texts import TOKENS
 from ovrecipe.telemetry import switch_off_telemetry
 
 if TYPE_CHECKING:
     from ovrecipe.measure.built import Built
-    from ovrecipe.measure.encoder import Encoder
     from ovrecipe.measure.evaluation import Evaluation
     from ovrecipe.measure.texts import Texts
     from ovrecipe.types import Progress
 
-TOKENS = 2048
 #: Below it a figure is rounding.
 SMALLEST = 1e-6
 #: Options that say something only of texts, or only of tasks.
@@ -199,16 +198,14 @@ def _evaluated(
     built: Built, data: Path | None, tokens: int, examples: int, progress: Progress
 ) -> Evaluated:
     from ovrecipe.measure.encoder import Encoder
-    from ovrecipe.measure.evaluation import Source, evaluated
     from ovrecipe.measure.texts import INSTRUCTIONS
 
-    model_dir = built.artifact.model_dir
     with built.in_use(), _run_errors(str(built)):
-        encoder = Encoder(model_dir)
-        texts = encoder.given(data, tokens=tokens) if data else _written(encoder, model_dir, tokens)
-        source = Source(built.open_base, texts, built.cache_dir)
-        source.prepare(progress)
-        found = evaluated(model_dir, source, examples=examples, progress=progress)
+        encoder = Encoder(built.artifact.model_dir)
+        texts: Texts = (
+            encoder.given(data, tokens=tokens) if data else encoder.written(tokens=tokens)
+        )
+        found = built.evaluated(texts, examples=examples, progress=progress)
     answers = [
         {
             "asked": INSTRUCTIONS[example.group],
@@ -218,15 +215,6 @@ def _evaluated(
         for example in found.examples
     ]
     return Evaluated(str(built), found, answers)
-
-
-def _written(encoder: Encoder, model_dir: Path, tokens: int) -> Texts:
-    from ovrecipe.build.stages.check import rendered
-    from ovrecipe.measure.texts import ANSWERS, INSTRUCTIONS, LONGEST_ANSWER, Written
-
-    prompts = tuple(encoder.prompt(rendered(model_dir, text)) for text in INSTRUCTIONS)
-    new_tokens = min(LONGEST_ANSWER, tokens // (ANSWERS * len(prompts)))
-    return Written(prompts, new_tokens, encoder.end)
 
 
 @contextmanager

@@ -72,7 +72,7 @@ COMMANDS = {
     "schema": ("recipe_commands:schema", "Print the JSON schema of a recipe, for editors."),
     "build": ("build_commands:build", "Build what is missing, only once, and check it."),
     "why": ("build_commands:why", "Say which stages would run, and why."),
-    "tune": ("tune_commands:tune", "Find the smallest settings within limits, and write them."),
+    "tune": ("tune_commands:tune", "Find the best settings within limits, and write them."),
     "sweep": ("tune_commands:sweep", "Measure every combination of listed settings."),
     "sizes": ("build_commands:sizes", "Compare the sizes of a recipe's built variants."),
     "evaluate": ("evaluate_command:command", "Compare built variants with their source."),

@@ -44,15 +44,20 @@ def print_table(
     *,
     figures: bool = False,
     left: Collection[int] = (0,),
+    folded: Collection[int] | None = None,
 ) -> None:
-    """Print a table without lines; with `figures` all columns but those `left` are numbers."""
+    """Print a table without lines; with `figures` all columns but those `left` are numbers.
+
+    On a narrow terminal columns of figures are broken into lines, all but the first, or those that
+    are to be `folded`.
+    """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(*headings, box=None, pad_edge=False)
     for number, column in enumerate(table.columns if figures else ()):
         column.justify = "left" if number in left else "right"
-        column.no_wrap = number == 0
+        column.no_wrap = number == 0 if folded is None else number not in folded
     for row in rows:
         table.add_row(*row)
     Console(markup=False).print(table)

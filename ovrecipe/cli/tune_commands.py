@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from math import nan
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from ovrecipe.cli import tune_results
 from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.output import AsJson, announce
 from ovrecipe.cli.session import session_of
+from ovrecipe.cli.tune_finals import finals_of
 from ovrecipe.cli.tune_options import (
     Awqs,
     Budgets,
@@ -30,12 +32,16 @@ from ovrecipe.cli.tune_options import (
     lists_of,
 )
 from ovrecipe.errors import RecipeInvalid
+from ovrecipe.measure.texts import TOKENS
 from ovrecipe.recipe.project import split_target
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from ovrecipe.build.context import BuildContext
+    from ovrecipe.build.events import Watch
     from ovrecipe.build.tuning.points import Choices
-    from ovrecipe.build.tuning.search import Results
+    from ovrecipe.build.tuning.search import Finals, Results
     from ovrecipe.build.tuning.trials import Trials
     from ovrecipe.recipe.schema import Accept, Recipe, Variant
 
@@ -66,6 +72,12 @@ def tune(
     awq: Awqs = None,
     scale_estimation: Scales = None,
     bits_per_weight: Budgets = None,
+    fastest: Annotated[
+        bool, Option("--fastest", help="Find the most tokens a second, not the smallest.")
+    ] = False,
+    tokens: Annotated[
+        int, Option(min=64, help="Confirm what wins along so many tokens of the source.")
+    ] = TOKENS,
     jobs: Jobs = 2,
     force: Force = False,
     quiet: Quiet = False,
@@ -77,14 +89,19 @@ def tune(
     A bare NAME means its variant int4. Searched are group_size, ratio, sym, awq, scale_estimation
     where the variant has a dataset, and budgets where ovrecipe-budget is installed; an option
     narrows one of them. What cannot win is not measured. The recipe's own 'accept' holds as well.
+    What wins is compared once more along a longer text; where that is beyond a limit, the search
+    goes on. With --fastest all within the limits are timed in turns, on the default device.
     What was measured is kept in the store until 'ovrecipe gc', so a stopped search goes on.
 
     Exits with 8 when no setting is within the limits; the recipe stays as it is then.
 
     Example: ovrecipe tune smollm2-135m --max-kl 0.1
+
+    For speed: ovrecipe tune smollm2-135m --max-kl 0.1 --fastest
     """
     given = {"mean_kl": max_kl, "same_top": min_same_top, "perplexity_ratio": max_perplexity_ratio}
-    context = session_of(ctx).build_context(force=force, jobs=jobs)
+    session = session_of(ctx)
+    context = session.build_context(force=force, jobs=jobs)
     recipe, name, variant = _variant_of(context, target)
     accept = limits_of(
         recipe, variant, {key: said for key, said in given.items() if said is not None}
@@ -93,21 +110,21 @@ def tune(
     choices = replace(
         choices, **lists_of(group_size, ratio, sym, awq, scale_estimation, bits_per_weight)
     )
+    target = f"{recipe.name}:{name}"
+    finals = partial(finals_of, session=session, target=target, tokens=tokens, fastest=fastest)
     trials, results = _search(
-        context, recipe, variant, choices, accept, quiet=quiet, dry_run=dry_run, everything=False
+        context, recipe, variant, choices, accept, quiet=quiet, dry_run=dry_run, finals=finals
     )
     if dry_run:
         tune_results.show_plan(trials, as_json=as_json)
         return
     assert results is not None, "it was no dry run"
-    from ovrecipe.build.tuning.bounds import smallest
     from ovrecipe.build.tuning.rewriting import write_settings
 
-    best = smallest(results.found)
-    tune_results.show_results(results, as_json=as_json, chosen=best.point.name if best else None)
-    if best is None:
-        raise tune_results.none_within(f"{recipe.name}:{name}", results)
-    write_settings(recipe, name, best.point.variant)
+    tune_results.show_results(results, as_json=as_json)
+    if results.chosen is None:
+        raise tune_results.none_within(target, results)
+    write_settings(recipe, name, results.chosen.point.variant)
     announce(f"wrote variants.{name} into {recipe.path.name}")
     announce(f"next: ovrecipe build {recipe.name}:{name}, for which everything is made")
 
@@ -145,12 +162,12 @@ def sweep(
     accept = recipe.accept_of(name) if name in recipe.variants else recipe.accept
     trials, results = _search(
         context, recipe, variant, Choices(**given), accept,
-        quiet=quiet, dry_run=dry_run, everything=True,
+        quiet=quiet, dry_run=dry_run, finals=None,
     )  # fmt: skip
     if results is None:
         tune_results.show_plan(trials, as_json=as_json)
     else:
-        tune_results.show_results(results, as_json=as_json, chosen=None)
+        tune_results.show_results(results, as_json=as_json)
 
 
 def _variant_of(context: BuildContext, target: str) -> tuple[Recipe, str, Variant]:
@@ -224,9 +241,9 @@ def _search(
     *,
     quiet: bool,
     dry_run: bool,
-    everything: bool,
+    finals: Callable[[Trials, Watch], AbstractContextManager[Finals]] | None,
 ) -> tuple[Trials, Results | None]:
-    """Prepare a search and, unless it is a dry run, do it."""
+    """Prepare a search and, unless it is a dry run, do it; without `finals` all is measured."""
     from ovrecipe.build.tuning.points import points_of
     from ovrecipe.build.tuning.search import swept, tuned
     from ovrecipe.build.tuning.trials import prepare
@@ -242,7 +259,10 @@ def _search(
             if dry_run:
                 return trials, None
             tell = (lambda *_: None) if quiet else _tell
-            return trials, (swept if everything else tuned)(trials, watch=watch, tell=tell)
+            if finals is None:
+                return trials, swept(trials, watch=watch, tell=tell)
+            with finals(trials, watch) as asked:
+                return trials, tuned(trials, asked, watch=watch, tell=tell)
     except KeyboardInterrupt:
         announce(STOPPED)
         raise
@@ -256,8 +276,9 @@ def _tell(results: Results, left: int) -> None:
     last = results.last
     if isinstance(last, Found):
         verdict = "within the limits" if last.is_within else "; ".join(map(str, last.exceeded))
-        figures = f"{last.size_bytes / 1e6:.1f} MB, mean KL {last.quality.get('mean_kl', nan):.4f}"
-        text = f"{last.point.name}: {figures}, {verdict}"
+        figures = f"{last.size_bytes / 1e6:.1f} MB, mean KL {last.judged.get('mean_kl', nan):.4f}"
+        along = "" if last.longer is None else f" along {last.longer['tokens']:,} tokens"
+        text = f"{last.point.name}: {figures}{along}, {verdict}"
     else:
         text = f"{[*results.impossible][-1]}: left out, {last}"
     print(f"{text}; {counted(left, 'setting')} left", file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ovrecipe.build.tuning.bounds import Found
     from ovrecipe.build.tuning.search import Results
     from ovrecipe.build.tuning.trials import Trials
+    from ovrecipe.measure.speed import Summary
 
-HEADINGS = ("setting", "MB", "mean KL", "same top", "perplexity", "")
+HEADINGS = ("setting", "MB", "tokens/s", "mean KL", "same top", "perplexity", "")
 FIGURES = ("mean_kl", "mean_kl_error", "same_top", "perplexity_ratio")
 PLOT_WIDTH, PLOT_HEIGHT = 72, 16
 #: What points of a plot are drawn as.
@@ -25,38 +26,54 @@ MARKERS = (("·", "measured"), ("o", "front"), ("X", "chosen"))
 NAMED = 2
 
 
-def show(found: Sequence[Found], *, front: Sequence[Found], chosen: str | None) -> None:
+def show(found: Sequence[Found], *, front: Sequence[Found], chosen: Found | None) -> None:
     """Print the table, smallest first, and the plot where there is something to compare."""
     ordered = sorted(found, key=lambda one: one.size_bytes)
-    print_table(
-        HEADINGS,
-        [_cells(one, one in front, one.point.name == chosen) for one in ordered],
-        figures=True,
-    )
+    rows = [row for one in ordered for row in _rows(one, front=front, chosen=chosen)]
+    table = [[*HEADINGS], *rows]
+    if not any(one.speed for one in found):
+        table = [[*row[:2], *row[3:]] for row in table]
+    print_table(table[0], table[1:], figures=True, folded=(len(table[0]) - 1,))
+    if tokens := next((one.quality["tokens"] for one in found if "tokens" in one.quality), None):
+        typer.echo(f"figures are over {tokens} tokens, where nothing else is said")
     if len(found) > 1:
         typer.echo(plotted(found, front=front, chosen=chosen))
 
 
-def _cells(one: Found, is_front: bool, is_chosen: bool) -> list[str]:
-    marks = [*(["front"] if is_front else []), *(["chosen"] if is_chosen else [])]
+def _rows(one: Found, *, front: Sequence[Found], chosen: Found | None) -> Iterator[list[str]]:
+    """Yield what was measured of a setting; below it the figures along a longer text."""
+    marks = [*(["front"] if one in front else []), *(["chosen"] if one is chosen else [])]
+    beyond = [f"beyond {each.name}" for each in one.exceeded]
+    speed = "" if one.speed is None else _speed(one.speed)
+    size = f"{one.size_bytes / 1e6:.2f}"
+    said = [*marks, *(beyond if one.longer is None else [])]
+    yield [one.point.name, size, speed, *_cells(one.quality), "; ".join(said)]
+    if one.longer is not None:
+        along = f"  along {one.longer['tokens']:,} tokens"
+        yield [along, "", "", *_cells(one.longer), "; ".join(beyond)]
+
+
+def _speed(speed: Summary) -> str:
+    digits = 0 if speed.median >= 100 else 1
+    return f"{speed.median:.{digits}f}±{speed.spread:.{digits}f}"
+
+
+def _cells(quality: Mapping[str, Any]) -> list[str]:
     # A figure that was no number is not among them.
-    figures = {**dict.fromkeys(FIGURES, math.nan), **one.quality}
+    figures = {**dict.fromkeys(FIGURES, math.nan), **quality}
     return [
-        one.point.name,
-        f"{one.size_bytes / 1e6:.2f}",
         f"{figures['mean_kl']:.4f}±{figures['mean_kl_error']:.3f}",
         f"{figures['same_top']:.1%}",
         f"x{figures['perplexity_ratio']:.3f}",
-        "; ".join([*marks, *(f"beyond {each.name}" for each in one.exceeded)]),
     ]
 
 
-def plotted(found: Sequence[Found], *, front: Sequence[Found], chosen: str | None) -> str:
+def plotted(found: Sequence[Found], *, front: Sequence[Found], chosen: Found | None) -> str:
     """Return a plot of divergence over size: the front, the other points, and what was chosen."""
     from plotext import figure
 
     others = [one for one in found if one not in front and "mean_kl" in one.quality]
-    best = [one for one in found if one.point.name == chosen]
+    best = [] if chosen is None else [chosen]
     figure.clear()
     figure.plot_size(PLOT_WIDTH, PLOT_HEIGHT)
     # Later ones lie on top.
@@ -101,6 +118,8 @@ def rows(found: Iterable[Found], *, front: Sequence[Found]) -> list[dict[str, An
             "beyond": [str(each) for each in one.exceeded],
             "front": one in front,
             "figures": dict(one.quality),
+            "longer_figures": None if one.longer is None else dict(one.longer),
+            "tokens_a_second": None if one.speed is None else one.speed._asdict(),
             "warning": one.warning,
         }
         for one in found
@@ -134,24 +153,41 @@ def show_plan(trials: Trials, *, as_json: bool) -> None:
     show_left_out(trials.impossible, "impossible")
 
 
-def show_results(results: Results, *, as_json: bool, chosen: str | None) -> None:
+def show_results(results: Results, *, as_json: bool) -> None:
     """Print figures, front and reasons, or all of it as one document."""
+    from ovrecipe.build.tuning.bounds import fastest
     from ovrecipe.build.tuning.bounds import front as front_of
 
-    best = front_of(results.found)
+    best, chosen = front_of(results.found), results.chosen
+    equals = [one for one in fastest(results.found) if one is not chosen]
     if as_json:
         print_json(
             {
-                "chosen": chosen,
+                "chosen": None if chosen is None else chosen.point.name,
+                "as_fast": [one.point.name for one in equals],
                 "measured": rows(results.found, front=best),
                 "not_measured": results.not_measured,
                 "impossible": results.impossible,
+                "timed_less": results.timed_less,
             }
         )
         return
     show(results.found, front=best, chosen=chosen)
+    if chosen is not None and chosen.speed is not None:
+        typer.echo(_speed_of(chosen, equals))
+    show_left_out(results.timed_less, "timed less often")
     show_left_out(results.not_measured, "not measured")
     show_left_out(results.impossible, "impossible")
+
+
+def _speed_of(chosen: Found, equals: Sequence[Found]) -> str:
+    """Say how fast the chosen setting is, and which larger ones are no faster beyond noise."""
+    assert chosen.speed is not None, "it was timed"
+    name, speed = chosen.point.name, f"{_speed(chosen.speed)} tokens/s"
+    if not equals:
+        return f"{name} is the fastest within the limits: {speed}"
+    others = _shortened([one.point.name for one in equals])
+    return f"{name}: {speed}; it is the smallest of the fastest, within noise as fast as {others}"
 
 
 def none_within(target: str, results: Results) -> GateError:
@@ -161,9 +197,10 @@ def none_within(target: str, results: Results) -> GateError:
     if not results.found:
         return GateError(f"{target}: no setting could be measured; the recipe is as it was")
     one = closest(results.found)
+    along = "" if one.longer is None else f", along {one.longer['tokens']:,} tokens"
     lines = [
         f"{target}: no setting is within the limits; the recipe is as it was",
-        f"the closest is {one.point.name}, {one.size_bytes / 1e6:.1f} MB:",
+        f"the closest is {one.point.name}, {one.size_bytes / 1e6:.1f} MB{along}:",
         *map(str, one.exceeded),
     ]
     return GateError(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ovrecipe.builtin.ir import StatefulModel
-from ovrecipe.errors import NotBuilt
+from ovrecipe.errors import NotBuilt, OvrecipeError
+from ovrecipe.hooks.roles import silent
+from ovrecipe.json_files import read_object
+from ovrecipe.measure.encoder import Encoder
+from ovrecipe.measure.evaluation import Evaluation, Source, evaluated
 from ovrecipe.measure.models import EXACTLY
+from ovrecipe.measure.texts import Texts
 from ovrecipe.recipe.project import Project, named_by
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.artifact import (
@@ -19,9 +25,12 @@ from ovrecipe.run.artifact import (
     find_artifact,
     not_built,
 )
+from ovrecipe.store.disk import disk_errors, replace_atomically
 from ovrecipe.store.locks import used
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.store import Store
+from ovrecipe.types import Json, Progress
+from ovrecipe.version import package_version
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,41 @@ class Built:
             for folder in (self.artifact.model_dir.resolve(), self.reference_dir):
                 stack.enter_context(used(self.store.use_path(folder.name)))
             yield
+
+    def evaluated(
+        self, texts: Texts, *, examples: int = 0, progress: Progress = silent
+    ) -> Evaluation:
+        """Compare it with its source along texts; what the source says is asked for once.
+
+        Raises:
+            NotBuilt: the source has to be asked, and was collected.
+            GateError: a logit is not finite.
+        """
+        source = Source(self.open_base, texts, self.cache_dir)
+        source.prepare(progress)
+        return evaluated(self.artifact.model_dir, source, examples=examples, progress=progress)
+
+    def figures(self, *, tokens: int, progress: Progress = silent) -> Mapping[str, Json]:
+        """Return what `evaluated` finds over the source's own texts; kept beside the artifact.
+
+        Raises:
+            NotBuilt: the source has to be asked, and was collected.
+            GateError: a logit is not finite.
+        """
+        texts = Encoder(self.artifact.model_dir).written(tokens=tokens)
+        name = Source(self.open_base, texts, self.cache_dir).name
+        path = self.artifact.cache_dir / f"figures-{name}.json"
+        measured_with: dict[str, Json] = {"openvino": package_version("openvino")}
+        with suppress(OvrecipeError):
+            kept = read_object(path)
+            if kept.get("with") == measured_with and isinstance(kept.get("figures"), dict):
+                return dict(kept["figures"])
+        found = self.evaluated(texts, progress=progress).figures.facts()
+        with disk_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            document = json.dumps({"with": measured_with, "figures": found})
+            replace_atomically(path, document, durable=False)
+        return found
 
     def open_base(self) -> StatefulModel:
         """Open the base IR.

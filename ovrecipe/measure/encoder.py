@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.builtin.calibration import each_text
 from ovrecipe.errors import StageError
 from ovrecipe.json_files import GENERATION_CONFIG, read_object
-from ovrecipe.measure.texts import Given
-from ovrecipe.run.prompt import read_settings
+from ovrecipe.measure.texts import ANSWERS, INSTRUCTIONS, LONGEST_ANSWER, Given, Written
+from ovrecipe.run.prompt import read_settings, rendered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +29,7 @@ class Encoder:
     def __init__(self, model_dir: Path) -> None:
         from openvino_genai import Tokenizer
 
+        self._model_dir = model_dir
         self._tokenizer: Any = Tokenizer(model_dir)
         self._special = read_settings(model_dir).add_special_tokens
         listed = read_object(model_dir / GENERATION_CONFIG).get("eos_token_id")
@@ -47,6 +48,12 @@ class Encoder:
     def plain(self, text: str) -> list[int]:
         """Return the tokens of a text without special tokens in front of it or behind it."""
         return self._ids(text, add_special_tokens=False)
+
+    def written(self, *, tokens: int) -> Written:
+        """Return what the source answers to the instructions, about `tokens` in all."""
+        prompts = tuple(self.prompt(rendered(self._model_dir, text)) for text in INSTRUCTIONS)
+        new_tokens = min(LONGEST_ANSWER, tokens // (ANSWERS * len(prompts)))
+        return Written(prompts, new_tokens, self.end)
 
     def given(self, path: Path, *, tokens: int) -> Given:
         """Return the first texts of a `.jsonl` or `.txt` file, with at most `tokens` to predict.

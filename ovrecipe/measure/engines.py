@@ -15,10 +15,12 @@ from ovrecipe.errors import OvrecipeError, RunError
 from ovrecipe.json_files import read_object
 from ovrecipe.measure.subject import Subject
 from ovrecipe.recipe.project import Project
-from ovrecipe.run.artifact import find_artifact
+from ovrecipe.run.artifact import Artifact, find_artifact
+from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
+    from ovrecipe.run.pipeline import Pipeline
 
 Ids = Sequence[int]
 
@@ -66,21 +68,12 @@ class Ours:
     def __init__(self, subject: Subject, host: Host) -> None:
         import openvino_genai  # noqa: F401 - what a program imports once is no part of loading
 
-        from ovrecipe.run.load import load
-
+        opening = _open_named if subject.path is None else _open_unnamed
         began = time.perf_counter()
-        self._runner = load(
-            subject.target,
-            subject.device,
-            project=host.project,
-            plugins=host.plugins,
-            announce=host.announce,
-        )
+        self._pipeline, self._model_dir = opening(subject, host)
         self.load_time_ms = (time.perf_counter() - began) * 1000
-        artifact = find_artifact(host.project, self._runner.recipe, self._runner.variant)
-        self._model_dir = artifact.model_dir
         self._batching: Any = None
-        self.vocabulary = vocabulary_of(artifact.model_dir)
+        self.vocabulary = vocabulary_of(self._model_dir)
 
     def answer(self, prompt: Ids, new_tokens: int) -> Times:
         """Generate as `ovrecipe run` does; the figures are GenAI's."""
@@ -92,7 +85,7 @@ class Ours:
 
         mask = Tensor(ones((1, len(prompt)), "int64"))
         tokens = Tokens(len(prompt), TokenizedInputs(_row(prompt), mask))
-        ended = self._runner.pipeline.generate(tokens, self._exactly(new_tokens), lambda _: True)
+        ended = self._pipeline.generate(tokens, self._exactly(new_tokens), lambda _: True)
         check_count(ended.generated_tokens, new_tokens)
         assert ended.metrics.tpot_ms is not None, "two tokens and more have a time between them"
         return Times(ended.metrics.ttft_ms, ended.metrics.tpot_ms)
@@ -103,8 +96,8 @@ class Ours:
 
         if self._batching is None:
             self._config = self._exactly(new_tokens)
-            device = self._runner.device
-            self._runner.close()
+            device = self._pipeline.device
+            self._pipeline.close()
             try:
                 self._batching = ContinuousBatchingPipeline(
                     self._model_dir, SchedulerConfig(), device
@@ -127,7 +120,33 @@ class Ours:
 
     def _exactly(self, new_tokens: int) -> Any:
         asked = {"max_new_tokens": new_tokens, "ignore_eos": True, "do_sample": False}
-        return self._runner.pipeline.configure({**asked, "stop_strings": []})
+        return self._pipeline.configure({**asked, "stop_strings": []})
+
+
+def _open_named(subject: Subject, host: Host) -> tuple[Pipeline, Path]:
+    """Load what has a name as `ovrecipe run` does."""
+    from ovrecipe.run.load import load
+
+    runner = load(
+        subject.target,
+        subject.device,
+        project=host.project,
+        plugins=host.plugins,
+        announce=host.announce,
+    )
+    artifact = find_artifact(host.project, runner.recipe, runner.variant)
+    return runner.pipeline, artifact.model_dir
+
+
+def _open_unnamed(subject: Subject, host: Host) -> tuple[Pipeline, Path]:
+    """Load an artifact of the store, in the same way but for what a name leads to."""
+    from ovrecipe.run.load import open_artifact
+
+    model_dir = Path(str(subject.path))
+    cache_dir = Store(host.project.store_dir).cache_dir(model_dir.name)
+    artifact = Artifact(subject.target.partition(":")[2], model_dir, cache_dir)
+    pipeline = open_artifact(artifact, subject.device, properties={}, announce=host.announce)
+    return pipeline, model_dir
 
 
 def _row(prompt: Ids) -> Any:

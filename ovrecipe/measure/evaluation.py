@@ -50,6 +50,11 @@ class Source:
         self._folder = cache_dir / hashlib.sha256(document.encode()).hexdigest()[:16]
         self._open_model = open_model
 
+    @property
+    def name(self) -> str:
+        """What tells texts apart: the same for the same texts that are compared in one way."""
+        return self._folder.name
+
     def prepare(self, progress: Progress = silent) -> None:
         """Compute what is not kept yet; interrupted, it goes on where it was.
 

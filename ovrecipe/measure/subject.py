@@ -15,7 +15,10 @@ OURS = "ovrecipe"
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: an artifact on a device, by an engine; `path` is the file of a GGUF."""
+    """What is measured: an artifact on a device, by an engine.
+
+    `path` is the file of a GGUF, or the directory of an artifact that has no name.
+    """
 
     target: str
     artifact: str

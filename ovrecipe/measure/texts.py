@@ -33,6 +33,8 @@ INSTRUCTIONS = (
     "Write a JSON object that describes a book with its author and its year.",
     "What happened in the year 1969?",
 )
+#: How many tokens are compared where nobody says how many.
+TOKENS = 2048
 #: How often each is answered, in one batch: greedily by the first row, sampled by the others.
 ANSWERS = 4
 SEED = 7

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.recipe.project import Project, find_project, split_target
 from ovrecipe.run.artifact import Artifact, built_artifacts, check_content, find_artifact
 from ovrecipe.run.chain import chosen_filters
-from ovrecipe.run.genai import ATTENTION_BACKEND, check_parameters, open_pipeline
+from ovrecipe.run.genai import (
+    ATTENTION_BACKEND,
+    GenaiPipeline,
+    check_parameters,
+    open_pipeline,
+)
 from ovrecipe.run.parameters import merged
 from ovrecipe.run.prompt import read_template
 from ovrecipe.run.runner import Runner, Variants
@@ -87,9 +92,8 @@ def load(
     if generation:
         check_parameters(merged(generation), artifact.model_dir)
     parameters, context_length = artifact.parameters(), artifact.context_length()
-    asked = _cached(_with_attention(properties, artifact, device), artifact, device)
     runner = Runner(
-        open_pipeline(artifact.model_dir, device, properties=asked, announce=announce),
+        open_artifact(artifact, device, properties=properties, announce=announce),
         recipe=recipe,
         variant=artifact.variant,
         template=template,
@@ -106,6 +110,22 @@ def load(
         runner.close()
         raise
     return runner
+
+
+def open_artifact(
+    artifact: Artifact,
+    device: str,
+    *,
+    properties: Mapping[str, Any],
+    announce: Callable[[str], None],
+) -> GenaiPipeline:
+    """Load an artifact's model with the attention that it was checked with.
+
+    Raises:
+        DeviceUnknown, RunError: OpenVINO cannot load the model there.
+    """
+    asked = _cached(_with_attention(properties, artifact, device), artifact, device)
+    return open_pipeline(artifact.model_dir, device, properties=asked, announce=announce)
 
 
 def _observe(plugins: Plugins, report: Callable[[str], None]) -> Callable[[Generation], None]:

@@ -184,6 +184,17 @@ def read_template(model_dir: Path, *, clock: Clock = local_now) -> ChatTemplate:
     return ChatTemplate(text, special_tokens=special, clock=clock, settings=settings)
 
 
+def fixed_clock() -> datetime:
+    """Return one day for templates that print the date: a gate must not depend on today's."""
+    return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def rendered(model_dir: Path, prompt: str) -> str:
+    """Return what `ovrecipe run` sends to the model for a prompt, on a fixed day."""
+    template = read_template(model_dir, clock=fixed_clock)
+    return template.render([{"role": "user", "content": prompt}])
+
+
 def read_settings(model_dir: Path) -> PromptSettings:
     """Return the settings of a built directory; the defaults where an older ovrecipe wrote none.
 

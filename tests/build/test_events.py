@@ -11,6 +11,7 @@ import pytest
 from ovrecipe.build.events import (
     HEARTBEAT_SECONDS,
     AtWork,
+    Ended,
     Failed,
     Finished,
     Lines,
@@ -125,7 +126,8 @@ def test_a_stage_at_work_says_so_every_half_minute() -> None:
 
 
 @pytest.mark.parametrize(
-    "ending", [Finished(BASE, manifest()), LogKept(BASE, Path("x.log")), Failed(BASE)]
+    "ending",
+    [Finished(BASE, manifest()), LogKept(BASE, Path("x.log")), Failed(BASE), Ended(BASE)],
 )
 def test_a_stage_that_ended_has_no_heartbeat(ending: StageEvent) -> None:
     """Nobody is told that the dead are at work."""

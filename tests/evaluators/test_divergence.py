@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ovrecipe.build.context import BuildContext
-from ovrecipe.build.stages.check import rendered
 from ovrecipe.errors import GateError, StageError
 from ovrecipe.hooks.roles import EvaluationJob
 from ovrecipe.measure.divergence import DivergenceEvaluator, DivergenceOptions
+from ovrecipe.run.prompt import rendered
 
 if TYPE_CHECKING:
     from ovrecipe.recipe.project import Project

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -195,6 +196,7 @@ def test_the_smallest_within_the_limits_is_written_and_needs_no_other_build(
     done = ovrecipe(*TUNE, "--max-kl", str(limit), cwd=twin_root)
     assert done.code == 0, done.err
     assert re.search(rf"^{wanted['name']} .*chosen", done.out, re.MULTILINE)
+    assert re.search(r"^  along 1,\d+ tokens ", done.out, re.MULTILINE)
     path = twin_root / "recipes" / "twin.yaml"
     assert path.read_text().startswith("# Tuned by a test.\n")
     int4 = load_recipe_file(path).variants["int4"]
@@ -220,6 +222,56 @@ def test_limits_that_nothing_keeps_name_the_closest_and_leave_the_recipe(
     assert f"the closest is {best['name']}, " in done.said
     assert "mean_kl is" in done.said
     assert path.read_bytes() == before
+
+
+@pytest.mark.model
+def test_what_wins_is_compared_as_evaluate_compares_it(
+    twin_root: Path, ovrecipe: CommandLine
+) -> None:
+    """The figures are the same; a second search reads them, also when the base was collected."""
+    words = ("--max-kl", "1", "--tokens", "128", "--json")
+    done = ovrecipe(*TUNE, *words, cwd=twin_root)
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    [best] = [one for one in found["measured"] if one["name"] == found["chosen"]]
+    assert best["longer_figures"]["tokens"] <= 128
+    assert [one["longer_figures"] for one in found["measured"] if one != best] == []
+    built = ovrecipe("build", "twin", cwd=twin_root)
+    assert built.code == 0, built.err
+    evaluated = ovrecipe("evaluate", "twin:int4", "--tokens", "128", "--json", cwd=twin_root)
+    [row] = json.loads(evaluated.out)["evaluations"]
+    assert best["longer_figures"].items() <= row.items()
+    [kept] = (twin_root / "store" / ".cache").rglob("figures-*.json")
+    kept.write_text(kept.read_text().replace('"tokens": ', '"tokens": 1'))
+    again = json.loads(ovrecipe(*TUNE, *words, cwd=twin_root).out)
+    [read] = [one for one in again["measured"] if one["name"] == again["chosen"]]
+    assert read["longer_figures"]["tokens"] > 1000, "it is read, not measured"
+    kept.write_text("{")
+    shutil.rmtree(twin_root / "store" / "base")
+    for said in (twin_root / "store" / ".cache").rglob("evaluation"):
+        shutil.rmtree(said)
+    third = json.loads(ovrecipe(*TUNE, *words, cwd=twin_root).out)
+    assert third["measured"] == found["measured"]
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_fastest_is_found_among_artifacts_without_a_name(
+    twin_root: Path, ovrecipe: CommandLine
+) -> None:
+    """Each is timed in a process of its own; a second search times nothing anew."""
+    words = ("--max-kl", "1", "--tokens", "128", "--fastest", "--json")
+    done = ovrecipe(*TUNE, *words, "--group-size", "16,64", "--ratio", "1.0", cwd=twin_root)
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    speeds = {one["name"]: one["tokens_a_second"] for one in found["measured"]}
+    assert len(speeds) == 2
+    assert max(len(one["samples"]) for one in speeds.values()) == 3
+    assert speeds[found["chosen"]]["median"] > 0
+    assert re.search(r"speed int4-asym-g64-r1: measuring on CPU, round 1 of 3", done.err)
+    again = ovrecipe(*TUNE, *words, "--group-size", "16,64", "--ratio", "1.0", cwd=twin_root)
+    assert "measuring on" not in again.err
+    assert json.loads(again.out) == found
 
 
 DOCUMENTED = re.findall(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ovrecipe.build.tuning.bounds import Candidate, Found, closest, front, ruled_out, smallest
 from ovrecipe.build.tuning.points import Point
-from ovrecipe.build.tuning.search import Results, swept, tuned
-from tests.tune.making import Kl, candidates, measured, point, points
+from ovrecipe.build.tuning.search import Finals, Results, swept, tuned
+from tests.tune.making import Kl, candidates, confirmed, measured, point, points
 
 GRID = {"group_size": (32, 64, 128, -1), "ratio": (1.0, 0.8, 0.6, 0.4), "sym": (False, True)}
 
@@ -43,9 +43,11 @@ class MadeTrials:
         return measured(candidate.point, kl, limit=self.limit, warning=self.warnings.get(name))
 
 
-def search(trials: Any, *, everything: bool = False) -> Results:
-    run = swept if everything else tuned
-    return run(trials, watch=lambda _: None, tell=lambda *_: None)
+def search(trials: Any, finals: Finals | None = None, *, everything: bool = False) -> Results:
+    how: dict[str, Any] = {"watch": lambda _: None, "tell": lambda *_: None}
+    if everything:
+        return swept(trials, **how)
+    return tuned(trials, finals or Finals(confirmed), **how)
 
 
 def monotone(one: Point, weights: tuple[float, float, float] = (0.02, 0.3, 0.05)) -> float:

@@ -14,13 +14,13 @@ from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.build.tuning.bounds import Found, smallest
 from ovrecipe.build.tuning.points import Choices, points_of
 from ovrecipe.build.tuning.rewriting import settings_of_pass, write_settings
-from ovrecipe.build.tuning.search import Results, swept, tuned
+from ovrecipe.build.tuning.search import Finals, Results, swept, tuned
 from ovrecipe.build.tuning.trials import Trials, prepare
 from ovrecipe.errors import GateError, StageError, StoreError
 from ovrecipe.recipe.project import Project
 from ovrecipe.recipe.schema import Accept
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
-from tests.tune.making import size_of
+from tests.tune.making import confirmed, size_of
 
 Run = Callable[[Job, StageContext], dict[str, Any]]
 GRID = {"group_size": (32, 64), "ratio": (0.5, 1.0)}
@@ -124,7 +124,7 @@ def test_nothing_is_measured_twice(context: BuildContext, made: Made) -> None:
     sweep(context)
     before = [*made.ran]
     again = context_of(context.project, made)
-    results = tuned(trials_of(again), watch=lambda _: None, tell=lambda *_: None)
+    results = tuned(trials_of(again), Finals(confirmed), watch=lambda _: None, tell=lambda *_: None)
     best = smallest(results.found)
     assert best is not None
     assert best.point.name == "int4-asym-g32-r1"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from ovrecipe.hooks.roles import Estimate, EvaluationJob
 from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.measure.verdict import exceeded, limits_of
 from ovrecipe.recipe.schema import Recipe
-from ovrecipe.run.prompt import read_template
+from ovrecipe.run.prompt import fixed_clock, read_template, rendered
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.types import Json
 
@@ -36,17 +35,6 @@ MODELS = ("assemble", "base")
 #: What opening a model takes: measured 0.95 GB for 0.27 GB of FP16 weights, which the CPU plugin
 #: widens, and 0.45 GB for 0.09 GB of INT4 (SmolLM2, OpenVINO 2026.4).
 OPENING_BYTES, OPENING_FACTOR = 300_000_000, 2.5
-
-
-def fixed_clock() -> datetime:
-    """Return one day for templates that print the date: a gate must not depend on today's."""
-    return datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def rendered(model_dir: Path, prompt: str) -> str:
-    """Return what `ovrecipe run` sends to the model for a prompt, on a fixed day."""
-    template = read_template(model_dir, clock=fixed_clock)
-    return template.render([{"role": "user", "content": prompt}])
 
 
 def evaluate(job: Job, context: StageContext) -> Iterator[Json]:

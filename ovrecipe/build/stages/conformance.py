@@ -10,10 +10,10 @@ from ovrecipe.build.stages.assemble import (
     template_without_system,
     with_system,
 )
-from ovrecipe.build.stages.check import QUESTION, fixed_clock
+from ovrecipe.build.stages.check import QUESTION
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.json_files import CHAT_TEMPLATE
-from ovrecipe.run.prompt import ChatTemplate, special_tokens
+from ovrecipe.run.prompt import ChatTemplate, fixed_clock, special_tokens
 from ovrecipe.types import Json
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.measure.speed import Figure, Summary, change
 from ovrecipe.measure.verdict import AT_MOST, Exceeded
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 MENDABLE = 2.0
 #: What the compressor says of a correction that did nothing.
 NO_LAYER = "matched no layer"
+#: Tokens a second of one answer, between its tokens.
+SPEED = Figure("throughput", 1)
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Found:
-    """A candidate that was measured; `exceeded` are the limits that it does not keep."""
+    """A candidate that was measured; `exceeded` are the limits that it does not keep.
+
+    `quality` are the figures of the build's own check, `longer` those over a longer text, where it
+    was compared along one, and `speed` tokens a second, where it was timed.
+    """
 
     candidate: Candidate
     size_bytes: int
     quality: Mapping[str, Any]
     exceeded: tuple[Exceeded, ...]
     warning: str | None = None
+    longer: Mapping[str, Any] | None = None
+    speed: Summary | None = None
 
     @property
     def point(self) -> Point:
@@ -47,10 +56,15 @@ class Found:
         return not self.exceeded
 
     @property
+    def judged(self) -> Mapping[str, Any]:
+        """The figures that say the most: along a longer text, if it was compared along one."""
+        return self.quality if self.longer is None else self.longer
+
+    @property
     def is_certainly_beyond(self) -> bool:
         """Whether a limit is missed by more than the figure's standard error."""
         return any(
-            one.figure is None or abs(one.figure - one.limit) > error_of(one.name, self.quality)
+            one.figure is None or abs(one.figure - one.limit) > error_of(one.name, self.judged)
             for one in self.exceeded
         )
 
@@ -83,6 +97,21 @@ def smallest(found: Sequence[Found]) -> Found | None:
     return min(within, key=lambda one: (one.size_bytes, one.quality["mean_kl"]), default=None)
 
 
+def fastest(found: Sequence[Found]) -> list[Found]:
+    """Return the points within the limits that none beats in speed beyond noise, by size.
+
+    What was timed less often than others was behind already.
+    """
+    timed = [(one, one.speed) for one in found if one.is_within and one.speed is not None]
+    if not timed:
+        return []
+    most = max(len(speed.samples) for _, speed in timed)
+    running = [(one, speed) for one, speed in timed if len(speed.samples) == most]
+    best = max((speed for _, speed in running), key=lambda speed: speed.median)
+    equals = [one for one, speed in running if not change(SPEED, speed, best).verdict]
+    return sorted(equals, key=lambda one: (one.size_bytes, one.quality["mean_kl"]))
+
+
 def closest(found: Sequence[Found]) -> Found:
     """Return the measured point that misses the limits by least."""
     return min(found, key=lambda one: (one.excess, one.size_bytes))
@@ -102,16 +131,21 @@ def front(found: Sequence[Found]) -> list[Found]:
 
 
 def ruled_out(
-    candidate: Candidate, found: Sequence[Found], failed: Sequence[Point] = ()
+    candidate: Candidate,
+    found: Sequence[Found],
+    failed: Sequence[Point] = (),
+    *,
+    by_speed: bool = False,
 ) -> str | None:
     """Return why a point cannot win any more; None while it can.
 
-    It would not be smaller than what is within the limits, or it is coarser than what is beyond
+    It would not be smaller than what is within the limits (where the fastest wins: it is the same
+    with a correction, which leaves the speed as it is), or it is coarser than what is beyond
     them, so far beyond that no correction mends it; or a correction does nothing to this model.
     """
     point = candidate.point
-    if (best := smallest(found)) and candidate.estimated_bytes >= best.candidate.estimated_bytes:
-        return f"not smaller than {best.point.name}, which is within the limits"
+    if reason := _beaten(candidate, [one for one in found if one.is_within], by_speed=by_speed):
+        return reason
     for beyond in (one for one in found if not one.is_within):
         if beyond.is_certainly_beyond and point.is_coarser_than(beyond.point):
             return f"coarser than {beyond.point.name}, which is beyond the limits"
@@ -126,14 +160,31 @@ def ruled_out(
     return None
 
 
+def _beaten(candidate: Candidate, within: Sequence[Found], *, by_speed: bool) -> str | None:
+    """Return which point within the limits a point cannot be better than."""
+    point, best = candidate.point, smallest(within)
+    if by_speed:
+        for plain in within if point.corrections else ():
+            if not plain.point.corrections and _differ_in_corrections(point, plain.point):
+                return f"no faster than {plain.point.name}, which is within the limits"
+    elif best and candidate.estimated_bytes >= best.candidate.estimated_bytes:
+        return f"not smaller than {best.point.name}, which is within the limits"
+    return None
+
+
 def _is_hopeless(point: Point, beyond: Found) -> bool:
     """Return whether corrections would have to mend too much of a point without them."""
     if not point.corrections or beyond.point.corrections or beyond.excess <= MENDABLE:
         return False
-    same = {**point.knobs, **dict.fromkeys(point.corrections)} == {
-        **beyond.point.knobs, **dict.fromkeys(point.corrections)
-    }  # fmt: skip
-    return same or point.is_coarser_than(beyond.point, corrected=True)
+    return _differ_in_corrections(point, beyond.point) or point.is_coarser_than(
+        beyond.point, corrected=True
+    )
+
+
+def _differ_in_corrections(point: Point, plain: Point) -> bool:
+    """Return whether a point is another one, which has no corrections, with some of its own."""
+    ignored = dict.fromkeys(point.corrections)
+    return {**point.knobs, **ignored} == {**plain.knobs, **ignored}
 
 
 def most_telling(candidates: Sequence[Candidate]) -> Candidate:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ovrecipe.build.tuning.bounds import Candidate, Found, most_telling, ruled_out
+from ovrecipe.build.tuning.bounds import (
+    Candidate,
+    Found,
+    fastest,
+    most_telling,
+    ruled_out,
+    smallest,
+)
 
 if TYPE_CHECKING:
     from ovrecipe.build.events import Watch
@@ -23,8 +30,12 @@ class Results:
     impossible: dict[str, str] = field(default_factory=dict)
     #: Points that could not be measured.
     failed: list[Point] = field(default_factory=list)
+    #: Why points within the limits were timed less often than others.
+    timed_less: dict[str, str] = field(default_factory=dict)
     #: What came last: figures, or why there are none.
     last: Found | str | None = None
+    #: What won.
+    chosen: Found | None = None
 
     def take(self, candidate: Candidate, result: Found | str) -> None:
         """Keep what came of a point."""
@@ -34,6 +45,39 @@ class Results:
         else:
             self.failed.append(candidate.point)
             self.impossible[candidate.point.name] = result
+
+    def confirm(self, winner: Found, result: Found | str) -> None:
+        """Keep what a longer text says of a point in place of what was known of it."""
+        self.found.remove(winner)
+        self.last = result
+        if isinstance(result, Found):
+            self.found.append(result)
+        else:
+            self.impossible[winner.point.name] = result
+
+
+@dataclass(frozen=True)
+class Finals:
+    """What is asked of points that are within the limits.
+
+    `confirmed` compares the one that would win along a longer text, and says why it cannot be.
+    `timed` adds the speed of points, and says why some were timed less often; with it the fastest
+    wins, not the smallest.
+    """
+
+    confirmed: Callable[[Found], Found | str]
+    timed: Callable[[Sequence[Found]], tuple[list[Found], dict[str, str]]] | None = None
+
+    def winner(self, results: Results) -> Found | None:
+        """Return what wins as far as is known; None where nothing is within the limits."""
+        if self.timed is None:
+            return smallest(results.found)
+        within = [one for one in results.found if one.is_within]
+        if not within:
+            return None
+        timed, results.timed_less = self.timed(within)
+        results.found = [one for one in results.found if not one.is_within] + timed
+        return next(iter(fastest(timed)), None)
 
 
 #: Is told after each point, with the number of points that are still to be looked at.
@@ -54,31 +98,52 @@ def swept(trials: Trials, *, watch: Watch, tell: Tell) -> Results:
     return results
 
 
-def tuned(trials: Trials, *, watch: Watch, tell: Tell) -> Results:
-    """Measure points until none is left that could be the smallest within the limits.
+def tuned(trials: Trials, finals: Finals, *, watch: Watch, tell: Tell) -> Results:
+    """Measure points until none is left that could win; what wins is confirmed on a longer text.
+
+    Where the longer text refutes it, the search goes on without it.
 
     Raises:
         OvrecipeError: what every point needs cannot be made.
         KeyboardInterrupt: Ctrl-C; what was measured is in the store.
     """
     results = Results(impossible={**trials.impossible})
-    remaining = list(trials.candidates)
+    while True:
+        _measure_open(trials, results, by_speed=finals.timed is not None, watch=watch, tell=tell)
+        winner = finals.winner(results)
+        if winner is None:
+            return results
+        result = finals.confirmed(winner)
+        results.confirm(winner, result)
+        tell(results, 0)
+        if isinstance(result, Found) and result.is_within:
+            results.chosen = result
+            return results
+
+
+def _measure_open(
+    trials: Trials, results: Results, *, by_speed: bool, watch: Watch, tell: Tell
+) -> None:
+    """Measure what can still win, until nothing is left of it."""
+    results.not_measured.clear()
+    known_names = {one.point.name for one in results.found} | {*results.impossible}
+    others = [one for one in trials.candidates if one.point.name not in known_names]
+    remaining = _still_open(others, results, by_speed=by_speed)
     while remaining:
         # What was measured before costs nothing, and may settle the rest.
         known = (candidate for candidate in remaining if trials.is_measured(candidate))
         candidate = next(known, None) or most_telling(remaining)
         results.take(candidate, trials.measure(candidate, watch))
         remaining.remove(candidate)
-        remaining = _still_open(remaining, results)
+        remaining = _still_open(remaining, results, by_speed=by_speed)
         tell(results, len(remaining))
-    return results
 
 
-def _still_open(remaining: list[Candidate], results: Results) -> list[Candidate]:
+def _still_open(remaining: list[Candidate], results: Results, *, by_speed: bool) -> list[Candidate]:
     """Return the points that can still win; the others go to the results with their reasons."""
     still: list[Candidate] = []
     for candidate in remaining:
-        reason = ruled_out(candidate, results.found, results.failed)
+        reason = ruled_out(candidate, results.found, results.failed, by_speed=by_speed)
         if reason is None:
             still.append(candidate)
         else:

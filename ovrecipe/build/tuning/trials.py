@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.context import RecipePlan
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.judge import raise_first, recipe_errors
 from ovrecipe.build.run import run_tasks
-from ovrecipe.build.stages import weights
+from ovrecipe.build.stages import stage_named, weights
 from ovrecipe.build.stages.base import MODEL_FILES
 from ovrecipe.build.tuning.bounds import Candidate, Found
 from ovrecipe.builtin.nncf_rules import compressed_bytes
@@ -70,6 +71,20 @@ class Trials:
             return one_line(errors[0]).partition(": ")[2]
         raise_first(errors)
         return self._found(candidate, view)
+
+    def model_dir(self, candidate: Candidate) -> Path:
+        """Return the directory that was built of a point."""
+        work = self._view(candidate).assembled
+        return self.plan.context.store.artifact_dir(self.plan.pinned_key(work.kind, work.variant))
+
+    def make(self, stage: str, watch: Watch) -> None:
+        """Make what all points share, where it was collected.
+
+        Raises:
+            OvrecipeError: it cannot be made.
+        """
+        stages = self.plan.context.stages
+        raise_first(self._run([Work(self.plan, stage_named(stage, stages), None, ())], watch))
 
     def _view(self, candidate: Candidate) -> ViewWork:
         name = candidate.point.name
