@@ -47,7 +47,8 @@ class Figures:
         """Return what a manifest keeps; JSON has no NaN, so what is none is left out."""
         found = asdict(self)
         return {
-            name: round(value, 6) if isinstance(value, float) else value
+            # Rounding leaves a zero of either sign.
+            name: round(value, 6) + 0.0 if isinstance(value, float) else value
             for name, value in found.items()
             if math.isfinite(value)
         }
