@@ -153,6 +153,13 @@ def swept(root: Path, ovrecipe: CommandLine) -> dict[str, Any]:
     return found
 
 
+def tuned(root: Path, ovrecipe: CommandLine, *words: str) -> dict[str, Any]:
+    done = ovrecipe(*TUNE, *words, cwd=root)
+    assert done.code == 0, done.err
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
 def weights_in(root: Path) -> set[str]:
     return {path.name for path in (root / "store" / "weights").glob("*")}
 
@@ -230,9 +237,7 @@ def test_what_wins_is_compared_as_evaluate_compares_it(
 ) -> None:
     """The figures are the same; a second search reads them, also when the base was collected."""
     words = ("--max-kl", "1", "--tokens", "128", "--json")
-    done = ovrecipe(*TUNE, *words, cwd=twin_root)
-    assert done.code == 0, done.err
-    found = json.loads(done.out)
+    found = tuned(twin_root, ovrecipe, *words)
     [best] = [one for one in found["measured"] if one["name"] == found["chosen"]]
     assert best["longer_figures"]["tokens"] <= 128
     assert [one["longer_figures"] for one in found["measured"] if one != best] == []
@@ -245,15 +250,14 @@ def test_what_wins_is_compared_as_evaluate_compares_it(
     paths = (twin_root / "store" / ".cache" / artifact).glob("figures-*.json")
     [kept] = [path for path in paths if '"tokens": 1940' not in path.read_text()]
     kept.write_text(kept.read_text().replace('"tokens": ', '"tokens": 1'))
-    again = json.loads(ovrecipe(*TUNE, *words, cwd=twin_root).out)
+    again = tuned(twin_root, ovrecipe, *words)
     [read] = [one for one in again["measured"] if one["name"] == again["chosen"]]
     assert read["longer_figures"]["tokens"] > 1000, "it is read, not measured"
     kept.write_text("{")
     shutil.rmtree(twin_root / "store" / "base")
     for said in (twin_root / "store" / ".cache").rglob("evaluation"):
         shutil.rmtree(said)
-    third = json.loads(ovrecipe(*TUNE, *words, cwd=twin_root).out)
-    assert third["measured"] == found["measured"]
+    assert tuned(twin_root, ovrecipe, *words)["measured"] == found["measured"]
 
 
 @pytest.mark.model
