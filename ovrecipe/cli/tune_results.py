@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.tuning.trials import Trials
     from ovrecipe.measure.speed import Summary
 
-HEADINGS = ("setting", "MB", "tokens/s", "mean KL", "same top", "perplexity", "")
+HEADINGS = ("setting", "MB", "tokens/s", "mean KL", "same top", "ppl", "")
 FIGURES = ("mean_kl", "mean_kl_error", "same_top", "perplexity_ratio")
 PLOT_WIDTH, PLOT_HEIGHT = 72, 16
 #: What points of a plot are drawn as.
@@ -49,7 +49,7 @@ def _rows(one: Found, *, front: Sequence[Found], chosen: Found | None) -> Iterat
     said = [*marks, *(beyond if one.longer is None else [])]
     yield [one.point.name, size, speed, *_cells(one.quality), "; ".join(said)]
     if one.longer is not None:
-        along = f"  along {one.longer['tokens']:,} tokens"
+        along = f"  {one.longer['tokens']:,} tokens"
         yield [along, "", "", *_cells(one.longer), "; ".join(beyond)]
 
 

@@ -54,7 +54,7 @@ def test_figures_along_the_longer_text_stand_below_those_of_the_check(
     show_results(Results(found=[refuted, best], chosen=best), as_json=False)
     rows = [line.rstrip() for line in capsys.readouterr().out.splitlines()[:6]]
     assert rows[1].endswith(" front")
-    assert rows[2].startswith("  along 2,048 tokens")
+    assert rows[2].startswith("  2,048 tokens")
     assert "0.1200±0.002" in rows[2]
     assert rows[2].endswith("beyond mean_kl")
     assert rows[3].endswith("front; chosen")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ovrecipe.build.events import Watch
-    from ovrecipe.build.tuning.bounds import Found
+    from ovrecipe.build.tuning.bounds import Candidate, Found
     from ovrecipe.build.tuning.trials import Trials
     from ovrecipe.measure.built import Built
 
@@ -41,7 +41,7 @@ def confirmed(trials: Trials, found: Found, *, tokens: int, watch: Watch) -> Fou
     artifact = Artifact(point.name, model_dir, context.store.cache_dir(model_dir.name))
     built = Built(f"{trials.plan.recipe.name}:{point.name}", context.project, artifact)
     try:
-        longer = _figures(trials, built, tokens, watch)
+        longer = _figures(trials, found.candidate, built, tokens=tokens, watch=watch)
     except (GateError, StageError) as error:
         return one_line(error)
     limits = limits_of(
@@ -51,7 +51,9 @@ def confirmed(trials: Trials, found: Found, *, tokens: int, watch: Watch) -> Fou
     return replace(found, longer=longer, exceeded=tuple(exceeded(longer, judged)))
 
 
-def _figures(trials: Trials, built: Built, tokens: int, watch: Watch) -> Mapping[str, Any]:
+def _figures(
+    trials: Trials, candidate: Candidate, built: Built, *, tokens: int, watch: Watch
+) -> Mapping[str, Any]:
     """Compare a point with the source; the base IR is made again where it was collected."""
     switch_off_telemetry(sys.modules, os.environ)
     title = f"evaluate {built}"
@@ -69,7 +71,7 @@ def _figures(trials: Trials, built: Built, tokens: int, watch: Watch) -> Mapping
     try:
         return compare()
     except NotBuilt:
-        trials.make(base.STAGE.name, watch)
+        trials.make_again(base.STAGE.name, candidate, watch)
         return compare()
     finally:
         watch(Ended(title))

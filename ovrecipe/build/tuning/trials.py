@@ -77,14 +77,16 @@ class Trials:
         work = self._view(candidate).assembled
         return self.plan.context.store.artifact_dir(self.plan.pinned_key(work.kind, work.variant))
 
-    def make(self, stage: str, watch: Watch) -> None:
-        """Make what all points share, where it was collected.
+    def make_again(self, stage: str, candidate: Candidate, watch: Watch) -> None:
+        """Make what a point shares with the others, where it was collected.
 
         Raises:
             OvrecipeError: it cannot be made.
         """
-        stages = self.plan.context.stages
-        raise_first(self._run([Work(self.plan, stage_named(stage, stages), None, ())], watch))
+        found = stage_named(stage, self.plan.context.stages)
+        # Judged are the variants that are wanted: of all points some are impossible.
+        work = Work(self.plan, found, None, (candidate.point.name,))
+        raise_first(self._run([work], watch))
 
     def _view(self, candidate: Candidate) -> ViewWork:
         name = candidate.point.name
