@@ -67,6 +67,9 @@ def test_who_is_far_behind_is_not_timed_again(tmp_path: Path) -> None:
     assert one.turns == [*NAMES, *NAMES[:2], *NAMES[:2]]
     assert behind == {NAMES[2]: f"less than 80% as fast as {NAMES[0]}"}
     assert [len(each.speed.samples) for each in found if each.speed] == [3, 3, 1]
+    again = machine(10, 12, 13)
+    assert again.race(tmp_path / "bench.sqlite")[1] == behind
+    assert again.turns == []
 
 
 def test_a_race_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Race:
             )
             for _ in take_turns(turns, SETTINGS, history=self.history, measure=self.measure):
                 pass
-            speeds |= {name: self._speed(subject) for name, subject in running.items()}
+            speeds |= {name: self._speed(subject, number) for name, subject in running.items()}
             first = max(running, key=lambda name: speeds[name].median)
             wanted = ABREAST * speeds[first].median
             if number < ROUNDS:
@@ -58,7 +58,10 @@ class Race:
                 behind |= {name: why for name in running if speeds[name].median < wanted}
         return [replace(one, speed=speeds[one.point.name]) for one in found], behind
 
-    def _speed(self, subject: Subject) -> Summary:
-        """Return tokens a second over the runs in the history."""
+    def _speed(self, subject: Subject, number: int) -> Summary:
+        """Return tokens a second over the first runs in the history.
+
+        Runs of later rounds must not change what was decided after an earlier one.
+        """
         times = self.history.current(subject, SETTINGS).figures[TIME_A_TOKEN].samples
-        return summary_of([1000 / time_ms for time_ms in times])
+        return summary_of([1000 / time_ms for time_ms in times[:number]])
