@@ -97,7 +97,9 @@ class Gates(Bench):
         remove(self.project_dir / "store")
         remove(self.project_dir / "models")
         command = [sys.executable, __file__, "--without-gates", str(self.project_dir)]
-        return timed(command, env=self.env, cwd=self.project_dir)
+        # The stages' processes load this file too, which imports its neighbour.
+        env = {**self.env, "PYTHONPATH": str(Path(__file__).parent)}
+        return timed(command, env=env, cwd=self.project_dir)
 
     def enlarge(self) -> None:
         """Put random weights of a 1.1-billion Llama in the place of SmolLM2's."""
