@@ -12,7 +12,9 @@ from ovrecipe.cli.size_table import bar, print_sizes
 from tests.conftest import REPOSITORY
 
 
-def row(variant: str, size_bytes: int, mean_kl: float, **changes: Any) -> dict[str, Any]:
+def row(
+    variant: str, size_bytes: int, mean_kl: float, same_top: float = 0.979, **changes: Any
+) -> dict[str, Any]:
     """Return a row of a variant that is built, as `size_rows` has it."""
     return {
         "name": "smollm2-135m",
@@ -24,7 +26,7 @@ def row(variant: str, size_bytes: int, mean_kl: float, **changes: Any) -> dict[s
         "ratio": 269_030_335 / size_bytes,
         "seconds": 19.7,
         "peak_memory_bytes": 590_500_000,
-        "quality": {"mean_kl": mean_kl, "same_top": 0.979},
+        "quality": {"mean_kl": mean_kl, "same_top": same_top},
         "path": str(Path.cwd() / "models" / "smollm2-135m" / variant),
         **changes,
     }
@@ -36,8 +38,10 @@ def missing(variant: str, **changes: bool) -> dict[str, Any]:
     return {"name": "smollm2-135m", "variant": variant, "ratio": None, **state}
 
 
-ROWS = [row("fp16", 269_030_335, 0.0), row("int8", 135_234_821, 0.0045),
-        row("int4", 85_831_365, 0.4, seconds=41.3)]  # fmt: skip
+#: What a build of the recipe made.
+ROWS = [row("fp16", 269_030_335, 0.0, same_top=1.0, seconds=2.3),
+        row("int8", 135_234_821, 0.004529, same_top=0.978723, seconds=18.6),
+        row("int4", 85_831_365, 0.398527, same_top=0.707447, seconds=20.0)]  # fmt: skip
 
 
 @pytest.fixture
@@ -58,9 +62,9 @@ def test_quality_and_verdict_stand_beside_the_size(printed: Callable[..., list[s
     """A size alone says nothing; the terminal that most people have is 80 columns wide."""
     lines = printed(*ROWS, columns=80)
     assert [" ".join(line.split()) for line in lines[2:5]] == [
-        "smollm2-135m:fp16 269.03 ██████████ 1.000x <1e-6 97.9% accepted 19.7 s",
-        "smollm2-135m:int8 135.23 █████ 1.989x 0.0045 97.9% accepted 19.7 s",
-        "smollm2-135m:int4 85.83 ███▎ 3.134x 0.40 97.9% accepted 41.3 s",
+        "smollm2-135m:fp16 269.03 █████████ 1.000x <1e-6 100.0% accepted 2.3 s",
+        "smollm2-135m:int8 135.23 ████▌ 1.989x 0.0045 97.9% accepted 18.6 s",
+        "smollm2-135m:int4 85.83 ██▉ 3.134x 0.40 70.7% accepted 20.0 s",
     ]
     assert lines[5] == "in models/smollm2-135m/"
     assert max(map(len, lines)) <= 80
