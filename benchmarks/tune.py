@@ -60,6 +60,7 @@ def measured(bench: TuneBench, exports: int) -> dict[str, Any]:
     """Return all figures."""
     tuning = [*OURS, "tune", RECIPE, *LISTS, "--max-kl", str(MAX_KL), "--quiet"]
     ours = timed(tuning, env=bench.env, cwd=bench.project_dir)
+    print(f"ovrecipe tune: {ours.seconds:.1f} s", file=sys.stderr)
     # The same search again reads what is there, and says what it chose.
     again = searched(bench, "tune", "--max-kl", str(MAX_KL))
     theirs = {}
@@ -85,7 +86,8 @@ def measured(bench: TuneBench, exports: int) -> dict[str, Any]:
         "best": best["name"],
         "best_bytes": best["size_bytes"],
         "points": {one["name"]: [one["size_bytes"], one["figures"]["mean_kl"]] for one in points},
-        "equal_weights": bench.equal_weights(chosen["name"]),
+        # Known where the chosen one is among those that were exported.
+        "equal_weights": bench.equal_weights(chosen["name"]) if chosen["name"] in theirs else None,
     }
 
 
