@@ -106,6 +106,17 @@ def test_what_was_measured_before_is_read_first() -> None:
     assert trials.measured[0] == swept_before
 
 
+def test_a_search_that_goes_on_measures_nothing_that_was_ruled_out_before() -> None:
+    """All that is known is read first: also what is beaten by now has ruled others out."""
+    found = candidates(points(**GRID, awq=(False, True)))
+    whole = MadeTrials(monotone, found, limit=0.35)
+    search(whole)
+    for number in range(len(whole.measured)):
+        rest = MadeTrials(monotone, found, limit=0.35, known={*whole.measured[:number]})
+        search(rest)
+        assert {*rest.measured} <= {*whole.measured}, number
+
+
 def test_a_correction_that_failed_is_not_tried_again() -> None:
     """It takes longest, and matches nothing in all of this model's settings."""
     found = candidates(points(**GRID, awq=(False, True)))

@@ -128,14 +128,16 @@ def _measure_open(
     results.not_measured.clear()
     known_names = {one.point.name for one in results.found} | {*results.impossible}
     others = [one for one in trials.candidates if one.point.name not in known_names]
-    remaining = _still_open(others, results, by_speed=by_speed)
-    while remaining:
-        # What was measured before costs nothing, and may settle the rest.
-        known = (candidate for candidate in remaining if trials.is_measured(candidate))
-        candidate = next(known, None) or most_telling(remaining)
+    # What was measured before costs nothing, and may settle the rest: all of it is read first.
+    known = [candidate for candidate in others if trials.is_measured(candidate)]
+    remaining = [candidate for candidate in others if candidate not in known]
+    for candidate in known:
         results.take(candidate, trials.measure(candidate, watch))
+        tell(results, len(remaining))
+    while remaining := _still_open(remaining, results, by_speed=by_speed):
+        candidate = most_telling(remaining)
         remaining.remove(candidate)
-        remaining = _still_open(remaining, results, by_speed=by_speed)
+        results.take(candidate, trials.measure(candidate, watch))
         tell(results, len(remaining))
 
 
