@@ -70,10 +70,11 @@ class Ours:
 
         opening = _open_named if subject.path is None else _open_unnamed
         began = time.perf_counter()
-        self._pipeline, self._model_dir = opening(subject, host)
+        self._pipeline, artifact = opening(subject, host)
         self.load_time_ms = (time.perf_counter() - began) * 1000
         self._batching: Any = None
-        self.vocabulary = vocabulary_of(self._model_dir)
+        self._target, self._artifact, self._announce = subject.target, artifact, host.announce
+        self.vocabulary = vocabulary_of(artifact.model_dir)
 
     def answer(self, prompt: Ids, new_tokens: int) -> Times:
         """Generate as `ovrecipe run` does; the figures are GenAI's."""
@@ -90,17 +91,26 @@ class Ours:
         assert ended.metrics.tpot_ms is not None, "two tokens and more have a time between them"
         return Times(ended.metrics.ttft_ms, ended.metrics.tpot_ms)
 
-    def throughput(self, prompts: Sequence[Ids], new_tokens: int) -> float:
-        """Generate for all at once by continuous batching; prompts are read within the time."""
+    def throughput(self, prompts: Sequence[Ids], new_tokens: int) -> float | None:
+        """Generate for all at once by continuous batching; prompts are read within the time.
+
+        There is no figure, and it is said, of a model that paged attention computes wrongly.
+
+        Raises:
+            RunError: the device runs no batches.
+        """
         from openvino_genai import ContinuousBatchingPipeline, SchedulerConfig
 
+        if self._artifact.attention_backend() == "SDPA":
+            self._announce(f"{self._target}: no batches, for paged attention is wrong for it")
+            return None
         if self._batching is None:
             self._config = self._exactly(new_tokens)
             device = self._pipeline.device
             self._pipeline.close()
             try:
                 self._batching = ContinuousBatchingPipeline(
-                    self._model_dir, SchedulerConfig(), device
+                    self._artifact.model_dir, SchedulerConfig(), device
                 )
             except RuntimeError as exc:
                 from ovrecipe.run.genai import last_line
@@ -123,7 +133,7 @@ class Ours:
         return self._pipeline.configure({**asked, "stop_strings": []})
 
 
-def _open_named(subject: Subject, host: Host) -> tuple[Pipeline, Path]:
+def _open_named(subject: Subject, host: Host) -> tuple[Pipeline, Artifact]:
     """Load what has a name as `ovrecipe run` does."""
     from ovrecipe.run.load import load
 
@@ -135,10 +145,10 @@ def _open_named(subject: Subject, host: Host) -> tuple[Pipeline, Path]:
         announce=host.announce,
     )
     artifact = find_artifact(host.project, runner.recipe, runner.variant)
-    return runner.pipeline, artifact.model_dir
+    return runner.pipeline, artifact
 
 
-def _open_unnamed(subject: Subject, host: Host) -> tuple[Pipeline, Path]:
+def _open_unnamed(subject: Subject, host: Host) -> tuple[Pipeline, Artifact]:
     """Load an artifact of the store, in the same way but for what a name leads to."""
     from ovrecipe.run.load import open_artifact
 
@@ -146,7 +156,7 @@ def _open_unnamed(subject: Subject, host: Host) -> tuple[Pipeline, Path]:
     cache_dir = Store(host.project.store_dir).cache_dir(model_dir.name)
     artifact = Artifact(subject.target.partition(":")[2], model_dir, cache_dir)
     pipeline = open_artifact(artifact, subject.device, properties={}, announce=host.announce)
-    return pipeline, model_dir
+    return pipeline, artifact
 
 
 def _row(prompt: Ids) -> Any:

@@ -13,9 +13,11 @@ from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
 from ovrecipe.build.run import Target, try_to_build
 from ovrecipe.errors import GateError
+from ovrecipe.measure.engines import Host, Ours
 from ovrecipe.measure.figures import chosen_log_probabilities, gap
 from ovrecipe.measure.models import Paged, logits_of
 from ovrecipe.measure.reference import Reference
+from ovrecipe.measure.subject import OURS, Subject
 from ovrecipe.measure.verdict import MAX_AS_RUN_GAP
 from ovrecipe.recipe.project import Project
 from ovrecipe.run.artifact import find_artifact
@@ -113,3 +115,8 @@ def test_where_paged_attention_is_wrong_sdpa_is_chosen_and_used(project: Project
     assert gap(paged, exactly) > MAX_AS_RUN_GAP
     with load("twin:fp16", project=project) as model:
         assert model.generate("Say it.", greedy=True, max_new_tokens=4).generated_tokens
+    said: list[str] = []
+    subject = Subject("twin:fp16", model_dir.name, "CPU", OURS, {}, str(model_dir))
+    engine = Ours(subject, Host(project, context.plugins, said.append, 64))
+    assert engine.throughput([[1, 2, 3]], 4) is None
+    assert said == ["twin:fp16: no batches, for paged attention is wrong for it"]
