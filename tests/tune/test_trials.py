@@ -158,8 +158,8 @@ def test_a_search_that_is_stopped_keeps_what_was_measured(
 @pytest.mark.parametrize(
     ("title", "error"),
     [
-        ("weights:int4-asym-g32-r1", StageError("nncf: no")),
-        ("check:int4-asym-g32-r1", GateError("it says nothing")),
+        ("weights:int4-asym-g32-r1", StageError("weights m:int4-asym-g32-r1: no")),
+        ("check:int4-asym-g32-r1", GateError("check m:int4-asym-g32-r1: it says nothing")),
     ],
 )
 def test_a_point_that_fails_is_left_out_with_its_reason(
@@ -204,6 +204,6 @@ def test_a_point_that_the_knobs_make_impossible_is_not_built(
     assert name == "int4-asym-g64-r0.5-scale"
     assert "scale_estimation: needs data" in reason
     assert [one.point.name for one in trials.candidates] == ["int4-asym-g64-r0.5"]
-    found = trials.measure(trials.candidates[0], lambda _: None)
+    [found] = trials.measure(trials.candidates, lambda _: None)
     assert isinstance(found, Found)
     assert "weights:int4-asym-g64-r0.5-scale" not in made.ran

@@ -187,18 +187,34 @@ def _differ_in_corrections(point: Point, plain: Point) -> bool:
     return {**point.knobs, **ignored} == {**plain.knobs, **ignored}
 
 
-def most_telling(candidates: Sequence[Candidate]) -> Candidate:
-    """Return the point whose figures settle most of the others, whichever way they turn out.
+def most_telling(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """Return up to so many points to be measured side by side.
 
-    Within the limits it settles what is not smaller, beyond them what is coarser. Points without
-    corrections come first: they take less, and settle what corrections could still mend.
+    The first is the one whose figures settle most of the others, whichever way they turn out:
+    within the limits it settles what is not smaller, beyond them what is coarser. The next one is
+    the same among those that the first leaves open in the worse case. Points without corrections
+    come first: they take less, and settle what corrections could still mend.
     """
     plain = [one for one in candidates if not one.point.corrections]
-    remaining = plain or candidates
+    remaining = plain or list(candidates)
+    chosen: list[Candidate] = []
+    while remaining and len(chosen) < count:
+        best = max(remaining, key=lambda one: _settled(one, remaining))
+        chosen.append(best)
+        remaining = max(_left_open(best, remaining), key=len)
+    return chosen
 
-    def settled(one: Candidate) -> tuple[int, int]:
-        larger = sum(other.estimated_bytes >= one.estimated_bytes for other in remaining)
-        coarser = 1 + sum(other.point.is_coarser_than(one.point) for other in remaining)
-        return min(larger, coarser), -one.estimated_bytes
 
-    return max(remaining, key=settled)
+def _left_open(one: Candidate, others: Sequence[Candidate]) -> tuple[list[Candidate], ...]:
+    """Return which others may still win when a point is within the limits, and when it is not."""
+    smaller = [other for other in others if other.estimated_bytes < one.estimated_bytes]
+    finer = [
+        other for other in others if other != one and not other.point.is_coarser_than(one.point)
+    ]
+    return smaller, finer
+
+
+def _settled(one: Candidate, others: Sequence[Candidate]) -> tuple[int, int]:
+    """Return how many points the figures of one settle at least; of equals, the smaller one."""
+    left = max(len(still) for still in _left_open(one, others))
+    return len(others) - left, -one.estimated_bytes

@@ -92,9 +92,10 @@ def swept(trials: Trials, *, watch: Watch, tell: Tell) -> Results:
         KeyboardInterrupt: Ctrl-C; what was measured is in the store.
     """
     results = Results(impossible={**trials.impossible})
-    for number, candidate in enumerate(trials.candidates, start=1):
-        results.take(candidate, trials.measure(candidate, watch))
-        tell(results, len(trials.candidates) - number)
+    remaining = list(trials.candidates)
+    while remaining:
+        batch, remaining = remaining[: trials.at_once], remaining[trials.at_once :]
+        _measure(trials, batch, results, left=len(remaining), watch=watch, tell=tell)
     return results
 
 
@@ -132,13 +133,26 @@ def _measure_open(
     known = [candidate for candidate in others if trials.is_measured(candidate)]
     remaining = [candidate for candidate in others if candidate not in known]
     for candidate in known:
-        results.take(candidate, trials.measure(candidate, watch))
-        tell(results, len(remaining))
+        _measure(trials, [candidate], results, left=len(remaining), watch=watch, tell=tell)
     while remaining := _still_open(remaining, results, by_speed=by_speed):
-        candidate = most_telling(remaining)
-        remaining.remove(candidate)
-        results.take(candidate, trials.measure(candidate, watch))
-        tell(results, len(remaining))
+        batch = most_telling(remaining, trials.at_once)
+        remaining = [one for one in remaining if one not in batch]
+        _measure(trials, batch, results, left=len(remaining), watch=watch, tell=tell)
+
+
+def _measure(
+    trials: Trials,
+    batch: Sequence[Candidate],
+    results: Results,
+    *,
+    left: int,
+    watch: Watch,
+    tell: Tell,
+) -> None:
+    """Measure points side by side, and tell of each."""
+    for candidate, result in zip(batch, trials.measure(batch, watch), strict=True):
+        results.take(candidate, result)
+        tell(results, left)
 
 
 def _still_open(remaining: list[Candidate], results: Results, *, by_speed: bool) -> list[Candidate]:

@@ -49,32 +49,40 @@ class Trials:
     #: Whether the checkpoint is here, whose shapes say how large a point will be.
     knows_sizes: bool
 
+    @property
+    def at_once(self) -> int:
+        """How many points are measured side by side."""
+        return self.plan.context.jobs
+
     def is_measured(self, candidate: Candidate) -> bool:
         """Return whether measuring it would only read what is there."""
-        return all(work.is_up_to_date() for work in self._view(candidate).needs())
+        [view] = self._views([candidate])
+        return all(work.is_up_to_date() for work in view.needs())
 
-    def measure(self, candidate: Candidate, watch: Watch) -> Found | str:
-        """Return a point's figures, building what is missing; or why this point has none.
+    def measure(self, candidates: Sequence[Candidate], watch: Watch) -> list[Found | str]:
+        """Return the figures of points, building what is missing; or why a point has none.
 
         Raises:
             OvrecipeError: what every point needs cannot be made.
             KeyboardInterrupt: Ctrl-C; what was finished is kept.
         """
-        view = self._view(candidate)
-        missing = [work for work in view.needs() if not work.is_up_to_date()]
+        views = self._views(candidates)
+        needed = [view.needs() for view in views]
+        missing = [work for works in needed for work in works if not work.is_up_to_date()]
         errors = self._run(missing, watch) if missing else []
-        shared = [work for work in view.needs() if not work.stage.per_variant]
-        is_of_the_point = all(work.is_up_to_date() for work in shared) and all(
-            isinstance(error, OF_A_POINT) for error in errors
-        )
-        if errors and is_of_the_point:
-            return one_line(errors[0]).partition(": ")[2]
-        raise_first(errors)
-        return self._found(candidate, view)
+        shared = [work for works in needed for work in works if not work.stage.per_variant]
+        if not all(work.is_up_to_date() for work in shared):
+            raise_first(errors)
+        raise_first([error for error in errors if not isinstance(error, OF_A_POINT)])
+        return [
+            self._found(candidate, view) or _reason(view, errors)
+            for candidate, view in zip(candidates, views, strict=True)
+        ]
 
     def model_dir(self, candidate: Candidate) -> Path:
         """Return the directory that was built of a point."""
-        work = self._view(candidate).assembled
+        [view] = self._views([candidate])
+        work = view.assembled
         return self.plan.context.store.artifact_dir(self.plan.pinned_key(work.kind, work.variant))
 
     def make_again(self, stage: str, candidate: Candidate, watch: Watch) -> None:
@@ -88,20 +96,22 @@ class Trials:
         work = Work(self.plan, found, None, (candidate.point.name,))
         raise_first(self._run([work], watch))
 
-    def _view(self, candidate: Candidate) -> ViewWork:
-        name = candidate.point.name
-        return ViewWork(self.plan, name, wanted=(name,))
+    def _views(self, candidates: Sequence[Candidate]) -> list[ViewWork]:
+        names = tuple(candidate.point.name for candidate in candidates)
+        return [ViewWork(self.plan, name, wanted=names) for name in names]
 
     def _run(self, works: Sequence[Work], watch: Watch) -> list[Exception]:
         context = self.plan.context
         try:
-            return run_tasks(context, works, watch, keep_going=False)
+            return run_tasks(context, works, watch, keep_going=True)
         except KeyboardInterrupt:
             context.cancel()
             raise
 
-    def _found(self, candidate: Candidate, view: ViewWork) -> Found:
-        """Read what the stages found out of a point that is built."""
+    def _found(self, candidate: Candidate, view: ViewWork) -> Found | None:
+        """Read what the stages found out of a point; None unless it is built."""
+        if not self.is_measured(candidate):
+            return None
         store, warning = self.plan.context.store, None
         facts: dict[str, Any] = {}
         for work in view.needs():
@@ -126,6 +136,13 @@ class Trials:
             exceeded=tuple(exceeded(quality, limits)),
             warning=warning,
         )
+
+
+def _reason(view: ViewWork, errors: Sequence[Exception]) -> str:
+    """Return which of the errors a point has no figures for, without its name."""
+    own = [one_line(error) for error in errors]
+    found = next((line for line in own if f"{view.target}: " in line), own[0])
+    return found.partition(": ")[2]
 
 
 def prepare(
