@@ -83,9 +83,9 @@ def context(project: Project, made: Made) -> BuildContext:
     return context_of(project, made)
 
 
-def context_of(project: Project, made: Made) -> BuildContext:
+def context_of(project: Project, made: Made, *, jobs: int = 1) -> BuildContext:
     fresh = replace(project, env=dict(os.environ))
-    return BuildContext(fresh, plugin_options=(FAKE_PLUGIN,), stages=made.stages(), jobs=1)
+    return BuildContext(fresh, plugin_options=(FAKE_PLUGIN,), stages=made.stages(), jobs=jobs)
 
 
 def trials_of(context: BuildContext, accept: float = 0.4, **grid: Any) -> Trials:
@@ -170,6 +170,18 @@ def test_a_point_that_fails_is_left_out_with_its_reason(
     results = sweep(context)
     assert results.impossible == {"int4-asym-g32-r1": str(error)}
     assert len(results.found) == 3
+
+
+def test_of_points_that_are_measured_side_by_side_each_has_its_own_reason(
+    context: BuildContext, made: Made
+) -> None:
+    """The two smallest are the first turn."""
+    names = ("int4-asym-g64-r1", "int4-asym-g32-r1")
+    for name in names:
+        made.fails[f"weights:{name}"] = StageError(f"weights m:{name}: no {name}")
+    results = sweep(context_of(context.project, made, jobs=2))
+    assert results.impossible == {name: f"weights m:{name}: no {name}" for name in names}
+    assert len(results.found) == 2
 
 
 @pytest.mark.parametrize(
