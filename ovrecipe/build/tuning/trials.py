@@ -68,7 +68,9 @@ class Trials:
         """
         views = self._views(candidates)
         needed = [view.needs() for view in views]
-        missing = [work for works in needed for work in works if not work.is_up_to_date()]
+        # Each once: doit passes over all that follows a task which is named again.
+        every = {work.title: work for works in needed for work in works}
+        missing = [work for work in every.values() if not work.is_up_to_date()]
         errors = self._run(missing, watch) if missing else []
         shared = [work for works in needed for work in works if not work.stage.per_variant]
         if not all(work.is_up_to_date() for work in shared):
