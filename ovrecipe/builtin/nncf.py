@@ -6,7 +6,7 @@ from typing import Any
 
 from ovrecipe.builtin import nncf_rules
 from ovrecipe.builtin.ir import SMALL_FILES_BYTES, base_bytes, read_ir, save_ir, weight_facts
-from ovrecipe.builtin.nncf_scores import remembered_scores
+from ovrecipe.builtin.nncf_once import compiled_once, remembered_scores
 from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import CompressionJob, Estimate, WeightShape
 from ovrecipe.recipe.compression import CompressionPass
@@ -64,6 +64,7 @@ class NncfCompressor:
             foreign_errors("nncf"),
             nncf_reports(job.progress) as (warnings, titles),
             remembered_scores(cache_dir),
+            compiled_once(),
         ):
             compressed = nncf.compress_weights(model, **arguments)
         # What matches nothing ends before its progress bar, and says so at most at level info.

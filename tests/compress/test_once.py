@@ -1,15 +1,17 @@
-"""NNCF's score of each weight, computed once for a base, whatever the settings."""
+"""What NNCF computes once: scores of weights for a base, models that round them for a pass."""
 
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ovrecipe.builtin import nncf
 from ovrecipe.builtin.nncf import NncfCompressor
-from ovrecipe.builtin.nncf_scores import FILE_NAME
+from ovrecipe.builtin.nncf_once import FILE_NAME
 from ovrecipe.hooks.listing import sample_recipe
 from ovrecipe.hooks.roles import CompressionJob
 from ovrecipe.recipe.compression import CompressionPass
@@ -26,9 +28,9 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from openvino import opset13 as ops
 
     random = np.random.default_rng(4)
-    node = given = ops.parameter([1, 64], ov.Type.f32, name="input")
+    node = given = ops.parameter([1, 160], ov.Type.f32, name="input")
     for number in range(6):
-        weight = random.standard_normal((64, 64)) * random.uniform(0.1, 4, (64, 1))
+        weight = random.standard_normal((160, 160)) * random.uniform(0.1, 4, (160, 1))
         constant = ops.constant(weight.astype(np.float32), name=f"layer{number}.weight")
         node = ops.matmul(node, constant, transpose_a=False, transpose_b=True, name=f"l{number}")
     folder = tmp_path_factory.mktemp("base")
@@ -53,6 +55,35 @@ def compressed(base_dir: Path, output_dir: Path, cache_dir: Path | None, **knobs
     )
     NncfCompressor().compress(job)
     return (output_dir / "openvino_model.bin").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [{}, {"mode": "int8_asym"}, {"mode": "int8_sym"}, {"sym": True, "ratio": 1.0}, {"mode": "nf4"}],
+)
+def test_models_that_round_weights_are_compiled_once(
+    base_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knobs: dict[str, Any]
+) -> None:
+    """One for a mode, not one for each of six matrices; the weights are NNCF's own, to the bit."""
+    from nncf.openvino.optimized_functions import models
+
+    compiled: list[int] = []
+    own = models._compile_ov_model
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        compiled.append(1)
+        return own(*args, **kwargs)
+
+    monkeypatch.setattr(models, "_compile_ov_model", counted)
+    if knobs.get("mode", "").startswith("int8"):
+        knobs = {**knobs, "group_size": None, "ratio": None}
+    mine = compressed(base_dir, tmp_path / "mine", None, **knobs)
+    used, compiled[:] = len(compiled), []
+    with monkeypatch.context() as patch:
+        patch.setattr(nncf, "compiled_once", nullcontext)
+        assert compressed(base_dir, tmp_path / "nncf", None, **knobs) == mine
+    assert used < len(compiled)
+    assert used <= 4
 
 
 def test_remembered_scores_choose_the_same_weights(base_dir: Path, tmp_path: Path) -> None:
