@@ -123,17 +123,29 @@ class StatefulModel:
         self.vocabulary_size = int(compiled.output("logits").get_partial_shape()[-1].get_length())
         self._inputs = {name for port in compiled.inputs for name in port.names}
         self._request = compiled.create_infer_request()
-        self._past = 0
+        self._past, self._copies = 0, 0
 
     def forget(self) -> None:
         """Begin with new texts."""
         self._request.reset_state()
-        self._past = 0
+        self._past, self._copies = 0, 0
+
+    @property
+    def can_copy(self) -> bool:
+        """Whether one text can be gone on with in several ways."""
+        return "beam_idx" in self._inputs
+
+    def copy(self, rows: int) -> None:
+        """Let what is read next, (rows, tokens), go on with the one text that was read."""
+        self._copies = rows
 
     def logits(self, tokens: Any) -> Any:
         """Read more tokens, (batch, tokens); return logits, (batch, tokens, vocabulary)."""
         inputs = model_inputs(tokens, self._inputs, past=self._past)
         self._past += inputs["input_ids"].shape[1]
+        if self._copies:
+            inputs["beam_idx"][:] = 0
+            self._copies = 0
         return self._request.infer(inputs)["logits"]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ovrecipe.types import Progress
 
 #: Raised when the same texts would be compared in another way.
-VERSION = 1
+VERSION = 2
 #: The arrays of a text in its file.
 ARRAYS = ("tokens", "read", "is_greedy", "top_ids", "top", "chosen")
 
@@ -71,9 +71,14 @@ class Source:
         for done, group in enumerate(missing):
             progress("asking the source", done=done, total=len(missing))
             texts = self.texts.of(group, model)
-            self._save(group, [(text, _says(model, text)) for text in texts])
+            self._save(group, list(zip(texts, _says(model, texts), strict=True)))
 
     def __iter__(self) -> Iterator[tuple[Text, Said]]:
+        """Yield the texts and what the source says."""
+        for group in self.groups():
+            yield from group
+
+    def groups(self) -> Iterator[list[tuple[Text, Said]]]:
         """Yield the texts and what the source says, one group in memory at a time.
 
         Raises:
@@ -86,7 +91,7 @@ class Source:
                     f"{self._path(group)} is gone",
                     remedy="somebody removed it meanwhile; try again",
                 )
-            yield from found
+            yield found
 
     def _path(self, group: int) -> Path:
         return self._folder / f"{group:05}.npz"
@@ -174,14 +179,16 @@ def evaluated(
     groups: list[int] = []
     greedy: list[tuple[Text, int | None]] = []
     losses = 0.0
-    for text, kept in source:
-        progress("comparing with the source", done=text.group, total=source.texts.count)
-        places.append(_compared(model, text, kept))
-        groups.append(text.group)
-        losses -= float(kept.chosen.sum(dtype=np.float64))
-        if text.is_greedy:
-            others = np.flatnonzero(~places[-1].same_top)
-            greedy.append((text, int(others[0]) if len(others) else None))
+    for number, group in enumerate(source.groups()):
+        progress("comparing with the source", done=number, total=source.texts.count)
+        compared = _compared(model, group)
+        places += compared
+        for (text, kept), found in zip(group, compared, strict=True):
+            groups.append(text.group)
+            losses -= float(kept.chosen.sum(dtype=np.float64))
+            if text.is_greedy:
+                others = np.flatnonzero(~found.same_top)
+                greedy.append((text, int(others[0]) if len(others) else None))
     progress("answering")
     figures = figures_of(places, groups)
     perplexity = float(np.exp(losses / figures.tokens))
@@ -194,43 +201,43 @@ def evaluated(
     )
 
 
-def _compared(model: StatefulModel, text: Text, kept: Said) -> Places:
+def _compared(model: StatefulModel, group: Sequence[tuple[Text, Said]]) -> list[Places]:
     import numpy as np
 
-    found = [
-        at_places(kept.at(part), text.following[part], logits)
-        for part, logits in finite_logits(model, text, "model's")
-    ]
-    return Places(*map(np.concatenate, zip(*found, strict=True)))
+    found: list[list[Places]] = [[] for _ in group]
+    texts = [text for text, _ in group]
+    for number, part, logits in finite_logits(model, texts, "model's"):
+        text, kept = group[number]
+        found[number].append(at_places(kept.at(part), text.following[part], logits))
+    return [Places(*map(np.concatenate, zip(*parts, strict=True))) for parts in found]
 
 
-def _says(model: StatefulModel, text: Text) -> Said:
+def _says(model: StatefulModel, texts: Sequence[Text]) -> list[Said]:
     import numpy as np
 
-    found = [
-        said(logits, text.following[part])
-        for part, logits in finite_logits(model, text, "source's own")
-    ]
-    return Said(*map(np.concatenate, zip(*found, strict=True)))
+    found: list[list[Said]] = [[] for _ in texts]
+    for number, part, logits in finite_logits(model, texts, "source's own"):
+        found[number].append(said(logits, texts[number].following[part]))
+    return [Said(*map(np.concatenate, zip(*parts, strict=True))) for parts in found]
 
 
 def finite_logits(
-    model: StatefulModel, text: Text, whose: str
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Yield which of a text's predicted tokens, and the logits for them.
+    model: StatefulModel, texts: Sequence[Text], whose: str
+) -> Iterator[tuple[int, slice, NDArray[np.float32]]]:
+    """Yield of each text which of its predicted tokens, and the logits for them.
 
     Raises:
         GateError: one is not finite.
     """
     import numpy as np
 
-    for part, logits in predicted(model, text):
+    for number, part, logits in predicted(model, texts):
         if not np.isfinite(logits).all():
             raise GateError(
                 f"the {whose} logits are not finite",
                 remedy="its weights are damaged, or overflow in their dtype; build it again",
             )
-        yield part, logits
+        yield number, part, logits
 
 
 def _examples(

@@ -114,7 +114,7 @@ class Scorer:
         """Yield log-probabilities of the text's next tokens, a few at once."""
         import numpy as np
 
-        for part, logits in finite_logits(self._model, text, "model's"):
+        for _, part, logits in finite_logits(self._model, [text], "model's"):
             wanted = text.following[part]
             found = log_softmax(logits)[np.arange(len(wanted)), wanted]
             is_greedy = (logits.argmax(axis=-1) == wanted).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -137,8 +137,13 @@ class Written:
     ) -> list[list[int]]:
         answers: list[list[int]] = [[] for _ in rows]
         is_open = [True] * len(rows)
-        for _, logits in read(model, rows):
+        # What all rows begin with is read once.
+        copies = len(rows) if model.can_copy and (rows == rows[0]).all() else 1
+        for _, logits in read(model, rows[:1] if copies > 1 else rows):
             last = logits[:, -1]
+        if copies > 1:
+            last = last.repeat(copies, axis=0)
+            model.copy(copies)
         for _ in range(new_tokens):
             chosen = choose(last)
             for row, token in enumerate(chosen.tolist()):
@@ -202,9 +207,60 @@ def check_known(model: StatefulModel, tokens: NDArray[np.int64]) -> None:
         )
 
 
-def predicted(model: StatefulModel, text: Text) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Yield which of a text's predicted tokens, and the logits for them, (places, vocabulary)."""
-    check_known(model, text.tokens)
+def predicted(
+    model: StatefulModel, texts: Sequence[Text]
+) -> Iterator[tuple[int, slice, NDArray[np.float32]]]:
+    """Yield of each text which of its predicted tokens, and the logits for them, (places, vocab).
+
+    What the texts of a group begin with is read once.
+    """
+    import numpy as np
+
+    for text in texts:
+        check_known(model, text.tokens)
+    given = texts[0].tokens[: texts[0].read]
+    are_alike = all(np.array_equal(text.tokens[: text.read], given) for text in texts)
+    if len(texts) == 1 or not are_alike or not model.can_copy:
+        for number, text in enumerate(texts):
+            for part, logits in _predicted(model, text):
+                yield number, part, logits
+        return
+    yield from _predicted_together(model, texts)
+
+
+def _predicted_together(
+    model: StatefulModel, texts: Sequence[Text]
+) -> Iterator[tuple[int, slice, NDArray[np.float32]]]:
+    first = texts[0]
+    for _, logits in read(model, first.tokens[None, : first.read]):
+        last = logits[0, -1:]
+    for number in range(len(texts)):
+        yield number, slice(0, 1), last
+    answers = [text.following[:-1] for text in texts]
+    rows = _padded(answers, int(first.tokens[0]))
+    if not rows.size:
+        return
+    model.copy(len(rows))
+    step = max(1, LOGITS // (model.vocabulary_size * len(rows)))
+    for start in range(0, rows.shape[1], step):
+        logits = model.logits(rows[:, start : start + step])
+        for number, answer in enumerate(answers):
+            count = min(len(answer) - start, step)
+            if count > 0:
+                yield number, slice(start + 1, start + 1 + count), logits[number, :count]
+
+
+def _padded(rows: Sequence[NDArray[np.int64]], token: int) -> NDArray[np.int64]:
+    """Return rows of one length: what stands behind a row changes nothing before it."""
+    import numpy as np
+
+    padded = np.full((len(rows), max(map(len, rows))), token, np.int64)
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    return padded
+
+
+def _predicted(model: StatefulModel, text: Text) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     first = text.read - 1
     for start, logits in read(model, text.tokens[None, :-1]):
         found = logits[0, max(0, first - start) :]

@@ -1,4 +1,4 @@
-"""Language models of a few kilobytes: what follows a token depends on that token alone."""
+"""Language models of a few kilobytes: what follows depends on one token, or on the sum of all."""
 
 from __future__ import annotations
 
@@ -18,6 +18,37 @@ def write_bigrams(folder: Path, table: np.ndarray) -> Path:
     logits = ops.gather(ops.constant(table.astype(np.float32)), ids, ops.constant(0))
     logits.output(0).set_names({"logits"})
     model = ov.Model([ops.result(logits)], [ids], "bigrams")
+    ov.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
+    return folder
+
+
+def write_sums(folder: Path, table: np.ndarray) -> Path:
+    """Write an IR with a state, as exported ones have: after tokens of sum n come `table[n]`."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = ops.parameter([-1, -1], np.int64, name="input_ids")
+    beams = ops.parameter([-1], np.int32, name="beam_idx")
+    for port in (ids, beams):
+        port.output(0).set_names({port.get_friendly_name()})
+    rows = ops.gather(ops.shape_of(ids), ops.constant([0]), ops.constant(0))
+    shape = ops.concat([rows, ops.constant([1], np.int64)], 0)
+    nothing = ops.broadcast(ops.constant(0, np.float32), shape)
+    state = ov.op.util.VariableInfo()
+    state.data_shape, state.data_type, state.variable_id = (
+        ov.PartialShape([-1, 1]),
+        ov.Type.f32,
+        "s",
+    )
+    variable = ov.op.util.Variable(state)
+    past = ops.gather(ops.read_value(nothing, variable), beams, ops.constant(0))
+    sums = ops.add(past, ops.cum_sum(ops.convert(ids, np.float32), ops.constant(1)))
+    kept = ops.assign(ops.gather(sums, ops.constant([-1]), ops.constant(1)), variable)
+    place = ops.convert(ops.mod(sums, ops.constant(len(table), np.float32)), np.int64)
+    logits = ops.gather(ops.constant(table.astype(np.float32)), place, ops.constant(0))
+    logits.output(0).set_names({"logits"})
+    model = ov.Model([ops.result(logits)], [kept], [ids, beams], "sums")
     ov.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
     return folder
 

@@ -14,7 +14,7 @@ from ovrecipe.errors import GateError, StoreError
 from ovrecipe.measure.evaluation import Evaluation, Source, evaluated
 from ovrecipe.measure.reference import log_softmax
 from ovrecipe.measure.texts import ANSWERS, Given, Written
-from tests.measure.bigrams import some_table, write_bigrams
+from tests.measure.bigrams import some_table, write_bigrams, write_sums
 
 PROMPTS = ((1, 2, 3), (4, 5), (6, 7, 8))
 ASKED = Written(PROMPTS, new_tokens=20, end=frozenset({0}))
@@ -112,6 +112,34 @@ def test_an_answer_ends_where_the_model_ends_it(tmp_path: Path) -> None:
     assert any(len(answer) < ASKED.new_tokens for answer in answers)
     assert all(0 not in answer[:-1] for answer in answers)
     assert all(answer[-1] == 0 for answer in answers if len(answer) < ASKED.new_tokens)
+
+
+def test_what_answers_begin_with_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the model can copy its state; the figures are those of reading each answer alone."""
+    folder = write_sums(tmp_path / "source", some_table(0))
+    other = write_sums(tmp_path / "variant", some_table(0) * 0.8 + some_table(1) * 0.4)
+    read_tokens: list[int] = []
+    logits = StatefulModel.logits
+
+    def counted(self: StatefulModel, tokens: Any) -> Any:
+        read_tokens.append(np.size(tokens))
+        return logits(self, tokens)
+
+    monkeypatch.setattr(StatefulModel, "logits", counted)
+    found, counts = [], []
+    for name, can_copy in (("together", True), ("alone", False)):
+        monkeypatch.setattr(StatefulModel, "can_copy", can_copy)
+        read_tokens.clear()
+        source = Source(lambda: StatefulModel(folder), ASKED, tmp_path / name)
+        source.prepare()
+        evaluation = evaluated(other, source, examples=3)
+        found.append((evaluation.figures.facts(), evaluation.first_differences))
+        counts.append(sum(read_tokens))
+    assert found[0] == found[1]
+    assert found[0][0]["mean_kl"] > 0.01
+    assert counts[0] < counts[1]
 
 
 def test_the_source_is_asked_once(tmp_path: Path) -> None:

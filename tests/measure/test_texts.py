@@ -46,7 +46,7 @@ def test_each_token_is_predicted_at_the_place_before_it(start: int) -> None:
     text = Text(np.arange(100), start, 0)
     found = {
         token: int(logits[0])
-        for part, rows in predicted(Wide(), text)  # type: ignore[arg-type]
+        for _, part, rows in predicted(Wide(), [text])  # type: ignore[arg-type]
         for token, logits in zip(text.following[part].tolist(), rows, strict=True)
     }
     assert found == {token: token - 1 for token in range(start, 100)}
