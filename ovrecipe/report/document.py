@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.run import Target, built_manifests
 from ovrecipe.build.stages.check import CHECK_TOKENS, QUESTION
 from ovrecipe.builtin.ir import layer_weights, read_ir
+from ovrecipe.hooks.specs import PROJECT
 from ovrecipe.report.speed import measurements
 from ovrecipe.store.key import Key
 from ovrecipe.version import __version__
@@ -131,12 +132,28 @@ def _versions(manifests: Iterable[Manifest]) -> dict[str, list[str]]:
     """Return the versions of each package that made something, the newest use last."""
     found: dict[str, dict[str, None]] = {"ovrecipe": {__version__: None}}
     for manifest in sorted(manifests, key=lambda made: made.created):
-        for package, version in manifest.tools.items():
+        for package, version in [*manifest.tools.items(), *_plugins(manifest.key)]:
             if version is not None:
                 uses = found.setdefault(package, {})
                 uses.pop(version, None)
                 uses[version] = None
     return {package: list(found[package]) for package in sorted(found)}
+
+
+def _plugins(key: object) -> Iterator[tuple[str, str]]:
+    """Yield the distributions, other than our own, whose providers a key names, with versions."""
+    if isinstance(key, Mapping):
+        if key.get("distribution") not in (None, PROJECT):
+            yield str(key["distribution"]), str(key["version"])
+        key = list(key.values())
+    if isinstance(key, list):
+        for inner in key:
+            yield from _plugins(inner)
+
+
+def _requirement(package: str, version: str) -> str:
+    """Return what pip takes; an editable install's version is a digest of its sources."""
+    return package if ":" in version else f"{package}=={version}"
 
 
 def _commands(
@@ -148,7 +165,7 @@ def _commands(
 ) -> list[str]:
     """Return what to type to get the same again, beside the recipe and ovrecipe.lock."""
     others = {package: found[-1] for package, found in versions.items() if package != "ovrecipe"}
-    pinned = [f"{package}=={version}" for package, version in others.items()]
+    pinned = [_requirement(package, version) for package, version in others.items()]
     packages = [f"ovrecipe[build]=={__version__}", *pinned]
     targets = [f"{name}:{variant}" for variant in variants]
     lines = [["pip", "install", *packages], ["ovrecipe", "build", *targets]]

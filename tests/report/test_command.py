@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovrecipe.recipe.project import Project
+from ovrecipe.report.document import _commands, _versions
+from ovrecipe.store.manifest import Manifest
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
 from tests.report.making import document as made
 from tests.report.making import variant
@@ -99,3 +101,23 @@ def test_a_place_that_cannot_be_written_is_named(
     done = ovrecipe(*words, env=project, cwd=tmp_path)
     assert done.code == 12
     assert "cannot be written" in done.said
+
+
+def test_plugins_that_made_something_are_to_be_installed_again() -> None:
+    """With their versions; an editable install, which has none that pip knows, by its name."""
+    by_version, by_sources = (
+        Manifest.model_construct(
+            created="2026-11-26",
+            tools={"nncf": "3.4.0"},
+            key={"passes": [{"compressor": {"distribution": name, "version": version}}]},
+        )
+        for name, version in (("own-budget", "1.2"), ("own-other", "sha256:0a"))
+    )
+    built_in = Manifest.model_construct(
+        created="2026-11-25",
+        tools={},
+        key={"provider": {"distribution": "ovrecipe", "version": None}},
+    )
+    versions = _versions([by_version, by_sources, built_in])
+    install, *_ = _commands("m", ["int4"], versions, measured=False)
+    assert install.endswith(" nncf==3.4.0 own-budget==1.2 own-other")
