@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ovrecipe.hooks.roles import MAIN, Toolchain, ToolchainChoice
-from ovrecipe.version import fits
 
 #: In the order in which they are tried after the main environment. What 4.x does not share with
 #: 5.x moves with it; 5.x works with the tokenizers and the huggingface_hub of the main environment.
@@ -35,9 +34,8 @@ TOOLCHAINS = (
     Toolchain("tf-5.10", {"transformers": "5.10.4"}),
     Toolchain("tf-5.15", {"transformers": "5.15.1", "safetensors": "0.8.0"}),
 )
-PACKAGE = "optimum.exporters.openvino"
-#: Where the classes of architectures are, and those that they inherit from.
-MODULES = ("model_configs.py", "config.py", "base.py")
+#: Where in optimum the classes of architectures are, and those that they inherit from.
+MODULES = tuple(f"exporters/openvino/{name}.py" for name in ("model_configs", "config", "base"))
 #: A task, and the list of tasks that has it.
 TASKS = {"text-generation-with-past", "COMMON_TEXT_GENERATION_TASKS"}
 BOUNDS = ("MIN_TRANSFORMERS_VERSION", "MAX_TRANSFORMERS_VERSION")
@@ -51,11 +49,20 @@ class Bounds(NamedTuple):
 
     def objection(self, version: str) -> str | None:
         """Return what a version would have to be; None where it lies within. `5.0` is 5.0.0."""
-        if self.newest and not fits(version, f"<={self.newest}"):
+        if self.newest and _release(version) > _release(self.newest):
             return f"at most {self.newest.replace('99', '*')}"
-        if self.oldest and not fits(version, f">={self.oldest}"):
+        if self.oldest and _release(version) < _release(self.oldest):
             return f"at least {self.oldest}"
         return None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version; 5.0 and 5.0.0 have equal ones.
+
+    Importing `packaging` would cost a build with nothing to do 20 ms.
+    """
+    numbers = re.match(r"[\d.]*\d", version)
+    return tuple(map(int, re.sub(r"(\.0)+$", "", numbers[0]).split("."))) if numbers else ()
 
 
 def choice_for(model_type: str, installed: str | None) -> ToolchainChoice:
@@ -100,12 +107,10 @@ def _classes() -> dict[str, str]:
 
     All of it is not parsed: that would cost a build with nothing to do a third of its time.
     """
-    spec = find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        return {}
+    spec = find_spec("optimum")  # a package below it would be imported for this
+    places = [] if spec is None else spec.submodule_search_locations or []
     found: dict[str, str] = {}
-    for module in reversed(MODULES):
-        path = Path(spec.origin).with_name(module)
+    for path in (Path(place) / module for module in reversed(MODULES) for place in places):
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         decorators = ""
         for piece in re.split(r"^(?=@|class )", text, flags=re.MULTILINE):
