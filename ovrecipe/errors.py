@@ -1,6 +1,7 @@
 """What can go wrong, with exit codes; exceptions of foreign libraries become ours here."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -159,10 +160,30 @@ class ProjectError(OvrecipeError):
     exit_code = 12
 
 
+class ToolchainError(OvrecipeError):
+    """A toolchain cannot be made, or is not there where it cannot be made."""
+
+    exit_code = 13
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Return whether the system took no more: no room, no quota, or a file too large for it."""
     full = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
     return isinstance(error, OSError) and error.errno in full
+
+
+#: What libraries say of a full disk: the system's own words, OpenVINO's and numpy's writer. Those
+#: that remove what they had half written leave no other trace of it.
+FULL = re.compile(
+    r"no space left|disk quota exceeded|file too large|(os error|errno) 28\b|iostream error"
+    r"|\d+ requested and \d+ written",
+    re.IGNORECASE,
+)
+
+
+def says_disk_full(text: str) -> bool:
+    """Return whether a text has the words with which the system or a library tells of that."""
+    return FULL.search(text) is not None
 
 
 def disk_full(where: str, details: str = "") -> DiskFull:

@@ -71,6 +71,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         if name != "OVRECIPE_TEST_STORE":
             del os.environ[name]
     os.environ["OVRECIPE_CONFIG"] = os.devnull
+    os.environ["OVRECIPE_TOOLCHAINS"] = str(tmp_path_factory.mktemp("toolchains"))
     yield
     os.environ.clear()
     os.environ.update(kept)

@@ -39,9 +39,31 @@ MODELS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "phi": ("phi", "codegen", {"partial_rotary_factor": 0.5}),
     "gpt_neox": ("gpt_neox", "neox", {"rotary_pct": 0.25}),
     "qwen2": ("qwen2", "qwen", {"num_key_value_heads": 2, "tie_word_embeddings": True}),
-    "gemma": ("gemma", "gemma", {"num_key_value_heads": 1, "head_dim": 16}),
 }
 ARCHITECTURES = tuple(MODELS)
+#: What is exported in the toolchain tf-4.57, and so is made there too: a checkpoint as people have.
+OLDER: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
+    "gemma": ("gemma", "gemma", {"num_key_value_heads": 1, "head_dim": 16}),
+    "gemma2": ("gemma2", "gemma", {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": 64}),
+    "gemma3_text": (
+        "gemma3_text",
+        "gemma",
+        {"num_key_value_heads": 1, "head_dim": 16, "sliding_window": 64, "num_hidden_layers": 6},
+    ),
+    "llama4_text": (
+        "llama4_text",
+        "gemma",
+        {
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "num_hidden_layers": 4,
+            "intermediate_size_mlp": 128,
+            "num_local_experts": 4,
+            "attention_chunk_size": 128,
+            "pad_token_id": 0,
+        },
+    ),
+}
 #: Whose attention has ALiBi's biases, which GenAI's paged attention leaves out.
 ALIBI = ("mpt", "neox", {"d_model": 64, "n_heads": 4, "n_layers": 2, "max_seq_len": 512})
 
@@ -53,7 +75,7 @@ def make_checkpoint(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-    model_type, tokenizer, differences = {**MODELS, "mpt": ALIBI}[architecture]
+    model_type, tokenizer, differences = {**MODELS, **OLDER, "mpt": ALIBI}[architecture]
     checkpoint_dir.mkdir(parents=True, exist_ok=True)
     ids = make_tokenizer(checkpoint_dir, tokenizer)
     torch.manual_seed(20)

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.memory import MemoryBudget
 from ovrecipe.build.stages import STAGES, stage_named
-from ovrecipe.build.stages.stage import Stage
-from ovrecipe.hooks.roles import Role, Source, SourceRequest
+from ovrecipe.build.stages.stage import CHECKPOINT, Stage
+from ovrecipe.errors import SourceError
+from ovrecipe.hooks.roles import (
+    MAIN,
+    Exporter,
+    Role,
+    Source,
+    SourceRequest,
+    Toolchain,
+    ToolchainChoice,
+)
+from ovrecipe.json_files import read_object
 from ovrecipe.recipe.load import check_requirements, load_recipe
 from ovrecipe.recipe.project import Project
 from ovrecipe.recipe.schema import Recipe, split_model_id
 from ovrecipe.store.digests import RememberedDigests
+from ovrecipe.store.disk import replace_atomically
 from ovrecipe.store.key import Key, differences
 from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
 
 #: The longest that a cancelled build waits for its stages to clean up.
 CANCEL_SECONDS = 15.0
+CONFIG = f"{CHECKPOINT}/config.json"
 
 
 @dataclass(eq=False, repr=False)
@@ -112,7 +124,9 @@ class RecipePlan:
     recipe: Recipe
     _is_sound: bool = False
     _pin: Mapping[str, Json] | None = None
-    _keys: dict[tuple[str, str | None], Key] = field(default_factory=dict)
+    _config: Mapping[str, Any] | None = None
+    _choice: ToolchainChoice | None = None
+    _keys: dict[tuple[str, str | None, str | None], Key] = field(default_factory=dict)
 
     def judge(self) -> None:
         """Refuse a recipe whose providers, options or templates cannot be used; judged once.
@@ -134,6 +148,45 @@ class RecipePlan:
     def source(self) -> Provided[Source]:
         """Who brings the checkpoint."""
         return self.provider("source", split_model_id(self.recipe.model.id)[0])
+
+    @cached_property
+    def exporter(self) -> Provided[Exporter]:
+        """Who exports the checkpoint."""
+        return self.provider("exporter", self.recipe.model.exporter.name)
+
+    def checkpoint_config(self) -> Mapping[str, Any] | None:
+        """Return the checkpoint's config.json, also after it was collected; None before it came."""
+        if self._config is None and self.known_pin() is not None:
+            key, store = self.pinned_key(self.context.stages[0].name), self.context.store
+            path, kept_path = store.artifact_dir(key) / CONFIG, store.config_path(key)
+            found = (read_object(place, error=SourceError) for place in (path, kept_path))
+            self._config = next(filter(None, found), None)
+            if self._config is not None and not kept_path.exists():
+                # A store that cannot be written has its checkpoint still.
+                with suppress(OSError):
+                    kept_path.parent.mkdir(exist_ok=True)
+                    replace_atomically(kept_path, path.read_text(encoding="utf-8"), durable=False)
+        return self._config
+
+    def toolchain_choice(self) -> ToolchainChoice:
+        """Return in which environment the exporter works, and why.
+
+        Before the checkpoint was ever here that is the main one: keys are other ones afterwards.
+        """
+        named = self.recipe.model.toolchain
+        if named is not None:
+            return ToolchainChoice(named, "the recipe names it")
+        if self._choice is None and self.exporter.traits.toolchains:
+            config = self.checkpoint_config()
+            said = [] if config is None else self.exporter.optional("toolchain", config)
+            self._choice = next(iter(said), None)
+        return self._choice or ToolchainChoice(MAIN, "the exporter wants no other")
+
+    def toolchain(self) -> Toolchain | None:
+        """Return the toolchain that the exporter works in; None for the main environment."""
+        wanted = self.toolchain_choice().name
+        known = {toolchain.name: toolchain for toolchain in self.exporter.traits.toolchains}
+        return known.get(str(wanted))
 
     def package_versions(self, names: Iterable[str]) -> dict[str, Json]:
         """Return what a key says about packages that a stage itself calls."""
@@ -186,15 +239,18 @@ class RecipePlan:
         """Return the key of a stage's result once the checkpoint is pinned."""
         found = stage_named(stage, self.context.stages)
         variant = variant if found.per_variant else None
-        if (stage, variant) not in self._keys:
+        # Once the checkpoint is here, its architecture may want a toolchain, which keys name.
+        is_source = stage == self.context.stages[0].name
+        place = (stage, variant, None if is_source else self.toolchain_choice().name)
+        if place not in self._keys:
             inputs = found.inputs(self.recipe, variant)
             document: dict[str, Json] = {
                 **found.fields(self, variant),
                 "stage_version": found.version,
                 "inputs": {name: self.pinned_key(name, variant).sha256 for name in inputs},
             }
-            self._keys[stage, variant] = Key(stage, document)
-        return self._keys[stage, variant]
+            self._keys[place] = Key(stage, document)
+        return self._keys[place]
 
     def changed_fields(self, stage: Stage, variant: str | None) -> list[str]:
         """Return which fields of a stage's key the user's files contradict by now.

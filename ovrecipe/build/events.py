@@ -82,6 +82,13 @@ class Ended(StageEvent):
 
 
 @dataclass(frozen=True)
+class Noted(StageEvent):
+    """Something about the stage that is worth knowing."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Warned(StageEvent):
     """Something went wrong that does not concern the artifact."""
 
@@ -196,7 +203,7 @@ class Lines:
                 case Started(title, text):
                     self._say(title, text)
                     self._expect_beat(title)
-                case Waiting(title, text) | Warned(title, text):
+                case Waiting(title, text) | Noted(title, text) | Warned(title, text):
                     self._say(title, text)
                 case LogKept(title, log_path):
                     self._say(title, f"log kept at {log_path}")

@@ -43,6 +43,7 @@ def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     yield partial(plugins.provider, "source", split_model_id(recipe.model.id)[0], recipe)
     for role, spec, loc in named_providers(recipe):
         yield partial(plugins.with_options, role, spec, loc, recipe)
+    yield partial(_check_toolchain, recipe, plugins)
     for name, variant in recipe.variants.items():
         for compression, loc in passes_of(recipe, name):
             yield partial(_check_pass, recipe, plugins, compression, loc, variant.precision)
@@ -91,6 +92,26 @@ def _check_pass(
         problems = [Problem(place_in_recipe(recipe, at), at, reason) for at, reason in reasons]
         raise RecipeInvalid("\n".join(map(str, sorted(problems))))
     provided.options(compression.options, loc=(*loc, "options"), recipe=recipe)
+
+
+def _check_toolchain(recipe: Recipe, plugins: Plugins) -> None:
+    """Raise unless the exporter brings the toolchain that the recipe names."""
+    from ovrecipe.hooks.roles import MAIN
+    from ovrecipe.recipe.problems import Problem, place_in_recipe
+    from ovrecipe.wording import perhaps
+
+    wanted = recipe.model.toolchain
+    if wanted is None:
+        return
+    exporter = plugins.provider("exporter", recipe.model.exporter.name, recipe)
+    known = [MAIN, *(toolchain.name for toolchain in exporter.traits.toolchains)]
+    if wanted not in known:
+        loc = ("model", "toolchain")
+        reason = (
+            f"the exporter '{exporter.name}' has no toolchain '{wanted}'{perhaps(wanted, known)}"
+        )
+        problem = Problem(place_in_recipe(recipe, loc), loc, reason)
+        raise RecipeInvalid(str(problem), remedy=f"it has: {', '.join(known)}")
 
 
 def _check_template(recipe: Recipe) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.build.events import MemorySeen, Progressed, Watch
 from ovrecipe.build.memory import TICK, memory_available_bytes, oom_kills
 from ovrecipe.build.stages.stage import Job
-from ovrecipe.errors import OvrecipeError, StageError, StageKilled, disk_full
+from ovrecipe.errors import OvrecipeError, StageError, StageKilled, disk_full, says_disk_full
 from ovrecipe.processes import heard_error, started
 from ovrecipe.store.disk import free_bytes
 from ovrecipe.wording import amount
@@ -32,13 +30,6 @@ KILLED, FROM_OUTSIDE = 9, (1, 2, 9, 15)
 LOW_BYTES = 1_000_000_000
 #: With less room than this, a stage that failed is taken to have failed for want of room.
 FULL_BYTES = 4_000_000
-#: What libraries say of a full disk: the system's own words, OpenVINO's and numpy's writer. Those
-#: that remove what they had half written leave no other trace of it.
-FULL = re.compile(
-    r"no space left|disk quota exceeded|file too large|(os error|errno) 28\b|iostream error"
-    r"|\d+ requested and \d+ written",
-    re.IGNORECASE,
-)
 
 
 @dataclass
@@ -95,7 +86,7 @@ def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
     job_path.write_text(job.to_json(), encoding="utf-8")
     tmp_dir.mkdir()
     module = work.stage.run.__module__
-    command = [sys.executable, "-m", "ovrecipe.build.worker", module, str(job_path)]
+    command = ["-m", "ovrecipe.build.worker", module, str(job_path)]
     last: dict[str, Any] = {}
 
     def hear(event: dict[str, Any]) -> None:
@@ -106,7 +97,11 @@ def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
 
     env = {**context.project.env, "PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_dir)}
     seen, killed_before = Seen(), oom_kills()
-    with log_path.open("wb") as log, started(command, env=env, log=log, hear=hear) as process:
+    with (
+        work.stage.python(work, watch) as python,
+        log_path.open("wb") as log,
+        started([str(python), *command], env=env, log=log, hear=hear) as process,
+    ):
         while process.poll() is None:
             # doit's threads outlive a main thread that Ctrl-C has ended; they must not go on.
             if context.cancelled() or not threading.main_thread().is_alive():
@@ -139,7 +134,7 @@ def failure(
         message = f"{title}: its process ended with {ended}{during} ({seen}){tail}"
         found = StageError(message, remedy=remedy)
     room = seen.least_room_bytes
-    if not FULL.search(found.message) and (room is None or room >= FULL_BYTES):
+    if not says_disk_full(found.message) and (room is None or room >= FULL_BYTES):
         return found
     said = "" if room is None else f" (the least room that was seen is {amount(room)})"
     return disk_full(f"{found.message}\n{title}", said)

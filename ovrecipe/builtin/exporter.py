@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
+from ovrecipe.builtin.transformers_lines import TOOLCHAINS, choice_for
 from ovrecipe.errors import StageError, foreign_errors
-from ovrecipe.hooks.roles import Answers, Estimate, ExportJob, WeightShape
+from ovrecipe.hooks.roles import Answers, Estimate, ExportJob, ToolchainChoice, WeightShape
 from ovrecipe.json_files import read_object
 from ovrecipe.recipe.schema import Model
+from ovrecipe.version import package_version
 
 TASK = "text-generation-with-past"
 OWN_CODE = "read the checkpoint's own code; if you trust it, write 'model.trust_remote_code: true'"
@@ -26,9 +28,6 @@ IN_LIBRARY_ONLY = ("falcon", "mpt", "phi", "phi3")
 #: What the checkpoint's weights were quantized with, for which no base IR in a float dtype exists.
 #: gpt-oss (mxfp4) is not among them: transformers dequantizes it.
 QUANTIZED_BY = ("gptq", "awq", "bitnet", "bitsandbytes", "fp8", "compressed-tensors")
-#: Architectures that optimum-intel 2.2 refuses above transformers 5.0 and that were checked with
-#: 5.5: logits of prefill and of a cached step equal transformers' own to 1e-6. By export class.
-CHECKED_BEYOND_BOUND = {"gemma": "GemmaOpenVINOConfig"}
 
 
 class OptimumExporter:
@@ -36,6 +35,11 @@ class OptimumExporter:
 
     packages = ("optimum-intel", "optimum", "openvino", "transformers", "torch")
     version = 2
+    toolchains = TOOLCHAINS
+
+    def toolchain(self, config: Mapping[str, Any]) -> ToolchainChoice:
+        """Return the line of transformers that optimum-intel wants for the architecture."""
+        return choice_for(str(config.get("model_type")), package_version("transformers"))
 
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
         """Return what an export takes: the checkpoint's weights stay mapped from its files."""
@@ -157,7 +161,7 @@ def _in_float32(torch_model: Any) -> Iterator[None]:
 
 def _export(torch_model: Any, output_dir: Path, model: Model) -> None:
     import torch
-    from optimum.exporters.openvino import model_configs, utils
+    from optimum.exporters.openvino import utils
     from optimum.exporters.openvino.convert import export_from_model
 
     model_type = torch_model.config.model_type
@@ -166,8 +170,6 @@ def _export(torch_model: Any, output_dir: Path, model: Model) -> None:
     known = getattr(utils, "SKIP_CHECK_TRACE_MODELS", None)
     if isinstance(known, tuple) and model_type not in known:
         utils.SKIP_CHECK_TRACE_MODELS = (*known, model_type)
-    if model_type in CHECKED_BEYOND_BOUND:
-        getattr(model_configs, CHECKED_BEYOND_BOUND[model_type]).MAX_TRANSFORMERS_VERSION = None
     export_from_model(
         torch_model,
         output_dir,

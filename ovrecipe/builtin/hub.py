@@ -33,6 +33,11 @@ NETWORK_REMEDY = (
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 
 
+def is_offline(env: Mapping[str, str]) -> bool:
+    """Return whether the environment says that there shall be no network."""
+    return env.get("HF_HUB_OFFLINE", "").upper() in TRUE
+
+
 class HubSource:
     """Reads `model.id: ORG/NAME`."""
 
@@ -68,7 +73,7 @@ class HubClient:
         self.repo_id = request.location
         self._cache_dir = Path(cache_dir).expanduser() if cache_dir else None
         self._hub = {name: env.get(f"HF_{name.upper()}") or None for name in ("endpoint", "token")}
-        self._is_offline = env.get("HF_HUB_OFFLINE", "").upper() in TRUE
+        self._is_offline = is_offline(env)
 
     def commit(self, revision: str) -> str:
         """Return the commit of a branch or tag; offline, the one that the cache remembers."""

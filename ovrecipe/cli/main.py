@@ -54,9 +54,12 @@ class LazyCommand(TyperCommand):
         self._load = load
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Import the command and go on as that command."""
+        """Import the command and go on as that command, or as that group of commands."""
+        loaded = self._load()
+        if isinstance(loaded, typer.Typer):
+            return typer.main.get_command(loaded).make_context(*args, **kwargs)
         single = typer.Typer(add_completion=False)
-        single.command(self.name)(self._load())
+        single.command(self.name)(loaded)
         return typer.main.get_command(single).make_context(*args, **kwargs)
 
 
@@ -84,6 +87,7 @@ COMMANDS = {
     "verify": ("store_commands:verify", "Compare the bytes of what is built with what was built."),
     "rm": ("store_commands:rm", "Remove a built variant, or all of a recipe."),
     "gc": ("store_commands:gc", "Remove what neither a view nor a recipe needs."),
+    "toolchain": ("toolchain_commands:application", "Make environments that exporters need."),
     "plugins": ("plugins_command:command", "List plugins, and why one does not load."),
     "new-plugin": ("plugin_scaffold:command", "Write a plugin as a distribution, with tests."),
 }
@@ -155,8 +159,8 @@ def _print_version(asked: bool) -> None:
 
 TRACEBACK = "OVRECIPE_TRACEBACK"
 EPILOG = """Exit codes: 1 an error of ovrecipe, 2 wrong words, 3 recipe, 4 plugin, 5 checkpoint, 6
-refused before it began, 7 stage, 8 gate, 9 store, 10 not built, 11 run, 12 project, 130 Ctrl-C, 141
-nobody reads the output."""
+refused before it began, 7 stage, 8 gate, 9 store, 10 not built, 11 run, 12 project, 13 toolchain,
+130 Ctrl-C, 141 nobody reads the output."""
 
 
 def root(

@@ -23,6 +23,11 @@ BY_PRIORITY = ("percent", "left", "speed", "doing", "peak", "bar")
 #: How wide a description is when others want the room, and the least that says something.
 DOING, DOING_LEAST = 24, 10
 BAR = 16
+MARKS: dict[type[events.StageEvent], tuple[str, str]] = {
+    events.Waiting: ("…", "yellow"),
+    events.Noted: ("·", "cyan"),
+    events.Warned: ("!", "yellow"),
+}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
@@ -50,10 +55,10 @@ class Live(rich.live.Live):
                 self._planned = titles
             case events.Started(title):
                 self._begun.add(title)
-            case events.Waiting(title, text):
-                self._leave("…", "yellow", title, text)
-            case events.Warned(title, text):
-                self._leave("!", "yellow", title, text)
+            case (
+                events.Waiting(title, text) | events.Noted(title, text) | events.Warned(title, text)
+            ):
+                self._leave(*MARKS[type(event)], title, text)
             case events.LogKept(title, log_path):
                 self._leave("✗", "red", title, f"log: {log_path}")
             case events.Failed(title) if title in self._at_work:

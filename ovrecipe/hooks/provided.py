@@ -15,7 +15,7 @@ from pydantic import BaseModel, StrictBool, StrictInt, ValidationError, field_va
 
 from ovrecipe.errors import OvrecipeError, PluginError, RecipeInvalid, is_disk_full
 from ovrecipe.hooks.loading import INSTALL_BUILD, PluginSource, lacks_build_extra
-from ovrecipe.hooks.roles import PROTOCOLS, Estimate, Role
+from ovrecipe.hooks.roles import PROTOCOLS, Estimate, Role, Toolchain, ToolchainChoice
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import problems_of
 from ovrecipe.recipe.sections import Objection, Section
@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 
 P_co = TypeVar("P_co", covariant=True)
 Model = TypeVar("Model", bound=BaseModel)
-#: Methods that a provider may leave out, and what they answer: several, but one `Estimate`.
-OPTIONAL_METHODS = {"objections": Objection, "problems": str, "estimate": Estimate}
+#: Methods that a provider may leave out, and what they answer: several, but one of `SINGLE`.
+OPTIONAL_METHODS: Mapping[str, type] = {
+    "objections": Objection,
+    "problems": str,
+    "estimate": Estimate,
+    "toolchain": ToolchainChoice,
+}
+SINGLE = (Estimate, ToolchainChoice)
 
 
 class Traits(BaseModel):
@@ -43,6 +49,8 @@ class Traits(BaseModel):
     version: StrictInt = 1
     #: False where torch shall not be importable: transformers and NNCF would import it unasked.
     needs_torch: StrictBool = True
+    #: Environments that an exporter brings, of which `toolchain` and recipes choose by name.
+    toolchains: tuple[Toolchain, ...] = ()
     #: Whether the answer of `pin` is kept in `ovrecipe.lock`, and renewed by `--update` only.
     needs_pin: StrictBool = False
     #: The fields of `CompressionPass` that a compressor uses, of which others are refused; or all.
@@ -182,7 +190,7 @@ class Provided(Generic[P_co]):
         own, kind = getattr(self.provider, method, None), OPTIONAL_METHODS[method]
         with self.blamed():
             answer = None if own is None else own(*arguments)
-            is_one = kind is Estimate or isinstance(answer, str)
+            is_one = kind in SINGLE or isinstance(answer, str)
             found = [] if answer is None else [answer] if is_one else [*answer]
         if odd := [item for item in found if not isinstance(item, kind)]:
             raise self.blame(f"returned {odd[0]!r} from {method}(), no {kind.__name__}")

@@ -2,7 +2,7 @@
 
 A provider is an instance, or a class or function that is called for one, with `recipe=` if it has
 an argument of that name. An output filter, a command (a typer callback) and a recipe section (a
-pydantic class) are used as they are. `objections`, `problems`, `estimate`, attributes: optional.
+pydantic class) are used as they are. Optional: attributes and `OPTIONAL_METHODS` of `provided`.
 """
 
 from __future__ import annotations
@@ -157,11 +157,40 @@ class Estimate:
     memory_bytes: int
 
 
+#: The name of the environment that ovrecipe itself runs in, where a toolchain could be named.
+MAIN = "main"
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """An environment for an exporter: packages that go before those of the main environment.
+
+    `packages` are exact versions by distribution, all that moves; nothing else is installed.
+    """
+
+    name: str
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ToolchainChoice:
+    """Which toolchain a checkpoint needs (`MAIN` is none), and why; None where none would do."""
+
+    name: str | None
+    reason: str
+
+
 class Exporter(Protocol):
     """Turns a checkpoint into the base IR, in the checkpoint's own dtype."""
 
     def export(self, job: ExportJob) -> None:
         """Write `openvino_model.xml` and `.bin` (stateful) and the `config.json`."""
+
+    def toolchain(self, config: Mapping[str, Any]) -> ToolchainChoice:
+        """Return which of its `toolchains` the checkpoint with that config.json needs.
+
+        Asked for each key, so it is cheap. Without this method the recipe alone chooses.
+        """
 
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
         """Return what the export takes; without this method a default is assumed."""

@@ -92,6 +92,10 @@ class Model(Section):
     trust_remote_code: bool = key("run Python code that the checkpoint brings", False)
     allow_pickle: bool = key("accept weights in pickle files, which can run code when read", False)
     exporter: ProviderSpec = key(f"who exports OpenVINO IR: {NAMED}", ProviderSpec(name="optimum"))
+    toolchain: Name | None = key(
+        "the environment that it exports in: a name of `ovrecipe toolchain list`, or `main`; "
+        "chosen by the checkpoint's architecture without it"
+    )
 
     def objections(self) -> Iterator[Objection]:
         """Yield what no source could look up."""

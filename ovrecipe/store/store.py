@@ -4,6 +4,7 @@ store/<stage>/<sha256>/     an artifact: read-only, its manifest.json written la
 store/.stage-*              a stage at work; removed when it fails
 store/.locks/               locks of those who make an artifact, and of those who use one
 store/.cache/<sha256>/      what OpenVINO compiled from an artifact, or a compressor learned of it
+store/.configs/             config.json of each checkpoint that was here, which keys depend on
 store/.roots, .digests.json the folders with views, and digests of files that were read
 store/logs/                 the logs of stages that failed and were not built since
 """
@@ -70,6 +71,10 @@ class Store:
     def cache_dir(self, sha256: str) -> Path:
         """Return where what is derived from an artifact may be kept; `gc` knows it."""
         return self.root / ".cache" / sha256
+
+    def config_path(self, key: Key) -> Path:
+        """Return where a checkpoint's config.json is kept when the checkpoint itself goes."""
+        return self.root / ".configs" / f"{key.sha256}.json"
 
     def log_path(self, key: Key) -> Path:
         """Return where the log of a stage that failed is kept until the stage succeeds."""

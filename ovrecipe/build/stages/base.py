@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
+from ovrecipe.build.toolchains import check_toolchain, exporters_python, with_toolchain
 from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.hooks.roles import Estimate, ExportJob
 from ovrecipe.types import Json
@@ -20,9 +22,11 @@ MODEL_FILES = ("openvino_model.xml", "openvino_model.bin")
 
 
 def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: ARG001
-    """The checkpoint and the exporter."""
+    """The checkpoint and the exporter, with the toolchain that it works in, if it is one."""
     [(exporter, options)] = plan.context.plugins.configured("exporter", plan.recipe)
-    return exporter.key_with("exporter", options)
+    found = exporter.key_with("exporter", options)
+    toolchain = plan.toolchain()
+    return found if toolchain is None else with_toolchain(found, "exporter", toolchain)
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
@@ -49,6 +53,12 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     return {}
 
 
+def problems(work: Work) -> Sequence[str]:
+    """Refuse an exporter that has no environment to work in."""
+    check_toolchain(work.plan)
+    return ()
+
+
 def estimate(work: Work) -> Estimate | None:
     """Ask the exporter; of one that does not say, expect that it loads the whole checkpoint."""
     tensors = work.tensors()
@@ -68,7 +78,9 @@ STAGE = Stage(
     inputs=always("source"),
     fields=fields,
     run=run,
+    python=exporters_python,
     is_intermediate=True,
     is_judged=True,
+    problems=problems,
     estimate=estimate,
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,7 @@ from ovrecipe.types import Json, Progress
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
+    from ovrecipe.build.events import Watch
     from ovrecipe.build.execute import Work
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
@@ -84,7 +86,7 @@ class Stage:
       beside `fields`, which is everything else that the result depends on.
     - `run` fills `job.output_dir` and returns facts.
     - `per_variant` stages run once for each variant, `own_process` ones in a worker, which
-      imports the module of `run` and takes its `STAGE`.
+      imports the module of `run` and takes its `STAGE`. `python` gives the worker's interpreter.
 
     What becomes of its result:
 
@@ -111,6 +113,9 @@ class Stage:
     run: Callable[[Job, StageContext], dict[str, Json]]
     per_variant: bool = False
     own_process: bool = True
+    python: Callable[[Work, Watch], AbstractContextManager[Path]] = lambda *_: nullcontext(
+        Path(sys.executable)
+    )
     publishes: bool = False
     is_gate: bool = False
     objections: Callable[[Recipe, str, Mapping[str, Any]], Iterable[str]] = lambda *_: ()
