@@ -69,17 +69,19 @@ class Tiny(NamedTuple):
     dtype: str = "bfloat16"
 
 
-def _same(*names: str, dtype: str = "bfloat16", **config: Any) -> dict[str, Tiny]:
+def _same(*names: str, **config: Any) -> dict[str, Tiny]:
+    dtype = config.pop("dtype", "bfloat16")
     return {name: Tiny(name, config, dtype) for name in names}
 
 
-#: By the name in the table of architectures: a `model_type`, and what follows a `+` is a kind of it.
+#: By the name in the table of architectures: a `model_type`, and behind a `+` a kind of it.
 TINY: Mapping[str, Tiny] = {
     **_same("llama", "arcee", "cohere", "gemma", "glm", "glm4", "hunyuan_v1_dense", head_dim=16),
     **_same("bitnet", "gpt_bigcode", "olmo", "olmo2", "persimmon", "qwen3"),
     **_same("codegen", "gptj", rotary_dim=8),
     **_same("gpt2", "opt", "biogpt", "bloom", "gpt_neox", dtype=FLOAT32, ffn_dim=128),
-    **_same("smollm3", "stablelm", "phi", no_rope_layers=[1, 0], partial_rotary_factor=0.5),
+    **_same("smollm3", "stablelm", no_rope_layers=[1, 0], partial_rotary_factor=0.5),
+    **_same("phi", num_key_value_heads=4, partial_rotary_factor=0.5),
     **_same("mistral", "qwen2", "starcoder2", **SMALL_WINDOW),
     **_same("cohere2", "exaone4", layer_types=["sliding_attention", "full_attention"], head_dim=16,
             **SMALL_WINDOW, sliding_window_pattern=2),
@@ -116,7 +118,7 @@ TINY: Mapping[str, Tiny] = {
                                   "num_dense_layers": 2, "global_attn_every_n_layers": 2}),
     "dbrx": Tiny("dbrx", {"d_model": 64, "n_heads": 4, "n_layers": 2, "max_seq_len": 512,
                           "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10000.0},
-                          "ffn_config": {"ffn_hidden_size": 128, "moe_num_experts": 4,
+                          "ffn_config": {"hidden_size": 64, "ffn_hidden_size": 128, "moe_num_experts": 4,
                                          "moe_top_k": 2}}),
     "llama4_text": Tiny("llama4_text", {**EXPERTS, "head_dim": 16, "attention_chunk_size": WINDOW,
                                         "intermediate_size_mlp": 128, "num_experts_per_tok": 1,
@@ -124,8 +126,10 @@ TINY: Mapping[str, Tiny] = {
     "lfm2": Tiny("lfm2", {"layer_types": ["conv", "full_attention"], "block_ff_dim": 128}),
     "lfm2_moe": Tiny("lfm2_moe", {**EXPERTS, "layer_types": ["conv", "full_attention"],
                                   "num_dense_layers": 1}),
-    "mamba": Tiny("mamba", {"state_size": 16, "time_step_rank": 4, "expand": 2}),
-    "falcon_mamba": Tiny("falcon_mamba", {"state_size": 16, "time_step_rank": 4, "expand": 2}),
+    "mamba": Tiny("mamba", {"state_size": 16, "time_step_rank": 4, "expand": 2},
+                  FLOAT32),
+    "falcon_mamba": Tiny("falcon_mamba", {"state_size": 16, "time_step_rank": 4, "expand": 2},
+                  FLOAT32),
     "zamba2": Tiny("zamba2", {"mamba_d_state": 16, "mamba_headdim": 16, "n_mamba_heads": 8,
                               "chunk_size": 16, "num_key_value_heads": 4, "adapter_rank": 8,
                               "layers_block_type": ["mamba", "hybrid"]}),
@@ -177,4 +181,7 @@ def _copy_tokenizer(tokenizer_dir: Path, folder: Path) -> dict[str, int]:
     named = ("bos_token_id", "eos_token_id", "pad_token_id")
     found = {name: getattr(tokenizer, name) for name in named}
     size = max(len(tokenizer), *(token["id"] + 1 for token in known["added_tokens"]))
-    return {"vocab_size": size, **{name: id for name, id in found.items() if id is not None}}
+    return {
+        "vocab_size": size,
+        **{name: number for name, number in found.items() if number is not None},
+    }
