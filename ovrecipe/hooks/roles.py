@@ -163,6 +163,9 @@ class Exporter(Protocol):
     def export(self, job: ExportJob) -> None:
         """Write `openvino_model.xml` and `.bin` (stateful) and the `config.json`."""
 
+    def problems(self, config: Mapping[str, Any]) -> Iterable[str]:
+        """Return why the checkpoint with that config.json cannot be exported, known unread."""
+
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
         """Return what the export takes; without this method a default is assumed."""
 

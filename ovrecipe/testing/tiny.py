@@ -7,7 +7,7 @@ words go beyond them, in a second and some megabytes. `benchmarks/architectures.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,7 +118,8 @@ TINY: Mapping[str, Tiny] = {
                                   "num_dense_layers": 2, "global_attn_every_n_layers": 2}),
     "dbrx": Tiny("dbrx", {"d_model": 64, "n_heads": 4, "n_layers": 2, "max_seq_len": 512,
                           "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10000.0},
-                          "ffn_config": {"hidden_size": 64, "ffn_hidden_size": 128, "moe_num_experts": 4,
+                          "ffn_config": {"hidden_size": 64, "ffn_hidden_size": 128,
+                                         "moe_num_experts": 4,
                                          "moe_top_k": 2}}),
     "llama4_text": Tiny("llama4_text", {**EXPERTS, "head_dim": 16, "attention_chunk_size": WINDOW,
                                         "intermediate_size_mlp": 128, "num_experts_per_tok": 1,
@@ -164,6 +165,23 @@ def make_tiny(folder: Path, name: str, tokenizer_dir: Path) -> Path:
     model.generation_config = GenerationConfig(**ids)
     model.save_pretrained(folder)
     return folder
+
+
+def torch_answers(
+    checkpoint_dir: Path, prompts: Sequence[Sequence[int]], new_tokens: int
+) -> list[list[int]]:
+    """Return what a checkpoint's own code goes on with, greedily, in float32, without a cache."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(checkpoint_dir, dtype=torch.float32).eval()
+    tokens = torch.tensor(prompts)
+    with torch.inference_mode():
+        for _ in range(new_tokens):
+            logits = model(tokens, use_cache=False).logits
+            tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], dim=1)
+    found: list[list[int]] = tokens[:, len(prompts[0]) :].tolist()
+    return found
 
 
 def _copy_tokenizer(tokenizer_dir: Path, folder: Path) -> dict[str, int]:

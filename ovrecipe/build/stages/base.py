@@ -49,6 +49,12 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     return {}
 
 
+def problems(work: Work) -> list[str]:
+    """Ask the exporter what it cannot export, before it has loaded anything."""
+    exporter = work.plan.provider("exporter", work.plan.recipe.model.exporter.name)
+    return exporter.optional("problems", work.checkpoint_config())
+
+
 def estimate(work: Work) -> Estimate | None:
     """Ask the exporter; of one that does not say, expect that it loads the whole checkpoint."""
     tensors = work.tensors()
@@ -70,5 +76,6 @@ STAGE = Stage(
     run=run,
     is_intermediate=True,
     is_judged=True,
+    problems=problems,
     estimate=estimate,
 )
