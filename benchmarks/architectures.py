@@ -184,7 +184,8 @@ def compared(folder: Path) -> dict[str, Any]:
 
     model_dir = (folder / "models" / "tiny" / VARIANTS[0]).resolve()
     facts = read_manifest(model_dir).facts
-    reference = read_manifest(reference_dir(folder, model_dir)).facts
+    inputs: Any = read_manifest(model_dir).key["inputs"]
+    reference = read_manifest(folder / "store" / "reference" / inputs["reference"]).facts
     opened = (Paged if facts["attention_backend"] == "PA" else Unpaged)(model_dir, EXACTLY)
     expected = read_object(folder / "expected.json")
     agreed = 0
@@ -197,14 +198,6 @@ def compared(folder: Path) -> dict[str, Any]:
     if "paged_attention" in reference:
         known["paged_attention"] = reference["paged_attention"]
     return known if agreed == asked else {**known, "wrong": True}
-
-
-def reference_dir(folder: Path, model_dir: Path) -> Path:
-    """Return the artifact in which the attention was compared."""
-    from ovrecipe.store.manifest import read_manifest
-
-    inputs: Any = read_manifest(model_dir).key["inputs"]
-    return next((folder / ".ovrecipe").rglob(f"reference/{inputs['reference']}"))
 
 
 def last_words(log: str, prefix: str = "") -> str:
