@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.builtin.architectures import problem_of
+from ovrecipe.builtin.exporter_mends import mended
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
 from ovrecipe.errors import StageError, foreign_errors
 from ovrecipe.hooks.roles import Answers, Estimate, ExportJob, WeightShape
@@ -185,13 +186,14 @@ def _export(torch_model: Any, output_dir: Path, model: Model) -> None:
         utils.SKIP_CHECK_TRACE_MODELS = (*known, model_type)
     if model_type in CHECKED_BEYOND_BOUND:
         getattr(model_configs, CHECKED_BEYOND_BOUND[model_type]).MAX_TRANSFORMERS_VERSION = None
-    export_from_model(
-        torch_model,
-        output_dir,
-        task=TASK,
-        stateful=True,
-        # An empty list: with None optimum-intel looks for a tokenizer, and makes one up.
-        preprocessors=[],
-        trust_remote_code=model.trust_remote_code,
-        patch_16bit_model=torch_model.dtype in (torch.float16, torch.bfloat16),
-    )
+    with mended(model_type):
+        export_from_model(
+            torch_model,
+            output_dir,
+            task=TASK,
+            stateful=True,
+            # An empty list: with None optimum-intel looks for a tokenizer, and makes one up.
+            preprocessors=[],
+            trust_remote_code=model.trust_remote_code,
+            patch_16bit_model=torch_model.dtype in (torch.float16, torch.bfloat16),
+        )
