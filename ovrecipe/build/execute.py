@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.build import events, preflight
 from ovrecipe.build.process import AGAIN, LOG_NAME, run_worker
 from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext
-from ovrecipe.errors import ArtifactCorrupt, GateError, NotBuilt, OvrecipeError, StageError
+from ovrecipe.errors import (
+    ArtifactCorrupt,
+    CheckpointIncomplete,
+    GateError,
+    NotBuilt,
+    OvrecipeError,
+    StageError,
+)
 from ovrecipe.hooks.roles import WeightShape
+from ovrecipe.json_files import read_object
 from ovrecipe.store.disk import disk_errors, removed_meanwhile
 from ovrecipe.store.key import Key
 from ovrecipe.store.manifest import Manifest, read_manifest
@@ -216,6 +224,10 @@ class Work(Doable):
         """Return whether the wanted artifact is published and whole; a few stats."""
         key = self.key()
         return key is not None and self.context.store.has(key)
+
+    def checkpoint_config(self) -> dict[str, Any]:
+        """Return the checkpoint's config.json; {} while it is not here."""
+        return read_object(self._checkpoint_dir / "config.json", error=CheckpointIncomplete)
 
     def tensors(self) -> list[WeightShape]:
         """Return the float tensors of the checkpoint; none while it is not here, or unknown."""

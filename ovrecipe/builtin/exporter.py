@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from ovrecipe.builtin.architectures import problem_of
+from ovrecipe.builtin.exporter_mends import mended
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
 from ovrecipe.builtin.transformers_lines import TOOLCHAINS, choice_for
 from ovrecipe.errors import StageError, foreign_errors
@@ -40,6 +42,11 @@ class OptimumExporter:
     def toolchain(self, config: Mapping[str, Any]) -> ToolchainChoice:
         """Return the line of transformers that optimum-intel wants for the architecture."""
         return choice_for(str(config.get("model_type")), package_version("transformers"))
+
+    def problems(self, config: Mapping[str, Any]) -> list[str]:
+        """Refuse an architecture that optimum-intel does not know, or exports wrongly."""
+        problem = problem_of(str(config["model_type"])) if "model_type" in config else None
+        return [problem] if problem else []
 
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
         """Return what an export takes: the checkpoint's weights stay mapped from its files."""
@@ -118,9 +125,8 @@ def _answer(torch_model: Any, answers: Answers) -> None:
             new = logits[:, -1:].argmax(-1)
             tokens = torch.cat([tokens, new], dim=1)
             past = getattr(found, "past_key_values", None)
-            if past is None:
-                # An architecture without a cache of keys and values reads all of it again.
-                found = torch_model(tokens)
+            if past is None or _remembers_otherwise(torch_model):
+                found = torch_model(tokens, use_cache=False)
                 logits = found.logits.float()
             else:
                 found = torch_model(new, past_key_values=past, use_cache=True)
@@ -128,6 +134,18 @@ def _answer(torch_model: Any, answers: Answers) -> None:
         tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], dim=1)
     for row, said in zip(tokens, logits, strict=True):
         answers.take(row.numpy(), said.numpy())
+
+
+def _remembers_otherwise(torch_model: Any) -> bool:
+    """Return whether layers keep something else than keys and values: a state, or a convolution.
+
+    Called with a cache as attention is, such models answer wrongly without a word
+    (GraniteMoeHybrid, transformers 5.5), so all of a text is read again.
+    """
+    config = torch_model.config
+    kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or ()
+    attends = all("attention" in kind and "linear" not in kind for kind in kinds)
+    return not attends or bool(getattr(torch_model, "_is_stateful", False))
 
 
 @contextmanager
@@ -170,13 +188,14 @@ def _export(torch_model: Any, output_dir: Path, model: Model) -> None:
     known = getattr(utils, "SKIP_CHECK_TRACE_MODELS", None)
     if isinstance(known, tuple) and model_type not in known:
         utils.SKIP_CHECK_TRACE_MODELS = (*known, model_type)
-    export_from_model(
-        torch_model,
-        output_dir,
-        task=TASK,
-        stateful=True,
-        # An empty list: with None optimum-intel looks for a tokenizer, and makes one up.
-        preprocessors=[],
-        trust_remote_code=model.trust_remote_code,
-        patch_16bit_model=torch_model.dtype in (torch.float16, torch.bfloat16),
-    )
+    with mended(model_type):
+        export_from_model(
+            torch_model,
+            output_dir,
+            task=TASK,
+            stateful=True,
+            # An empty list: with None optimum-intel looks for a tokenizer, and makes one up.
+            preprocessors=[],
+            trust_remote_code=model.trust_remote_code,
+            patch_16bit_model=torch_model.dtype in (torch.float16, torch.bfloat16),
+        )

@@ -131,6 +131,7 @@ def group_size_problems(
         weight
         for weight in shapes
         if (compression.all_layers or not _keeps_backup(weight.name))
+        and not _is_depthwise(weight)
         and not _is_ignored(weight.name, compression.ignored_scope)
     ]
     odd = [weight for weight in low_bit if weight.shape[-1] % group_size]
@@ -164,6 +165,14 @@ def _keeps_backup(name: str) -> bool:
     NNCF keeps them at the backup precision unless `all_layers` is set.
     """
     return bool(EMBEDDING.search(name) or LAST_LAYER.search(name))
+
+
+def _is_depthwise(weight: WeightShape) -> bool:
+    """Return whether a weight is that of a convolution of each channel by itself.
+
+    Layers with a state have one; NNCF gives convolutions 8 bits, which have no groups.
+    """
+    return len(weight.shape) == 3 and weight.shape[1] == 1
 
 
 def _is_ignored(name: str, scope: IgnoredScope | None) -> bool:

@@ -83,6 +83,7 @@ COMMANDS = {
     "run": ("run_command:command", "Answer one prompt, streamed to stdout as it comes."),
     "chat": ("chat_command:command", "Talk with a model that remembers what was said."),
     "bench": ("bench_command:command", "Measure speed and memory of variants, in turns."),
+    "models": ("models_command:command", "List architectures, and how each was tried."),
     "devices": ("run_command:devices", "List the devices that OpenVINO sees here."),
     "verify": ("store_commands:verify", "Compare the bytes of what is built with what was built."),
     "rm": ("store_commands:rm", "Remove a built variant, or all of a recipe."),

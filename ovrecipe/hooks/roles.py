@@ -192,6 +192,9 @@ class Exporter(Protocol):
         Asked for each key, so it is cheap. Without this method the recipe alone chooses.
         """
 
+    def problems(self, config: Mapping[str, Any]) -> Iterable[str]:
+        """Return why the checkpoint with that config.json cannot be exported, known unread."""
+
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
         """Return what the export takes; without this method a default is assumed."""
 

@@ -91,9 +91,11 @@ class Paged:
         found = [answer.generated_log_probs[1 : rows.shape[1]] for answer in answers]
         return np.asarray(found, np.float32)
 
-    def answer(self, tokens: NDArray[np.int64], max_new_tokens: int) -> list[int]:
+    def answer(
+        self, tokens: NDArray[np.int64], max_new_tokens: int, *, ignore_eos: bool = False
+    ) -> list[int]:
         """Return what the model goes on with, greedily, behind tokens, (1, length)."""
-        [answer] = self._answered(tokens, max_new_tokens=max_new_tokens)
+        [answer] = self._answered(tokens, max_new_tokens=max_new_tokens, ignore_eos=ignore_eos)
         ids: list[int] = answer.generated_ids
         return ids
 
@@ -115,25 +117,37 @@ class Paged:
 class Unpaged:
     """A model opened by GenAI without paged attention: with SDPA, as the IR has it."""
 
-    def __init__(self, model_dir: Path) -> None:
-        """Open a model.
+    def __init__(
+        self,
+        model_dir: Path,
+        properties: Mapping[str, str] | None = None,
+        *,
+        tokenizer_dir: Path | None = None,
+    ) -> None:
+        """Open a model; `tokenizer_dir` is where the tokenizer is, if elsewhere.
 
         Raises:
             StageError: GenAI cannot open it.
         """
-        from openvino_genai import LLMPipeline
+        from openvino_genai import LLMPipeline, Tokenizer
 
+        asked = {"ATTENTION_BACKEND": "SDPA", **(properties or {})}
         with foreign_errors("opening the model with SDPA"):
-            self._pipeline: Any = LLMPipeline(model_dir, "CPU", ATTENTION_BACKEND="SDPA")
-        self.tokenizer = self._pipeline.get_tokenizer()
+            self.tokenizer = Tokenizer(tokenizer_dir or model_dir)
+            self._pipeline: Any = LLMPipeline(model_dir, self.tokenizer, "CPU", **asked)
 
-    def answer(self, tokens: NDArray[np.int64], max_new_tokens: int) -> list[int]:
+    def answer(
+        self, tokens: NDArray[np.int64], max_new_tokens: int, *, ignore_eos: bool = False
+    ) -> list[int]:
         """Return what the model goes on with, greedily, behind tokens, (1, length)."""
         from openvino import Tensor
         from openvino_genai import GenerationConfig
 
         asked = GenerationConfig(
-            do_sample=False, apply_chat_template=False, max_new_tokens=max_new_tokens
+            do_sample=False,
+            apply_chat_template=False,
+            max_new_tokens=max_new_tokens,
+            ignore_eos=ignore_eos,
         )
         with foreign_errors("running the model with SDPA"):
             ids: list[int] = self._pipeline.generate(Tensor(tokens.copy()), asked).tokens[0]

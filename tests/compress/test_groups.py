@@ -54,6 +54,12 @@ def test_what_nncf_would_take_is_not_refused(knobs: dict[str, Any]) -> None:
     assert problems(**knobs) == []
 
 
+def test_a_convolution_has_no_groups() -> None:
+    """Layers with a state have one over a few tokens, and no group size divides those."""
+    convolution = WeightShape("model.layers.0.mamba.conv1d.weight", (160, 1, 4), "bf16")
+    assert problems(shapes=[*SMOLLM2, convolution], group_size=64) == []
+
+
 def test_int8_has_no_groups() -> None:
     """Per channel, whatever the channels."""
     assert problems("int8") == []

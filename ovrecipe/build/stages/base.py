@@ -53,10 +53,13 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     return {}
 
 
-def problems(work: Work) -> Sequence[str]:
-    """Refuse an exporter that has no environment to work in."""
-    check_toolchain(work.plan)
-    return ()
+def problems(work: Work) -> list[str]:
+    """Ask the exporter what it cannot export, and refuse one that has no environment to work in."""
+    exporter = work.plan.provider("exporter", work.plan.recipe.model.exporter.name)
+    found: list[str] = exporter.optional("problems", work.checkpoint_config())
+    if not found:
+        check_toolchain(work.plan)
+    return found
 
 
 def estimate(work: Work) -> Estimate | None:

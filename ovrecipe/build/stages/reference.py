@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.base import MODEL_FILES
 from ovrecipe.build.stages.check import OPENING_BYTES, OPENING_FACTOR
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.builtin.ir import base_bytes
-from ovrecipe.errors import GateError, StageError
+from ovrecipe.errors import GateError
 from ovrecipe.hooks.roles import Estimate
-from ovrecipe.run.genai import last_line
 from ovrecipe.store.disk import link_file
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
-    from ovrecipe.measure.reference import Reference
     from ovrecipe.types import Json
 
 #: The largest mean divergence of a base IR in float32 from its source: in nats, and as a share of
 #: the source's information, which untrained models have little of. What exports rightly stays
 #: below 1e-5 (51 architectures, optimum-intel 2.2).
 MAX_MEAN_KL, MAX_SHARE = 1e-3, 1e-3
-#: The largest mean distance of log-probabilities through paged attention from the source's, as a
-#: share of their standard deviation: rightly computed, SmolLM2 has 5e-5.
-MAX_GAP = 0.02
 PACKAGES = ("openvino", "openvino-genai")
 
 
@@ -36,13 +30,14 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:
-    """Compare the base IR with its source, and paged attention with the IR.
+    """Compare the base IR with its source, and what GenAI makes of the IR.
 
     Without a word of the source, the IR's own answers are the reference, and `by` says so.
 
     Raises:
-        GateError: the IR computes something else than the checkpoint.
+        GateError: the IR computes something else than the checkpoint, or GenAI than the IR.
     """
+    from ovrecipe.measure.attention import attention_facts
     from ovrecipe.measure.figures import compared
     from ovrecipe.measure.models import answer, logits_of
     from ovrecipe.measure.reference import FILE, AnswersTaken, Reference
@@ -72,27 +67,12 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         assert found is not None, "each text was answered"
         reference = found
         reference.save(job.output_dir)
-    context.progress("comparing paged attention with the base IR")
-    return {"by": reference.by, **facts, **_attention(reference, base_dir, job.inputs["tokenizer"])}
-
-
-def _attention(reference: Reference, base_dir: Path, tokenizer_dir: Path) -> dict[str, Json]:
-    """Return which attention backend of GenAI computes what the source does.
-
-    Paged attention, which is faster, unless it does not; SDPA runs the IR as it is, which was
-    compared with the source.
-    """
-    from ovrecipe.measure.figures import gap
-    from ovrecipe.measure.models import EXACTLY, Paged
-
+    context.progress("comparing what GenAI runs with the source")
     try:
-        opened = Paged(base_dir, EXACTLY, tokenizer_dir=tokenizer_dir)
-        found = opened.log_probabilities(reference.tokens)
-    except StageError as error:
-        return {"attention_backend": "SDPA", "paged_attention": last_line(error)}
-    distance = gap(found, reference.chosen)
-    backend = "PA" if distance <= MAX_GAP else "SDPA"
-    return {"attention_backend": backend, "paged_attention_gap": f"{distance:.3g}"}
+        heard = attention_facts(reference, base_dir, job.inputs["tokenizer"])
+    except GateError as error:
+        raise GateError(f"{job.recipe.name}: {error.message}", remedy=error.remedy) from error
+    return {"by": reference.by, **facts, **heard}
 
 
 def estimate(work: Work) -> Estimate:
@@ -105,7 +85,7 @@ STAGE = Stage(
     name="reference",
     doc="the source's own answers, and the gate of the base IR",
     doing="comparing the base IR with its source",
-    version=1,
+    version=2,
     inputs=always("source", "base", "tokenizer"),
     fields=fields,
     run=run,
