@@ -98,9 +98,10 @@ def _check_head(config: Mapping[str, Any], head: str) -> None:
     """
     classes = [str(name) for name in config.get("architectures") or ()]
     if head and not any(name.endswith(head) for name in classes):
+        found = ", ".join(classes) or "nothing that it names"
         raise StageError(
-            f"the checkpoint has no layer that scores texts: it is a {', '.join(classes) or 'model'}",
-            remedy=f"name a checkpoint that is a {head.removeprefix('For')} model, or change 'task'",
+            f"the checkpoint has no layer that scores texts: it is {found}",
+            remedy=f"name one whose 'architectures' end in {head}, or change 'task'",
         )
 
 

@@ -21,7 +21,6 @@ from ovrecipe.json_files import TOKENIZER_CONFIG, read_object
 from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TaskName
 
 
-
 class Setup(NamedTuple):
     """On which side texts are padded and cut, and whether types of tokens are told."""
 

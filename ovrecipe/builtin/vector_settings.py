@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from ovrecipe.errors import ArtifactCorrupt, CheckpointIncomplete, RecipeInvalid
 from ovrecipe.json_files import TOKENIZER_CONFIG, VECTOR_CONFIG, read_object, write_object
-from ovrecipe.recipe.problems import Problem, place_in_recipe
+from ovrecipe.recipe.problems import Problem, place_in_recipe, problems_of
 from ovrecipe.recipe.schema import Embedding, Recipe, Vectors
 from ovrecipe.recipe.tasks import EMBEDDING, RERANK, TaskName
 from ovrecipe.recipe.yaml_reader import Loc
@@ -63,7 +63,11 @@ class VectorSettings(BaseModel, frozen=True, extra="forbid"):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            raise ArtifactCorrupt(f"{model_dir / VECTOR_CONFIG}: {error}") from error
+            found_wrong = "; ".join(map(str, problems_of(error, model=cls)))
+            raise ArtifactCorrupt(
+                f"{model_dir / VECTOR_CONFIG}: {found_wrong}",
+                remedy="'ovrecipe verify --remove' removes what is damaged",
+            ) from error
 
 
 def resolved(recipe: Recipe, checkpoint_dir: Path) -> VectorSettings:
@@ -107,7 +111,9 @@ class _SentenceFiles:
         steps = self._steps()
         unknown = [kind for kind in steps if kind not in STEPS]
         if unknown:
-            reason = f"the checkpoint's embeddings pass a step '{unknown[0]}', which nobody here has"
+            reason = (
+                f"the checkpoint's embeddings pass a step '{unknown[0]}', which nobody here has"
+            )
             raise self._refusal(("task",), reason, "use another checkpoint")
         pooling = section.pooling or self._pooling(steps.get("Pooling"))
         return {"pooling": pooling, "normalize": "Normalize" in steps or not steps}

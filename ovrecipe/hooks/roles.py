@@ -131,7 +131,7 @@ class Readings(Protocol):
         """The inputs of each text by name: ids, mask and whatever the tokenizer gives."""
 
     def take(self, output: Any) -> None:
-        """Keep what it made of the next text: states (tokens, size), or the logits of its labels."""
+        """Keep what it made of the next text: states (tokens, size), or logits (labels,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +177,7 @@ class Exporter(Protocol):
     """Turns a checkpoint into the base IR, in the checkpoint's own dtype."""
 
     def export(self, job: ExportJob) -> None:
-        """Write `openvino_model.xml` and `.bin` (stateful if it generates) and the `config.json`."""
+        """Write `config.json`, `openvino_model.xml` and `.bin` (stateful if it generates)."""
 
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
         """Return what the export takes; without this method a default is assumed."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 #: What is broken loses more than this share, by precision; what is compressed honestly does not.
+#: Measured with all-MiniLM-L6-v2: FP16 1e-6, INT8 0.0007, INT4 0.07 to 0.10 by group size; INT4's
+#: honest noise doubled 0.23, one layer's feed-forward zeroed or a ninth of the matrices 0.30,
+#: without positions 0.75, pooled in another way 1.1.
 BROKEN_LOST: Mapping[str, float] = {"fp16": 0.002, "int8": 0.02, "int4": 0.2}
 #: How much may be lost between an exact run of the weights and GenAI's.
 MAX_AS_RUN_LOST = 0.05

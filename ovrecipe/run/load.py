@@ -68,7 +68,7 @@ def load(
     task: TaskName | None = None,
     **properties: Any,
 ) -> Any:
-    """Load a built variant, `NAME:VARIANT` or `NAME`, and return what its recipe's task makes of it.
+    """Load a built variant, `NAME:VARIANT` or `NAME`, and return what runs its recipe's task.
 
     That is a `Runner` for text generation, an `Embedder` for text embedding and a `Reranker` for
     text rerank; with `task` a recipe of another one is refused.
@@ -165,9 +165,7 @@ def _open_runner(asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any])
     return runner
 
 
-def _open_vectors(
-    asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any]
-) -> VectorModel:
+def _open_vectors(asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any]) -> VectorModel:
     """Open a model that writes no text.
 
     Raises:

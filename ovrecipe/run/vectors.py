@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from ovrecipe.builtin.vector_settings import VectorSettings
 from ovrecipe.errors import PromptRefused, RunError
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.tasks import EMBEDDING, RERANK, TaskName
 from ovrecipe.run.genai import check_device, last_line
 from ovrecipe.run.prompt import check_prompt
 from ovrecipe.telemetry import switch_off_telemetry
+
+if TYPE_CHECKING:
+    from ovrecipe.builtin.vector_settings import VectorSettings
 
 #: Texts that are read at once; each is padded to the longest of them.
 BATCH = 16
