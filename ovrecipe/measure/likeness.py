@@ -51,16 +51,14 @@ def unit(vectors: Vectors) -> Vectors:
     """Return vectors of length 1 in the same directions."""
     import numpy as np
 
-    found: Vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return found
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
 
 
 def scores(logits: Sequence[Vectors], settings: VectorSettings) -> Vectors:  # noqa: ARG001
     """Return the score of each pair, (pairs, 1), from 0 to 1: its only label's logistic."""
     import numpy as np
 
-    found: Vectors = 1 / (1 + np.exp(-np.stack(logits)))
-    return found
+    return np.asarray(1 / (1 + np.exp(-np.stack(logits))), np.float32)
 
 
 def lost(source: Vectors, found: Vectors) -> float:

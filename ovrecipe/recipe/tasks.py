@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 TaskName: TypeAlias = Literal["text-generation", "text-embedding", "text-rerank"]
-GENERATION: TaskName = "text-generation"
-EMBEDDING: TaskName = "text-embedding"
-RERANK: TaskName = "text-rerank"
+GENERATION: Final = "text-generation"
+EMBEDDING: Final = "text-embedding"
+RERANK: Final = "text-rerank"
 
 
 @dataclass(frozen=True)

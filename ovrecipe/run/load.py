@@ -138,7 +138,8 @@ def _open_runner(asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any])
 
     def sibling(variant: str) -> Runner:
         target = f"{recipe.name}:{variant}"
-        return again(target, warm_up=warm_up, task=GENERATION, **asked.properties)
+        other: Runner = again(target, warm_up=warm_up, task=GENERATION, **asked.properties)
+        return other
 
     filters = chosen_filters(recipe, plugins)
     template = read_template(artifact.model_dir)

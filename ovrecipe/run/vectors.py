@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ovrecipe.errors import PromptRefused, RunError
 from ovrecipe.recipe.schema import Recipe
@@ -241,7 +241,8 @@ class Embedder(VectorModel):
             return pipeline.vectors(asked)
 
 
-class Ranked(NamedTuple):
+@dataclass(frozen=True)
+class Ranked:
     """A text's place among those that were given, and its score from 0 to 1."""
 
     index: int
