@@ -62,7 +62,10 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         with VectorPipeline.opened(model_dir, settings, "CPU") as pipeline:
             as_run = AS_RUN[task](pipeline)
     except RunError as error:
-        raise GateError(f"OpenVINO GenAI does not run the model: {error.message}") from error
+        raise GateError(
+            f"OpenVINO GenAI does not run the model: {error.message}",
+            remedy="its weights are right; which models GenAI cannot run is in docs/embeddings.md",
+        ) from error
     quality["as_run_lost"] = round(lost(found, as_run), 6)
     return {"quality": quality}
 
