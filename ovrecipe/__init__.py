@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ovrecipe.run.load import load as load
     from ovrecipe.run.runner import Chat as Chat
     from ovrecipe.run.runner import Runner as Runner
+    from ovrecipe.run.vectors import Embedder as Embedder
+    from ovrecipe.run.vectors import Ranked as Ranked
+    from ovrecipe.run.vectors import Reranker as Reranker
     from ovrecipe.types import GenerationResult as GenerationResult
     from ovrecipe.types import Metrics as Metrics
     from ovrecipe.version import __version__ as __version__
@@ -36,6 +39,9 @@ _HOMES = {
     "GenerationResult": "ovrecipe.types",
     "Metrics": "ovrecipe.types",
     "Chat": "ovrecipe.run.runner",
+    "Embedder": "ovrecipe.run.vectors",
+    "Reranker": "ovrecipe.run.vectors",
+    "Ranked": "ovrecipe.run.vectors",
     "list_devices": "ovrecipe.run.genai",
     "OvrecipeError": "ovrecipe.errors",
     "hookimpl": "ovrecipe.hooks.specs",

@@ -9,6 +9,8 @@ from ovrecipe.errors import OvrecipeError
 
 CHAT_TEMPLATE = "chat_template.jinja"
 GENERATION_CONFIG = "generation_config.json"
+#: How a model is asked that writes no text.
+VECTOR_CONFIG = "vector_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 

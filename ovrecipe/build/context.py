@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.memory import MemoryBudget
-from ovrecipe.build.stages import STAGES, stage_named
+from ovrecipe.build.stages import STAGES, route_of, stage_named
 from ovrecipe.build.stages.stage import CHECKPOINT, Stage
 from ovrecipe.errors import SourceError
 from ovrecipe.hooks.roles import (
@@ -128,6 +128,11 @@ class RecipePlan:
     _choice: ToolchainChoice | None = None
     _keys: dict[tuple[str, str | None, str | None], Key] = field(default_factory=dict)
 
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages on the route of the recipe's task."""
+        return route_of(self.recipe.task, self.context.stages)
+
     def judge(self) -> None:
         """Refuse a recipe whose providers, options or templates cannot be used; judged once.
 
@@ -237,7 +242,7 @@ class RecipePlan:
 
     def pinned_key(self, stage: str, variant: str | None = None) -> Key:
         """Return the key of a stage's result once the checkpoint is pinned."""
-        found = stage_named(stage, self.context.stages)
+        found = stage_named(stage, self.stages)
         variant = variant if found.per_variant else None
         # Once the checkpoint is here, its architecture may want a toolchain, which keys name.
         is_source = stage == self.context.stages[0].name
@@ -272,6 +277,6 @@ class RecipePlan:
             return set()
         return {
             self.pinned_key(stage.name, variant).sha256
-            for stage in self.context.stages
+            for stage in self.stages
             for variant in stage.variants(self.recipe.variants if variants is None else variants)
         }

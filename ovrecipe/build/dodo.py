@@ -90,7 +90,7 @@ def recipe_tasks(
     for view in views:
         doc = f"{recipe.model.id} as {view.variant}, at models/{recipe.name}/{view.variant}"
         yield {"basename": view.task_name, **_task(view, doc, watch)}
-    for work in views[0].works(plan.context.stages, tuple(recipe.variants)):
+    for work in views[0].works(plan.stages, tuple(recipe.variants)):
         names = {"basename": work.kind, "name": work.target}
         yield {**names, **_task(work, work.stage.doc, watch)}
 

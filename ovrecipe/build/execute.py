@@ -106,7 +106,7 @@ class ViewWork(Doable):
 
         A gate's result may have outlived what it judged (removed by `verify --remove`).
         """
-        stages = [stage for stage in self.context.stages if stage.publishes or stage.is_gate]
+        stages = [stage for stage in self.plan.stages if stage.publishes or stage.is_gate]
         return self.works(stages, (self.variant,))
 
     @property
@@ -209,7 +209,7 @@ class Work(Doable):
     def needs(self) -> list[Work]:
         """Return the work whose artifacts are read."""
         names = self.stage.inputs(self.plan.recipe, self.variant)
-        stages = [stage for stage in self.context.stages if stage.name in names]
+        stages = [stage for stage in self.plan.stages if stage.name in names]
         return self.works(stages, (str(self.variant),))
 
     def follows(self, other: Work) -> bool:
@@ -227,19 +227,20 @@ class Work(Doable):
 
     def checkpoint_config(self) -> dict[str, Any]:
         """Return the checkpoint's config.json; {} while it is not here."""
-        return read_object(self._checkpoint_dir / "config.json", error=CheckpointIncomplete)
+        return read_object(self.checkpoint_dir / "config.json", error=CheckpointIncomplete)
 
     def tensors(self) -> list[WeightShape]:
         """Return the float tensors of the checkpoint; none while it is not here, or unknown."""
-        return preflight.tensors(self._checkpoint_dir)
+        return preflight.tensors(self.checkpoint_dir)
 
     def matrices(self) -> list[WeightShape]:
         """Return those of the tensors that are weights, as (..., out, in) channels."""
-        return preflight.matrices(self._checkpoint_dir)
+        return preflight.matrices(self.checkpoint_dir)
 
     @property
-    def _checkpoint_dir(self) -> Path:
-        key = self.plan.pinned_key(self.context.stages[0].name)
+    def checkpoint_dir(self) -> Path:
+        """Where the checkpoint is, once its source was fetched."""
+        key = self.plan.pinned_key(self.plan.stages[0].name)
         return self.context.store.artifact_dir(key) / CHECKPOINT
 
     def do(self, watch: events.Watch) -> None:

@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ovrecipe.errors import OvrecipeError, PromptRefused, RecipeError, RecipeInvalid
-from ovrecipe.hooks.roles import Compressor
+from ovrecipe.hooks.roles import Compressor, Role
 from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.recipe.problems import place_in_recipe
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.yaml_reader import Loc
 
@@ -43,11 +44,30 @@ def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     yield partial(plugins.provider, "source", split_model_id(recipe.model.id)[0], recipe)
     for role, spec, loc in named_providers(recipe):
         yield partial(plugins.with_options, role, spec, loc, recipe)
+        if role in TASK_ROLES:
+            yield partial(_check_task, recipe, plugins, role, spec.name)
     yield partial(_check_toolchain, recipe, plugins)
     for name, variant in recipe.variants.items():
         for compression, loc in passes_of(recipe, name):
             yield partial(_check_pass, recipe, plugins, compression, loc, variant.precision)
             yield partial(_check_dataset, recipe, compression, loc)
+
+
+#: Who has to know what the model is for.
+TASK_ROLES: tuple[Role, ...] = ("exporter", "tokenizer_converter")
+
+
+def _check_task(recipe: Recipe, plugins: Plugins, role: Role, name: str) -> None:
+    """Raise unless who makes the model knows the recipe's task."""
+    provided = plugins.provider(role, name, recipe)
+    if recipe.task not in provided.traits.tasks:
+        where = place_in_recipe(recipe, ("task",))
+        known = ", ".join(provided.traits.tasks)
+        kind = role.replace("_", " ")
+        raise RecipeInvalid(
+            f"{where}: task: {kind} '{provided.name}' does not know {recipe.task}, only {known}",
+            remedy=f"leave the {kind} to the default one, or ask its author for `tasks`",
+        )
 
 
 def raise_first(errors: Sequence[Exception]) -> None:
@@ -75,7 +95,7 @@ def _check_pass(
     recipe: Recipe, plugins: Plugins, compression: CompressionPass, loc: Loc, precision: str
 ) -> None:
     """Raise with the knobs that the compressor would ignore, what it objects to, and options."""
-    from ovrecipe.recipe.problems import Problem, place_in_recipe
+    from ovrecipe.recipe.problems import Problem
     from ovrecipe.recipe.sections import Objection
 
     provided: Provided[Compressor] = plugins.provider("compressor", compression.compressor, recipe)

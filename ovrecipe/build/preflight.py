@@ -86,7 +86,7 @@ def check_work(work: Work) -> int:
     if work.stage.is_judged:
         problems: list[str] = []
         wanted = work.wanted or work.plan.recipe.default_variants()
-        for other in work.works(work.context.stages, (work.variant,) if work.variant else wanted):
+        for other in work.works(work.plan.stages, (work.variant,) if work.variant else wanted):
             if other.is_done():
                 continue
             problems += other.stage.problems(other)

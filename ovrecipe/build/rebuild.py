@@ -59,7 +59,7 @@ def rebuilt(context: BuildContext, targets: Sequence[Target], watch: Watch) -> C
             stages=context.stages,
         )
         for work in _works(context, targets):
-            if work.stage is context.stages[0]:
+            if work.kind == context.stages[0].name:
                 _share(work, context.store, again.store)
         try_to_build(again, targets, watch=watch).check_success()
         return _compared(context, targets, again.store)
@@ -68,9 +68,10 @@ def rebuilt(context: BuildContext, targets: Sequence[Target], watch: Watch) -> C
 def _works(context: BuildContext, targets: Sequence[Target]) -> Iterator[Work]:
     """Yield the work of every stage of the targets, each once, in the order of the route."""
     seen: set[str] = set()
-    for stage in context.stages:
+    for place in range(len(context.stages)):
         for name, variant in targets:
-            for work in ViewWork(context.plan(name), variant).works([stage], (variant,)):
+            view = ViewWork(context.plan(name), variant)
+            for work in view.works([view.plan.stages[place]], (variant,)):
                 if work.title not in seen:
                     seen.add(work.title)
                     yield work
@@ -93,7 +94,7 @@ def _compared(context: BuildContext, targets: Sequence[Target], again: Store) ->
     files, differences, missing = 0, list[Difference](), list[str]()
     for work in _works(context, targets):
         key = work.plan.pinned_key(work.kind, work.variant)
-        if work.stage is context.stages[0]:
+        if work.kind == context.stages[0].name:
             continue
         if not context.store.has(key):
             missing.append(work.title)

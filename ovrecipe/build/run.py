@@ -83,7 +83,8 @@ def _planned(context: BuildContext, views: Sequence[ViewWork]) -> tuple[str, ...
         if work.title not in found and not work.is_up_to_date():
             found[work.title] = work
             waiting += work.needs()
-    return tuple(sorted(found, key=lambda title: context.stages.index(found[title].stage)))
+    places = {stage.name: place for place, stage in enumerate(context.stages)}
+    return tuple(sorted(found, key=lambda title: places[found[title].kind]))
 
 
 def run_tasks(
@@ -127,7 +128,7 @@ def built_manifests(context: BuildContext, target: Target) -> dict[str, Manifest
         ArtifactCorrupt: one of the manifests is damaged.
     """
     view, store = ViewWork(context.plan(target.name), target.variant), context.store
-    works = view.works(context.stages, (target.variant,))
+    works = view.works(view.plan.stages, (target.variant,))
     keys = [key for work in works if (key := work.key()) and store.has(key)]
     if view.assembled.key() not in keys:
         raise NotBuilt(f"{target} is not built", remedy=f"ovrecipe build {target}")
@@ -143,7 +144,7 @@ def reasons(context: BuildContext, targets: Sequence[Target]) -> list[dict[str, 
     rows: dict[str, dict[str, Any]] = {}
     for name, variant in targets:
         view = ViewWork(context.plan(name), variant)
-        for work in view.works(context.stages, (variant,)):
+        for work in view.works(view.plan.stages, (variant,)):
             if work.title not in rows:
                 rows[work.title] = {} if work.is_done() else _reason(work)
         found = "; ".join(view.objections())

@@ -5,14 +5,15 @@ headers and configuration files and run before the checkpoint is published.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ovrecipe.errors import CheckpointIncomplete, CheckpointUnsafe, SourceError
 from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.json_files import TOKENIZER_CONFIG, read_object
 from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TaskName
 
 #: One file, or numbered shards; variants such as `model.fp16.safetensors`, adapters and
 #: `consolidated.safetensors` repeat the weights in other forms.
@@ -26,6 +27,27 @@ SMALL_FILE = re.compile(
     r"(additional_chat_templates/.*|[^/]*)\.(json|jinja|model|tiktoken|spm)"
     r"|merges\.txt|vocab\.txt|tokenizer\.model\.v\d+"
 )
+#: What sentence-transformers says of each step behind the model, in a folder of its own.
+MODULE_FILE = re.compile(r"[0-9]+_[A-Za-z]+/config\.json")
+
+
+class TaskClasses(NamedTuple):
+    """With which class transformers loads a checkpoint for a task, and what else is read."""
+
+    auto_class: str
+    mapping: str
+    more_files: re.Pattern[str] | None = None
+
+
+CLASSES: Mapping[TaskName, TaskClasses] = {
+    GENERATION: TaskClasses("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"),
+    EMBEDDING: TaskClasses("AutoModel", "MODEL_MAPPING_NAMES", MODULE_FILE),
+    RERANK: TaskClasses(
+        "AutoModelForSequenceClassification",
+        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
+        MODULE_FILE,
+    ),
+}
 #: Sets of files, each of which is a whole tokenizer to transformers.
 TOKENIZER_FILES = (
     ("tokenizer.json",), ("tokenizer.model",), ("spiece.model",), ("sentencepiece.bpe.model",),
@@ -42,7 +64,9 @@ AGAIN, MISSING = "fetch the file again", "fetch the missing files"
 MAX_NAME = 255
 
 
-def wanted_files(names: Iterable[str], model: Model) -> tuple[str, ...]:
+def wanted_files(
+    names: Iterable[str], model: Model, task: TaskName = GENERATION
+) -> tuple[str, ...]:
     """Return the names to take, sorted; `names` are relative, with `/` between folders.
 
     Weights are taken once: one file before shards, and safetensors before pickles, in the order
@@ -53,6 +77,7 @@ def wanted_files(names: Iterable[str], model: Model) -> tuple[str, ...]:
     """
     known = set(names)
     weights = _weight_files(known, model)
+    more = CLASSES[task].more_files
     # An index belongs to chosen shards, and not to weights that are left out.
     sharded = {PurePosixPath(name).suffix for name in weights if "-of-" in name}
     indexes = tuple(suffix + INDEX_SUFFIX for suffix in sharded)
@@ -62,6 +87,7 @@ def wanted_files(names: Iterable[str], model: Model) -> tuple[str, ...]:
         if (SMALL_FILE.fullmatch(name) and not name.endswith(INDEX_SUFFIX))
         or ("/" not in name and name.endswith(indexes))
         or (model.trust_remote_code and name.endswith(".py"))
+        or (more is not None and more.fullmatch(name))
     }
     for name in sorted(chosen):
         if _leads_out(name):
@@ -128,7 +154,9 @@ def _other_format(known: set[str]) -> str | None:
     return None
 
 
-def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
+def check_contents(
+    where: str, checkpoint_dir: Path, model: Model, task: TaskName = GENERATION
+) -> None:
     """Refuse damaged files and code that the recipe did not allow.
 
     Raises:
@@ -139,7 +167,7 @@ def check_contents(where: str, checkpoint_dir: Path, model: Model) -> None:
     if "model_type" not in config:
         raise CheckpointIncomplete(f"{where}: config.json has no model_type")
     if not model.trust_remote_code:
-        _check_remote_code(where, checkpoint_dir, config)
+        _check_remote_code(where, checkpoint_dir, config, CLASSES[task])
     for index in sorted(checkpoint_dir.glob(f"*{INDEX_SUFFIX}")):
         shards = read_index(where, index)
         missing = [name for name in shards if not (checkpoint_dir / name).is_file()]
@@ -209,13 +237,15 @@ def read_header(where: str, path: Path) -> tuple[WeightShape, ...]:
         raise CheckpointIncomplete(message, remedy=remedy) from exc
 
 
-def _check_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any]) -> None:
+def _check_remote_code(
+    where: str, checkpoint_dir: Path, config: dict[str, Any], classes: TaskClasses
+) -> None:
     """Refuse what only the checkpoint's own classes could load.
 
     Many checkpoints carry code for versions of transformers that did not know them yet; where
     transformers has a class by now, that one is used and nothing of the checkpoint runs.
     """
-    own = {"config.json": _own_class(config, "AutoModelForCausalLM", "AutoConfig")}
+    own = {"config.json": _own_class(config, classes.auto_class, "AutoConfig")}
     tokenizer = read_json(where, checkpoint_dir / TOKENIZER_CONFIG)
     own[TOKENIZER_CONFIG] = _own_class(tokenizer, "AutoTokenizer")
     if not any(own.values()):
@@ -223,7 +253,7 @@ def _check_remote_code(where: str, checkpoint_dir: Path, config: dict[str, Any])
     from transformers.models.auto import modeling_auto, tokenization_auto
 
     model_type, named = str(config["model_type"]), tokenizer.get("tokenizer_class")
-    if model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if model_type in getattr(modeling_auto, classes.mapping):
         own["config.json"] = None
     if model_type in tokenization_auto.TOKENIZER_MAPPING_NAMES or (
         isinstance(named, str) and tokenization_auto.tokenizer_class_from_name(named)

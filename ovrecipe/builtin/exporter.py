@@ -14,12 +14,25 @@ from ovrecipe.builtin.exporter_mends import mended
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
 from ovrecipe.builtin.transformers_lines import TOOLCHAINS, choice_for
 from ovrecipe.errors import StageError, foreign_errors
-from ovrecipe.hooks.roles import Answers, Estimate, ExportJob, ToolchainChoice, WeightShape
+from ovrecipe.hooks.roles import (
+    Answers,
+    Estimate,
+    ExportJob,
+    Readings,
+    ToolchainChoice,
+    WeightShape,
+)
 from ovrecipe.json_files import read_object
 from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TaskName
 from ovrecipe.version import package_version
 
-TASK = "text-generation-with-past"
+#: The task that optimum-intel exports for, and the end of the names of classes that can do it.
+TASKS: Mapping[TaskName, tuple[str, str]] = {
+    GENERATION: ("text-generation-with-past", ""),
+    EMBEDDING: ("feature-extraction", ""),
+    RERANK: ("text-classification", "ForSequenceClassification"),
+}
 OWN_CODE = "read the checkpoint's own code; if you trust it, write 'model.trust_remote_code: true'"
 #: Peak anonymous memory, measured with optimum-intel 2.2: 0.63 GB with SmolLM2-135M (f16), 0.59 GB
 #: with a 1.01-billion Llama (bf16).
@@ -37,6 +50,7 @@ class OptimumExporter:
 
     packages = ("optimum-intel", "optimum", "openvino", "transformers", "torch")
     version = 2
+    tasks = tuple(TASKS)
     toolchains = TOOLCHAINS
 
     def toolchain(self, config: Mapping[str, Any]) -> ToolchainChoice:
@@ -67,6 +81,8 @@ class OptimumExporter:
             message = f"the checkpoint's weights are quantized already ({method})"
             remedy = "name the original checkpoint in model.id; variants are compressed from it"
             raise StageError(message, remedy=remedy)
+        task, head = TASKS[job.recipe.task]
+        _check_head(config, head)
         job.progress("importing torch, transformers and optimum-intel")
         with foreign_errors("importing the exporter", remedy="pip install 'ovrecipe[build]'"):
             from optimum.exporters.openvino import convert, model_configs  # noqa: F401
@@ -74,21 +90,40 @@ class OptimumExporter:
         job.progress(f"loading the {name}")
         brings_code = config.get("auto_map") and not job.model.trust_remote_code
         with foreign_errors(f"loading the {name}", remedy=OWN_CODE if brings_code else None):
-            torch_model = _loaded(job.checkpoint_dir, config, job.model)
+            torch_model = _loaded(job.checkpoint_dir, config, job.model, task)
         if job.answers is not None:
             job.progress(f"asking the {name} itself")
             with foreign_errors(f"running the {name}"):
                 _answer(torch_model, job.answers)
+        if job.readings is not None:
+            job.progress(f"letting the {name} itself read")
+            with foreign_errors(f"running the {name}"):
+                _read(torch_model, job.readings)
         job.progress("tracing and converting")
         with foreign_errors(f"exporting the {name}"):
-            _export(torch_model, job.output_dir, job.model)
+            _export(torch_model, job.output_dir, job.model, task)
         written = job.output_dir / IR_XML
         for path in (written, written.with_suffix(".bin")):
             if not path.exists() or path.stat().st_size == 0:
                 raise StageError(f"optimum-intel ended without an error and without {path.name}")
 
 
-def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model) -> Any:
+def _check_head(config: Mapping[str, Any], head: str) -> None:
+    """Refuse a checkpoint without the last layer that the task needs: transformers makes one up.
+
+    Raises:
+        StageError: with what the checkpoint is.
+    """
+    classes = [str(name) for name in config.get("architectures") or ()]
+    if head and not any(name.endswith(head) for name in classes):
+        found = ", ".join(classes) or "nothing that it names"
+        raise StageError(
+            f"the checkpoint has no layer that scores texts: it is {found}",
+            remedy=f"name one whose 'architectures' end in {head}, or change 'task'",
+        )
+
+
+def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model, task: str) -> Any:
     """Return the torch model in its own dtype, its weights still mapped from the files."""
     from optimum.exporters.openvino.__main__ import FORCE_ATTN_MODEL_CLASSES
     from optimum.exporters.tasks import TasksManager
@@ -98,7 +133,7 @@ def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model) -> An
     if kind in FORCE_ATTN_MODEL_CLASSES:
         options["_attn_implementation"] = FORCE_ATTN_MODEL_CLASSES[kind]
     return TasksManager.get_model_from_task(
-        TASK,
+        task,
         str(checkpoint_dir),
         framework="pt",
         library_name="transformers",
@@ -148,6 +183,17 @@ def _remembers_otherwise(torch_model: Any) -> bool:
     return not attends or bool(getattr(torch_model, "_is_stateful", False))
 
 
+def _read(torch_model: Any, readings: Readings) -> None:
+    """Let the checkpoint's own code read each text by itself, in float32 as in `_answer`."""
+    import torch
+
+    with torch.inference_mode(), _in_float32(torch_model):
+        for inputs in readings.inputs:
+            found = torch_model(**{name: torch.tensor([row]) for name, row in inputs.items()})
+            # The first output of every class: states of its tokens, or logits of its labels.
+            readings.take(found[0][0].float().numpy())
+
+
 @contextmanager
 def _in_float32(torch_model: Any) -> Iterator[None]:
     """Let each module see its 16-bit weights in float32 while it runs, and only then.
@@ -177,7 +223,7 @@ def _in_float32(torch_model: Any) -> Iterator[None]:
         yield
 
 
-def _export(torch_model: Any, output_dir: Path, model: Model) -> None:
+def _export(torch_model: Any, output_dir: Path, model: Model, task: str) -> None:
     import torch
     from optimum.exporters.openvino import utils
     from optimum.exporters.openvino.convert import export_from_model
@@ -192,8 +238,8 @@ def _export(torch_model: Any, output_dir: Path, model: Model) -> None:
         export_from_model(
             torch_model,
             output_dir,
-            task=TASK,
-            stateful=True,
+            task=task,
+            stateful=task.endswith("-with-past"),
             # An empty list: with None optimum-intel looks for a tokenizer, and makes one up.
             preprocessors=[],
             trust_remote_code=model.trust_remote_code,

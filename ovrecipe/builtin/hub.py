@@ -21,6 +21,7 @@ from ovrecipe.errors import (
 )
 from ovrecipe.hooks.roles import SourceRequest
 from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.tasks import GENERATION, TaskName
 from ovrecipe.types import Json, Progress
 from ovrecipe.wording import SHORT
 
@@ -54,10 +55,11 @@ class HubSource:
         """Download what the cache lacks, and link it."""
         client, commit = HubClient(request), str(pin["commit"])
         request.progress(f"asking the hub for {client.repo_id}")
-        folder = client.snapshot(commit, request.model, request.progress)
+        model, task = request.model, request.recipe.task
+        folder = client.snapshot(commit, model, request.progress, task)
         where = f"{client.repo_id} at {commit[:SHORT]}"
-        link_files(names_in(where, folder, request.model), folder, checkpoint_dir)
-        check_contents(where, checkpoint_dir, request.model)
+        link_files(names_in(where, folder, model, task), folder, checkpoint_dir)
+        check_contents(where, checkpoint_dir, model, task)
 
 
 class HubClient:
@@ -81,7 +83,9 @@ class HubClient:
             return self._cached(revision, self._offline(f"revision '{revision}' is not")).name
         return str(self._info(revision).sha)
 
-    def snapshot(self, commit: str, model: Model, progress: Progress) -> Path:
+    def snapshot(
+        self, commit: str, model: Model, progress: Progress, task: TaskName = GENERATION
+    ) -> Path:
         """Return a folder in the cache that has all of a commit that is wanted.
 
         With no connection what is there already is as good, because a commit never changes.
@@ -94,14 +98,14 @@ class HubClient:
                 raise self._offline(f"commit {commit[:SHORT]} is not complete")
             listed = [sibling.rfilename for sibling in self._info(commit).siblings or ()]
             check_names(f"{self.repo_id} at {commit[:SHORT]}", listed, model)
-            wanted = [glob.escape(name) for name in wanted_files(listed, model)]
+            wanted = [glob.escape(name) for name in wanted_files(listed, model, task)]
             bar = progress_bar(progress)
             return self._snapshot(commit, allow_patterns=wanted, tqdm_class=bar, **self._hub)
         except HubUnreachable as unreachable:
             folder = self._cached(commit, unreachable)
             try:
-                names_in(str(folder), folder, model)
-                check_contents(str(folder), folder, model)
+                names_in(str(folder), folder, model, task)
+                check_contents(str(folder), folder, model, task)
             except CheckpointIncomplete:
                 raise unreachable from None
             return folder

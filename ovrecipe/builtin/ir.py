@@ -94,8 +94,10 @@ def _weights(model: Any) -> Iterator[tuple[str, str, int]]:
             yield name, node.get_element_type().get_type_name(), size
 
 
-#: What a stateful language model takes.
-MODEL_INPUTS = frozenset({"input_ids", "attention_mask", "position_ids", "beam_idx"})
+#: What a model of texts takes.
+MODEL_INPUTS = frozenset(
+    {"input_ids", "attention_mask", "position_ids", "token_type_ids", "beam_idx"}
+)
 
 
 def model_inputs(tokens: Any, names: Collection[str], *, past: int = 0) -> dict[str, Any]:
@@ -108,6 +110,8 @@ def model_inputs(tokens: Any, names: Collection[str], *, past: int = 0) -> dict[
         "input_ids": tokens,
         "attention_mask": np.ones((batch, past + length), np.int64),
         "position_ids": np.tile(np.arange(past, past + length, dtype=np.int64), (batch, 1)),
+        # One text, where a pair would have types 0 and 1.
+        "token_type_ids": np.zeros((batch, length), np.int64),
         "beam_idx": np.arange(batch, dtype=np.int32),
     }
     return {name: value for name, value in inputs.items() if name in names}

@@ -10,6 +10,7 @@ from ovrecipe.builtin.checkpoint import check_contents, check_names, wanted_file
 from ovrecipe.errors import CheckpointNotFound, SourceError, disk_full, is_disk_full
 from ovrecipe.hooks.roles import FileDigests, SourceRequest
 from ovrecipe.recipe.schema import Model
+from ovrecipe.recipe.tasks import GENERATION, TaskName
 from ovrecipe.types import Json
 
 #: ERROR_PRIVILEGE_NOT_HELD: Windows wants Developer Mode or an administrator for symbolic links.
@@ -33,7 +34,7 @@ class LocalSource:
         source_dir, names = _wanted(request)
         request.progress(f"linking {source_dir.name}")
         link_files(names, source_dir, checkpoint_dir)
-        check_contents(str(source_dir), checkpoint_dir, request.model)
+        check_contents(str(source_dir), checkpoint_dir, request.model, request.recipe.task)
         pinned = pin["files"]
         if not isinstance(pinned, dict) or {*names} != {*pinned}:
             raise _changed(source_dir)
@@ -56,7 +57,7 @@ def _wanted(request: SourceRequest) -> tuple[Path, tuple[str, ...]]:
     """Return the directory and the names to take from it."""
     path = Path(os.path.normpath(user_path(request)))
     if path.is_dir():
-        return path, names_in(str(path), path, request.model)
+        return path, names_in(str(path), path, request.model, request.recipe.task)
     if path.exists():
         message = f"{path}: is a file; a local model.id is a checkpoint's directory or a .gguf file"
         raise CheckpointNotFound(message, remedy=f"perhaps you meant {path.parent}")
@@ -64,7 +65,9 @@ def _wanted(request: SourceRequest) -> tuple[Path, tuple[str, ...]]:
     raise CheckpointNotFound(f"{path}: there is no such directory", remedy=remedy)
 
 
-def names_in(where: str, source_dir: Path, model: Model) -> tuple[str, ...]:
+def names_in(
+    where: str, source_dir: Path, model: Model, task: TaskName = GENERATION
+) -> tuple[str, ...]:
     """Return the names to take from a folder, those in hidden ones such as `.git` left out.
 
     Raises:
@@ -77,7 +80,7 @@ def names_in(where: str, source_dir: Path, model: Model) -> tuple[str, ...]:
         paths = [path for path in (Path(folder, name) for name in files) if path.is_file()]
         names += [path.relative_to(source_dir).as_posix() for path in paths]
     check_names(where, names, model)
-    return wanted_files(names, model)
+    return wanted_files(names, model, task)
 
 
 def link_files(names: Iterable[str], from_dir: Path, checkpoint_dir: Path) -> None:

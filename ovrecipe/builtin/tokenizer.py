@@ -1,7 +1,7 @@
 """The built-in tokenizer converter: transformers' tokenizer to an OpenVINO pair.
 
-As optimum-cli does for text generation, padding and truncation are on the left. In three things
-it differs on purpose:
+As optimum-cli does for text generation, padding and truncation are on the left; for models that
+only read, on the right. In three things it differs on purpose:
 
 - A conversion that fails is an error, not a line in a log; so is a missing detokenizer.
 - `tokenizer.json` is taken as it is. The classes that AutoTokenizer picks in transformers 5 build
@@ -11,11 +11,28 @@ it differs on purpose:
   days of WordPiece and damages code.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ovrecipe.errors import StageError, foreign_errors
 from ovrecipe.hooks.roles import ConversionJob
+from ovrecipe.json_files import TOKENIZER_CONFIG, read_object
+from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TaskName
+
+
+class Setup(NamedTuple):
+    """On which side texts are padded and cut, and whether types of tokens are told."""
+
+    side: str
+    types: bool
+
+
+TASKS: Mapping[TaskName, Setup] = {
+    GENERATION: Setup("left", types=False),
+    EMBEDDING: Setup("right", types=True),
+    RERANK: Setup("right", types=True),
+}
 
 
 class OpenvinoTokenizerConverter:
@@ -23,6 +40,7 @@ class OpenvinoTokenizerConverter:
 
     packages = ("openvino", "openvino-tokenizers", "transformers", "tokenizers")
     needs_torch = False
+    tasks = tuple(TASKS)
 
     def convert(self, job: ConversionJob) -> None:
         """Write the pair and the tokenizer's own files.
@@ -34,7 +52,7 @@ class OpenvinoTokenizerConverter:
         from openvino_tokenizers import convert_tokenizer
 
         job.progress("reading the tokenizer")
-        tokenizer = _read(job.checkpoint_dir, trust_remote_code=job.model.trust_remote_code)
+        tokenizer = _read(job.checkpoint_dir, job)
         tokenizer.save_pretrained(job.output_dir)
         job.progress("converting the tokenizer")
         kind = type(tokenizer).__name__
@@ -49,21 +67,39 @@ class OpenvinoTokenizerConverter:
             save_model(model, job.output_dir / f"{name}.xml")
 
 
-def _read(checkpoint_dir: Path, *, trust_remote_code: bool) -> Any:
-    """Return transformers' tokenizer of a checkpoint, set up for text generation."""
+def _read(checkpoint_dir: Path, job: ConversionJob) -> Any:
+    """Return transformers' tokenizer of a checkpoint, set up for its task."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     is_whole = (checkpoint_dir / "tokenizer.json").is_file()
     reader = PreTrainedTokenizerFast if is_whole else AutoTokenizer
-    remote = {} if is_whole else {"trust_remote_code": trust_remote_code}
+    trusted = {"trust_remote_code": job.model.trust_remote_code}
+    setup = TASKS[job.recipe.task]
+    types = {"model_input_names": input_names(checkpoint_dir)} if setup.types else {}
+    more = types if is_whole else trusted
     remedy = "check tokenizer.json and tokenizer_config.json in the model's checkpoint"
     doing = f"transformers cannot read the tokenizer of {checkpoint_dir}"
     with foreign_errors(doing, remedy=remedy):
         return reader.from_pretrained(
             checkpoint_dir,
             local_files_only=True,
-            padding_side="left",
-            truncation_side="left",
+            padding_side=setup.side,
+            truncation_side=setup.side,
             clean_up_tokenization_spaces=False,
-            **remote,
+            **more,
         )
+
+
+def input_names(checkpoint_dir: Path) -> list[str]:
+    """Return what the tokenizer gives its model: as its file says, else as its class does.
+
+    The class that reads `tokenizer.json` itself knows nothing of the types of tokens, by which
+    BERT tells the texts of a pair apart.
+    """
+    from transformers import PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
+
+    config = read_object(checkpoint_dir / TOKENIZER_CONFIG, error=StageError)
+    named = tokenizer_class_from_name(str(config.get("tokenizer_class")))
+    names = (named or PreTrainedTokenizerFast).model_input_names
+    return list(config.get("model_input_names", names))

@@ -16,6 +16,7 @@ from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.output import announce, status
 from ovrecipe.hooks.roles import Console, Frontend
 from ovrecipe.recipe.project import named_by
+from ovrecipe.recipe.tasks import GENERATION
 
 if TYPE_CHECKING:
     from ovrecipe.cli.session import Session
@@ -86,6 +87,7 @@ class Options(NamedTuple):
                 announce=announce,
                 generation=self.generation,
                 unaccepted=self.unaccepted,
+                task=GENERATION,
             )
         if ":" not in target:
             announce(f"running {runner.recipe.name}:{runner.variant}")

@@ -81,6 +81,8 @@ COMMANDS = {
     "evaluate": ("evaluate_command:command", "Compare built variants with their source."),
     "report": ("report_command:command", "Write a page about a recipe's variants, to send on."),
     "run": ("run_command:command", "Answer one prompt, streamed to stdout as it comes."),
+    "embed": ("vector_commands:embed", "Embed texts: a line in, a JSON line out."),
+    "rerank": ("vector_commands:rerank", "Score how well texts answer a query."),
     "chat": ("chat_command:command", "Talk with a model that remembers what was said."),
     "bench": ("bench_command:command", "Measure speed and memory of variants, in turns."),
     "models": ("models_command:command", "List architectures, and how each was tried."),

@@ -20,12 +20,14 @@ WEIGHTS = "openvino_model.bin"
 #: Headings in the order in which they stand; a second line is below the first.
 HEADINGS = {
     "variant": "variant", "weights": "weights\nMB", "bar": "", "smaller": "smaller",
-    "mean_kl": "KL\nnats", "same_top": "same\ntop", "verdict": "verdict",
+    "mean_kl": "KL\nnats", "same_top": "same\ntop", "cosine": "cosine",
+    "score_difference": "score\ndifference", "verdict": "verdict",
     "seconds": "made\nin", "peak": "peak\nmemory",
 }  # fmt: skip
 #: Which of them get room first; figures that nobody has get none.
-BY_PRIORITY = ("variant", "weights", "verdict", "smaller", "mean_kl", "same_top", "bar", "seconds",
-               "peak")  # fmt: skip
+BY_PRIORITY = ("variant", "weights", "verdict", "smaller", "mean_kl", "same_top", "cosine",
+               "score_difference", "bar", "seconds", "peak")  # fmt: skip
+VECTOR_FIGURES = ("cosine", "score_difference")
 NEVER_LEFT_OUT = ("variant", "weights")
 #: Those that are no figures.
 TEXTS = ("variant", "bar", "verdict")
@@ -156,6 +158,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "smaller": f"{row['ratio']:.3f}x" if row["ratio"] else "",
         "mean_kl": nats(quality["mean_kl"]) if "mean_kl" in quality else "",
         "same_top": f"{quality['same_top']:.1%}" if "same_top" in quality else "",
+        **{name: f"{quality[name]:.4f}" for name in VECTOR_FIGURES if name in quality},
         "verdict": "refused" if row["refused"] else "accepted" if quality else "",
         "seconds": f"{row['seconds']:.1f} s" if row["seconds"] is not None else "",
         "peak": amount(row["peak_memory_bytes"]) if row["peak_memory_bytes"] else "",

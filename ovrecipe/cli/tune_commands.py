@@ -34,6 +34,7 @@ from ovrecipe.cli.tune_options import (
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.measure.texts import TOKENS
 from ovrecipe.recipe.project import split_target
+from ovrecipe.recipe.tasks import GENERATION
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -173,10 +174,11 @@ def sweep(
 def _variant_of(context: BuildContext, target: str) -> tuple[Recipe, str, Variant]:
     """Return the variant that a search begins at; `int4` need not be in the recipe yet."""
     from ovrecipe.recipe.project import check_variant
-    from ovrecipe.recipe.schema import Variant
+    from ovrecipe.recipe.schema import Variant, check_task
 
     name, named = split_target(target)
     recipe = context.recipe(name)
+    check_task(recipe, GENERATION)
     if named is not None:
         check_variant(recipe, named)
     elif VARIANT not in recipe.variants:

@@ -67,7 +67,7 @@ def _of_file(path: Path, completed_path: Path) -> Reference:
     before, after = json.loads(original.to_str()), json.loads(completed.to_str())
     added = sorted(completed.get_added_tokens_decoder().items())
     return Reference(
-        encode=lambda text, **flags: completed.encode(text, **flags).ids,
+        encode=lambda *texts, **flags: completed.encode(*texts, **flags).ids,
         decode=completed.decode,
         added_tokens={number: token.content for number, token in added},
         vocab_size=completed.get_vocab_size(with_added_tokens=True),

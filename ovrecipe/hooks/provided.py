@@ -19,6 +19,7 @@ from ovrecipe.hooks.roles import PROTOCOLS, Estimate, Role, Toolchain, Toolchain
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import problems_of
 from ovrecipe.recipe.sections import Objection, Section
+from ovrecipe.recipe.tasks import GENERATION, TaskName
 from ovrecipe.types import Json
 from ovrecipe.wording import one_line, perhaps
 
@@ -53,6 +54,8 @@ class Traits(BaseModel):
     toolchains: tuple[Toolchain, ...] = ()
     #: Whether the answer of `pin` is kept in `ovrecipe.lock`, and renewed by `--update` only.
     needs_pin: StrictBool = False
+    #: What an exporter or tokenizer converter works for; of another one its own are refused.
+    tasks: tuple[TaskName, ...] = (GENERATION,)
     #: The fields of `CompressionPass` that a compressor uses, of which others are refused; or all.
     knobs: tuple[str, ...] | None = None
     #: Whether a filter is for the eyes only: the next prompt has the text without it.

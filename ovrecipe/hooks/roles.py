@@ -120,17 +120,33 @@ class Answers(Protocol):
         """Keep a row: tokens, (length,), and logits of what follows, (length - 1, vocabulary)."""
 
 
+class Readings(Protocol):
+    """Takes what the checkpoint's own code makes of texts that it only reads.
+
+    That is the counterpart of `Answers` for the tasks that write no text.
+    """
+
+    @property
+    def inputs(self) -> Sequence[Mapping[str, Sequence[int]]]:
+        """The inputs of each text by name: ids, mask and whatever the tokenizer gives."""
+
+    def take(self, output: Any) -> None:
+        """Keep what it made of the next text: states (tokens, size), or logits (labels,)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExportJob(ProviderJob):
     """What an exporter works on: it reads `checkpoint_dir` and fills `output_dir`.
 
-    `answers` are None where nobody asks; an exporter may leave them, and the IR that it wrote
-    is the reference then.
+    `recipe.task` says what the model is for, and so which of `answers` and `readings` is asked for.
+    Where nobody asks they are None; an exporter may leave them, and the IR that it wrote is the
+    reference then.
     """
 
     checkpoint_dir: Path
     output_dir: Path
     answers: Answers | None = None
+    readings: Readings | None = None
 
 
 class ConversionJob(ExportJob):
@@ -184,7 +200,7 @@ class Exporter(Protocol):
     """Turns a checkpoint into the base IR, in the checkpoint's own dtype."""
 
     def export(self, job: ExportJob) -> None:
-        """Write `openvino_model.xml` and `.bin` (stateful) and the `config.json`."""
+        """Write `config.json`, `openvino_model.xml` and `.bin` (stateful if it generates)."""
 
     def toolchain(self, config: Mapping[str, Any]) -> ToolchainChoice:
         """Return which of its `toolchains` the checkpoint with that config.json needs.

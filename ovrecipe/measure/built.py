@@ -17,7 +17,8 @@ from ovrecipe.measure.evaluation import Evaluation, Source, evaluated
 from ovrecipe.measure.models import EXACTLY
 from ovrecipe.measure.texts import Texts
 from ovrecipe.recipe.project import Project, named_by
-from ovrecipe.recipe.schema import Recipe
+from ovrecipe.recipe.schema import Recipe, check_task
+from ovrecipe.recipe.tasks import GENERATION
 from ovrecipe.run.artifact import (
     Artifact,
     built_artifacts,
@@ -147,6 +148,7 @@ def built_variants(
     found: dict[str, Built] = {}
     for word in words:
         recipe, variant = named_by(word, read)
+        check_task(recipe, GENERATION)
         if variant is None:
             built = built_artifacts(project, recipe, unaccepted=unaccepted)
             artifacts = list(built.values())

@@ -16,6 +16,10 @@ DIRECTIONS: Mapping[str, str] = {
     "perplexity_ratio": AT_MOST,
     "size_ratio": AT_MOST,
     "as_run_gap": AT_MOST,
+    "cosine": AT_LEAST,
+    "score_difference": AT_MOST,
+    "lost": AT_MOST,
+    "as_run_lost": AT_MOST,
 }
 #: What is broken exceeds these; what is compressed honestly does not. Mean divergence as a share of
 #: the source's information, by precision. Measured with SmolLM2-135M (8.6 nats): honest INT4 0.05,

@@ -9,8 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_serializer, model_validator
 
-from ovrecipe.recipe.compression import PRECISIONS, CompressionPass, Precision, Share
+from ovrecipe.errors import RecipeInvalid
+from ovrecipe.recipe.compression import (
+    GENERATED,
+    PRECISIONS,
+    CompressionPass,
+    Precision,
+    Share,
+)
 from ovrecipe.recipe.sections import FileName, Listed, Mapped, Name, Objection, Section, Text, key
+from ovrecipe.recipe.tasks import FIGURES, GENERATION, SECTIONS, TASKS, TaskName
 from ovrecipe.recipe.yaml_reader import Loc, Node
 from ovrecipe.version import __version__, fits
 
@@ -216,6 +224,35 @@ class GenerationParameters(Section):
         return GenerationParameters.model_construct(**{**kept, **own.given()})
 
 
+class Vectors(Section):
+    """How texts are read by a model that writes none; an unset key is as the checkpoint says."""
+
+    query_instruction: str | None = key(
+        'text in front of each query; `""` is none (default: the checkpoint\'s)'
+    )
+    document_instruction: str | None = key(
+        'text in front of each document; `""` is none (default: the checkpoint\'s)'
+    )
+    max_length: Positive | None = key(
+        "tokens of a text that are read, the rest is cut off (default: the checkpoint's)"
+    )
+
+
+class Embedding(Vectors):
+    """How an embedding is made of what the model says of each token."""
+
+    pooling: Literal["cls", "mean", "last_token"] | None = key(
+        "`cls` (the first token), `mean` or `last_token` (default: the checkpoint's)"
+    )
+    normalize: bool | None = key(
+        "bring embeddings to length 1 (default: the checkpoint's, else true)"
+    )
+
+
+class Rerank(Vectors):
+    """How a query and a document are read as a pair."""
+
+
 class Accept(Section):
     """How far a variant may be from its source."""
 
@@ -227,6 +264,12 @@ class Accept(Section):
     )
     perplexity_ratio: Annotated[float, Field(gt=0)] | None = key(
         "most perplexity, over the source's own"
+    )
+    cosine: Annotated[float, Field(gt=0, le=1)] | None = key(
+        "least mean cosine between embeddings and the source's own"
+    )
+    score_difference: Annotated[float, Field(gt=0, le=1)] | None = key(
+        "most mean difference of scores, 0 to 1, from the source's own"
     )
     size_ratio: Annotated[float, Field(gt=0)] | None = key(
         "most bytes of weights, over those of the base IR"
@@ -324,6 +367,9 @@ class Recipe(Section):
     extends: FileName | None = key("the recipe in the same folder that this one is laid over")
     description: Text | None = key("one line for people")
     requires: Requires = key("what must be installed", Requires())
+    task: TaskName = key(
+        "what the model does: `text-generation`, `text-embedding` or `text-rerank`", GENERATION
+    )
     model: Model = Field(description="the checkpoint")
     tokenizer: Tokenizer = key("who converts the tokenizer", Tokenizer())
     prompt: Prompt = key("how an instruction becomes the text that the model sees", Prompt())
@@ -331,6 +377,8 @@ class Recipe(Section):
         description="what to build; at least one"
     )
     generation: GenerationParameters = key("parameters of generation", GenerationParameters())
+    embedding: Embedding = key("how an embedding is made, of a `text-embedding`", Embedding())
+    rerank: Rerank = key("how pairs are read, of a `text-rerank`", Rerank())
     accept: Accept = key("how far each variant may be from its source", Accept())
     check: Check = key("what a built variant must pass besides ovrecipe's own gates", Check())
     output: Output = key("what happens to the text before it is shown", Output())
@@ -354,10 +402,28 @@ class Recipe(Section):
         return variants
 
     def objections(self) -> Iterator[Objection]:
-        """Yield what of a variant's generation contradicts the recipe's."""
+        """Yield what is not of the task, and what of a variant's generation contradicts it."""
+        for keys in self._of_other_tasks():
+            reason = f"means nothing to a model that {TASKS[self.task].does}; remove it"
+            yield Objection(keys, f"{reason} (the task is {self.task})")
         for name in self.variants:
             for objection in self.generation_of(name).objections():
                 yield Objection(("variants", name, "generation", *objection.keys), objection.reason)
+
+    def _of_other_tasks(self) -> Iterator[Loc]:
+        """Yield where something is written that only other tasks have."""
+        task = TASKS[self.task]
+        foreign, figures = SECTIONS - task.sections, FIGURES - task.figures
+        yield from ((name,) for name in sorted(self.model_fields_set & foreign))
+        yield from (("accept", name) for name in sorted(self.accept.given().keys() & figures))
+        for name, variant in self.variants.items():
+            where = ("variants", name)
+            yield from ((*where, own) for own in sorted(variant.model_fields_set & foreign))
+            given = variant.accept.given().keys() & figures
+            yield from ((*where, "accept", own) for own in sorted(given))
+            for number, one in enumerate(variant.compression_passes()):
+                if one.dataset == GENERATED and "generation" in foreign:
+                    yield (*self.pass_loc(name, number), "dataset")
 
     @property
     def tree(self) -> Node | None:
@@ -394,13 +460,41 @@ def settings_of(recipe: Recipe, variant: str) -> dict[str, Any]:
     whether the recipe still says the same. What comes after it (`output`, `check`,
     `accept`) is not in it.
     """
-    return {
+    said = {
         "model": _said(recipe.model),
         "tokenizer": _said(recipe.tokenizer),
         "prompt": _said(recipe.prompt),
         "variant": _said(recipe.variants[variant], exclude={"optional", "generation", "accept"}),
         "generation": _said(recipe.generation_of(variant)),
     }
+    return said | _of_task(recipe)
+
+
+def check_task(recipe: Recipe, *tasks: TaskName) -> None:
+    """Refuse a recipe whose model does something else than what was asked of it.
+
+    Raises:
+        RecipeInvalid: with the command that runs such a model.
+    """
+    if recipe.task not in tasks:
+        own = TASKS[recipe.task]
+        asked = " or ".join(TASKS[name].does for name in tasks)
+        raise RecipeInvalid(
+            f"{recipe.name} {own.does} (task: {own.name}); this needs a model that {asked}",
+            remedy=f"such a model is run by 'ovrecipe {own.command} {recipe.name}'",
+        )
+
+
+def task_field(recipe: Recipe) -> dict[str, Any]:
+    """Return what a key says of the task; nothing of the one that was there before all others."""
+    return {} if recipe.task == GENERATION else {"task": recipe.task}
+
+
+def _of_task(recipe: Recipe) -> dict[str, Any]:
+    """Return what only tasks beside text generation have."""
+    sections = {"embedding": recipe.embedding, "rerank": recipe.rerank}
+    said = {name: _said(section) for name, section in sections.items()}
+    return task_field(recipe) | {name: section for name, section in said.items() if section}
 
 
 def _said(section: Section, exclude: set[str] | None = None) -> dict[str, Any]:

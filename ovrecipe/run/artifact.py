@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
-from ovrecipe.json_files import GENERATION_CONFIG, read_object
+from ovrecipe.json_files import GENERATION_CONFIG, VECTOR_CONFIG, read_object
 from ovrecipe.recipe.project import Project, check_variant
 from ovrecipe.recipe.schema import Recipe, settings_of
 from ovrecipe.run.prompt import SECTION, tokenizer_config
@@ -70,7 +70,7 @@ class Artifact:
             return False
         stored = read_manifest(self.model_dir).key
         config = tokenizer_config(self.model_dir)
-        if config and SECTION not in config:
+        if config and SECTION not in config and not (self.model_dir / VECTOR_CONFIG).is_file():
             return True
         wanted = settings_of(recipe, self.variant)
         return wanted.keys() <= stored.keys() and not wanted.items() <= stored.items()

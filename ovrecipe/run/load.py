@@ -1,4 +1,4 @@
-"""From `NAME[:VARIANT]` to a `Runner`."""
+"""From `NAME[:VARIANT]` to a loaded model: what a task runs, by a table."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
+from ovrecipe.builtin.vector_settings import VectorSettings
+from ovrecipe.errors import GenerationParameterRefused
 from ovrecipe.recipe.project import Project, find_project, split_target
+from ovrecipe.recipe.schema import Recipe, check_task
+from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TASKS, TaskName
 from ovrecipe.run.artifact import Artifact, built_artifacts, check_content, find_artifact
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.run.genai import (
@@ -21,11 +25,34 @@ from ovrecipe.run.genai import (
 from ovrecipe.run.parameters import merged
 from ovrecipe.run.prompt import read_template
 from ovrecipe.run.runner import Runner, Variants
+from ovrecipe.run.vectors import MODELS, Embedder, Reranker, VectorModel, VectorPipeline
 from ovrecipe.store.disk import disk_errors
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.run.generation import Generation
+
+
+@overload
+def load(target: str, device: str = "CPU", *, task: None = None, **options: Any) -> Any: ...
+
+
+@overload
+def load(
+    target: str, device: str = "CPU", *, task: Literal["text-generation"], **options: Any
+) -> Runner: ...
+
+
+@overload
+def load(
+    target: str, device: str = "CPU", *, task: Literal["text-embedding"], **options: Any
+) -> Embedder: ...
+
+
+@overload
+def load(
+    target: str, device: str = "CPU", *, task: Literal["text-rerank"], **options: Any
+) -> Reranker: ...
 
 
 def load(
@@ -38,9 +65,13 @@ def load(
     announce: Callable[[str], None] | None = None,
     generation: Mapping[str, Any] | None = None,
     unaccepted: bool = False,
+    task: TaskName | None = None,
     **properties: Any,
-) -> Runner:
-    """Load a built variant, `NAME:VARIANT` or `NAME`, and return its `Runner`.
+) -> Any:
+    """Load a built variant, `NAME:VARIANT` or `NAME`, and return what runs its recipe's task.
+
+    That is a `Runner` for text generation, an `Embedder` for text embedding and a `Reranker` for
+    text rerank; with `task` a recipe of another one is refused.
 
     Without a variant it is int4 if built, else the smallest that is. `project` is looked for
     from the working folder upwards, `plugins` are the installed ones. `properties` go to
@@ -69,10 +100,35 @@ def load(
     name, variant = split_target(target)
     recipe = load_recipe(project, name)
     check_requirements(recipe)
+    if task is not None:
+        check_task(recipe, task)
     artifact = find_artifact(project, recipe, variant, unaccepted=unaccepted)
     check_content(project, artifact.model_dir)
     if unaccepted:
         announce(f"{name}:{artifact.variant} was refused by a gate; do not trust what it says")
+    if artifact.is_stale(recipe):
+        found = f"{name}:{artifact.variant}"
+        announce(f"{found} was built from other settings; see 'ovrecipe why {found}'")
+    asked = _Asked(project, plugins, recipe, artifact, device, announce, properties)
+    return OPENERS[recipe.task](asked, warm_up=warm_up, generation=generation or {})
+
+
+class _Asked(NamedTuple):
+    """What is to be opened: found and judged, and not loaded yet."""
+
+    project: Project
+    plugins: Plugins
+    recipe: Recipe
+    artifact: Artifact
+    device: str
+    announce: Callable[[str], None]
+    properties: Mapping[str, Any]
+
+
+def _open_runner(asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any]) -> Runner:
+    """Open a model that writes text; what can be refused without the model is refused before."""
+    recipe, artifact, device = asked.recipe, asked.artifact, asked.device
+    project, plugins, announce = asked.project, asked.plugins, asked.announce
 
     def sizes_bytes() -> dict[str, int]:
         built = built_artifacts(project, recipe)
@@ -81,19 +137,17 @@ def load(
     again = partial(load, device=device, project=project, plugins=plugins, announce=announce)
 
     def sibling(variant: str) -> Runner:
-        return again(f"{name}:{variant}", warm_up=warm_up, **properties)
+        target = f"{recipe.name}:{variant}"
+        other: Runner = again(target, warm_up=warm_up, task=GENERATION, **asked.properties)
+        return other
 
-    # What can be refused without the model is refused before it is loaded.
-    if artifact.is_stale(recipe):
-        found = f"{name}:{artifact.variant}"
-        announce(f"{found} was built from other settings; see 'ovrecipe why {found}'")
     filters = chosen_filters(recipe, plugins)
     template = read_template(artifact.model_dir)
     if generation:
         check_parameters(merged(generation), artifact.model_dir)
     parameters, context_length = artifact.parameters(), artifact.context_length()
     runner = Runner(
-        open_artifact(artifact, device, properties=properties, announce=announce),
+        open_artifact(artifact, device, properties=asked.properties, announce=announce),
         recipe=recipe,
         variant=artifact.variant,
         template=template,
@@ -110,6 +164,38 @@ def load(
         runner.close()
         raise
     return runner
+
+
+def _open_vectors(asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any]) -> VectorModel:
+    """Open a model that writes no text.
+
+    Raises:
+        GenerationParameterRefused: `generation` has any parameter.
+    """
+    for name in generation:
+        reason = f"{name}: {asked.recipe.name} {TASKS[asked.recipe.task].does} and generates none"
+        raise GenerationParameterRefused(reason, remedy="leave it out")
+    model_dir = asked.artifact.model_dir
+    settings = VectorSettings.load(model_dir)
+    properties = _cached(asked.properties, asked.artifact, asked.device)
+    model = MODELS[settings.task](
+        VectorPipeline.opened(model_dir, settings, asked.device, properties),
+        recipe=asked.recipe,
+        variant=asked.artifact.variant,
+        settings=settings,
+        announce=asked.announce,
+    )
+    if warm_up:
+        model.warm_up()
+    return model
+
+
+#: Who opens what a recipe of each task has built.
+OPENERS: Mapping[TaskName, Callable[..., Runner | VectorModel]] = {
+    GENERATION: _open_runner,
+    EMBEDDING: _open_vectors,
+    RERANK: _open_vectors,
+}
 
 
 def open_artifact(

@@ -242,21 +242,21 @@ def no_template() -> PromptRefused:
     )
 
 
-def check_prompt(text: object) -> str:
-    """Return what a user asks.
+def check_prompt(text: object, what: str = "the prompt") -> str:
+    """Return what a user asks; messages call it `what`.
 
     Raises:
         PromptRefused: it is no string, blank, or has half a surrogate pair, which nobody tokenizes.
     """
     if not isinstance(text, str):
-        raise PromptRefused(f"the prompt is a {type(text).__name__}, not a string")
+        raise PromptRefused(f"{what} is a {type(text).__name__}, not a string")
     if not text.strip():
-        raise PromptRefused("the prompt is empty", remedy="ask something")
+        raise PromptRefused(f"{what} is empty", remedy="ask something")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as exc:
         raise PromptRefused(
-            f"the prompt is not text: character {exc.start + 1} is half a surrogate pair",
+            f"{what} is not text: character {exc.start + 1} is half a surrogate pair",
             remedy="pass valid UTF-8",
         ) from exc
     return text

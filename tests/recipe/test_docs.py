@@ -25,6 +25,8 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
     "prompt": [schema.Prompt],
     "variants": [schema.Variant, compression.IgnoredScope],
     "generation": [schema.GenerationParameters],
+    "embedding": [schema.Embedding],
+    "rerank": [schema.Rerank],
     "accept": [schema.Accept],
     "check": [schema.Check, schema.ProviderSpec],
     "output": [schema.Output, schema.ProviderSpec],

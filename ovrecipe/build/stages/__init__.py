@@ -1,5 +1,7 @@
 """The stages of a build, one module each (`stage` says what a stage is)."""
 
+from collections.abc import Mapping
+
 from ovrecipe.build.stages import (
     assemble,
     base,
@@ -8,9 +10,11 @@ from ovrecipe.build.stages import (
     reference,
     source,
     tokenizer,
+    vectors,
     weights,
 )
 from ovrecipe.build.stages.stage import Stage
+from ovrecipe.recipe.tasks import EMBEDDING, RERANK, TaskName
 
 #: In the order of the route; the first one brings the checkpoint.
 STAGES: tuple[Stage, ...] = (
@@ -23,6 +27,17 @@ STAGES: tuple[Stage, ...] = (
     assemble.STAGE,
     check.STAGE,
 )
+
+
+_VECTORS = {stage.name: stage for stage in vectors.STAGES}
+#: What stands for a stage of that name where the task is another than text generation.
+INSTEAD: Mapping[TaskName, Mapping[str, Stage]] = {EMBEDDING: _VECTORS, RERANK: _VECTORS}
+
+
+def route_of(task: TaskName, stages: tuple[Stage, ...] = STAGES) -> tuple[Stage, ...]:
+    """Return the table as it is for a task; names and order are those of every other one."""
+    instead = INSTEAD.get(task, {})
+    return tuple(instead.get(stage.name, stage) for stage in stages)
 
 
 def stage_named(name: str, stages: tuple[Stage, ...] = STAGES) -> Stage:

@@ -134,7 +134,7 @@ def _measured(job: Job, context: StageContext) -> dict[str, Json]:
     context.progress("comparing with the source")
     reference = Reference.load(reference_dir)
     known = read_manifest(reference_dir).facts
-    with _gate_errors("OpenVINO does not run the model"):
+    with gate_errors("OpenVINO does not run the model"):
         logits = logits_of(model_dir, reference.tokens)
     quality = compared(reference, logits).facts()
     size_bytes, base_bytes = (model_dir / MODEL_FILES[1]).stat().st_size, known["weights_bytes"]
@@ -142,7 +142,7 @@ def _measured(job: Job, context: StageContext) -> dict[str, Json]:
     quality["size_ratio"] = round(size_bytes / base_bytes, 4)
     context.progress("asking the model")
     backend = known["attention_backend"]
-    with _gate_errors("OpenVINO GenAI does not run the model"):
+    with gate_errors("OpenVINO GenAI does not run the model"):
         opened = Paged(model_dir) if backend == "PA" else Unpaged(model_dir)
         special = job.recipe.prompt.add_special_tokens
         prompt = rendered(model_dir, QUESTION)
@@ -186,7 +186,8 @@ def judged(recipe: Recipe, variant: str, facts: Mapping[str, Any]) -> Iterator[s
 
 
 @contextmanager
-def _gate_errors(what: str) -> Iterator[None]:
+def gate_errors(what: str) -> Iterator[None]:
+    """Turn a StageError into the gate's, with what did not work in front."""
     try:
         yield
     except StageError as error:

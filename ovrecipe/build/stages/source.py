@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ovrecipe.build.preflight import has_shapes
 from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext, always
 from ovrecipe.hooks.roles import SourceRequest
-from ovrecipe.recipe.schema import split_model_id
+from ovrecipe.recipe.schema import split_model_id, task_field
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.store import Store
 from ovrecipe.types import Json
@@ -24,6 +24,8 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
         "pin": dict(plan.pin),
         "trust_remote_code": model.trust_remote_code,
         "allow_pickle": model.allow_pickle,
+        # Which files are taken depends on it.
+        **task_field(plan.recipe),
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always, keep_torch_out
 from ovrecipe.hooks.roles import ConversionJob
+from ovrecipe.recipe.schema import task_field
 from ovrecipe.types import Json
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:  # noqa: A
     """The checkpoint and the converter."""
     plugins = plan.context.plugins
     [(converter, options)] = plugins.configured("tokenizer_converter", plan.recipe)
-    return converter.key_with("converter", options)
+    return {**converter.key_with("converter", options), **task_field(plan.recipe)}
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:

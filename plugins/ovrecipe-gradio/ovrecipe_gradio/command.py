@@ -133,6 +133,7 @@ def _opener(session: Session) -> Callable[[str, str, Callable[[str], None]], Run
             plugins=session.plugins,
             warm_up=True,
             announce=noted,
+            task="text-generation",
         )
 
     return opened
