@@ -29,12 +29,12 @@ def write_gguf(
     writer = GGUFWriter(path, architecture)
     extra = {name.replace("__", "."): value for name, value in metadata.items()}
     for key, value in {**_facts(architecture), **tokenizer, **extra}.items():
-        _add(writer, key, value)
+        add_metadata(writer, key, value)
     random = np.random.default_rng(20)
     for name, shape in _shapes(architecture, len(tokenizer["tokenizer.ggml.tokens"])).items():
         values = random.normal(0, scale, shape).astype(np.float32)
         kind = GGMLQuantizationType[matrices if len(shape) > 1 else "F32"]
-        _add_tensor(writer, name, values, kind)
+        add_tensor(writer, name, values, kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -42,7 +42,7 @@ def write_gguf(
     return path
 
 
-def _add(writer: Any, key: str, value: Any) -> None:
+def add_metadata(writer: Any, key: str, value: Any) -> None:
     if isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, int):
@@ -55,7 +55,7 @@ def _add(writer: Any, key: str, value: Any) -> None:
         writer.add_array(key, value)
 
 
-def _add_tensor(writer: Any, name: str, values: np.ndarray, kind: Any) -> None:
+def add_tensor(writer: Any, name: str, values: np.ndarray, kind: Any) -> None:
     from gguf import quantize
 
     if kind.name == "F32":
