@@ -28,19 +28,15 @@ class GgufSource:
         return user_path(request)
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
-        """Return the digest of the file, or of each part of it; where they lie does not matter."""
-        parts = parts_of(self.path(request))
-        digests: list[Json] = [request.digests.sha256(part) for part in parts]
-        return {"parts": digests} if len(digests) > 1 else {"sha256": digests[0]}
+        """Return the file's digest, those of all parts with + between; not where they lie."""
+        digests = [request.digests.sha256(part) for part in parts_of(self.path(request))]
+        return {"sha256": "+".join(digests)}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Convert the file, unchanged since it was pinned."""
         path = self.path(request)
         write_checkpoint(path, checkpoint_dir, request.progress)
-        pinned = pin["parts"] if "parts" in pin else [pin["sha256"]]
-        if not isinstance(pinned, list):
-            raise TypeError(f"a pin has a list of parts, not {pinned!r}")
-        for part, digest in zip(parts_of(path), pinned, strict=True):
+        for part, digest in zip(parts_of(path), str(pin["sha256"]).split("+"), strict=True):
             check_unchanged(part, digest, request.digests)
 
 

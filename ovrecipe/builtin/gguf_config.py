@@ -36,8 +36,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 EPSILONS = ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon")
 #: Facts that the shapes of the tensors repeat, or that change no answer.
 REPEATED = {
-    "attention.head_count_kv", "attention.value_length", "context_length", "expert_count",
-    "feed_forward_length", "tensor_data_layout", "vocab_size",
+    "attention.head_count_kv", "attention.value_length", "context_length", "feed_forward_length",
+    "tensor_data_layout", "vocab_size",
 }  # fmt: skip
 #: Which tensor a checkpoint has when a class is told to have biases.
 BIASES = {
@@ -217,7 +217,9 @@ def _without(family: Family) -> dict[str, None]:
 def _token_ids(file: GgufFile) -> dict[str, Any]:
     file.needed("tokenizer.ggml.eos_token_id")
     names = ("bos", "eos", "pad")
-    return {f"{name}_token_id": file.special_ids[name] for name in names if name in file.special_ids}
+    return {
+        f"{name}_token_id": file.special_ids[name] for name in names if name in file.special_ids
+    }
 
 
 def _falcon(file: GgufFile, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -152,7 +152,9 @@ class Reading:
         """Return the tokens whose scores add up to the most (Viterbi)."""
         vocabulary, text = self.vocabulary, self._spaced(text)
         types, scores = vocabulary.types, vocabulary.scores
-        usable = {t: n for t, n in vocabulary.ids.items() if types[n] in (NORMAL, USER_DEFINED, UNUSED)}
+        usable = {
+            t: n for t, n in vocabulary.ids.items() if types[n] in (NORMAL, USER_DEFINED, UNUSED)
+        }
         lowest = min(score for score, kind in zip(scores, types, strict=True) if kind == NORMAL)
         longest = max(map(len, usable))
         best: list[tuple[float, list[int]]] = [(0.0, [])]
@@ -218,7 +220,9 @@ class Reading:
 def _merged(symbols: list[str], rank: Callable[[str, str], float | None]) -> list[str]:
     """Join the neighbours of the lowest rank, the leftmost first, until none can be joined."""
     while True:
-        ranks = [(rank(left, right), place) for place, (left, right) in enumerate(pairwise(symbols))]
+        ranks = [
+            (rank(left, right), place) for place, (left, right) in enumerate(pairwise(symbols))
+        ]
         known = [(value, place) for value, place in ranks if value is not None]
         if not known:
             return symbols

@@ -15,7 +15,11 @@ BASE = 10_000.0
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 #: The scaling keys that are read, or change nothing.
 READ = {"type", "factor", "original_context_length", "attn_factor", "finetuned"}
-LONG, SHORT, FREQUENCIES = "rope_factors_long.weight", "rope_factors_short.weight", "rope_freqs.weight"
+LONG, SHORT, FREQUENCIES = (
+    "rope_factors_long.weight",
+    "rope_factors_short.weight",
+    "rope_freqs.weight",
+)
 #: Tensors that become a part of config.json.
 TENSORS = {LONG, SHORT, FREQUENCIES}
 
@@ -61,7 +65,9 @@ def _scaling(
     original = said.get("original_context_length")
     unread = sorted(said.keys() - READ)
     if unread:
-        raise file.refusal(f"its rotary positions are scaled by {start}{unread[0]}, which is not read")
+        raise file.refusal(
+            f"its rotary positions are scaled by {start}{unread[0]}, which is not read"
+        )
     if {LONG, SHORT} & file.tensors.keys():
         return _longrope(file, config, original=original, attention=said.get("attn_factor"))
     if said.get("attn_factor", 1.0) != 1.0:

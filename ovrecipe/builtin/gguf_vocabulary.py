@@ -78,9 +78,8 @@ def vocabulary_of(file: GgufFile) -> Vocabulary:
         # A token may begin with a space of its own.
         merges=[(left, right) for left, right in map(_split_pair, pairs)],
         cut=cut,
-        has_space_prefix=kind in ("llama", "t5") and _said(
-            file, "add_space_prefix", kind=kind, otherwise=True
-        ),
+        has_space_prefix=kind in ("llama", "t5")
+        and _said(file, "add_space_prefix", kind=kind, otherwise=True),
         before=_around(file, "bos", kind=kind, otherwise=cut.add_bos),
         after=[
             *_around(file, "eos", kind=kind, otherwise=False),

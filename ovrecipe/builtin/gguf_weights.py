@@ -13,7 +13,7 @@ float16 makes the whole checkpoint float32.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -36,6 +36,15 @@ class Placed:
     names: tuple[str, ...]
     shape: tuple[int, ...]
 
+    @property
+    def whole_shape(self) -> tuple[int, ...]:
+        """The shape of all experts together, or of the one tensor."""
+        return (len(self.names), *self.shape) if len(self.names) > 1 else self.shape
+
+    def holds(self, shape: Iterable[int]) -> bool:
+        """Say whether a tensor fits, turned over or with dimensions of one left out."""
+        return sorted(n for n in shape if n != 1) == sorted(n for n in self.whole_shape if n != 1)
+
 
 def weights_dtype(file: GgufFile) -> str:
     """Return the dtype that the checkpoint gets; see the module's text for why."""
@@ -44,8 +53,10 @@ def weights_dtype(file: GgufFile) -> str:
     types = {tensor.tensor_type.name for tensor in tensors if len(tensor.shape) > 1}
     if types == {"BF16"}:
         return "bfloat16"
-    # The other types hold nothing that is wider than float16.
-    wide = (tensor for tensor in tensors if tensor.tensor_type.name in ("F32", "F64", "BF16"))
+    # The other types have float16 scales and hold nothing wider.
+    wide = (
+        tensor for tensor in tensors if tensor.tensor_type.name in ("F32", "BF16", "MXFP4", "NVFP4")
+    )
     if types == {"F32"} or any(
         abs(file.dequantized(tensor)).max(initial=0) > FLOAT16_MAX for tensor in wide
     ):
@@ -65,11 +76,13 @@ def placed_tensors(file: GgufFile, config: Mapping[str, Any]) -> dict[str, Place
         if name in ROPE_TENSORS:
             continue
         if name not in wanted:
-            raise file.refusal(f"tensor '{name}' has no place in a {config['model_type']} checkpoint")
+            raise file.refusal(
+                f"tensor '{name}' has no place in a {config['model_type']} checkpoint"
+            )
         place = wanted.pop(name)
-        if prod(place.shape) * len(place.names) != tensor.n_elements:
+        if not place.holds(tensor.shape.tolist()):
             found = " x ".join(map(str, tensor.shape[::-1]))
-            expected = " x ".join(map(str, (len(place.names), *place.shape)))
+            expected = " x ".join(map(str, place.whole_shape))
             raise file.refusal(f"tensor '{name}' is {found} and should be {expected}")
         places[name] = place
     missing = [name for name, place in wanted.items() if not tied.intersection(place.names)]
@@ -94,8 +107,11 @@ def write_weights(
             turned = processor.process(values, name, parsed_parameters={"tensors": {}}).weights
             if file.architecture == "falcon" and ".attn_qkv." in name:
                 turned = _grouped(turned, config)
-            whole = turned.reshape(len(place.names), *place.shape)
-            output.write(_as_bytes(whole, config["dtype"]))
+            if turned.shape != place.whole_shape:
+                raise file.refusal(
+                    f"tensor '{name}' became {turned.shape}, not {place.whole_shape}"
+                )
+            output.write(_as_bytes(turned, config["dtype"]))
             progress("dequantizing", done=done, total=len(places))
 
 
@@ -139,7 +155,9 @@ def _namer(file: GgufFile, config: Mapping[str, Any]) -> Callable[[str], str]:
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 
     numbers = {name: number for number, name in MODEL_ARCH_NAMES.items()}
-    names = get_tensor_name_map(numbers[file.architecture], int(file.needed(f"{file.architecture}.block_count")))
+    names = get_tensor_name_map(
+        numbers[file.architecture], int(file.needed(f"{file.architecture}.block_count"))
+    )
     processor = _processor(file, config)
 
     def gguf_name(name: str) -> str:

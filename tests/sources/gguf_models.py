@@ -110,7 +110,7 @@ MODELS: Mapping[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
     "gpt2": (
         "gpt2",
-        {"layer_norm_epsilon": 1e-5, "tie_word_embeddings": True},
+        {"layer_norm_epsilon": 1e-5, "tie_word_embeddings": True, "n_inner": 96},
         {LAYER: 1e-5, "attention.head_count_kv": None},
     ),
     "starcoder2": (
@@ -195,20 +195,34 @@ def write_model(
     model: Any,
     tokenizer: Mapping[str, Any],
     *,
-    matrices: str = "F32",
+    more: Mapping[str, np.ndarray | None] | None = None,
+    raw: Mapping[str, str] | None = None,
+    tensors_per_part: int = 0,
     **changes: Any,
 ) -> Path:
-    """Write a model; `changes` are facts of the architecture's own section, None leaves one out."""
-    from gguf import GGMLQuantizationType, GGUFWriter
+    """Write a model; `changes` are facts of the architecture's own section, with `__` for a dot.
 
-    writer = GGUFWriter(path, architecture)
-    for key, value in {**_facts(architecture, model), **changes}.items():
-        add_metadata(writer, f"{architecture}.{key.replace('__', '.')}", value)
+    `more` has tensors to add, to change or (None) to leave out, `raw` the types of tensors that
+    are written as blocks of ones.
+    """
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter
+
+    writer = GGUFWriter(path, architecture, split_max_tensors=tensors_per_part)
+    changed = {key.replace("__", "."): value for key, value in changes.items()}
+    for key, value in {**_facts(architecture, model), **changed}.items():
+        add_metadata(writer, f"{architecture}.{key}", value)
     for key, value in tokenizer.items():
         add_metadata(writer, key, value)
-    for name, values in tensors_of(architecture, model).items():
-        kind = GGMLQuantizationType[matrices if values.ndim > 1 else "F32"]
-        add_tensor(writer, name, np.ascontiguousarray(values), kind)
+    for name, values in {**tensors_of(architecture, model), **(more or {})}.items():
+        if values is None:
+            continue
+        if raw and name in raw:
+            kind = GGMLQuantizationType[raw[name]]
+            block, width = GGML_QUANT_SIZES[kind]
+            shape = (*values.shape[:-1], values.shape[-1] // block * width)
+            writer.add_tensor(name, np.ones(shape, np.uint8), raw_dtype=kind)
+        else:
+            add_tensor(writer, name, np.ascontiguousarray(values), GGMLQuantizationType.F32)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,20 @@ def write_gguf(
         values = random.normal(0, scale, shape).astype(np.float32)
         kind = GGMLQuantizationType[matrices if len(shape) > 1 else "F32"]
         add_tensor(writer, name, values, kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def write_vocabulary(path: Path, tokenizer: Mapping[str, Any]) -> Path:
+    """Write a file that has a vocabulary and no weights."""
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(path, "llama")
+    for key, value in {**_facts("llama"), **tokenizer}.items():
+        add_metadata(writer, key, value)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -108,14 +122,21 @@ def _shapes(architecture: str, vocab_size: int) -> dict[str, tuple[int, ...]]:
     return {**names, **blocks, **untied}
 
 
-def byte_level_tokens(folder: Path, *, pre: str, kind: str) -> dict[str, Any]:
-    """Return the GGUF form of a twin's byte-level tokenizer."""
+def byte_level_tokens(
+    folder: Path, *, pre: str, kind: str = "qwen", texts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the GGUF form of a twin's byte-level tokenizer.
+
+    With texts, its merges are trained on them uncut, so that they cross words and lines.
+    """
     import json
 
     from tests.twins import make_tokenizer
 
     ids = make_tokenizer(folder, kind)
     content = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    if texts:
+        content["model"] = _trained_uncut(texts, content["added_tokens"])
     vocabulary = {**content["model"]["vocab"]}
     added = {token["content"]: token["id"] for token in content["added_tokens"] if token["special"]}
     ordered = sorted({**vocabulary, **added}.items(), key=lambda entry: entry[1])
@@ -130,6 +151,26 @@ def byte_level_tokens(folder: Path, *, pre: str, kind: str) -> dict[str, Any]:
     }
 
 
+def _trained_uncut(texts: Sequence[str], added: list[dict[str, Any]]) -> Any:
+    import json
+
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers.trainers import BpeTrainer
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    trainer = BpeTrainer(
+        vocab_size=6000,
+        min_frequency=2,
+        max_token_length=24,
+        special_tokens=[token["content"] for token in added],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*texts, *texts], trainer)
+    return json.loads(tokenizer.to_str())["model"]
+
+
 def sentencepiece_tokens(model_path: Path) -> dict[str, Any]:
     """Return the GGUF form of a SentencePiece model."""
     import sentencepiece
@@ -142,7 +183,7 @@ def sentencepiece_tokens(model_path: Path) -> dict[str, Any]:
         "tokenizer.ggml.tokens": [model.id_to_piece(n) for n in numbers],
         "tokenizer.ggml.scores": [float(model.get_score(n)) for n in numbers],
         "tokenizer.ggml.token_type": [6 if model.is_byte(n) else kinds[n] for n in numbers],
-        "tokenizer.ggml.bos_token_id": model.bos_id(),
+        "tokenizer.ggml.bos_token_id": model.bos_id() if model.bos_id() >= 0 else None,
         "tokenizer.ggml.eos_token_id": model.eos_id(),
         "tokenizer.ggml.unknown_token_id": model.unk_id(),
     }
