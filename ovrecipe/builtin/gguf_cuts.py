@@ -2,8 +2,10 @@
 
 A name in `tokenizer.ggml.pre` stands for the pre-tokenizer of the model that was converted first
 with it. Each is written here as that model's tokenizer.json has it; llama.cpp's own expressions
-were compared with them (tests/sources/test_gguf_llama_cpp.py).
+were compared with them (tests/sources/test_gguf_tokenizer.py).
 """
+
+# ruff: noqa: RUF001 - letters that look like others are what some patterns are about
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +27,14 @@ HAN_KANA = "[一-龥぀-ゟ゠-ヿ]+"
 DEEPSEEK_WORDS = (
     r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"
     r"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|" + SPACES
+)
+QWEN35_WORDS = (
+    rf"{ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}"
+    rf"| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|{SPACES}"
+)
+EXAONE_MOE_WORDS = (
+    rf"{ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
 )
 BLOOM_WORDS = r" ?[^(\s|.,!?…。，、।۔،)]+"
 
@@ -63,13 +73,7 @@ _GROUPS: Mapping[str, Cut] = {
     "dbrx smaug-bpe glm4 chatglm-bpe": Cut((LLAMA3_WORDS,)),
     "qwen2 deepseek-r1-qwen kormo megrez": QWEN2,
     "stablelm2 hunyuan solar-open grok-2": replace(QWEN2, nfc=False),
-    "qwen35": Cut(
-        (
-            rf"{ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}"
-            rf"| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|{SPACES}",
-        ),
-        nfc=True,
-    ),
+    "qwen35": Cut((QWEN35_WORDS,), nfc=True),
     "tekken": Cut((TEKKEN_WORDS,), ignore_merges=True, add_bos=True),
     "gpt-4o llama4 kanana2 minimax-m2": GPT4O,
     "deepseek-v3 hunyuan-dense joyai-llm": DEEPSEEK_V3,
@@ -82,12 +86,7 @@ _GROUPS: Mapping[str, Cut] = {
     ),
     "minicpm5": Cut((r"\p{N}{1,3}", rf"{ENDINGS}|{WORD}|\p{{N}}+|{MARKS}|{SPACES}"),
                     ignore_merges=True),
-    "exaone-moe": Cut(
-        (
-            rf"{ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}"
-            r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+",
-        ),
-    ),
+    "exaone-moe": Cut((EXAONE_MOE_WORDS,)),
     "falcon": Cut((r"[\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]")),
     "bloom poro-chat gpt3-finnish": Cut((BLOOM_WORDS,)),
     "viking": Cut((BLOOM_WORDS, r"\p{N}")),

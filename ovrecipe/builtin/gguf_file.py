@@ -140,7 +140,7 @@ class GgufFile:
         """
         from gguf import dequantize
 
-        seen = {}
+        seen: dict[Any, Any] = {}
         for tensor in self.tensors.values():
             seen.setdefault(tensor.tensor_type, tensor)
         for kind, tensor in seen.items():

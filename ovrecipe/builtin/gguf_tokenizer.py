@@ -71,8 +71,10 @@ def _byte_level(vocabulary: Vocabulary) -> Any:
     splits: list[Any] = []
     if cut.digits:
         splits.append(pre_tokenizers.Digits(individual_digits=True))
-    for pattern in patterns if is_gpt2 else cut.patterns:
-        splits.append(pre_tokenizers.Split(Regex(pattern), behavior="isolated"))
+    splits += [
+        pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+        for pattern in (patterns if is_gpt2 else cut.patterns)
+    ]
     letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=is_gpt2)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, letters]) if splits else letters
     tokenizer.decoder = decoders.ByteLevel()

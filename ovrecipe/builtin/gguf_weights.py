@@ -118,7 +118,7 @@ def write_weights(
 def _wanted(file: GgufFile, config: Mapping[str, Any]) -> tuple[dict[str, Placed], set[str]]:
     """Return by GGUF's names what a checkpoint has, and the names of those that are tied."""
     state = _state_of(config)
-    first = {id(tensor): name for name, tensor in reversed(state.items())}
+    first = {id(tensor): name for name, tensor in reversed(list(state.items()))}
     tied = {name for name, tensor in state.items() if first[id(tensor)] != name}
     gguf_name = _namer(file, config)
     experts = _expert_patterns(config["model_type"])

@@ -126,6 +126,14 @@ def test_the_end_of_a_turn_ends_generation(tmp_path, qwen_tokens) -> None:
     assert found["eos_token_id"] == [0, 2]
 
 
+def test_a_turn_that_the_file_does_not_end_ends_by_its_text(tmp_path, qwen_tokens) -> None:
+    """Phi-3's files say <|endoftext|>, and their models end a turn with another token."""
+    tokens = {**qwen_tokens, "tokenizer.ggml.eos_token_id": 0}
+    checkpoint_dir = converted(write_gguf(tmp_path / "m.gguf", "qwen2", tokens))
+    found = json.loads((checkpoint_dir / "generation_config.json").read_text())
+    assert found["eos_token_id"] == [0, tokens["tokenizer.ggml.tokens"].index("<|im_end|>")]
+
+
 def test_the_chat_template_is_kept(tmp_path, qwen_tokens) -> None:
     """Byte by byte: line ends in a template are tokens."""
     template = "{% for m in messages %}\r\n{{ m.content }}\n{% endfor %}"

@@ -1,4 +1,4 @@
-"""Each architecture that transformers maps comes back from GGUF with its weights and its answers."""
+"""Each architecture that transformers maps comes back from GGUF with weights and answers."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ LLAMA3 = {
 
 @pytest.mark.parametrize("stretched", [1.0, 1.01])
 def test_llama3_scaling_is_recognized_by_its_factors(tmp_path, tokens, stretched) -> None:
-    """A file has the factors and not the rule; other factors are no rule that a checkpoint knows."""
+    """A file has the factors and not the rule; other factors are none that a checkpoint knows."""
     import torch
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -154,7 +154,7 @@ def test_phi3s_factors_for_long_and_short_texts_are_kept(tmp_path, tokens) -> No
 
 
 def test_a_tensor_missing_a_tensor_too_many_and_another_shape(tmp_path, tokens) -> None:
-    """transformers would fill the gap with random numbers and only warn."""
+    """What loads a checkpoint would fill the gap with random numbers and only warn."""
     original = make_model("qwen2", size(tokens))
     cases = {
         r"1 tensors are missing, blk.1.ffn_up.weight": {"blk.1.ffn_up.weight": None},
