@@ -51,7 +51,7 @@ def test_each_pre_tokenizer_is_read_twice_alike(tmp_path, crossing_tokens, pre) 
 
 @pytest.mark.parametrize("pre", CUTS)
 def test_each_pre_tokenizer_is_llama_cpps(tmp_path, crossing_tokens, pre) -> None:
-    """The table itself is what llama.cpp means, but where it says itself that it only comes near."""
+    """The table itself is what llama.cpp means, but where it says that it only comes near."""
     llama_cpp = pytest.importorskip("llama_cpp")
     vocabulary = read(tmp_path, crossing_tokens, pre=pre)
     theirs = llama_cpp.Llama(str(tmp_path / "v.gguf"), vocab_only=True, verbose=False)
