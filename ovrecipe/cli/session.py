@@ -64,8 +64,15 @@ class Session:
 
     @cached_property
     def defaults(self) -> Defaults:
-        """What counts where the command line names no model and no device."""
-        return read_defaults(self.env, self.project.root)
+        """What counts where the command line names no model and no device.
+
+        An export runs where there is no project too.
+        """
+        try:
+            folder = self.project.root
+        except ProjectError:
+            folder = self.cwd
+        return read_defaults(self.env, folder)
 
     def recipe_names(self) -> list[str]:
         """Return the names of the project's recipes."""

@@ -1,4 +1,4 @@
-"""From `NAME[:VARIANT]` to a `Runner`."""
+"""From `NAME[:VARIANT]`, or the folder of an export, to a `Runner`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.errors import NotBuilt
 from ovrecipe.recipe.project import Project, find_project, split_target
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.artifact import Artifact, built_artifacts, check_content, find_artifact
 from ovrecipe.run.chain import chosen_filters
+from ovrecipe.run.exported import export_folder, open_export
 from ovrecipe.run.genai import (
     ATTENTION_BACKEND,
     GenaiPipeline,
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    target: str,
+    target: str | PathLike[str],
     device: str = "CPU",
     *,
     project: Project | None = None,
@@ -42,7 +46,8 @@ def load(
 ) -> Runner:
     """Load a built variant, `NAME:VARIANT` or `NAME`, and return its `Runner`.
 
-    Without a variant it is int4 if built, else the smallest that is. `project` is looked for
+    Without a variant it is int4 if built, else the smallest that is. `./out` and any `Path` is the
+    folder of an export, which needs no project. `project` is looked for
     from the working folder upwards, `plugins` are the installed ones. `properties` go to
     OpenVINO (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked
     for, or was built from other settings than the recipe's; it prints to stderr unless given.
@@ -61,32 +66,20 @@ def load(
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
     from ovrecipe.hooks.plugins import load_plugins
-    from ovrecipe.recipe.load import check_requirements, load_recipe
 
-    project = project or find_project(Path.cwd(), dict(os.environ))
-    plugins = plugins or load_plugins(env=project.env)
+    env = dict(os.environ) if project is None else project.env
     announce = announce or _to_stderr
-    name, variant = split_target(target)
-    recipe = load_recipe(project, name)
-    check_requirements(recipe)
-    artifact = find_artifact(project, recipe, variant, unaccepted=unaccepted)
-    check_content(project, artifact.model_dir)
-    if unaccepted:
-        announce(f"{name}:{artifact.variant} was refused by a gate; do not trust what it says")
-
-    def sizes_bytes() -> dict[str, int]:
-        built = built_artifacts(project, recipe)
-        return {name: artifact.weights_bytes for name, artifact in built.items()}
-
-    again = partial(load, device=device, project=project, plugins=plugins, announce=announce)
-
-    def sibling(variant: str) -> Runner:
-        return again(f"{name}:{variant}", warm_up=warm_up, **properties)
-
+    plugins = plugins or load_plugins(env=env)
+    folder, variants = export_folder(target), None
+    if folder is not None:
+        recipe, artifact = _exported(folder, env, unaccepted=unaccepted)
+    else:
+        project = project or find_project(Path.cwd(), env)
+        recipe, artifact = _built(project, str(target), announce, unaccepted=unaccepted)
+        again = partial(load, device=device, project=project, plugins=plugins, announce=announce)
+        one_more = partial(again, warm_up=warm_up, **properties)
+        variants = _variants(project, recipe, one_more)
     # What can be refused without the model is refused before it is loaded.
-    if artifact.is_stale(recipe):
-        found = f"{name}:{artifact.variant}"
-        announce(f"{found} was built from other settings; see 'ovrecipe why {found}'")
     filters = chosen_filters(recipe, plugins)
     template = read_template(artifact.model_dir)
     if generation:
@@ -100,7 +93,7 @@ def load(
         parameters=parameters,
         filters=filters,
         context_length=context_length,
-        variants=Variants(sizes_bytes, sibling),
+        variants=variants,
         observe=_observe(plugins, announce),
     )
     try:
@@ -110,6 +103,47 @@ def load(
         runner.close()
         raise
     return runner
+
+
+def _built(
+    project: Project, target: str, announce: Callable[[str], None], *, unaccepted: bool
+) -> tuple[Recipe, Artifact]:
+    """Return the recipe and the artifact of a name."""
+    from ovrecipe.recipe.load import check_requirements, load_recipe
+
+    name, variant = split_target(target)
+    recipe = load_recipe(project, name)
+    check_requirements(recipe)
+    artifact = find_artifact(project, recipe, variant, unaccepted=unaccepted)
+    check_content(project, artifact.model_dir)
+    found = f"{name}:{artifact.variant}"
+    if unaccepted:
+        announce(f"{found} was refused by a gate; do not trust what it says")
+    if artifact.is_stale(recipe):
+        announce(f"{found} was built from other settings; see 'ovrecipe why {found}'")
+    return recipe, artifact
+
+
+def _exported(folder: Path, env: Mapping[str, str], *, unaccepted: bool) -> tuple[Recipe, Artifact]:
+    """Return the recipe and the artifact of an export."""
+    from ovrecipe.recipe.load import check_requirements
+
+    if unaccepted:
+        remedy = "leave --unaccepted out: only what passed its gates is exported"
+        raise NotBuilt(f"{folder} is an export, which no gate has refused", remedy=remedy)
+    recipe, artifact = open_export(folder, env)
+    check_requirements(recipe)
+    return recipe, artifact
+
+
+def _variants(project: Project, recipe: Recipe, again: Callable[[str], Runner]) -> Variants:
+    """Return what else of the recipe is built, and how it is loaded."""
+
+    def sizes_bytes() -> dict[str, int]:
+        built = built_artifacts(project, recipe)
+        return {name: artifact.weights_bytes for name, artifact in built.items()}
+
+    return Variants(sizes_bytes, lambda variant: again(f"{recipe.name}:{variant}"))
 
 
 def open_artifact(

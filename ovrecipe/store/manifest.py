@@ -27,7 +27,7 @@ UPGRADE = "upgrade ovrecipe: pip install --upgrade ovrecipe"
 MISSING, GONE = "is missing", "which is gone"
 
 
-def _inside(name: str) -> str:
+def inside(name: str) -> str:
     """Refuse a name that is no clean relative path: a manifest must not lead out of its folder."""
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts or name == "." or pure.as_posix() != name:
@@ -58,7 +58,7 @@ class Manifest(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     stage: str
     sha256: str
     key: dict[str, JsonValue]
-    files: dict[Annotated[str, AfterValidator(_inside)], FileEntry]
+    files: dict[Annotated[str, AfterValidator(inside)], FileEntry]
     created: str
     tools: dict[str, str | None]
     #: Written by an older ovrecipe; nothing reads it.
