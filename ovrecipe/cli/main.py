@@ -83,6 +83,8 @@ COMMANDS = {
         "export_command:command",
         "Write a built variant as files that are opened anywhere.",
     ),
+    "push": ("remote_commands:push", "Send what is built to a store elsewhere."),
+    "pull": ("remote_commands:pull", "Take what is built from a store elsewhere."),
     "bench": ("bench_command:command", "Measure speed and memory of variants, in turns."),
     "devices": ("run_command:devices", "List the devices that OpenVINO sees here."),
     "verify": ("store_commands:verify", "Compare the bytes of what is built with what was built."),

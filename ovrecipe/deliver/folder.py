@@ -37,6 +37,7 @@ from ovrecipe.store.disk import (
     random_name,
     remove_tree,
 )
+from ovrecipe.store.manifest import REBUILD
 from ovrecipe.types import Progress
 from ovrecipe.wording import counted
 
@@ -194,7 +195,7 @@ def _copy(source: Path, target: Path, sha256: str) -> None:
     copy_file(source, target)
     if sha256_of(target) != sha256:
         message = f"{source}: has other bytes than when it was made"
-        raise ArtifactCorrupt(message, remedy="'ovrecipe verify --remove' drops it, then build")
+        raise ArtifactCorrupt(message, remedy=REBUILD)
 
 
 def _put(stage: Path, folder: Path) -> None:

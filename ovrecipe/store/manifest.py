@@ -99,19 +99,29 @@ def read_manifest(artifact_dir: Path) -> Manifest:
     path = artifact_dir / MANIFEST
     try:
         text = path.read_bytes()
-        return Manifest.model_validate_json(text)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotBuilt(f"{artifact_dir} is not in the store", remedy="build it") from error
+    return parse_manifest(text, str(path))
+
+
+def parse_manifest(text: bytes, shown: str, *, remedy: str = REBUILD) -> Manifest:
+    """Return the manifest that a text is; messages call it `shown`.
+
+    Raises:
+        ArtifactTooNew, ArtifactCorrupt: as `read_manifest`.
+    """
+    try:
+        return Manifest.model_validate_json(text)
     except ValidationError as error:
         from ovrecipe.recipe.problems import problems_of
 
         if (schema := _schema_of(text)) > SCHEMA:
             message = (
-                f"{path}: a newer ovrecipe wrote it (schema {schema}, this one reads {SCHEMA})"
+                f"{shown}: a newer ovrecipe wrote it (schema {schema}, this one reads {SCHEMA})"
             )
             raise ArtifactTooNew(message, remedy=UPGRADE) from error
         first = problems_of(error, model=Manifest)[0]
-        raise ArtifactCorrupt(f"{path}: {first}", remedy=REBUILD) from error
+        raise ArtifactCorrupt(f"{shown}: {first}", remedy=remedy) from error
 
 
 def _schema_of(text: bytes) -> int:

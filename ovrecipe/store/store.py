@@ -5,6 +5,7 @@ store/.stage-*              a stage at work; removed when it fails
 store/.locks/               locks of those who make an artifact, and of those who use one
 store/.cache/<sha256>/      what OpenVINO compiled from an artifact, or a compressor learned of it
 store/.roots, .digests.json the folders with views, and digests of files that were read
+store/.download-<sha256>    a file on its way from a store elsewhere; gone on with after a kill
 store/logs/                 the logs of stages that failed and were not built since
 """
 
@@ -41,6 +42,7 @@ from ovrecipe.types import Json
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Backup programs skip this folder: ovrecipe makes everything in it again from the recipes.
 """
+DOWNLOAD_PREFIX = ".download-"
 utc_now = partial(datetime.now, UTC)
 
 
@@ -70,6 +72,10 @@ class Store:
     def cache_dir(self, sha256: str) -> Path:
         """Return where what is derived from an artifact may be kept; `gc` knows it."""
         return self.root / ".cache" / sha256
+
+    def download_path(self, sha256: str) -> Path:
+        """Return where a file of that content is while it comes from a store elsewhere."""
+        return self.root / f"{DOWNLOAD_PREFIX}{sha256}"
 
     def log_path(self, key: Key) -> Path:
         """Return where the log of a stage that failed is kept until the stage succeeds."""
@@ -252,7 +258,7 @@ class Store:
         key: Key,
         staging_dir: Path,
         *,
-        tools: Mapping[str, str] | None = None,
+        tools: Mapping[str, str | None] | None = None,
         facts: Mapping[str, Json] | None = None,
         peak_memory_bytes: int | None = None,
         seconds: float | None = None,
