@@ -249,22 +249,23 @@ class _Arriving:
         lock_path = self.store.locks_dir / f"{path.name.removeprefix('.')}.lock"
         with locks.held(lock_path):
             was_begun = path.exists()
-            is_right = self._fetched(path, name, entry)
-            if not is_right and was_begun:
+            try:
+                self._fetch(path, name, entry)
+            except ArtifactCorrupt:
+                path.unlink()
+                if not was_begun:
+                    raise
                 # What was here from before may be what is wrong.
-                path.unlink(missing_ok=True)
-                is_right = self._fetched(path, name, entry)
-            if not is_right:
-                path.unlink(missing_ok=True)
-                raise ArtifactCorrupt(
-                    f"{self.remote}/files/{entry.sha256}: is not {name} as it was built",
-                    remedy=DAMAGED,
-                )
+                self._fetch(path, name, entry)
             path.rename(target)
             locks.unlink_held(lock_path)
 
-    def _fetched(self, path: Path, name: str, entry: FileEntry) -> bool:
-        """Go on with a file until it is whole; say whether it has the right bytes."""
+    def _fetch(self, path: Path, name: str, entry: FileEntry) -> None:
+        """Go on with a file until it is whole and has the right bytes.
+
+        Raises:
+            ArtifactCorrupt: it has others.
+        """
         digest, total = hashlib.sha256(), self.manifest.size_bytes
         with path.open("a+b") as stream:
             stream.seek(0)
@@ -278,9 +279,11 @@ class _Arriving:
                     here += len(chunk)
                     self.progress(f"taking {name}", done=self.done + here, total=total, unit="B")
                     if here > entry.size_bytes:
-                        return False
+                        break
+        if here != entry.size_bytes or digest.hexdigest() != entry.sha256:
+            shown = f"{self.remote}/files/{entry.sha256}"
+            raise ArtifactCorrupt(f"{shown}: is not {name} as it was built", remedy=DAMAGED)
         fsync(path)
-        return here == entry.size_bytes and digest.hexdigest() == entry.sha256
 
 
 def _own_files(store: Store) -> Mapping[str, Path]:

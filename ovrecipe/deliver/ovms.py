@@ -60,8 +60,10 @@ node: {{
   }}
 }}
 """
+PIPELINES = {"SDPA": "LM", "PA": "LM_CB"}
 REASONS = {
     "LM": "SDPA, one request at a time: paged attention does not answer as the source does here.",
+    "AUTO": "Nobody has compared paged attention with the source of this model.",
     "LM_CB": "Continuous batching over paged attention, which answers as the source does here.",
 }
 COMPOSE_TEXT = """\
@@ -91,7 +93,7 @@ def image_tag(export: Export) -> str:
 
 def ovms_files(export: Export) -> dict[str, str]:
     """Return the texts of the files that OVMS and `docker compose` read."""
-    pipeline = "LM" if export.attention_backend == "SDPA" else "LM_CB"
+    pipeline = PIPELINES.get(export.attention_backend or "", "AUTO")
     config = {"name": served_as(export), "base_path": "/model", "graph_path": GRAPH}
     document = {"model_config_list": [{"config": config}]}
     return {

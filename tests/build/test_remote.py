@@ -114,7 +114,7 @@ def test_memory_is_a_store_too(built, other) -> None:
 def test_only_what_is_missing_is_sent(built, url, elsewhere) -> None:
     """A file that several artifacts share goes once, and a push that was killed goes on."""
     remote = Remote(url)
-    [assembled, *_] = needs(built)
+    assembled = ViewWork(context_of(built).plan("m"), "int4").assembled
     manifest = context_of(built).store.manifest(assembled.key())
     [entry] = manifest.files.values()
     (elsewhere / "files").mkdir(parents=True)
@@ -128,7 +128,7 @@ def test_only_what_is_missing_is_sent(built, url, elsewhere) -> None:
 
 def test_a_killed_push_lists_nothing_that_is_not_whole(built, url, elsewhere) -> None:
     """Half a file has another size, and a manifest comes last."""
-    [assembled, *_] = needs(built)
+    assembled = ViewWork(context_of(built).plan("m"), "int4").assembled
     [entry] = context_of(built).store.manifest(assembled.key()).files.values()
     (elsewhere / "files").mkdir(parents=True)
     (elsewhere / "files" / entry.sha256).write_bytes(b"asse")
