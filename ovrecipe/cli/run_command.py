@@ -68,7 +68,9 @@ def is_question(word: str) -> bool:
     """Return whether a lone argument can only be what to ask: no recipe has such a name."""
     if any(map(str.isspace, word)):
         return True
-    is_folder = word.startswith(("./", "../", "/", "~", ".\\", "..\\")) or Path(word).is_dir()
+    is_folder = word.startswith(("./", "../", "/", "~/", ".\\", "..\\")) or (
+        not {"/", "\\"}.isdisjoint(word) and Path(word).is_dir()
+    )
     return bool(name_objection(word.partition(":")[0])) and not is_folder
 
 

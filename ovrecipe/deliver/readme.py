@@ -77,7 +77,7 @@ def _uses(export: Export) -> Iterator[str]:
         yield "With SDPA, for paged attention does not answer as this model's source does."
     yield "```python\nimport openvino_genai"
     yield f'pipeline = openvino_genai.LLMPipeline("out", "CPU"{more})'
-    yield f'print(pipeline.generate("{ASKED}", max_new_tokens=40))\n```'
+    yield f'print(pipeline.generate("{ASKED}", max_new_tokens=40, do_sample=False))\n```'
     yield "optimum-intel (`pip install 'optimum-intel[openvino]'`):"
     yield "```python\nfrom optimum.intel import OVModelForCausalLM"
     yield "from transformers import AutoTokenizer"
@@ -87,7 +87,7 @@ def _uses(export: Export) -> Iterator[str]:
     yield "asked = tokenizer.apply_chat_template("
     yield '    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True'
     yield ")"
-    yield "answer = model.generate(**asked, max_new_tokens=40)"
+    yield "answer = model.generate(**asked, max_new_tokens=40, do_sample=False)"
     yield "print(tokenizer.decode(answer[0], skip_special_tokens=True))\n```"
 
 

@@ -46,13 +46,13 @@ def load(
 ) -> Runner:
     """Load a built variant, `NAME:VARIANT` or `NAME`, and return its `Runner`.
 
-    Without a variant it is int4 if built, else the smallest that is. `./out` and any `Path` is the
-    folder of an export, which needs no project. `project` is looked for
-    from the working folder upwards, `plugins` are the installed ones. `properties` go to
-    OpenVINO (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked
-    for, or was built from other settings than the recipe's; it prints to stderr unless given.
-    `generation` are parameters that will be asked with: wrong ones are refused before loading.
-    `unaccepted` opens what a gate refused, for study.
+    Without a variant it is int4 if built, else the smallest that is. `./out`, and any `Path`, is
+    the folder of an export, which needs no project. `project` is looked for from the working
+    folder upwards, `plugins` are the installed ones. `properties` go to OpenVINO
+    (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked for, or was
+    built from other settings than the recipe's; it prints to stderr unless given. `generation` are
+    parameters that will be asked with: wrong ones are refused before loading. `unaccepted` opens
+    what a gate refused, for study.
 
         with ovrecipe.load("smollm2-135m:int4") as model:
             for segment in model.stream("What is the capital of France?", greedy=True):

@@ -24,7 +24,7 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def built(project: Project) -> Project:
     """A project with the recipe `m`, whose int4 is built."""
     write_recipe(project, "m", fake_recipe())
-    publish_fakes(project, "m", "int4")
+    publish_fakes(project, "m", "int4", template="{{ messages[0].content }}")
     return project
 
 

@@ -24,7 +24,7 @@ from tests.deliver.conftest import files_of
 from tests.store.killing import killed_at_every_line
 
 ENV: dict[str, str] = {}
-MODEL = "openvino_model.bin"
+MODEL, TEMPLATE = "openvino_model.bin", "chat_template.jinja"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_an_export_is_plain_files_of_its_own(contents, write, out) -> None:
     """What is copied on, packed or deleted must not lead into a store, and not change it."""
     made = contents()
     write(made)
-    assert sorted(files_of(out)) == ["README.md", MODEL, "ovrecipe.json"]
+    assert sorted(files_of(out)) == ["README.md", TEMPLATE, MODEL, "ovrecipe.json"]
     assert (out / MODEL).read_bytes() == b"assemble"
     for path in out.iterdir():
         found = path.lstat()
@@ -74,7 +74,7 @@ def test_exporting_again_does_nothing(contents, write, out) -> None:
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     done = write(contents())
     assert not done.changed
-    assert len(done.kept) == 3
+    assert len(done.kept) == 4
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
@@ -89,7 +89,7 @@ def test_only_what_changed_is_copied(contents, write, out) -> None:
     assert (out / MODEL).stat().st_ino == inode
     done = write(contents())
     assert done.removed == ("compose.yaml", "graph.pbtxt", "ovms_config.json")
-    assert sorted(files_of(out)) == ["README.md", MODEL, "ovrecipe.json"]
+    assert sorted(files_of(out)) == ["README.md", TEMPLATE, MODEL, "ovrecipe.json"]
 
 
 def test_a_damaged_file_is_copied_again(contents, write, out) -> None:
@@ -188,8 +188,8 @@ def test_killed_anywhere_it_is_whole_or_as_it_was(
         assert whole or found == was, line
         if whole:
             open_export(out, dict(os.environ))
+            reset()
         seen.add(whole)
-        reset()
     assert seen == {False, True}
     write(then)
     assert not list(out.parent.glob(".*")), "what was killed leaves nothing for ever"
@@ -200,11 +200,11 @@ def test_the_command_says_what_it_did(ovrecipe: CommandLine, built: Project, out
     words = ("-p", FAKE_PLUGIN, "export", "m:int4", str(out))
     done = ovrecipe(*words, cwd=built.root)
     assert done.code == 0, done.err
-    assert "3 files written, 0 kept" in done.out
+    assert "4 files written, 0 kept" in done.out
     assert "nothing to do" in ovrecipe(*words, cwd=built.root).out
     told = json.loads(ovrecipe(*words, "--ovms", "--json", cwd=built.root).out)
     assert told["target"] == "m:int4"
-    assert told["kept"] == [MODEL]
+    assert told["kept"] == [TEMPLATE, MODEL]
     assert ovrecipe(*words[:4], str(built.root), cwd=built.root).code == 12
     assert ovrecipe(*words[:3], "m:int4-other", str(out), cwd=built.root).code == 10
     assert ovrecipe(*words[:4], cwd=built.root).code == 2

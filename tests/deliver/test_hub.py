@@ -54,7 +54,8 @@ def test_it_is_one_commit_that_is_not_sent_twice(hub, export) -> None:
     done = export("--to", f"hub:{NAME}", "--json")
     assert done.code == 0, done.err
     files = head(hub)
-    assert files.keys() == {".gitattributes", "README.md", "openvino_model.bin", "ovrecipe.json"}
+    model = {"chat_template.jinja", "openvino_model.bin"}
+    assert files.keys() == {".gitattributes", "README.md", "ovrecipe.json", *model}
     assert files["openvino_model.bin"] == b"assemble"
     assert json.loads(files["ovrecipe.json"])["name"] == "m"
     assert len(hub.repos[NAME].commits) == 2

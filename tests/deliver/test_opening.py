@@ -100,7 +100,7 @@ def test_a_file_is_hashed_once(out, cache_dir) -> None:
     digests.now_ns = lambda: time.time_ns() + 10 * RACY_NS
     check_export(out, read_export(out), digests.sha256)
     remembered = json.loads((cache_dir / "digests.json").read_text())
-    assert [Path(path).name for path in remembered] == [MODEL]
+    assert sorted(Path(path).name for path in remembered) == ["chat_template.jinja", MODEL]
     assert digests.path == cache_dir / "digests.json"
 
 
@@ -205,7 +205,7 @@ class TestCopiesOfModels:
 def test_filters_come_along(project: Project, contents, tmp_path, ovrecipe: CommandLine) -> None:
     """A recipe that hides something hides it on the other machine too, or does not run there."""
     write_recipe(project, "m", fake_recipe(output={"filters": ["from-a-plugin"]}))
-    publish_fakes(project, "m", "int4")
+    publish_fakes(project, "m", "int4", template="{{ messages[0].content }}")
     write_folder(contents(), tmp_path / "out", env=dict(os.environ))
     done = ovrecipe("run", "./out", "hello", cwd=tmp_path)
     assert done.code == 4

@@ -13,7 +13,7 @@ from ovrecipe.deliver.ovms import image_tag, ovms_files
 
 
 @pytest.mark.parametrize(
-    ("attention", "pipeline"), [("SDPA", "LM"), ("PA", "LM_CB"), (None, "LM_CB")]
+    ("attention", "pipeline"), [("SDPA", "LM"), ("PA", "LM_CB"), (None, "AUTO")]
 )
 def test_the_graph_takes_the_attention_that_was_checked(contents, attention, pipeline) -> None:
     """OVMS would take paged attention for a model that answers otherwise with it."""
