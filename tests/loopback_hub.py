@@ -145,7 +145,9 @@ class _HubHandler(BaseHTTPRequestHandler):
         is_new = name not in self.content.repos
         if is_new:
             self.content.repo(name).push({".gitattributes": b""})
-            self.content.private |= {name} if wanted.get("private") else set()
+            self.content.private |= (
+                {name} if wanted.get("visibility") == "private" or wanted.get("private") else set()
+            )
         self._answer({"url": f"{self.content.endpoint}/{name}"}, 200 if is_new else 409)
 
     def _batch(self, wanted: dict[str, Any]) -> None:
