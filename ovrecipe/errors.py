@@ -130,6 +130,10 @@ class ArtifactTooNew(StoreError):
     """A newer ovrecipe made the artifact; this one cannot judge it and leaves it alone."""
 
 
+class RemoteUnreachable(StoreError):
+    """A store elsewhere did not answer, or refused."""
+
+
 class NotBuilt(OvrecipeError):
     """The variant was not built yet."""
 

@@ -92,6 +92,21 @@ def project(tmp_path: Path) -> Project:
     return find_project(tmp_path, dict(os.environ))
 
 
+@pytest.fixture
+def quick_dir(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: hundreds of builds would wait for fsync."""
+    memory = Path("/dev/shm")
+    if not (memory.is_dir() and os.access(memory, os.W_OK)):
+        yield tmp_path
+        return
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(dir=memory))
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="session")
 def twin_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that tests share which build from one tiny checkpoint, so it is exported once."""

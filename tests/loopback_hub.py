@@ -7,6 +7,7 @@ connection, refuse a token, move a branch, disappear.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -58,6 +59,9 @@ class LoopbackHub:
     seen: list[Seen] = field(default_factory=list)
     cuts: dict[str, int] = field(default_factory=dict)
     missing_repo_status: int = 404
+    #: Large files that were uploaded, by sha256; repositories that are for their owner alone.
+    large: dict[str, bytes] = field(default_factory=dict)
+    private: set[str] = field(default_factory=set)
 
     def repo(self, repo_id: str) -> HubRepo:
         """Return a repository, made when it is first named."""
@@ -112,10 +116,79 @@ class _HubHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._route()
 
+    def do_PUT(self) -> None:
+        """Take a large file, as the LFS protocol's basic transfer sends it."""
+        self._note()
+        body = self._body()
+        self.content.large[hashlib.sha256(body).hexdigest()] = body
+        self._send(200, b"", {})
+
+    def do_POST(self) -> None:
+        """Make a repository, or take the parts of a commit."""
+        path = self._note()
+        body = self._body()
+        if not self._authorized:
+            self._refuse(401, "Unauthorized")
+        elif path == "api/validate-yaml":
+            self._answer({"errors": [], "warnings": []})
+        elif path == "api/repos/create":
+            self._create(json.loads(body))
+        elif path.endswith("/info/lfs/objects/batch"):
+            self._batch(json.loads(body))
+        elif "/preupload/" in path:
+            self._answer({"files": [_mode(file["path"]) for file in json.loads(body)["files"]]})
+        else:
+            self._commit_files("/".join(path.split("/")[2:4]), body)
+
+    def _create(self, wanted: dict[str, Any]) -> None:
+        name = "/".join(filter(None, (wanted.get("organization"), wanted["name"])))
+        is_new = name not in self.content.repos
+        if is_new:
+            self.content.repo(name).push({".gitattributes": b""})
+            self.content.private |= (
+                {name} if wanted.get("visibility") == "private" or wanted.get("private") else set()
+            )
+        self._answer({"url": f"{self.content.endpoint}/{name}"}, 200 if is_new else 409)
+
+    def _batch(self, wanted: dict[str, Any]) -> None:
+        def action(one: dict[str, Any]) -> dict[str, Any]:
+            upload = {"upload": {"href": f"{self.content.endpoint}/lfs/{one['oid']}"}}
+            known = one["oid"] in self.content.large
+            return {**one, **({} if known else {"actions": upload})}
+
+        self._answer({"transfer": "basic", "objects": list(map(action, wanted["objects"]))})
+
+    def _commit_files(self, repo_id: str, body: bytes) -> None:
+        repo = self.content.repos[repo_id]
+        files = dict(repo.commits[repo.refs["main"]])
+        for row in map(json.loads, body.splitlines()):
+            value = row["value"]
+            if row["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif row["key"] == "lfsFile":
+                files[value["path"]] = self.content.large[value["oid"]]
+        commit = repo.push(files)
+        url = f"{self.content.endpoint}/{repo_id}/commit/{commit}"
+        self._answer({"success": True, "commitOid": commit, "commitUrl": url})
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _answer(self, document: Any, status: int = 200) -> None:
+        self._send(status, json.dumps(document).encode(), {"Content-Type": "application/json"})
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Keep the test's output clean."""
 
-    def _route(self) -> None:
+    def _note(self) -> str:
+        """Remember a request, and return its path."""
         path = unquote(urlsplit(self.path).path).strip("/")
         self.content.seen.append(
             Seen(
@@ -126,6 +199,10 @@ class _HubHandler(BaseHTTPRequestHandler):
                 user_agent=self.headers.get("User-Agent", ""),
             )
         )
+        return path
+
+    def _route(self) -> None:
+        path = self._note()
         parts = path.split("/")
         if parts[:2] == ["api", "models"]:
             self._api(parts[2:])
@@ -207,10 +284,15 @@ class _HubHandler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body if cut is None else body[:cut])
         if cut is not None:
             self.close_connection = True
+
+
+def _mode(path: str) -> dict[str, Any]:
+    large = path.endswith((".bin", ".safetensors"))
+    return {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
 
 
 def _range_start(header: str | None) -> int:

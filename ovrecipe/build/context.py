@@ -34,6 +34,7 @@ from ovrecipe.store.store import Store
 from ovrecipe.types import Json
 
 if TYPE_CHECKING:
+    from ovrecipe.build.remote import Remote
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.hooks.provided import Provided
 
@@ -70,6 +71,18 @@ class BuildContext:
         from ovrecipe.hooks.plugins import load_plugins
 
         return load_plugins(env=self.project.env, options=self.plugin_options)
+
+    @cached_property
+    def remote(self) -> Remote | None:
+        """The store elsewhere that is looked into before anything is built; None without one."""
+        from ovrecipe.recipe.defaults import read_defaults
+
+        configured = read_defaults(self.project.env, self.project.root).remote
+        if configured is None:
+            return None
+        from ovrecipe.build.remote import Remote
+
+        return Remote(configured.value)
 
     def recipe(self, name: str) -> Recipe:
         """Return the recipe of that name, as `plan` has it."""

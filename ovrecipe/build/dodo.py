@@ -24,10 +24,13 @@ from ovrecipe.build.context import BuildContext, RecipePlan
 from ovrecipe.build.events import Lines, Watch
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.judge import raise_first
+from ovrecipe.build.taking import Taking
 from ovrecipe.ending import INTERRUPTED, STOPPED, end_when_lost, require_streams
 from ovrecipe.errors import OvrecipeError
 from ovrecipe.recipe.project import find_project, named_by, recipe_names
 
+#: doit does not show a task whose name begins like that.
+TAKE = "_take"
 BUILD = "build:"
 
 
@@ -92,7 +95,9 @@ def recipe_tasks(
         yield {"basename": view.task_name, **_task(view, doc, watch)}
     for work in views[0].works(plan.stages, tuple(recipe.variants)):
         names = {"basename": work.kind, "name": work.target}
-        yield {**names, **_task(work, work.stage.doc, watch)}
+        yield {**names, **_task(work, work.stage.doc, watch), **_taking(work)}
+        if plan.context.remote is not None:
+            yield _take_task(work, watch)
 
 
 def _task(work: Work | ViewWork, doc: str, watch: Watch) -> dict[str, Any]:
@@ -103,6 +108,25 @@ def _task(work: Work | ViewWork, doc: str, watch: Watch) -> dict[str, Any]:
         "setup": [needed.task_name for needed in work.needs()],
         "clean": [_cleaning(work)],
         "title": lambda _: work.title,
+    }
+
+
+def _taking(work: Work) -> dict[str, Any]:
+    """Return what lets a stage wait until a store elsewhere was asked, if there is one.
+
+    It is asked before the stage's inputs are looked at: what is there needs none of them.
+    """
+    is_asked = work.context.remote is not None
+    return {"task_dep": [f"{TAKE}:{work.task_name}"]} if is_asked else {}
+
+
+def _take_task(work: Work, watch: Watch) -> dict[str, Any]:
+    taking = Taking(work)
+    return {
+        "basename": TAKE,
+        "name": work.task_name,
+        "actions": [WorkAction(work.context, taking.title, partial(taking.do, watch))],
+        "uptodate": [work.is_up_to_date],
     }
 
 

@@ -77,6 +77,14 @@ class Finished(StageEvent):
 
 
 @dataclass(frozen=True)
+class Taken(StageEvent):
+    """The stage's artifact came from a store elsewhere, `where`, and was not built."""
+
+    manifest: Manifest
+    where: str
+
+
+@dataclass(frozen=True)
 class Ended(StageEvent):
     """The work is over, and what came of it is said elsewhere."""
 
@@ -106,6 +114,14 @@ def summary_of(manifest: Manifest) -> str:
     size = [amount(manifest.size_bytes)] if manifest.files else []
     peak = [f"peak {amount(peak_bytes)}"] if peak_bytes else []
     return ", ".join([*size, f"{manifest.seconds or 0:.1f} s", *peak])
+
+
+def outcome_of(event: Finished | Taken) -> str:
+    """Return what came of a stage in a phrase: how it was made, or where it came from."""
+    if isinstance(event, Finished):
+        return summary_of(event.manifest)
+    size = [amount(event.manifest.size_bytes)] if event.manifest.files else []
+    return ", ".join([*size, f"taken from {event.where}"])
 
 
 #: The time over which a speed is taken; and the longest time left that is a help, as a guess.
@@ -168,7 +184,7 @@ def follow(at_work: dict[str, AtWork], event: Event, now: float) -> None:
             at_work[title].progressed(event, now)
         case MemorySeen(title, peak_bytes) if title in at_work:
             at_work[title].peak_bytes = peak_bytes
-        case LogKept(title) | Failed(title) | Finished(title) | Ended(title):
+        case LogKept(title) | Failed(title) | Finished(title) | Taken(title) | Ended(title):
             at_work.pop(title, None)
 
 
@@ -207,8 +223,8 @@ class Lines:
                     self._say(title, text)
                 case LogKept(title, log_path):
                     self._say(title, f"log kept at {log_path}")
-                case Finished(title, manifest):
-                    self._say(title, summary_of(manifest))
+                case Finished(title) | Taken(title):
+                    self._say(title, outcome_of(event))
             for title in self._timers.keys() - self._at_work.keys():
                 self._timers.pop(title).cancel()
 

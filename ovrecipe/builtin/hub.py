@@ -210,6 +210,8 @@ def _translation(error: Exception, repo_id: str, revision: str) -> OvrecipeError
     no_answer = (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)
     # huggingface_hub has no class for a download that is shorter than it was announced.
     is_short = "Consistency check" in str(error)
-    if is_short or isinstance(error, (httpx.TransportError, *no_answer)):
+    # hf_xet, which moves large files, raises Python's own.
+    lost = (httpx.TransportError, ConnectionError, TimeoutError)
+    if is_short or isinstance(error, (*lost, *no_answer)):
         return HubUnreachable(f"{repo_id}: the hub did not answer: {line}", remedy=NETWORK_REMEDY)
     return None

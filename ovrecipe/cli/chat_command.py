@@ -144,7 +144,7 @@ def command(ctx: typer.Context, target: MaybeTarget = None, *, options: Options)
     Ctrl-C stops an answer, Ctrl-D leaves; /help lists what else can be typed. From a pipe each
     line is one prompt. Without NAME it is the model that is configured.
 
-    Example: ovrecipe chat smollm2-135m:int4
+    Examples: 'ovrecipe chat smollm2-135m:int4', 'ovrecipe chat ./out' for an export.
     """
     session, console = session_of(ctx), options.console
     target = target or default_target(session)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 MaybeTarget = Annotated[
     str | None,
     recipe_argument(
-        "NAME[:VARIANT]", "What to run; without a variant int4 if built, else the smallest built."
+        "NAME[:VARIANT]",
+        "What to run; without a variant int4 if built, else the smallest built. "
+        "./DIR is what 'ovrecipe export' wrote.",
     ),
 ]
 
@@ -68,20 +70,28 @@ class Options(NamedTuple):
 
     def frontend_of(self, session: Session, target: str) -> Provided[Frontend]:
         """Return who shows the answer; what names nothing is refused before a model is loaded."""
-        recipe, _ = named_by(target, session.recipe)
+        from ovrecipe.run.exported import export_folder, read_export, recipe_of
+
+        folder = export_folder(target)
+        if folder is not None:
+            recipe = recipe_of(folder, read_export(folder))
+        else:
+            recipe, _ = named_by(target, session.recipe)
         return session.plugins.provider("frontend", self.frontend or "console", recipe)
 
     def opened(self, session: Session, target: str, *, warm_up: bool = False) -> Runner:
         """Load the model; says on stderr which variant was chosen where none was named."""
+        from ovrecipe.run.exported import export_folder
         from ovrecipe.run.load import load
 
+        is_export = export_folder(target) is not None
         default = session.defaults.device
         device = self.device or (default.value if default else "CPU")
         with status(f"loading {target} on {device}"):
             runner = load(
                 target,
                 device,
-                project=session.project,
+                project=None if is_export else session.project,
                 plugins=session.plugins,
                 warm_up=warm_up,
                 announce=announce,
@@ -89,7 +99,7 @@ class Options(NamedTuple):
                 unaccepted=self.unaccepted,
                 task=GENERATION,
             )
-        if ":" not in target:
+        if is_export or ":" not in target:
             announce(f"running {runner.recipe.name}:{runner.variant}")
         return runner
 

@@ -84,6 +84,12 @@ COMMANDS = {
     "embed": ("vector_commands:embed", "Embed texts: a line in, a JSON line out."),
     "rerank": ("vector_commands:rerank", "Score how well texts answer a query."),
     "chat": ("chat_command:command", "Talk with a model that remembers what was said."),
+    "export": (
+        "export_command:command",
+        "Write a built variant as files that are opened anywhere.",
+    ),
+    "push": ("remote_commands:push", "Send what is built to a store elsewhere."),
+    "pull": ("remote_commands:pull", "Take what is built from a store elsewhere."),
     "bench": ("bench_command:command", "Measure speed and memory of variants, in turns."),
     "models": ("models_command:command", "List architectures, and how each was tried."),
     "devices": ("run_command:devices", "List the devices that OpenVINO sees here."),

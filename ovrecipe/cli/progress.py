@@ -10,7 +10,7 @@ import rich.live
 from rich.text import Text
 
 from ovrecipe.build import events
-from ovrecipe.build.events import AtWork, follow, summary_of
+from ovrecipe.build.events import AtWork, follow, outcome_of
 from ovrecipe.wording import amount
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Live(rich.live.Live):
                 self._leave("✗", "red", title, f"log: {log_path}")
             case events.Failed(title) if title in self._at_work:
                 self._leave("✗", "red", title, "")
-            case events.Finished(title, manifest):
-                self._leave("✓", "green", title, summary_of(manifest))
+            case events.Finished(title) | events.Taken(title):
+                self._leave("✓", "green", title, outcome_of(event))
         follow(self._at_work, event, self._clock())
 
     def _leave(self, mark: str, style: str, title: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -32,6 +33,8 @@ def command(
     Example: ovrecipe run smollm2-135m:int4 "What is the capital of France?" --greedy
 
     From a pipe: git diff | ovrecipe run smollm2-135m --system "Sum up this change."
+
+    What 'ovrecipe export' wrote is opened by its folder: ovrecipe run ./out "Hello."
     """
     session = session_of(ctx)
     if as_json and options.frontend is not None:
@@ -63,7 +66,12 @@ def command(
 
 def is_question(word: str) -> bool:
     """Return whether a lone argument can only be what to ask: no recipe has such a name."""
-    return bool(name_objection(word.partition(":")[0])) or any(map(str.isspace, word))
+    if any(map(str.isspace, word)):
+        return True
+    is_folder = word.startswith(("./", "../", "/", "~/", ".\\", "..\\")) or (
+        not {"/", "\\"}.isdisjoint(word) and Path(word).is_dir()
+    )
+    return bool(name_objection(word.partition(":")[0])) and not is_folder
 
 
 def read_prompt(prompt: str | None, stdin: TextIO) -> str:

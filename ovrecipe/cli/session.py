@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from ovrecipe.errors import ProjectError
+from ovrecipe.recipe.defaults import Defaults, read_defaults
 from ovrecipe.recipe.project import Project, find_project, named_by, recipe_names
-from ovrecipe.wording import perhaps
 
 if TYPE_CHECKING:
     import typer
@@ -20,26 +19,6 @@ if TYPE_CHECKING:
     from ovrecipe.build.run import Target
     from ovrecipe.hooks.plugins import Plugins
     from ovrecipe.recipe.schema import Recipe
-
-#: In the project's folder; in the user's configuration folder, or where the variable says.
-PROJECT_FILE, USER_FILE, CONFIG_VARIABLE = "ovrecipe.toml", "config.toml", "OVRECIPE_CONFIG"
-#: Each key of the files, and the environment variable that goes before it.
-VARIABLES = {"model": "OVRECIPE_MODEL", "device": "OVRECIPE_DEVICE"}
-
-
-class Default(NamedTuple):
-    """A value and who says so."""
-
-    value: str
-    where: str
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What counts where the command line says nothing; None where nobody says anything."""
-
-    model: Default | None = None
-    device: Default | None = None
 
 
 @dataclass
@@ -64,8 +43,15 @@ class Session:
 
     @cached_property
     def defaults(self) -> Defaults:
-        """What counts where the command line names no model and no device."""
-        return read_defaults(self.env, self.project.root)
+        """What counts where the command line names no model and no device.
+
+        An export runs where there is no project too.
+        """
+        try:
+            folder = self.project.root
+        except ProjectError:
+            folder = self.cwd
+        return read_defaults(self.env, folder)
 
     def recipe_names(self) -> list[str]:
         """Return the names of the project's recipes."""
@@ -120,35 +106,3 @@ def state_of(context: BuildContext, plan: RecipePlan, variant: str) -> dict[str,
     left = not built and view_target(refused_dir, plan.recipe.name, variant) is not None
     refused = left and view.is_refused()
     return {"built": built, "stale": there and not built and not refused, "refused": refused}
-
-
-def read_defaults(env: Mapping[str, str], project_dir: Path) -> Defaults:
-    """Return the defaults, each from the nearest that has it: environment, project, user.
-
-    Raises:
-        ProjectError: a file is not TOML, or says what no default is.
-    """
-    from platformdirs import user_config_path
-
-    named = env.get(CONFIG_VARIABLE)
-    user_path = Path(named) if named else user_config_path("ovrecipe", appauthor=False) / USER_FILE
-    found = _of_file(user_path, str(user_path)) | _of_file(project_dir / PROJECT_FILE, PROJECT_FILE)
-    for key, variable in VARIABLES.items():
-        if value := env.get(variable):
-            found[key] = Default(value, variable)
-    return Defaults(**found)
-
-
-def _of_file(path: Path, shown: str) -> dict[str, Default]:
-    try:
-        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, ValueError) as exc:
-        raise ProjectError(f"{shown}: is not TOML: {exc}") from exc
-    for key, value in found.items():
-        if key not in VARIABLES:
-            raise ProjectError(f"{shown}: {key}: unknown key{perhaps(key, VARIABLES)}")
-        if not isinstance(value, str) or not value:
-            raise ProjectError(f"{shown}: {key}: must be text, got {value!r}")
-    return {key: Default(value, shown) for key, value in found.items()}

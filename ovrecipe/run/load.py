@@ -1,4 +1,4 @@
-"""From `NAME[:VARIANT]` to a loaded model: what a task runs, by a table."""
+"""From `NAME[:VARIANT]`, or the folder of an export, to a loaded model: what a task runs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from ovrecipe.builtin.vector_settings import VectorSettings
-from ovrecipe.errors import GenerationParameterRefused
+from ovrecipe.errors import GenerationParameterRefused, NotBuilt
 from ovrecipe.recipe.project import Project, find_project, split_target
 from ovrecipe.recipe.schema import Recipe, check_task
 from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TASKS, TaskName
 from ovrecipe.run.artifact import Artifact, built_artifacts, check_content, find_artifact
 from ovrecipe.run.chain import chosen_filters
+from ovrecipe.run.exported import export_folder, open_export
 from ovrecipe.run.genai import (
     ATTENTION_BACKEND,
     GenaiPipeline,
@@ -39,24 +41,36 @@ def load(target: str, device: str = "CPU", *, task: None = None, **options: Any)
 
 @overload
 def load(
-    target: str, device: str = "CPU", *, task: Literal["text-generation"], **options: Any
+    target: str | PathLike[str],
+    device: str = "CPU",
+    *,
+    task: Literal["text-generation"],
+    **options: Any,
 ) -> Runner: ...
 
 
 @overload
 def load(
-    target: str, device: str = "CPU", *, task: Literal["text-embedding"], **options: Any
+    target: str | PathLike[str],
+    device: str = "CPU",
+    *,
+    task: Literal["text-embedding"],
+    **options: Any,
 ) -> Embedder: ...
 
 
 @overload
 def load(
-    target: str, device: str = "CPU", *, task: Literal["text-rerank"], **options: Any
+    target: str | PathLike[str],
+    device: str = "CPU",
+    *,
+    task: Literal["text-rerank"],
+    **options: Any,
 ) -> Reranker: ...
 
 
 def load(
-    target: str,
+    target: str | PathLike[str],
     device: str = "CPU",
     *,
     project: Project | None = None,
@@ -73,12 +87,13 @@ def load(
     That is a `Runner` for text generation, an `Embedder` for text embedding and a `Reranker` for
     text rerank; with `task` a recipe of another one is refused.
 
-    Without a variant it is int4 if built, else the smallest that is. `project` is looked for
-    from the working folder upwards, `plugins` are the installed ones. `properties` go to
-    OpenVINO (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked
-    for, or was built from other settings than the recipe's; it prints to stderr unless given.
-    `generation` are parameters that will be asked with: wrong ones are refused before loading.
-    `unaccepted` opens what a gate refused, for study.
+    Without a variant it is int4 if built, else the smallest that is. `./out`, and any `Path`, is
+    the folder of an export, which needs no project. `project` is looked for from the working
+    folder upwards, `plugins` are the installed ones. `properties` go to OpenVINO
+    (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked for, or was
+    built from other settings than the recipe's; it prints to stderr unless given. `generation` are
+    parameters that will be asked with: wrong ones are refused before loading. `unaccepted` opens
+    what a gate refused, for study.
 
         with ovrecipe.load("smollm2-135m:int4") as model:
             for segment in model.stream("What is the capital of France?", greedy=True):
@@ -92,31 +107,27 @@ def load(
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
     from ovrecipe.hooks.plugins import load_plugins
-    from ovrecipe.recipe.load import check_requirements, load_recipe
 
-    project = project or find_project(Path.cwd(), dict(os.environ))
-    plugins = plugins or load_plugins(env=project.env)
+    env = dict(os.environ) if project is None else project.env
     announce = announce or _to_stderr
-    name, variant = split_target(target)
-    recipe = load_recipe(project, name)
-    check_requirements(recipe)
+    plugins = plugins or load_plugins(env=env)
+    folder = export_folder(target)
+    if folder is not None:
+        recipe, artifact = _exported(folder, env, unaccepted=unaccepted)
+    else:
+        project = project or find_project(Path.cwd(), env)
+        recipe, artifact = _built(project, str(target), announce, task=task, unaccepted=unaccepted)
     if task is not None:
         check_task(recipe, task)
-    artifact = find_artifact(project, recipe, variant, unaccepted=unaccepted)
-    check_content(project, artifact.model_dir)
-    if unaccepted:
-        announce(f"{name}:{artifact.variant} was refused by a gate; do not trust what it says")
-    if artifact.is_stale(recipe):
-        found = f"{name}:{artifact.variant}"
-        announce(f"{found} was built from other settings; see 'ovrecipe why {found}'")
-    asked = _Asked(project, plugins, recipe, artifact, device, announce, properties)
+    place = None if folder is not None else project
+    asked = _Asked(place, plugins, recipe, artifact, device, announce, properties)
     return OPENERS[recipe.task](asked, warm_up=warm_up, generation=generation or {})
 
 
 class _Asked(NamedTuple):
-    """What is to be opened: found and judged, and not loaded yet."""
+    """What is to be opened: found and judged, and not loaded yet. An export has no project."""
 
-    project: Project
+    project: Project | None
     plugins: Plugins
     recipe: Recipe
     artifact: Artifact
@@ -129,18 +140,11 @@ def _open_runner(asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any])
     """Open a model that writes text; what can be refused without the model is refused before."""
     recipe, artifact, device = asked.recipe, asked.artifact, asked.device
     project, plugins, announce = asked.project, asked.plugins, asked.announce
-
-    def sizes_bytes() -> dict[str, int]:
-        built = built_artifacts(project, recipe)
-        return {name: artifact.weights_bytes for name, artifact in built.items()}
-
-    again = partial(load, device=device, project=project, plugins=plugins, announce=announce)
-
-    def sibling(variant: str) -> Runner:
-        target = f"{recipe.name}:{variant}"
-        other: Runner = again(target, warm_up=warm_up, task=GENERATION, **asked.properties)
-        return other
-
+    variants = None
+    if project is not None:
+        again = partial(load, device=device, project=project, plugins=plugins, announce=announce)
+        one_more = partial(again, warm_up=warm_up, task=GENERATION, **asked.properties)
+        variants = _variants(project, recipe, one_more)
     filters = chosen_filters(recipe, plugins)
     template = read_template(artifact.model_dir)
     if generation:
@@ -154,7 +158,7 @@ def _open_runner(asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any])
         parameters=parameters,
         filters=filters,
         context_length=context_length,
-        variants=Variants(sizes_bytes, sibling),
+        variants=variants,
         observe=_observe(plugins, announce),
     )
     try:
@@ -196,6 +200,54 @@ OPENERS: Mapping[TaskName, Callable[..., Runner | VectorModel]] = {
     EMBEDDING: _open_vectors,
     RERANK: _open_vectors,
 }
+
+
+def _built(
+    project: Project,
+    target: str,
+    announce: Callable[[str], None],
+    *,
+    task: TaskName | None,
+    unaccepted: bool,
+) -> tuple[Recipe, Artifact]:
+    """Return the recipe and the artifact of a name."""
+    from ovrecipe.recipe.load import check_requirements, load_recipe
+
+    name, variant = split_target(target)
+    recipe = load_recipe(project, name)
+    check_requirements(recipe)
+    if task is not None:
+        check_task(recipe, task)
+    artifact = find_artifact(project, recipe, variant, unaccepted=unaccepted)
+    check_content(project, artifact.model_dir)
+    found = f"{name}:{artifact.variant}"
+    if unaccepted:
+        announce(f"{found} was refused by a gate; do not trust what it says")
+    if artifact.is_stale(recipe):
+        announce(f"{found} was built from other settings; see 'ovrecipe why {found}'")
+    return recipe, artifact
+
+
+def _exported(folder: Path, env: Mapping[str, str], *, unaccepted: bool) -> tuple[Recipe, Artifact]:
+    """Return the recipe and the artifact of an export."""
+    from ovrecipe.recipe.load import check_requirements
+
+    if unaccepted:
+        remedy = "leave --unaccepted out: only what passed its gates is exported"
+        raise NotBuilt(f"{folder} is an export, which no gate has refused", remedy=remedy)
+    recipe, artifact = open_export(folder, env)
+    check_requirements(recipe)
+    return recipe, artifact
+
+
+def _variants(project: Project, recipe: Recipe, again: Callable[[str], Runner]) -> Variants:
+    """Return what else of the recipe is built, and how it is loaded."""
+
+    def sizes_bytes() -> dict[str, int]:
+        built = built_artifacts(project, recipe)
+        return {name: artifact.weights_bytes for name, artifact in built.items()}
+
+    return Variants(sizes_bytes, lambda variant: again(f"{recipe.name}:{variant}"))
 
 
 def open_artifact(

@@ -237,12 +237,21 @@ def link_file(source: Path, target: Path) -> Linked:
                 raise
         else:
             return "hardlink"
-        if sys.platform == "linux" and _reflinked(source, target):
-            return "reflink"
-        import shutil
+        return copy_file(source, target)
 
-        shutil.copyfile(source, target)
-        return "copy"
+
+def copy_file(source: Path, target: Path) -> Linked:
+    """Give a file's bytes a second place and say how; the blocks are shared where a disk can.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    if sys.platform == "linux" and _reflinked(source, target):
+        return "reflink"
+    import shutil
+
+    shutil.copyfile(source, target)
+    return "copy"
 
 
 def _reflinked(source: Path, target: Path) -> bool:

@@ -17,10 +17,12 @@ from ovrecipe.store.disk import TRASH_PREFIX, disk_errors, entries, files_below,
 from ovrecipe.store.locks import alone_if_unused
 from ovrecipe.store.manifest import SHA256, Manifest, read_manifest
 from ovrecipe.store.publish import is_stale, remove_if_stale, stagings
-from ovrecipe.store.store import Store
+from ovrecipe.store.store import DOWNLOAD_PREFIX, Store
 from ovrecipe.store.views import registered_views, views
 
 LOG_AGE = timedelta(days=30)
+#: One that is younger may be on its way still.
+DOWNLOAD_AGE = timedelta(days=1)
 LEFTOVERS = (TRASH_PREFIX, ".probe-", ".digests.json.")
 Kind: TypeAlias = Literal["artifact", "staging", "cache", "log", "leftover"]
 
@@ -210,13 +212,16 @@ def _doomed(store: Store, folders: dict[str, Path], kept: set[str]) -> Iterator[
     yield from (("staging", path) for path in stagings(store.root) if is_stale(store.root, path))
     caches = entries(store.cache_dir("x").parent)
     yield from (("cache", path) for path in caches if path.name not in kept)
-    oldest = (store.clock() - LOG_AGE).timestamp()
-    logs = (
-        path for path in entries(store.logs_dir) for stat in _stats(path) if stat.st_mtime < oldest
-    )
-    yield from (("log", path) for path in logs)
+    yield from (("log", path) for path in _older(store, LOG_AGE, entries(store.logs_dir)))
+    halves = [path for path in entries(store.root) if path.name.startswith(DOWNLOAD_PREFIX)]
+    yield from (("leftover", path) for path in _older(store, DOWNLOAD_AGE, halves))
     leftovers = (path for path in entries(store.root) if path.name.startswith(LEFTOVERS))
     yield from (("leftover", path) for path in leftovers)
+
+
+def _older(store: Store, age: timedelta, paths: Iterable[Path]) -> Iterator[Path]:
+    oldest = (store.clock() - age).timestamp()
+    return (path for path in paths for stat in _stats(path) if stat.st_mtime < oldest)
 
 
 def _removed(store: Store, removal: Removal, is_needed: Callable[[Path], bool]) -> bool:

@@ -27,7 +27,7 @@ UPGRADE = "upgrade ovrecipe: pip install --upgrade ovrecipe"
 MISSING, GONE = "is missing", "which is gone"
 
 
-def _inside(name: str) -> str:
+def inside(name: str) -> str:
     """Refuse a name that is no clean relative path: a manifest must not lead out of its folder."""
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts or name == "." or pure.as_posix() != name:
@@ -58,7 +58,7 @@ class Manifest(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     stage: str
     sha256: str
     key: dict[str, JsonValue]
-    files: dict[Annotated[str, AfterValidator(_inside)], FileEntry]
+    files: dict[Annotated[str, AfterValidator(inside)], FileEntry]
     created: str
     tools: dict[str, str | None]
     #: Written by an older ovrecipe; nothing reads it.
@@ -99,19 +99,29 @@ def read_manifest(artifact_dir: Path) -> Manifest:
     path = artifact_dir / MANIFEST
     try:
         text = path.read_bytes()
-        return Manifest.model_validate_json(text)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotBuilt(f"{artifact_dir} is not in the store", remedy="build it") from error
+    return parse_manifest(text, str(path))
+
+
+def parse_manifest(text: bytes, shown: str, *, remedy: str = REBUILD) -> Manifest:
+    """Return the manifest that a text is; messages call it `shown`.
+
+    Raises:
+        ArtifactTooNew, ArtifactCorrupt: as `read_manifest`.
+    """
+    try:
+        return Manifest.model_validate_json(text)
     except ValidationError as error:
         from ovrecipe.recipe.problems import problems_of
 
         if (schema := _schema_of(text)) > SCHEMA:
             message = (
-                f"{path}: a newer ovrecipe wrote it (schema {schema}, this one reads {SCHEMA})"
+                f"{shown}: a newer ovrecipe wrote it (schema {schema}, this one reads {SCHEMA})"
             )
             raise ArtifactTooNew(message, remedy=UPGRADE) from error
         first = problems_of(error, model=Manifest)[0]
-        raise ArtifactCorrupt(f"{path}: {first}", remedy=REBUILD) from error
+        raise ArtifactCorrupt(f"{shown}: {first}", remedy=remedy) from error
 
 
 def _schema_of(text: bytes) -> int:

@@ -6,6 +6,7 @@ store/.locks/               locks of those who make an artifact, and of those wh
 store/.cache/<sha256>/      what OpenVINO compiled from an artifact, or a compressor learned of it
 store/.configs/             config.json of each checkpoint that was here, which keys depend on
 store/.roots, .digests.json the folders with views, and digests of files that were read
+store/.download-<sha256>    a file on its way from a store elsewhere; gone on with after a kill
 store/logs/                 the logs of stages that failed and were not built since
 """
 
@@ -42,6 +43,7 @@ from ovrecipe.types import Json
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Backup programs skip this folder: ovrecipe makes everything in it again from the recipes.
 """
+DOWNLOAD_PREFIX = ".download-"
 utc_now = partial(datetime.now, UTC)
 
 
@@ -75,6 +77,10 @@ class Store:
     def config_path(self, key: Key) -> Path:
         """Return where a checkpoint's config.json is kept when the checkpoint itself goes."""
         return self.root / ".configs" / f"{key.sha256}.json"
+
+    def download_path(self, sha256: str) -> Path:
+        """Return where a file of that content is while it comes from a store elsewhere."""
+        return self.root / f"{DOWNLOAD_PREFIX}{sha256}"
 
     def log_path(self, key: Key) -> Path:
         """Return where the log of a stage that failed is kept until the stage succeeds."""
@@ -257,7 +263,7 @@ class Store:
         key: Key,
         staging_dir: Path,
         *,
-        tools: Mapping[str, str] | None = None,
+        tools: Mapping[str, str | None] | None = None,
         facts: Mapping[str, Json] | None = None,
         peak_memory_bytes: int | None = None,
         seconds: float | None = None,

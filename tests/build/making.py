@@ -65,8 +65,13 @@ def do_up_to(context: BuildContext, name: str, *stages: str, variant: str | None
 PASSED = {"quality": {"mean_kl": 0.0, "information": 1.0}, "attention_backend": "SDPA"}
 
 
-def publish_fakes(project: Project, name: str, variant: str) -> None:
-    """Publish empty artifacts under the keys of a variant's directory and gates, and its view."""
+def publish_fakes(
+    project: Project, name: str, variant: str, *, template: str | None = None
+) -> None:
+    """Publish empty artifacts under the keys of a variant's directory and gates, and its view.
+
+    With a chat template the directory is opened as far as the model, which is none.
+    """
     context = context_of(project)
     view = ViewWork(context.plan(name), variant)
     for work in view.needs():
@@ -74,5 +79,7 @@ def publish_fakes(project: Project, name: str, variant: str) -> None:
         assert key is not None
         with context.store.staging(key) as staging_dir:
             (staging_dir / "openvino_model.bin").write_text(key.stage)
+            if template is not None and work.stage.publishes:
+                (staging_dir / "chat_template.jinja").write_text(template)
             context.store.publish(key, staging_dir, facts=PASSED)
     view.do(Lines(io.StringIO()))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 #: Commands that can be asked for one JSON document, and those for which it would say nothing.
 WITH_JSON = {"list", "show", "validate", "build", "why", "sizes", "run", "devices", "verify", "rm",
-             "gc", "plugins", "models", "evaluate", "adopt", "bench", "tune", "sweep"}  # fmt: skip
+             "gc", "plugins", "models", "evaluate", "adopt", "bench", "tune", "sweep", "export",
+             "push", "pull"}  # fmt: skip
 
 
 def positionals(name: str) -> list[typer.core.TyperArgument]:

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from ovrecipe.cli.run_command import is_question
-from ovrecipe.cli.session import (
+from ovrecipe.errors import DeviceUnknown, ProjectError, StoreNotWritable
+from ovrecipe.recipe.defaults import (
     CONFIG_VARIABLE,
     PROJECT_FILE,
     USER_FILE,
@@ -18,7 +19,6 @@ from ovrecipe.cli.session import (
     Defaults,
     read_defaults,
 )
-from ovrecipe.errors import DeviceUnknown, ProjectError, StoreNotWritable
 from ovrecipe.run.load import load
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import set_view

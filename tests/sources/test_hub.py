@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ovrecipe.builtin.hub import translated
-from ovrecipe.errors import DiskFull
+from ovrecipe.errors import DiskFull, HubUnreachable
 from tests.loopback_hub import TOKEN, LoopbackHub, loopback_hub
 from tests.sources.requests import checkpoint_files, safetensors_bytes
 
@@ -219,3 +219,10 @@ def test_a_cache_that_takes_no_more_is_a_full_disk(code: int) -> None:
     told = r"org/m: huggingface_hub's cache \(HF_HUB_CACHE moves it\): the disk is full"
     with pytest.raises(DiskFull, match=told), translated("org/m", "main"):
         raise OSError(code, os.strerror(code))
+
+
+@pytest.mark.parametrize("lost", [ConnectionError, TimeoutError])
+def test_a_connection_that_another_library_lost_is_the_hub_that_did_not_answer(lost) -> None:
+    """hf_xet, which moves large files, raises errors of its own kind."""
+    with pytest.raises(HubUnreachable, match="did not answer"), translated("org/m", "main"):
+        raise lost("Network error")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,21 +21,6 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children"),
     pytest.mark.xdist_group("forks"),
 ]
-
-
-@pytest.fixture
-def quick_dir(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: hundreds of builds would wait for fsync."""
-    import shutil
-    import tempfile
-
-    memory = Path("/dev/shm")
-    if not (memory.is_dir() and os.access(memory, os.W_OK)):
-        yield tmp_path
-        return
-    folder = Path(tempfile.mkdtemp(dir=memory))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_killed_publishing_leaves_nothing_or_all(quick_dir: Path) -> None:

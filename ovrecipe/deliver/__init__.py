@@ -1,0 +1,1 @@
+"""Delivering a built variant: to a folder, a tar file, or a repository on the hub."""
