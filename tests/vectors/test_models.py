@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import ovrecipe as package
-from ovrecipe.errors import GenerationParameterRefused, PromptRefused, RecipeInvalid, RunError
-from ovrecipe.measure.readings import TEXTS
+from ovrecipe.build.stages import route_of
+from ovrecipe.build.stages.stage import Job, StageContext
+from ovrecipe.build.stages.vectors.reference import rows
+from ovrecipe.conformance.compare import check_conformance
+from ovrecipe.conformance.encoding import compare_encoding
+from ovrecipe.errors import (
+    GateError,
+    GenerationParameterRefused,
+    PromptRefused,
+    RecipeInvalid,
+    RunError,
+)
+from ovrecipe.measure.readings import FILE, TEXTS, Readings
+from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.views import REFUSED
+from ovrecipe.testing import plugins_with
 from tests.conftest import CommandLine
 from tests.vectors.conftest import INSTRUCTION
 
@@ -180,6 +196,63 @@ def test_list_sizes_and_report_know_such_models(
     assert "cosine" in ovrecipe("sizes", "bert", **where).out
     report = ovrecipe("report", "bert", "--format", "md", **where)
     assert report.code == 0, report.err
+
+
+def artifact_dir(project: Project, stage: str, made_for: str) -> Path:
+    """Return the folder of what a stage made for a recipe."""
+    found = (project.store_dir / stage).iterdir()
+    return next(path for path in found if read_manifest(path).facts["made_for"] == made_for)
+
+
+def referenced(project: Project, base_dir: Path, output_dir: Path) -> dict[str, Any]:
+    """Run the gate of a base IR of `bert`."""
+    stage = next(one for one in route_of("text-embedding") if one.name == "reference")
+    output_dir.mkdir()
+    job = Job(
+        recipe=load_recipe(project, "bert"),
+        variant=None,
+        inputs={"base": base_dir, "source": artifact_dir(project, "source", "bert")},
+        output_dir=output_dir,
+        pin={},
+        plugin_options=(),
+        store_dir=project.store_dir,
+    )
+    context = StageContext(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
+    return dict(stage.run(job, context))
+
+
+def test_a_base_that_computes_something_else_is_refused(
+    vector_project: Project, tmp_path: Path
+) -> None:
+    """Against what the checkpoint's own code said; where it said nothing, the IR is asked."""
+    base_dir = shutil.copytree(artifact_dir(vector_project, "base", "bert"), tmp_path / "base")
+    readings = Readings.load(base_dir)
+    (base_dir / FILE).unlink()
+    own = referenced(vector_project, base_dir, tmp_path / "own")
+    assert own["by"] == "the base IR"
+    asked = Readings.load(tmp_path / "own").outputs
+    assert asked[1] == pytest.approx(readings.outputs[1], abs=1e-4)
+    replace(readings, outputs=[tokens * 1.05 for tokens in readings.outputs]).save(base_dir)
+    with pytest.raises(GateError, match="bert: the exported IR computes something else"):
+        referenced(vector_project, base_dir, tmp_path / "other")
+    labels = [np.array([0.5, 1.5], np.float32)]
+    assert rows(labels)[0].shape == (1, 2)
+
+
+def test_a_tokenizer_that_gives_other_ids_is_refused(vector_project: Project) -> None:
+    """Of texts, and of pairs, where what stands between the two counts."""
+    tokenizer_dir = artifact_dir(vector_project, "tokenizer", "qwen3")
+    for task in ("text-embedding", "text-rerank"):
+        report = compare_encoding(
+            vector_project.recipes_dir / "bert-checkpoint",
+            tokenizer_dir,
+            task=task,  # type: ignore[arg-type]
+            texts=TEXTS,
+            trust_remote_code=False,
+        )
+        assert report.failures > 20
+        with pytest.raises(GateError, match="tokenizer: .* comparisons failed"):
+            check_conformance(report)
 
 
 def test_the_manifest_has_the_figures(vector_project: Project) -> None:
