@@ -206,7 +206,7 @@ def test_a_line_without_a_text_is_named(data: bytes, said: str) -> None:
 def test_a_checkpoint_without_a_layer_that_scores_is_refused(
     project: Project, checkpoint_dir: Path
 ) -> None:
-    """transformers makes one up, of random numbers, and only warns."""
+    """The library makes one up, of random numbers, and only warns."""
     write(checkpoint_dir, "config.json", {"model_type": "bert", "architectures": ["BertModel"]})
     document = {"task": "text-rerank", "model": {"id": "a/b"}, "variants": {"int8": {}}}
     write_recipe(project, "m", document)

@@ -251,7 +251,7 @@ def test_a_tokenizer_that_gives_other_ids_is_refused(vector_project: Project) ->
             trust_remote_code=False,
         )
         assert report.failures > 20
-        with pytest.raises(GateError, match="tokenizer: .* comparisons failed"):
+        with pytest.raises(GateError, match=r"tokenizer: .* comparisons failed"):
             check_conformance(report)
 
 
