@@ -52,10 +52,10 @@ class Traits(BaseModel):
     needs_torch: StrictBool = True
     #: Environments that an exporter brings, of which `toolchain` and recipes choose by name.
     toolchains: tuple[Toolchain, ...] = ()
+    #: What an exporter or a tokenizer converter works for; recipes of other tasks are refused.
+    tasks: tuple[TaskName, ...] = (GENERATION,)
     #: Whether the answer of `pin` is kept in `ovrecipe.lock`, and renewed by `--update` only.
     needs_pin: StrictBool = False
-    #: What an exporter or tokenizer converter works for; of another one its own are refused.
-    tasks: tuple[TaskName, ...] = (GENERATION,)
     #: The fields of `CompressionPass` that a compressor uses, of which others are refused; or all.
     knobs: tuple[str, ...] | None = None
     #: Whether a filter is for the eyes only: the next prompt has the text without it.

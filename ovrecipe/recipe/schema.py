@@ -414,11 +414,12 @@ class Recipe(Section):
         """Yield where something is written that only other tasks have."""
         task = TASKS[self.task]
         foreign, figures = SECTIONS - task.sections, FIGURES - task.figures
-        yield from ((name,) for name in sorted(self.model_fields_set & foreign))
+        yield from ((name,) for name in sorted(foreign) if _said(getattr(self, name)))
         yield from (("accept", name) for name in sorted(self.accept.given().keys() & figures))
         for name, variant in self.variants.items():
             where = ("variants", name)
-            yield from ((*where, own) for own in sorted(variant.model_fields_set & foreign))
+            if "generation" in foreign and _said(variant.generation):
+                yield (*where, "generation")
             given = variant.accept.given().keys() & figures
             yield from ((*where, "accept", own) for own in sorted(given))
             for number, one in enumerate(variant.compression_passes()):

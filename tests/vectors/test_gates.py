@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from ovrecipe.build.stages import STAGES, route_of
+from ovrecipe.builtin.exporter import OptimumExporter
 from ovrecipe.builtin.vector_settings import VectorSettings
 from ovrecipe.cli.vector_commands import Line, read_lines
-from ovrecipe.errors import ArtifactCorrupt, GateError, PromptRefused, StageError
+from ovrecipe.errors import ArtifactCorrupt, GateError, PromptRefused, RecipeInvalid, StageError
+from ovrecipe.hooks.roles import ExportJob
 from ovrecipe.measure.likeness import lost, pooled, quality_of, scores, vector_limits
 from ovrecipe.measure.readings import Readings, ReadingsTaken
 from ovrecipe.measure.verdict import exceeded
@@ -21,6 +23,7 @@ from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project
 from ovrecipe.recipe.schema import Accept
 from tests.build.making import context_of, fake_recipe, write_recipe
+from tests.vectors.making import write
 
 RANDOM = np.random.default_rng(20)
 VECTORS = RANDOM.normal(size=(12, 8)).astype(np.float32)
@@ -140,10 +143,38 @@ def test_an_exporter_that_does_not_know_the_task_is_refused(project: Project) ->
     """It would export a model that writes text, after an hour."""
     recipe = {"model": {"id": "made:checkpoint", "exporter": "fine"}, "task": "text-embedding"}
     path = write_recipe(project, "m", {**recipe, "variants": {"int4": {"compressor": "fake"}}})
-    with pytest.raises(Exception, match="exporter 'fine' does not know text-embedding, only"):
+    with pytest.raises(RecipeInvalid, match="exporter 'fine' does not know text-embedding, only"):
         context_of(project).plan("m").judge()
     assert path.exists()
     assert load_recipe(project, "m").task == "text-embedding"
+
+
+def test_what_a_task_has_no_use_for_is_refused_at_its_place(project: Project) -> None:
+    """All of it at once, within variants too; and of other tasks what is only of this one."""
+    path = project.recipes_dir / "m.yaml"
+    path.write_text(
+        "task: text-rerank\n"
+        "model: {id: a/b}\n"
+        "output: {filters: [hide_reasoning]}\n"
+        "accept: {score_difference: 0.1, cosine: 0.9}\n"
+        "embedding: {pooling: cls}\n"
+        "variants:\n"
+        "  int4: {awq: true, dataset: generated, generation: {top_k: 1}, accept: {same_top: 0.5}}\n"
+    )
+    with pytest.raises(RecipeInvalid) as caught:
+        load_recipe(project, "m")
+    places = [line.split(": ")[:2] for line in str(caught.value).splitlines()]
+    assert places == [
+        ["recipes/m.yaml:3:1", "output"],
+        ["recipes/m.yaml:4:33", "accept.cosine"],
+        ["recipes/m.yaml:5:1", "embedding"],
+        ["recipes/m.yaml:7:21", "variants.int4.dataset"],
+        ["recipes/m.yaml:7:41", "variants.int4.generation"],
+        ["recipes/m.yaml:7:74", "variants.int4.accept.same_top"],
+    ]
+    path.write_text("model: {id: a/b}\nembedding: {pooling: cls}\nvariants: {int8: {}}\n")
+    with pytest.raises(RecipeInvalid, match=r"m\.yaml:2:1: embedding: .* that writes text"):
+        load_recipe(project, "m")
 
 
 def test_lines_are_texts_or_objects_with_one() -> None:
@@ -170,6 +201,20 @@ def test_a_line_without_a_text_is_named(data: bytes, said: str) -> None:
     """A vector left out would move all that follow."""
     with pytest.raises(PromptRefused, match=said):
         list(read_lines(io.BytesIO(data)))
+
+
+def test_a_checkpoint_without_a_layer_that_scores_is_refused(
+    project: Project, checkpoint_dir: Path
+) -> None:
+    """The library makes one up, of random numbers, and only warns."""
+    write(checkpoint_dir, "config.json", {"model_type": "bert", "architectures": ["BertModel"]})
+    document = {"task": "text-rerank", "model": {"id": "a/b"}, "variants": {"int8": {}}}
+    write_recipe(project, "m", document)
+    job = ExportJob(
+        recipe=load_recipe(project, "m"), checkpoint_dir=checkpoint_dir, output_dir=checkpoint_dir
+    )
+    with pytest.raises(StageError, match="has no layer that scores texts: it is BertModel"):
+        OptimumExporter().export(job)
 
 
 def test_gate_errors_are_gates() -> None:

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import ovrecipe as package
-from ovrecipe.errors import GenerationParameterRefused, PromptRefused, RecipeInvalid, RunError
-from ovrecipe.measure.readings import TEXTS
+from ovrecipe.build.stages import route_of
+from ovrecipe.build.stages.stage import Job, StageContext
+from ovrecipe.build.stages.vectors.reference import rows
+from ovrecipe.conformance.compare import check_conformance
+from ovrecipe.conformance.encoding import compare_encoding
+from ovrecipe.errors import (
+    GateError,
+    GenerationParameterRefused,
+    PromptRefused,
+    RecipeInvalid,
+    RunError,
+)
+from ovrecipe.measure.readings import FILE, TEXTS, Readings
+from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.store.views import REFUSED
+from ovrecipe.testing import plugins_with
 from tests.conftest import CommandLine
 from tests.vectors.conftest import INSTRUCTION
 
@@ -122,6 +139,7 @@ def test_texts_are_ranked_and_the_best_can_be_taken(
     best = ovrecipe("rerank", "cross:int8", QUERY, "--top", "1", stdin=lines, **where)
     [row] = map(json.loads, best.out.splitlines())
     assert row["rank"] == 1
+    assert row["score"] == max(other["score"] for other in rows)
     assert row["text"] == TEXTS[1 + row["index"]]
 
 
@@ -180,6 +198,67 @@ def test_list_sizes_and_report_know_such_models(
     assert "cosine" in ovrecipe("sizes", "bert", **where).out
     report = ovrecipe("report", "bert", "--format", "md", **where)
     assert report.code == 0, report.err
+
+
+def artifact_dir(project: Project, stage: str, made_for: str) -> Path:
+    """Return the folder of what a stage made for a recipe."""
+    found = (project.store_dir / stage).iterdir()
+    return next(path for path in found if read_manifest(path).facts["made_for"] == made_for)
+
+
+def referenced(project: Project, base_dir: Path, output_dir: Path) -> dict[str, Any]:
+    """Run the gate of a base IR of `bert`."""
+    stage = next(one for one in route_of("text-embedding") if one.name == "reference")
+    output_dir.mkdir()
+    job = Job(
+        recipe=load_recipe(project, "bert"),
+        variant=None,
+        inputs={"base": base_dir, "source": artifact_dir(project, "source", "bert")},
+        output_dir=output_dir,
+        pin={},
+        plugin_options=(),
+        store_dir=project.store_dir,
+    )
+    context = StageContext(plugins=plugins_with(), progress=lambda *_, **__: None, env={})
+    return dict(stage.run(job, context))
+
+
+def test_a_base_that_computes_something_else_is_refused(
+    vector_project: Project, tmp_path: Path
+) -> None:
+    """Against what the checkpoint's own code said; where it said nothing, the IR is asked."""
+    base_dir = shutil.copytree(artifact_dir(vector_project, "base", "bert"), tmp_path / "base")
+    readings = Readings.load(base_dir)
+    (base_dir / FILE).unlink()
+    own = referenced(vector_project, base_dir, tmp_path / "own")
+    assert own["by"] == "the base IR"
+    asked = Readings.load(tmp_path / "own").outputs
+    assert asked[1] == pytest.approx(readings.outputs[1], abs=1e-4)
+    replace(readings, outputs=[tokens * 1.05 for tokens in readings.outputs]).save(base_dir)
+    with pytest.raises(GateError, match="bert: the exported IR computes something else"):
+        referenced(vector_project, base_dir, tmp_path / "other")
+    labels = [np.array([0.5, 1.5], np.float32)]
+    assert rows(labels)[0].shape == (1, 2)
+
+
+def test_a_tokenizer_that_gives_other_ids_is_refused(
+    vector_project: Project, tmp_path: Path
+) -> None:
+    """And one that cannot read a pair, for a reranker."""
+    checkpoint_dir = vector_project.recipes_dir / "bert-checkpoint"
+    made_dir = artifact_dir(vector_project, "tokenizer", "qwen3")
+    tokenizer_dir = Path(shutil.copytree(made_dir, tmp_path / "tokenizer"))
+    (tokenizer_dir / "tokenizer.json").unlink()
+    shutil.copy(checkpoint_dir / "tokenizer.json", tokenizer_dir)
+    compare = partial(
+        compare_encoding, checkpoint_dir, tokenizer_dir, texts=TEXTS, trust_remote_code=False
+    )
+    report = compare(task="text-embedding")
+    assert report.failures > report.cases / 2
+    with pytest.raises(GateError, match=r"tokenizer: .* comparisons failed"):
+        check_conformance(report)
+    with pytest.raises(GateError, match="cannot open what was converted: Two input requested"):
+        compare(task="text-rerank")
 
 
 def test_the_manifest_has_the_figures(vector_project: Project) -> None:
