@@ -14,6 +14,7 @@ from ovrecipe.measure.targets import subjects_of
 from ovrecipe.recipe.load import load_recipe
 from ovrecipe.recipe.project import Project
 from tests.measure.making import make_tiny
+from tests.sources.gguf_writing import write_gguf
 
 SETTINGS = Settings((32, 512), (4,), 64, 1)
 
@@ -61,7 +62,7 @@ def test_devices_and_peers_of_a_variant_stand_beside_it(project: Project) -> Non
 def test_llama_cpp_runs_the_file_that_the_recipe_names(project: Project) -> None:
     """Once for all variants, on the CPU, and known by the file's content."""
     gguf: Path = project.recipes_dir / "tiny.gguf"
-    gguf.write_bytes(b"GGUF and more")
+    write_gguf(gguf, "llama", {"tokenizer.ggml.tokens": ["a", "b"]})
     *_, subject = chosen(project, "tiny", model="./tiny.gguf", devices=("GPU",), peers=(LLAMA_CPP,))
     assert (subject.title, subject.path) == ("tiny by llama-cpp on CPU", str(gguf))
     assert len(subject.artifact) == 64
