@@ -79,6 +79,7 @@ COMMANDS = {
     "report": ("report_command:command", "Write a page about a recipe's variants, to send on."),
     "run": ("run_command:command", "Answer one prompt, streamed to stdout as it comes."),
     "chat": ("chat_command:command", "Talk with a model that remembers what was said."),
+    "batch": ("batch_command:command", "Answer a file of prompts, many at once, in order."),
     "bench": ("bench_command:command", "Measure speed and memory of variants, in turns."),
     "devices": ("run_command:devices", "List the devices that OpenVINO sees here."),
     "verify": ("store_commands:verify", "Compare the bytes of what is built with what was built."),

@@ -1,15 +1,17 @@
-"""From `NAME[:VARIANT]` to a `Runner`."""
+"""From `NAME[:VARIANT]` to a `Runner`, or to an `Engine` for many prompts at once."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovrecipe.errors import RunError
 from ovrecipe.recipe.project import Project, find_project, split_target
+from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.artifact import Artifact, built_artifacts, check_content, find_artifact
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.run.genai import (
@@ -25,6 +27,8 @@ from ovrecipe.store.disk import disk_errors
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
+    from ovrecipe.run.batching import Room
+    from ovrecipe.run.engine import Engine, Observed
     from ovrecipe.run.generation import Generation
 
 
@@ -60,6 +64,131 @@ def load(
         GenerationParameterRefused: `generation`, by name.
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
+    found = find(
+        target,
+        project=project,
+        plugins=plugins,
+        announce=announce,
+        generation=generation,
+        unaccepted=unaccepted,
+    )
+
+    def sizes_bytes() -> dict[str, int]:
+        built = built_artifacts(found.project, found.recipe)
+        return {name: artifact.weights_bytes for name, artifact in built.items()}
+
+    def sibling(variant: str) -> Runner:
+        return load(
+            f"{found.recipe.name}:{variant}",
+            device,
+            project=found.project,
+            plugins=found.plugins,
+            announce=found.announce,
+            warm_up=warm_up,
+            **properties,
+        )
+
+    runner = Runner(
+        open_artifact(found.artifact, device, properties=properties, announce=found.announce),
+        variants=Variants(sizes_bytes, sibling),
+        observe=_observe(found.plugins, found.announce),
+        **found.given,
+    )
+    try:
+        if warm_up:
+            runner.warm_up()
+    except BaseException:
+        runner.close()
+        raise
+    return runner
+
+
+def load_engine(
+    target: str,
+    device: str = "CPU",
+    *,
+    project: Project | None = None,
+    plugins: Plugins | None = None,
+    announce: Callable[[str], None] | None = None,
+    generation: Mapping[str, Any] | None = None,
+    room: Room | None = None,
+    most_waiting: int | None = None,
+    after_step: Callable[[], None] | None = None,
+    **properties: Any,
+) -> Engine:
+    """Load a built variant for many prompts at once; the rest is as for `load`.
+
+    `room` is how much cache it has and how many answers grow at once; `most_waiting` bounds who
+    waits for that. `after_step` is called on the engine's thread after each step.
+
+        with ovrecipe.load_engine("smollm2-135m:int4") as engine:
+            answers = [engine.stream(f"Name a {what}.") for what in ("colour", "river", "bird")]
+            print([answer.result.text for answer in answers])
+
+    Raises:
+        RunError: GenAI answers one prompt at a time with this model, or cannot load it.
+        OvrecipeError: as for `load`.
+    """
+    from ovrecipe.run.batching import Room, open_batching
+    from ovrecipe.run.engine import MOST_WAITING, Engine
+    from ovrecipe.run.grammar import GrammarCheck
+
+    found = find(target, project=project, plugins=plugins, announce=announce, generation=generation)
+    artifact = found.artifact
+    check_batches(f"{found.recipe.name}:{artifact.variant}", artifact)
+    cached = _cached(properties, artifact, device)
+    pipeline = open_batching(artifact.model_dir, device, room=room or Room(), properties=cached)
+    return Engine(
+        pipeline,
+        grammars=GrammarCheck(artifact.model_dir, pipeline.tokenizer),
+        observe=_observe(found.plugins, found.announce),
+        most_waiting=MOST_WAITING if most_waiting is None else most_waiting,
+        after_step=after_step,
+        **found.given,
+    )
+
+
+def check_batches(target: str, artifact: Artifact) -> None:
+    """Refuse a model that GenAI computes wrongly when it answers several prompts.
+
+    Raises:
+        RunError: the build found it so.
+    """
+    if artifact.attention_backend() == "SDPA":
+        raise RunError(
+            f"{target}: can answer one prompt at a time only, for paged attention, which several "
+            "take, was wrong for it when it was built",
+            remedy="'ovrecipe run' and 'ovrecipe chat' answer with the attention that is right",
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """An artifact with what its recipe and its files say of how it answers."""
+
+    project: Project
+    plugins: Plugins
+    announce: Callable[[str], None]
+    artifact: Artifact
+    recipe: Recipe
+    #: What a runner and an engine are given alike.
+    given: Mapping[str, Any]
+
+
+def find(
+    target: str,
+    *,
+    project: Project | None = None,
+    plugins: Plugins | None = None,
+    announce: Callable[[str], None] | None = None,
+    generation: Mapping[str, Any] | None = None,
+    unaccepted: bool = False,
+) -> Found:
+    """Return what `load` loads; what can be refused without the model is refused here.
+
+    Raises:
+        OvrecipeError: as `load` does, but for the device.
+    """
     from ovrecipe.hooks.plugins import load_plugins
     from ovrecipe.recipe.load import check_requirements, load_recipe
 
@@ -73,43 +202,22 @@ def load(
     check_content(project, artifact.model_dir)
     if unaccepted:
         announce(f"{name}:{artifact.variant} was refused by a gate; do not trust what it says")
-
-    def sizes_bytes() -> dict[str, int]:
-        built = built_artifacts(project, recipe)
-        return {name: artifact.weights_bytes for name, artifact in built.items()}
-
-    again = partial(load, device=device, project=project, plugins=plugins, announce=announce)
-
-    def sibling(variant: str) -> Runner:
-        return again(f"{name}:{variant}", warm_up=warm_up, **properties)
-
-    # What can be refused without the model is refused before it is loaded.
     if artifact.is_stale(recipe):
-        found = f"{name}:{artifact.variant}"
-        announce(f"{found} was built from other settings; see 'ovrecipe why {found}'")
+        stale = f"{name}:{artifact.variant}"
+        announce(f"{stale} was built from other settings; see 'ovrecipe why {stale}'")
     filters = chosen_filters(recipe, plugins)
     template = read_template(artifact.model_dir)
     if generation:
         check_parameters(merged(generation), artifact.model_dir)
-    parameters, context_length = artifact.parameters(), artifact.context_length()
-    runner = Runner(
-        open_artifact(artifact, device, properties=properties, announce=announce),
-        recipe=recipe,
-        variant=artifact.variant,
-        template=template,
-        parameters=parameters,
-        filters=filters,
-        context_length=context_length,
-        variants=Variants(sizes_bytes, sibling),
-        observe=_observe(plugins, announce),
-    )
-    try:
-        if warm_up:
-            runner.warm_up()
-    except BaseException:
-        runner.close()
-        raise
-    return runner
+    given = {
+        "recipe": recipe,
+        "variant": artifact.variant,
+        "template": template,
+        "parameters": artifact.parameters(),
+        "filters": filters,
+        "context_length": artifact.context_length(),
+    }
+    return Found(project, plugins, announce, artifact, recipe, given)
 
 
 def open_artifact(
@@ -128,11 +236,13 @@ def open_artifact(
     return open_pipeline(artifact.model_dir, device, properties=asked, announce=announce)
 
 
-def _observe(plugins: Plugins, report: Callable[[str], None]) -> Callable[[Generation], None]:
+def _observe(
+    plugins: Plugins, report: Callable[[str], None]
+) -> Callable[[Generation | Observed], None]:
     """Return what tells the observers of an answer what was asked, and what answered."""
     names = ("recipe", "variant", "question", "messages", "result")
 
-    def tell(generation: Generation) -> None:
+    def tell(generation: Generation | Observed) -> None:
         arguments = {name: getattr(generation, name) for name in names}
         plugins.tell("after_generation", arguments, report=report)
 
