@@ -14,7 +14,14 @@ from dataclasses import KW_ONLY, dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from ovrecipe.errors import EngineBusy, EngineFailed, OvrecipeError, PromptTooLong, RunError
+from ovrecipe.errors import (
+    EngineBusy,
+    EngineFailed,
+    GenerationParameterRefused,
+    OvrecipeError,
+    PromptTooLong,
+    RunError,
+)
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.chain import FilterChain
 from ovrecipe.run.detokenizing import TokenText, new_texts
@@ -150,7 +157,9 @@ class Engine:
         self._check_usable()
         prepared = prepare(self, prompt, generation)
         messages = messages or conversation_of(prompt)
-        if grammar is not None and self.grammars is not None:
+        if grammar is not None:
+            if self.grammars is None:
+                raise GenerationParameterRefused(f"{grammar.kind}: nobody here can check it")
             prepared.config.structured_output_config = self.grammars.checked(grammar)
         if logprobs:
             prepared.config.logprobs = 1

@@ -293,6 +293,35 @@ class CompletionRequest(Common):
         )
 
 
+class TokenizeRequest(Section):
+    """A request to `/tokenize`, as llama.cpp and vLLM have it."""
+
+    model: str | None = None
+    content: str | None = None
+    prompt: str | None = None
+    messages: list[ChatMessage] | None = None
+
+    @model_validator(mode="after")
+    def _has_one(self) -> Self:
+        given = (self.content, self.prompt, self.messages)
+        if sum(one is not None for one in given) != 1:
+            raise ValueError("give one of content, prompt and messages")
+        return self
+
+    def asks(self) -> Prompt:
+        """Return what is read."""
+        if self.messages is not None:
+            return with_tools([_message(message) for message in self.messages], ToolUse())
+        return self.content if self.content is not None else self.prompt or ""
+
+
+class DetokenizeRequest(Section):
+    """A request to `/detokenize`."""
+
+    model: str | None = None
+    tokens: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=1_000_000)]
+
+
 Prompt: TypeAlias = "Sequence[Message] | str | Sequence[int]"
 
 
@@ -310,7 +339,7 @@ class Question:
     tools: ToolUse = field(default_factory=ToolUse)
 
 
-def read_request(kind: type[ChatRequest | CompletionRequest], body: Any) -> Any:
+def read_request(kind: type[Section], body: Any) -> Any:
     """Return a request of that kind, from JSON as text or as objects.
 
     Raises:
