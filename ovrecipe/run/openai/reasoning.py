@@ -15,6 +15,7 @@ class ReasoningReader:
     def __init__(self, *, begins_inside: bool = False) -> None:
         self._state = "inside" if begins_inside else "before"
         self._held = ""
+        self._begun = False
 
     def feed(self, text: str) -> tuple[str, str]:
         """Return the reasoning and the text that are known by now."""
@@ -28,7 +29,7 @@ class ReasoningReader:
             if not blank.startswith(START):
                 self._state, said, self._held = "behind", self._held, ""
                 return "", said
-            self._state, self._held = "inside", blank.removeprefix(START).lstrip("\n")
+            self._state, self._held = "inside", blank.removeprefix(START)
         if self._state == "inside":
             return self._inside()
         return self._behind()
@@ -39,12 +40,17 @@ class ReasoningReader:
         return (held, "") if self._state == "inside" else ("", held)
 
     def _inside(self) -> tuple[str, str]:
+        """Return the reasoning without the line breaks around it."""
+        if not self._begun:
+            self._held = self._held.lstrip("\n")
+            self._begun = bool(self._held)
         thought, end, rest = self._held.partition(END)
         if end:
             self._state, self._held = "closing", rest
             _, said = self._behind()
             return thought.rstrip("\n"), said
-        kept = next((n for n in range(len(END) - 1, 0, -1) if END.startswith(self._held[-n:])), 0)
+        most = min(len(END) - 1, len(self._held))
+        kept = next((n for n in range(most, 0, -1) if END.startswith(self._held[-n:])), 0)
         decided = self._held[: len(self._held) - kept].rstrip("\n")
         self._held = self._held[len(decided) :]
         return decided, ""
