@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from ovrecipe.hooks.specs import hookimpl as hookimpl
     from ovrecipe.recipe.project import Project as Project
     from ovrecipe.recipe.project import find_project as find_project
+    from ovrecipe.run.engine import Engine as Engine
     from ovrecipe.run.genai import list_devices as list_devices
     from ovrecipe.run.generation import Generation as Generation
     from ovrecipe.run.load import load as load
+    from ovrecipe.run.load import load_engine as load_engine
     from ovrecipe.run.runner import Chat as Chat
     from ovrecipe.run.runner import Runner as Runner
     from ovrecipe.run.vectors import Embedder as Embedder
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 #: Where each public name lives; other programs and plugins need no more.
 _HOMES = {
     "load": "ovrecipe.run.load",
+    "load_engine": "ovrecipe.run.load",
+    "Engine": "ovrecipe.run.engine",
     "Runner": "ovrecipe.run.runner",
     "Generation": "ovrecipe.run.generation",
     "GenerationResult": "ovrecipe.types",

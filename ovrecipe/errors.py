@@ -158,6 +158,28 @@ class PromptRefused(RunError):
     """The prompt is empty, too long or not text."""
 
 
+class PromptTooLong(PromptRefused):
+    """The prompt and its answer do not fit into the model, or into its cache."""
+
+
+class RequestRefused(RunError):
+    """A request, as OpenAI's interface has them, says what cannot be done; `param` is the field."""
+
+    def __init__(
+        self, message: str, *, remedy: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.param = param
+
+
+class EngineFailed(RunError):
+    """The model failed in the middle of many answers; it is loaded again, or must be."""
+
+
+class EngineBusy(RunError):
+    """As many requests wait already as may."""
+
+
 class ProjectError(OvrecipeError):
     """The project's folder cannot be used."""
 

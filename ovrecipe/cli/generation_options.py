@@ -57,7 +57,7 @@ class Options(NamedTuple):
     @property
     def generation(self) -> dict[str, Any]:
         """The generation parameters that were given, named options over those of `-g`."""
-        found = dict(_parameter(text) for text in self.more or ())
+        found = dict(parameter(text) for text in self.more or ())
         names = ("max_new_tokens", "temperature", "top_p", "top_k")
         named = {"greedy": self.greedy or None, "rng_seed": self.seed}
         named |= {name: getattr(self, name) for name in names}
@@ -104,7 +104,8 @@ class Options(NamedTuple):
         return runner
 
 
-def _parameter(text: str) -> tuple[str, Any]:
+def parameter(text: str) -> tuple[str, Any]:
+    """Return the name and value of `-g KEY=VALUE`."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="-g")

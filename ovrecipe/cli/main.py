@@ -84,6 +84,7 @@ COMMANDS = {
     "embed": ("vector_commands:embed", "Embed texts: a line in, a JSON line out."),
     "rerank": ("vector_commands:rerank", "Score how well texts answer a query."),
     "chat": ("chat_command:command", "Talk with a model that remembers what was said."),
+    "batch": ("batch_command:command", "Answer a file of prompts, many at once, in order."),
     "export": (
         "export_command:command",
         "Write a built variant as files that are opened anywhere.",

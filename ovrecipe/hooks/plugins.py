@@ -60,6 +60,7 @@ FIRST_PARTY: Mapping[tuple[str, str], str] = {
     ("tokenizer_converter", "sentencepiece"): "ovrecipe-sentencepiece",
     ("frontend", "gradio"): "ovrecipe-gradio",
     ("frontend", "tui"): "ovrecipe-tui",
+    ("command", "serve"): "ovrecipe-serve",
     ("command", "web"): "ovrecipe-gradio",
 }
 

@@ -1,4 +1,4 @@
-"""OpenVINO GenAI behind the runner's protocol; the only module of the runner that imports it."""
+"""OpenVINO GenAI behind the runner's protocol; `batching` is its other pipeline."""
 
 from __future__ import annotations
 
@@ -140,14 +140,26 @@ def last_line(error: BaseException) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-class GenaiPipeline:
-    """An `LLMPipeline` and its tokenizer."""
+def metrics_of(perf: Any) -> tuple[Metrics, int]:
+    """Return GenAI's figures of one answer, and how many tokens it has."""
+    generated = int(perf.get_num_generated_tokens())
+    metrics = Metrics(
+        ttft_ms=float(perf.get_ttft().mean),
+        tpot_ms=float(perf.get_tpot().mean) if generated > 1 else None,
+        throughput=float(perf.get_throughput().mean) if generated > 1 else None,
+        load_time_ms=float(perf.get_load_time()),
+    )
+    return metrics, generated
 
-    def __init__(self, pipeline: Any, device: str) -> None:
+
+class GenaiModel:
+    """What GenAI's pipelines have in common: a tokenizer and a generation config."""
+
+    def __init__(self, pipeline: Any, device: str, own_config: Callable[[], Any]) -> None:
         self.device = device
-        #: The `LLMPipeline` itself, for what only it can do.
-        self.llm: Any = pipeline
+        self._own_config: Any = own_config
         self._tokenizer: Any = pipeline.get_tokenizer()
+        self._vocabulary: int | None = None
         bos = int(self._tokenizer.get_bos_token_id())
         self.bos_token_id: int | None = bos if bos >= 0 else None
 
@@ -166,13 +178,43 @@ class GenaiPipeline:
         ids = inputs.input_ids.data[0]
         return Tokens(count=len(ids), ids=inputs, first=tuple(int(token) for token in ids[:2]))
 
+    def tokens_of(self, ids: Sequence[int]) -> Tokens:
+        """Return a prompt of these tokens; GenAI itself takes any number for one.
+
+        Raises:
+            PromptRefused: the model has no such token.
+        """
+        from numpy import array, ones_like
+        from openvino import Tensor
+        from openvino_genai import TokenizedInputs
+
+        if self._vocabulary is None:
+            self._vocabulary = max(self._tokenizer.get_vocab().values()) + 1
+        wrong = [number for number in ids if not 0 <= number < self._vocabulary]
+        if wrong:
+            raise PromptRefused(
+                f"the prompt has token {wrong[0]}, and the model has {self._vocabulary}"
+            )
+        row = array([list(ids)], dtype="int64")
+        inputs = TokenizedInputs(Tensor(row), Tensor(ones_like(row)))
+        return Tokens(len(ids), inputs, tuple(ids[:2]))
+
     def configure(self, parameters: Mapping[str, Any]) -> Any:
         """Return the artifact's own generation config with `parameters` on top."""
-        return apply(parameters, self.llm.get_generation_config())
+        return apply(parameters, self._own_config())
 
     def max_new_tokens(self, config: Any, prompt_tokens: int) -> int:
         """Return the limit; GenAI's `max_length` counts the prompt and is the weaker one."""
         return int(min(config.max_new_tokens, max(config.max_length - prompt_tokens, 0)))
+
+
+class GenaiPipeline(GenaiModel):
+    """An `LLMPipeline` and its tokenizer."""
+
+    def __init__(self, pipeline: Any, device: str) -> None:
+        super().__init__(pipeline, device, pipeline.get_generation_config)
+        #: The `LLMPipeline` itself, for what only it can do.
+        self.llm: Any = pipeline
 
     def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
         """Generate; `on_text` must not raise, for GenAI would print and swallow it.
@@ -199,20 +241,13 @@ class GenaiPipeline:
         except RuntimeError as exc:
             raise RunError(f"generation failed on {self.device}: {last_line(exc)}") from exc
         cut = encoded.finish_reasons[0] == GenerationFinishReason.LENGTH
-        perf = encoded.perf_metrics
-        generated = int(perf.get_num_generated_tokens())
-        metrics = Metrics(
-            ttft_ms=float(perf.get_ttft().mean),
-            tpot_ms=float(perf.get_tpot().mean) if generated > 1 else None,
-            throughput=float(perf.get_throughput().mean) if generated > 1 else None,
-            load_time_ms=float(perf.get_load_time()),
-        )
+        metrics, generated = metrics_of(encoded.perf_metrics)
         ended: FinishReason = "cancelled" if stopped else "length" if cut else "stop"
         return Ended(ended, generated, metrics)
 
     def close(self) -> None:
         """Let go of the model's memory."""
-        self.llm = self._tokenizer = None
+        self.llm = self._tokenizer = self._own_config = None
 
 
 #: Texts that a piece of a prompt is read behind; one that does not grow together with it is taken.

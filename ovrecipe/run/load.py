@@ -1,17 +1,18 @@
-"""From `NAME[:VARIANT]`, or the folder of an export, to a loaded model: what a task runs."""
+"""From `NAME[:VARIANT]`, or the folder of an export, to what runs its task, or an `Engine`."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ovrecipe.builtin.vector_settings import VectorSettings
-from ovrecipe.errors import GenerationParameterRefused, NotBuilt
+from ovrecipe.errors import GenerationParameterRefused, NotBuilt, RunError
 from ovrecipe.recipe.project import Project, find_project, split_target
 from ovrecipe.recipe.schema import Recipe, check_task
 from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TASKS, TaskName
@@ -32,11 +33,15 @@ from ovrecipe.store.disk import disk_errors
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
+    from ovrecipe.run.batching import Room
+    from ovrecipe.run.engine import Engine, Observed
     from ovrecipe.run.generation import Generation
 
 
 @overload
-def load(target: str, device: str = "CPU", *, task: None = None, **options: Any) -> Any: ...
+def load(
+    target: str | PathLike[str], device: str = "CPU", *, task: None = None, **options: Any
+) -> Any: ...
 
 
 @overload
@@ -106,60 +111,40 @@ def load(
         GenerationParameterRefused: `generation`, by name.
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
-    from ovrecipe.hooks.plugins import load_plugins
-
-    env = dict(os.environ) if project is None else project.env
-    announce = announce or _to_stderr
-    plugins = plugins or load_plugins(env=env)
-    folder = export_folder(target)
-    if folder is not None:
-        recipe, artifact = _exported(folder, env, unaccepted=unaccepted)
-    else:
-        project = project or find_project(Path.cwd(), env)
-        recipe, artifact = _built(project, str(target), announce, task=task, unaccepted=unaccepted)
-    if task is not None:
-        check_task(recipe, task)
-    place = None if folder is not None else project
-    asked = _Asked(place, plugins, recipe, artifact, device, announce, properties)
-    return OPENERS[recipe.task](asked, warm_up=warm_up, generation=generation or {})
+    found = find(
+        target,
+        project=project,
+        plugins=plugins,
+        announce=announce,
+        generation=generation,
+        unaccepted=unaccepted,
+        task=task,
+    )
+    return OPENERS[found.recipe.task](found, device, warm_up=warm_up, properties=properties)
 
 
-class _Asked(NamedTuple):
-    """What is to be opened: found and judged, and not loaded yet. An export has no project."""
-
-    project: Project | None
-    plugins: Plugins
-    recipe: Recipe
-    artifact: Artifact
-    device: str
-    announce: Callable[[str], None]
-    properties: Mapping[str, Any]
-
-
-def _open_runner(asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any]) -> Runner:
-    """Open a model that writes text; what can be refused without the model is refused before."""
-    recipe, artifact, device = asked.recipe, asked.artifact, asked.device
-    project, plugins, announce = asked.project, asked.plugins, asked.announce
-    variants = None
-    if project is not None:
-        again = partial(load, device=device, project=project, plugins=plugins, announce=announce)
-        one_more = partial(again, warm_up=warm_up, task=GENERATION, **asked.properties)
-        variants = _variants(project, recipe, one_more)
-    filters = chosen_filters(recipe, plugins)
-    template = read_template(artifact.model_dir)
-    if generation:
-        check_parameters(merged(generation), artifact.model_dir)
-    parameters, context_length = artifact.parameters(), artifact.context_length()
+def _open_runner(
+    found: Found, device: str, *, warm_up: bool, properties: Mapping[str, Any]
+) -> Runner:
+    """Open a model that writes text."""
+    variants, announce = None, found.announce
+    if found.project is not None:
+        again = partial(
+            load,
+            device=device,
+            project=found.project,
+            plugins=found.plugins,
+            announce=announce,
+            warm_up=warm_up,
+            task=GENERATION,
+            **properties,
+        )
+        variants = _variants(found.project, found.recipe, again)
     runner = Runner(
-        open_artifact(artifact, device, properties=asked.properties, announce=announce),
-        recipe=recipe,
-        variant=artifact.variant,
-        template=template,
-        parameters=parameters,
-        filters=filters,
-        context_length=context_length,
+        open_artifact(found.artifact, device, properties=properties, announce=announce),
         variants=variants,
-        observe=_observe(plugins, announce),
+        observe=_observe(found.plugins, announce),
+        **found.given,
     )
     try:
         if warm_up:
@@ -170,24 +155,19 @@ def _open_runner(asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any])
     return runner
 
 
-def _open_vectors(asked: _Asked, *, warm_up: bool, generation: Mapping[str, Any]) -> VectorModel:
-    """Open a model that writes no text.
-
-    Raises:
-        GenerationParameterRefused: `generation` has any parameter.
-    """
-    for name in generation:
-        reason = f"{name}: {asked.recipe.name} {TASKS[asked.recipe.task].does} and generates none"
-        raise GenerationParameterRefused(reason, remedy="leave it out")
-    model_dir = asked.artifact.model_dir
+def _open_vectors(
+    found: Found, device: str, *, warm_up: bool, properties: Mapping[str, Any]
+) -> VectorModel:
+    """Open a model that writes no text."""
+    model_dir = found.artifact.model_dir
     settings = VectorSettings.load(model_dir)
-    properties = _cached(asked.properties, asked.artifact, asked.device)
+    cached = _cached(properties, found.artifact, device)
     model = MODELS[settings.task](
-        VectorPipeline.opened(model_dir, settings, asked.device, properties),
-        recipe=asked.recipe,
-        variant=asked.artifact.variant,
+        VectorPipeline.opened(model_dir, settings, device, cached),
+        recipe=found.recipe,
+        variant=found.artifact.variant,
         settings=settings,
-        announce=asked.announce,
+        announce=found.announce,
     )
     if warm_up:
         model.warm_up()
@@ -200,6 +180,140 @@ OPENERS: Mapping[TaskName, Callable[..., Runner | VectorModel]] = {
     EMBEDDING: _open_vectors,
     RERANK: _open_vectors,
 }
+
+
+def load_engine(
+    target: str | PathLike[str],
+    device: str = "CPU",
+    *,
+    project: Project | None = None,
+    plugins: Plugins | None = None,
+    announce: Callable[[str], None] | None = None,
+    generation: Mapping[str, Any] | None = None,
+    room: Room | None = None,
+    most_waiting: int | None = None,
+    after_step: Callable[[], None] | None = None,
+    **properties: Any,
+) -> Engine:
+    """Load a built variant for many prompts at once; the rest is as for `load`.
+
+    `room` is how much cache it has and how many answers grow at once; `most_waiting` bounds who
+    waits for that. `after_step` is called on the engine's thread after each step.
+
+        with ovrecipe.load_engine("smollm2-135m:int4") as engine:
+            answers = [engine.stream(f"Name a {what}.") for what in ("colour", "river", "bird")]
+            print([answer.result.text for answer in answers])
+
+    Raises:
+        RunError: GenAI answers one prompt at a time with this model, or cannot load it.
+        OvrecipeError: as for `load`.
+    """
+    from ovrecipe.run.batching import Room, open_batching
+    from ovrecipe.run.engine import MOST_WAITING, Engine
+    from ovrecipe.run.grammar import GrammarCheck
+
+    found = find(
+        target,
+        project=project,
+        plugins=plugins,
+        announce=announce,
+        generation=generation,
+        task=GENERATION,
+    )
+    artifact = found.artifact
+    check_batches(f"{found.recipe.name}:{artifact.variant}", artifact)
+    cached = _cached(properties, artifact, device)
+    pipeline = open_batching(artifact.model_dir, device, room=room or Room(), properties=cached)
+    return Engine(
+        pipeline,
+        grammars=GrammarCheck(artifact.model_dir, pipeline.tokenizer),
+        observe=_observe(found.plugins, found.announce),
+        most_waiting=MOST_WAITING if most_waiting is None else most_waiting,
+        after_step=after_step,
+        **found.given,
+    )
+
+
+def check_batches(target: str, artifact: Artifact) -> None:
+    """Refuse a model that GenAI computes wrongly when it answers several prompts.
+
+    Raises:
+        RunError: the build found it so.
+    """
+    if artifact.attention_backend() == "SDPA":
+        raise RunError(
+            f"{target}: can answer one prompt at a time only, for paged attention, which several "
+            "take, was wrong for it when it was built",
+            remedy="'ovrecipe run' and 'ovrecipe chat' answer with the attention that is right",
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """An artifact with what its recipe and its files say of how it answers; maybe no project's."""
+
+    project: Project | None
+    plugins: Plugins
+    announce: Callable[[str], None]
+    artifact: Artifact
+    recipe: Recipe
+    #: What a runner and an engine are given alike; nothing for what writes no text.
+    given: Mapping[str, Any]
+
+
+def find(
+    target: str | PathLike[str],
+    *,
+    project: Project | None = None,
+    plugins: Plugins | None = None,
+    announce: Callable[[str], None] | None = None,
+    generation: Mapping[str, Any] | None = None,
+    unaccepted: bool = False,
+    task: TaskName | None = None,
+) -> Found:
+    """Return what `load` loads; what can be refused without the model is refused here.
+
+    Raises:
+        OvrecipeError: as `load` does, but for the device.
+    """
+    from ovrecipe.hooks.plugins import load_plugins
+
+    env = dict(os.environ) if project is None else project.env
+    announce = announce or _to_stderr
+    plugins = plugins or load_plugins(env=env)
+    folder, place = export_folder(target), None
+    if folder is not None:
+        recipe, artifact = _exported(folder, env, unaccepted=unaccepted)
+    else:
+        place = project or find_project(Path.cwd(), env)
+        recipe, artifact = _built(place, str(target), announce, task=task, unaccepted=unaccepted)
+    if task is not None:
+        check_task(recipe, task)
+    given = _given(recipe, artifact, plugins, generation or {})
+    return Found(place, plugins, announce, artifact, recipe, given)
+
+
+def _given(
+    recipe: Recipe, artifact: Artifact, plugins: Plugins, generation: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what runs a model that writes text; parameters for another one are refused."""
+    if recipe.task != GENERATION:
+        for name in generation:
+            reason = f"{name}: {recipe.name} {TASKS[recipe.task].does} and generates none"
+            raise GenerationParameterRefused(reason, remedy="leave it out")
+        return {}
+    filters = chosen_filters(recipe, plugins)
+    template = read_template(artifact.model_dir)
+    if generation:
+        check_parameters(merged(generation), artifact.model_dir)
+    return {
+        "recipe": recipe,
+        "variant": artifact.variant,
+        "template": template,
+        "parameters": artifact.parameters(),
+        "filters": filters,
+        "context_length": artifact.context_length(),
+    }
 
 
 def _built(
@@ -266,11 +380,13 @@ def open_artifact(
     return open_pipeline(artifact.model_dir, device, properties=asked, announce=announce)
 
 
-def _observe(plugins: Plugins, report: Callable[[str], None]) -> Callable[[Generation], None]:
+def _observe(
+    plugins: Plugins, report: Callable[[str], None]
+) -> Callable[[Generation | Observed], None]:
     """Return what tells the observers of an answer what was asked, and what answered."""
     names = ("recipe", "variant", "question", "messages", "result")
 
-    def tell(generation: Generation) -> None:
+    def tell(generation: Generation | Observed) -> None:
         arguments = {name: getattr(generation, name) for name in names}
         plugins.tell("after_generation", arguments, report=report)
 

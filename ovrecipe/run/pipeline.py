@@ -33,8 +33,8 @@ class Ended:
     metrics: Metrics
 
 
-class Pipeline(Protocol):
-    """A loaded model; `generate` is called by one thread at a time."""
+class Model(Protocol):
+    """A loaded model, as far as a prompt and its parameters are concerned."""
 
     device: str
     bos_token_id: int | None
@@ -44,6 +44,13 @@ class Pipeline(Protocol):
 
         Raises:
             PromptRefused: the tokenizer does not take the text.
+        """
+
+    def tokens_of(self, ids: Sequence[int]) -> Tokens:
+        """Return a prompt of these tokens.
+
+        Raises:
+            PromptRefused: the model has no such token.
         """
 
     def configure(self, parameters: Mapping[str, Any]) -> Any:
@@ -56,6 +63,13 @@ class Pipeline(Protocol):
     def max_new_tokens(self, config: Any, prompt_tokens: int) -> int:
         """Return how many tokens `config` allows after a prompt of that length."""
 
+    def close(self) -> None:
+        """Let go of the model's memory."""
+
+
+class Pipeline(Model, Protocol):
+    """A model that answers one prompt at a time; `generate` is called by one thread at a time."""
+
     def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
         """Generate until the model ends, the limit is reached or `on_text` returns False.
 
@@ -63,5 +77,53 @@ class Pipeline(Protocol):
             RunError: the model failed.
         """
 
-    def close(self) -> None:
-        """Let go of the model's memory."""
+
+@dataclass(frozen=True)
+class Generated:
+    """What a step gave one answer; `finish_reason` and `metrics` come with the last of it."""
+
+    tokens: Sequence[int] = ()
+    #: The logarithm of each token's probability, before sampling.
+    logprobs: Sequence[float] = ()
+    finish_reason: FinishReason | None = None
+    metrics: Metrics | None = None
+
+
+class Answering(Protocol):
+    """An answer that grows step by step; let go of it and it is cancelled."""
+
+    def read(self) -> Generated | None:
+        """Return what came since it was read last; None where nothing did."""
+
+    def cancel(self) -> None:
+        """Let the model forget it at the end of the next step."""
+
+
+class Batching(Model, Protocol):
+    """A model that answers many prompts at once: each step gives each of them a token.
+
+    All of it is called by one thread, but for `encode` and `configure`.
+    """
+
+    #: Positions of the cache that are given out together, and how many such blocks there are.
+    block_size: int
+    blocks: int
+    #: How many answers grow at once, at most.
+    most_at_once: int
+
+    def add(self, tokens: Tokens, config: Any) -> Answering:
+        """Take a prompt in.
+
+        Raises:
+            RunError: GenAI does not take it.
+        """
+
+    def step(self) -> None:
+        """Compute one step of all answers.
+
+        Raises:
+            EngineFailed: GenAI failed, and never does a step again.
+        """
+
+    def decode(self, rows: Sequence[Sequence[int]], *, special: bool = False) -> list[str]:
+        """Return the text of each row of tokens; control tokens only where `special`."""

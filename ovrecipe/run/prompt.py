@@ -262,6 +262,26 @@ def check_prompt(text: object, what: str = "the prompt") -> str:
     return text
 
 
+def conversation(
+    template: ChatTemplate,
+    prompt: str,
+    *,
+    system: str | None = None,
+    history: Sequence[Message] = (),
+) -> list[Message]:
+    """Return the messages that ask `prompt` after `history`.
+
+    Without `system` there is no such message, and the template says the artifact's own; an empty
+    one takes that back.
+
+    Raises:
+        PromptRefused: the prompt is blank, or not text.
+    """
+    told = system is not None and (system or template.settings.system)
+    first: list[Message] = [{"role": "system", "content": str(system)}] if told else []
+    return [*first, *history, {"role": "user", "content": check_prompt(prompt)}]
+
+
 def check_system(system: str, text: str) -> None:
     """Refuse a system text that a chat template left out of `text` without saying so.
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self
 
-from ovrecipe.errors import OvrecipeError, PromptRefused, RunError
+from ovrecipe.errors import OvrecipeError, RunError
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.artifact import not_built
 from ovrecipe.run.chain import FilterChain
 from ovrecipe.run.generation import Generation, GenerationTask, OnEnd
-from ovrecipe.run.parameters import merged, seeded
-from ovrecipe.run.pipeline import Pipeline, Tokens
-from ovrecipe.run.prompt import ChatTemplate, Message, check_prompt
+from ovrecipe.run.pipeline import Pipeline
+from ovrecipe.run.prepared import prepare
+from ovrecipe.run.prompt import ChatTemplate, Message, conversation
 from ovrecipe.types import GenerationResult
 
 
@@ -86,24 +86,16 @@ class Runner:
     def conversation(
         self, prompt: str, *, system: str | None = None, history: Sequence[Message] = ()
     ) -> list[Message]:
-        """Return the messages that ask `prompt` after `history`.
-
-        Without `system` there is no such message, and the template says the artifact's own; an
-        empty one takes that back.
-        """
-        told = system is not None and (system or self.template.settings.system)
-        first: list[Message] = [{"role": "system", "content": str(system)}] if told else []
-        return [*first, *history, {"role": "user", "content": check_prompt(prompt)}]
+        """Return the messages that ask `prompt` after `history` (`prompt.conversation`)."""
+        return conversation(self.template, prompt, system=system, history=history)
 
     def stream_messages(
         self, messages: Sequence[Message], *, on_end: OnEnd = None, **generation: Any
     ) -> Generation:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
         self._check_open()
-        asked = merged(generation, stop=self.parameters.get("stop_strings"))
-        parameters, seed = seeded(asked, self.parameters)
-        config = self.pipeline.configure(parameters)
-        task = GenerationTask(self._tokens(messages, config), config, seed=seed)
+        given = prepare(self, messages, generation)
+        task = GenerationTask(given.tokens, given.config, seed=given.seed)
         answer = Generation(task, self, messages, on_end)
         self._submit(task)
         return answer
@@ -175,35 +167,6 @@ class Runner:
 
             self._last = threading.Thread(target=run, name="ovrecipe-generate")
             self._last.start()
-
-    def _tokens(self, messages: Sequence[Message], config: Any) -> Tokens:
-        rendered = self.template.rendered(messages)
-        added = self.template.settings.add_special_tokens
-        tokens = self.pipeline.encode(rendered.text, add_special_tokens=added, cuts=rendered.cuts)
-        bos = self.pipeline.bos_token_id
-        if added and bos is not None and tokens.first == (bos, bos):
-            # A second BOS makes answers worse and nothing says so.
-            raise PromptRefused(
-                f"{self.recipe.name}: the prompt would begin with BOS twice: the template writes "
-                "it, and prompt.add_special_tokens adds it",
-                remedy="set prompt.add_special_tokens to false in the recipe, and build it",
-            )
-        self._check_room(tokens, config)
-        return tokens
-
-    def _check_room(self, tokens: Tokens, config: Any) -> None:
-        """Beyond its positions a model writes nonsense; nobody is cut off without knowing."""
-        if self.context_length is None:
-            return
-        room = self.context_length - tokens.count
-        wanted = self.pipeline.max_new_tokens(config, tokens.count)
-        if room <= 0 or wanted > room:
-            less = f", or ask for at most {room} with max_new_tokens" if room > 0 else ""
-            raise PromptRefused(
-                f"the prompt has {tokens.count} tokens and the answer may have {wanted}, more than "
-                f"the {self.context_length} positions of {self.recipe.name}",
-                remedy=f"shorten the prompt or the conversation{less}",
-            )
 
 
 @dataclass(eq=False, repr=False)

@@ -44,6 +44,10 @@ class FakePipeline:
         ids = [*first, *map(ord, text)]
         return Tokens(count=len(ids), ids=text, first=tuple(ids[:2]))
 
+    def tokens_of(self, ids: Sequence[int]) -> Tokens:
+        """Return these tokens, each of which is a character."""
+        return Tokens(count=len(ids), ids="".join(map(chr, ids)), first=tuple(ids[:2]))
+
     def configure(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters.
 

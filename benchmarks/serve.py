@@ -1,0 +1,262 @@
+"""`ovrecipe serve` and `batch` against bare continuous batching, of the same prompts.
+
+    python benchmarks/serve.py smollm2-135m:int4
+
+Both sides are loaded once and take turns within each round: the bare side calls `generate` of
+GenAI's pipeline with all prompts in this process, the server's side has so many clients on
+loopback, each a raw socket of this process, that stream 64 tokens of one prompt. A round's ratio is
+the clients' tokens a second over the bare side's; shown is the median over rounds. Besides: the
+first token of one client against the first step of the bare pipeline, clients of which half leave
+in the middle, and a batch of 500 lines. Quiet machines only: `load_average` says if it was one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+from urllib.request import urlopen
+
+import ovrecipe
+from ovrecipe import Engine
+
+PROMPTS = (
+    "Tell me about {} and {}.",
+    "river",
+    "bird",
+    "bread",
+    "ship",
+    "tree",
+    "town",
+    "song",
+    "sea",
+)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Serving against bare continuous batching.")
+    parser.add_argument("target", nargs="?", default="smollm2-135m:int4")
+    parser.add_argument("--clients", default="1,8,32,64")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=500)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    sizes = [int(size) for size in options.clients.split(",")]
+    facts: dict[str, Any] = {
+        "target": options.target,
+        "tokens": options.tokens,
+        "rounds": options.rounds,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+    with ovrecipe.load_engine(options.target) as engine:
+        with Server(options.target) as server:
+            for size in sizes:
+                facts |= compared(engine, server, size, options)
+            facts |= first_tokens(engine, server, options)
+            facts |= leavers(server, max(sizes), options)
+        if options.batch:
+            facts |= batch(engine, options)
+    if options.json:
+        print(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        print(f"{name:32} {value}")
+
+
+class Server:
+    """A server of the target in a process of its own."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "ovrecipe", "serve", self.target, "--port", "0"]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if found := re.search(r"at http://(\S+):(\d+)", line):
+                self.host, self.port = found[1], int(found[2])
+                return self
+        raise SystemExit("the server did not start")
+
+    def __exit__(self, *error: object) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+    def metric(self, name: str) -> float:
+        """Return the value of a metric."""
+        with urlopen(f"http://{self.host}:{self.port}/metrics") as response:
+            found = re.search(rf"^{name}\{{.*\}} (\S+)$", response.read().decode(), re.MULTILINE)
+        assert found is not None, name
+        return float(found[1])
+
+
+def prompts(count: int, seed: int) -> list[str]:
+    """Return different prompts of nearly the same length."""
+    form, *words = PROMPTS
+    made = [form.format(words[n % 8], words[(n // 8 + seed) % 8]) for n in range(count)]
+    return [f"{text} ({seed} {number})" for number, text in enumerate(made)]
+
+
+def compared(
+    engine: Engine, server: Server, size: int, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return the speeds of both sides with so many requests at once."""
+    rounds = []
+    for number in range(options.rounds + 1):
+        asked = prompts(size, number)
+        of_bare = bare(engine, asked, options.tokens)
+        rounds.append((of_bare, asyncio.run(served(server, asked, options))))
+    rounds = rounds[1:]  # the first warms up
+    return {
+        f"bare_{size}_tokens_per_second": round(median(bare for bare, _ in rounds), 1),
+        f"served_{size}_tokens_per_second": round(median(served for _, served in rounds), 1),
+        f"served_{size}_ratio": round(median(served / bare for bare, served in rounds), 3),
+    }
+
+
+def bare(engine: Engine, asked: list[str], tokens: int) -> float:
+    """Return the tokens a second of one call of GenAI's own."""
+    pipeline: Any = engine.pipeline
+    inputs, configs = [], []
+    for text in asked:
+        rendered = engine.template.rendered([{"role": "user", "content": text}])
+        inputs.append(pipeline.encode(rendered.text, add_special_tokens=False).ids.input_ids)
+        wanted = {"max_new_tokens": tokens, "ignore_eos": True, "do_sample": False}
+        configs.append(pipeline.configure(wanted))
+    began = time.perf_counter()
+    results = pipeline.llm.generate(inputs, configs)
+    seconds = time.perf_counter() - began
+    return sum(len(result.m_generation_ids[0]) for result in results) / seconds
+
+
+async def served(
+    server: Server, asked: list[str], options: argparse.Namespace, *, leaving: int = 0
+) -> float:
+    """Return the tokens a second of clients that stay; so many of the others leave half-way."""
+    began = time.perf_counter()
+    last = len(asked) - leaving
+    counts = await asyncio.gather(
+        *(
+            stream(server, text, options.tokens, leave=options.tokens // 2 if n >= last else None)
+            for n, text in enumerate(asked)
+        )
+    )
+    return sum(count for count, _ in counts[:last]) / (time.perf_counter() - began)
+
+
+async def stream(
+    server: Server, text: str, tokens: int, *, leave: int | None = None
+) -> tuple[int, float]:
+    """Return how many tokens a client was told, and the seconds to the first; may leave early."""
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    body = json.dumps(
+        {
+            "model": server.target,
+            "messages": [{"role": "user", "content": text}],
+            "max_tokens": tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+    ).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {server.host}\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    began = time.perf_counter()
+    writer.write(head.encode() + body)
+    first, seen, told = 0.0, 0, 0
+    async for line in reader:
+        if b'"content": "' in line and b'"role"' not in line:
+            first = first or time.perf_counter() - began
+            seen += 1
+            if seen == leave:
+                break
+        if found := re.search(rb'"completion_tokens": (\d+)', line):
+            told = int(found[1])
+    writer.close()
+    return told, first
+
+
+def first_tokens(engine: Engine, server: Server, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the milliseconds to the first token, of one client and of the bare pipeline."""
+    pipeline: Any = engine.pipeline
+    both = []
+    for number in range(3 * options.rounds):
+        (text,) = prompts(1, 1000 + number)
+        rendered = engine.template.rendered([{"role": "user", "content": text}])
+        wanted = {"max_new_tokens": 8, "ignore_eos": True, "do_sample": False}
+        began = time.perf_counter()
+        tokens = pipeline.encode(rendered.text, add_special_tokens=False)
+        answering = pipeline.add(tokens, pipeline.configure(wanted))
+        while answering.read() is None:
+            pipeline.step()
+        of_bare = time.perf_counter() - began
+        while pipeline.llm.has_non_finished_requests():
+            pipeline.step()
+        _, of_client = asyncio.run(stream(server, text, 8))
+        both.append((1000 * of_bare, 1000 * of_client))
+    return {
+        "bare_first_token_ms": round(median(one for one, _ in both), 1),
+        "served_first_token_ms": round(median(one for _, one in both), 1),
+        "first_token_overhead_ms": round(median(client - bare for bare, client in both), 1),
+    }
+
+
+def leavers(server: Server, size: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what clients that leave cost those that stay, and what they leave behind."""
+    ratios = []
+    for number in range(options.rounds):
+        asked = prompts(size, 100 + number)
+        alone = asyncio.run(served(server, asked[: size // 2], options))
+        beside = asyncio.run(served(server, asked, options, leaving=size // 2))
+        ratios.append(beside / alone)
+    whole = [
+        asyncio.run(served(server, prompts(size, 200 + number), options)) / 2
+        for number in range(options.rounds)
+    ]
+    with_leavers = [
+        asyncio.run(served(server, prompts(size, 300 + number), options, leaving=size // 2))
+        for number in range(options.rounds)
+    ]
+    asyncio.run(stream(server, "Hi", 1))
+    return {
+        "stayed_against_never_there": round(median(ratios), 3),
+        "stayed_against_all_stayed": round(median(with_leavers) / median(whole), 3),
+        "cache_promised_afterwards": server.metric("ovrecipe_kv_cache_usage_ratio"),
+    }
+
+
+def batch(engine: Engine, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the speed of `ovrecipe batch` against one bare call of the same prompts."""
+    asked = prompts(options.batch, 7)
+    generation = {"max_new_tokens": options.tokens, "ignore_eos": True, "do_sample": False}
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [json.dumps({"instruction": text, "generation": generation}) for text in asked]
+        (Path(folder) / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        ratios = []
+        for number in range(max(options.rounds // 2, 1)):
+            of_bare = bare(engine, asked, options.tokens)
+            out = f"{folder}/{number}.jsonl"
+            words = ["batch", options.target, f"{folder}/in.jsonl", "-o", out, "--json"]
+            command = [sys.executable, "-m", "ovrecipe", *words]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            ratios.append(json.loads(done.stdout)["throughput"] / of_bare)
+    return {f"batch_{options.batch}_ratio": round(median(ratios), 3)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Lines of a batch: what each asks, and the line that answers it.
+
+A line is OpenAI's (`{"custom_id": ..., "method": "POST", "url": ..., "body": {...}}`), or plain: an
+object with `instruction`, `prompt` (the same) or `messages`, and if wanted `system` and
+`generation`; whatever else is in it comes back with the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ovrecipe.errors import OvrecipeError, RequestRefused
+from ovrecipe.run.openai.answers import Piece, Writer, told
+from ovrecipe.run.openai.requests import (
+    ChatRequest,
+    CompletionRequest,
+    Prompt,
+    Question,
+    read_request,
+)
+from ovrecipe.run.prompt import ChatTemplate, conversation
+from ovrecipe.types import GenerationResult
+
+#: The paths that a line of OpenAI's may name.
+URLS: Mapping[str, type[ChatRequest | CompletionRequest]] = {
+    "/v1/chat/completions": ChatRequest,
+    "/v1/completions": CompletionRequest,
+}
+ASKS = ("instruction", "prompt", "messages")
+#: What this program adds to a plain line.
+ADDED = ("answer", "finish_reason", "prompt_tokens", "generated_tokens", "seed", "error")
+
+
+@dataclass(eq=False)
+class Line:
+    """A line that is being answered; `row` is what answers it, once that is known."""
+
+    number: int
+    given: dict[str, Any]
+    question: Question
+    writer: Writer | None = None
+    results: list[GenerationResult | None] = field(default_factory=list)
+    row: dict[str, Any] | None = None
+    #: Whether it was being answered when an engine failed.
+    suspected: bool = False
+
+    @property
+    def asks(self) -> Sequence[tuple[Prompt, Mapping[str, Any]]]:
+        """The prompts, each with its parameters."""
+        return self.question.asks
+
+    def refuse(self, error: OvrecipeError) -> None:
+        """Answer with an error."""
+        self.row = error_row(self.given, self.number, error)
+
+    def take(
+        self, index: int, result: GenerationResult, logprobs: Sequence[tuple[str, float]]
+    ) -> None:
+        """Take the answer to one prompt; the row is known with the last of them."""
+        self.results[index] = result
+        if self.writer is not None:
+            self.writer.take(
+                index,
+                Piece(
+                    result.text,
+                    logprobs,
+                    result.finish_reason,
+                    result.prompt_tokens,
+                    result.generated_tokens or 0,
+                ),
+            )
+        if all(self.results):
+            self.row = self._answered(result)
+
+    def _answered(self, result: GenerationResult) -> dict[str, Any]:
+        if self.writer is not None:
+            return _openai_row(self.given, 200, self.writer.whole(), None)
+        answered = {"answer": result.text, "finish_reason": result.finish_reason}
+        counts = {
+            "prompt_tokens": result.prompt_tokens,
+            "generated_tokens": result.generated_tokens,
+        }
+        seed = {} if result.seed is None else {"seed": result.seed}
+        return {**_kept(self.given), **answered, **counts, **seed}
+
+
+def read_line(
+    text: str, number: int, *, template: ChatTemplate, generation: Mapping[str, Any]
+) -> Line:
+    """Return what a line asks; one that asks nothing that can be answered has its row already.
+
+    `generation` counts for plain lines that say nothing else.
+    """
+    line = Line(number, {}, Question(()))
+    try:
+        line.given = _object(text)
+        if is_openai(line.given):
+            _read_openai(line)
+        else:
+            _read_plain(line, template, generation)
+    except OvrecipeError as error:
+        line.refuse(error)
+    line.results = [None] * len(line.asks)
+    return line
+
+
+def is_openai(given: Mapping[str, Any]) -> bool:
+    """Return whether a line is one of OpenAI's."""
+    return "body" in given and ("custom_id" in given or "url" in given)
+
+
+def error_row(given: Mapping[str, Any], number: int, error: OvrecipeError) -> dict[str, Any]:
+    """Return the line that says what went wrong with another."""
+    status, body = told(error)
+    if is_openai(given):
+        return _openai_row(given, status, body, None)
+    said = {"type": type(error).__name__, "message": body["error"]["message"]}
+    # A line that is no object cannot be given back.
+    return {**(_kept(given) or {"line": number}), "error": said}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise RequestRefused(f"the line is not JSON: {exc}") from exc
+    if not isinstance(found, dict):
+        raise RequestRefused("the line is not a JSON object")
+    return found
+
+
+def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key not in ADDED}
+
+
+def _read_openai(line: Line) -> None:
+    url, body = line.given.get("url", "/v1/chat/completions"), line.given["body"]
+    if url not in URLS:
+        raise RequestRefused(f"url: must be one of {', '.join(URLS)}, got {url!r}", param="url")
+    if line.given.get("method", "POST") != "POST":
+        raise RequestRefused("method: must be POST", param="method")
+    if not isinstance(body, dict):
+        raise RequestRefused("body: is not an object", param="body")
+    # The model is the one that was loaded; who calls it what is not for us to say.
+    request = read_request(URLS[url], {"model": "", **body})
+    if request.stream:
+        raise RequestRefused("stream: a line of a file cannot be streamed", param="stream")
+    line.question = request.question()
+    line.writer = Writer(line.question, request.model, chat=isinstance(request, ChatRequest))
+
+
+def _read_plain(line: Line, template: ChatTemplate, generation: Mapping[str, Any]) -> None:
+    given = line.given
+    named = [key for key in ASKS if key in given]
+    if len(named) != 1:
+        found = f"has {' and '.join(named)}" if named else "has none"
+        raise RequestRefused(f"a line has one of {', '.join(ASKS)}; this one {found}")
+    own = given.get("generation", {})
+    if not isinstance(own, dict):
+        raise RequestRefused("generation: is not an object", param="generation")
+    asked = given[named[0]]
+    if named[0] == "messages":
+        request = read_request(ChatRequest, {"model": "", "messages": asked})
+        messages = request.question().asks[0][0]
+    else:
+        messages = conversation(template, asked, system=given.get("system"))
+    line.question = Question([(messages, {**generation, **own})])
+
+
+def _openai_row(
+    given: Mapping[str, Any], status: int, body: Mapping[str, Any], error: Any
+) -> dict[str, Any]:
+    request_id = secrets.token_hex(12)
+    return {
+        "id": f"batch_req_{request_id}",
+        "custom_id": given.get("custom_id"),
+        "response": {"status_code": status, "request_id": f"req_{request_id}", "body": body},
+        "error": error,
+    }

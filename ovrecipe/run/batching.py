@@ -1,0 +1,187 @@
+"""GenAI's continuous batching behind the engine's protocol: many prompts at once, step by step.
+
+Measured of GenAI 2026.4: an exception out of a step ends the pipeline for good; `read` with nothing
+to read never returns; the tokens of a stop text are held back until it is decided.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ovrecipe.errors import DeviceUnknown, EngineFailed, RunError
+from ovrecipe.run.genai import GenaiModel, check_device, last_line, metrics_of
+from ovrecipe.run.pipeline import Generated, Tokens
+from ovrecipe.telemetry import switch_off_telemetry
+from ovrecipe.types import FinishReason
+
+#: How many positions of the cache GenAI gives out together, on a CPU and elsewhere.
+BLOCK_SIZE, OTHER_BLOCK_SIZE = 32, 16
+#: How many tokens a step computes; more lets a long prompt hold up those who read an answer.
+STEP_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much is generated at once: GB of cache, and answers."""
+
+    cache_gb: int = 1
+    most_at_once: int = 256
+
+
+def open_batching(
+    model_dir: Path, device: str, *, room: Room, properties: Mapping[str, Any]
+) -> GenaiBatching:
+    """Load a model for many prompts at once.
+
+    Raises:
+        DeviceUnknown: the device is not on this machine, or is an NPU, which takes one prompt.
+        RunError: OpenVINO cannot load the model there.
+    """
+    switch_off_telemetry(sys.modules, os.environ)
+    from openvino import Core
+    from openvino_genai import ContinuousBatchingPipeline, SchedulerConfig
+
+    check_device(device, Core().available_devices)
+    if "NPU" in device:
+        raise DeviceUnknown(
+            f"device '{device}': an NPU answers one prompt at a time",
+            remedy="take another device, or 'ovrecipe run'",
+        )
+    scheduler = SchedulerConfig()
+    scheduler.cache_size = room.cache_gb
+    scheduler.max_num_seqs = room.most_at_once
+    scheduler.max_num_batched_tokens = max(STEP_TOKENS, room.most_at_once)
+    # What several prompts begin with is computed once.
+    scheduler.enable_prefix_caching = True
+    try:
+        pipeline = ContinuousBatchingPipeline(model_dir, scheduler, device, dict(properties))
+    except (RuntimeError, TypeError) as exc:
+        raise RunError(
+            f"the model cannot be loaded on {device} for many prompts at once: {last_line(exc)}",
+            remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the device",
+        ) from exc
+    return GenaiBatching(pipeline, device, most_at_once=room.most_at_once)
+
+
+class GenaiBatching(GenaiModel):
+    """A `ContinuousBatchingPipeline` and its tokenizer; loaded and warm."""
+
+    def __init__(self, pipeline: Any, device: str, *, most_at_once: int) -> None:
+        super().__init__(pipeline, device, pipeline.get_config)
+        self.most_at_once = most_at_once
+        #: The `ContinuousBatchingPipeline` itself.
+        self.llm: Any = pipeline
+        self.block_size = BLOCK_SIZE if device == "CPU" else OTHER_BLOCK_SIZE
+        self._numbers = 0
+        self.blocks = self._warm_up()
+
+    def add(self, tokens: Tokens, config: Any) -> GenaiAnswering:
+        """Take a prompt in.
+
+        Raises:
+            RunError: GenAI does not take it.
+        """
+        # A number that a running request has would end the pipeline.
+        self._numbers += 1
+        ids = getattr(tokens.ids, "input_ids", tokens.ids)
+        try:
+            return GenaiAnswering(self.llm.add_request(self._numbers, ids, config))
+        except (RuntimeError, TypeError) as exc:
+            raise RunError(f"GenAI does not take the request: {last_line(exc)}") from exc
+
+    def step(self) -> None:
+        """Compute one step of all answers.
+
+        Raises:
+            EngineFailed: GenAI failed, and never does a step again.
+        """
+        try:
+            self.llm.step()
+        except Exception as exc:
+            raise EngineFailed(
+                f"the model failed on {self.device}: {last_line(exc)}",
+                remedy="what was being answered is lost; ask again once it is loaded again",
+            ) from exc
+
+    def decode(self, rows: Sequence[Sequence[int]], *, special: bool = False) -> list[str]:
+        """Return the text of each row of tokens; control tokens only where `special`.
+
+        Rows of one length go together: GenAI would fill the others up with a token that some
+        tokenizers show.
+        """
+        texts = [""] * len(rows)
+        by_length: dict[int, list[int]] = {}
+        for at, row in enumerate(rows):
+            by_length.setdefault(len(row), []).append(at)
+        for length, places in by_length.items():
+            if length:
+                found = self._tokenizer.decode(
+                    [rows[at] for at in places], skip_special_tokens=not special
+                )
+                for at, text in zip(places, found, strict=True):
+                    texts[at] = text
+        return texts
+
+    @property
+    def tokenizer(self) -> Any:
+        """GenAI's tokenizer of the model."""
+        return self._tokenizer
+
+    def _warm_up(self) -> int:
+        """Generate two tokens, and return how many blocks the cache has, as their share of it."""
+        config = self.configure({"max_new_tokens": 2, "do_sample": False, "ignore_eos": True})
+        answering = self.add(self.encode("warm", add_special_tokens=False), config)
+        share = 0.0
+        while self.llm.has_non_finished_requests():
+            self.step()
+            share = max(share, float(self.llm.get_metrics().cache_usage))
+            answering.read()
+        return round(100 / share) if share else 0
+
+    def close(self) -> None:
+        """Let go of the model's memory."""
+        self.llm = self._tokenizer = self._own_config = None
+
+
+class GenaiAnswering:
+    """GenAI's handle of one request."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def read(self) -> Generated | None:
+        """Return what came since it was read last; None where nothing did."""
+        from openvino_genai import GenerationFinishReason, GenerationStatus
+
+        tokens: list[int] = []
+        logprobs: list[float] = []
+        ended: FinishReason | None = None
+        while self._handle.can_read():
+            (output,) = self._handle.read().values()
+            tokens += output.generated_ids
+            logprobs += output.generated_log_probs
+            if output.finish_reason == GenerationFinishReason.LENGTH:
+                ended = "length"
+            elif output.finish_reason != GenerationFinishReason.NONE:
+                ended = "stop"
+        if ended is None and self._handle.get_status() == GenerationStatus.IGNORED:
+            # The cache is too small for it alone.
+            ended = "length"
+        if not tokens and ended is None:
+            return None
+        return Generated(tokens, logprobs, ended, self._metrics() if ended else None)
+
+    def _metrics(self) -> Any:
+        try:
+            return metrics_of(self._handle.get_perf_metrics())[0]
+        except RuntimeError:
+            return None  # of one that was ignored
+
+    def cancel(self) -> None:
+        """Let the model forget it at the end of the next step."""
+        self._handle.cancel()

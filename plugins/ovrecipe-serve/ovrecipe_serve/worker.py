@@ -1,0 +1,176 @@
+"""The engine's process: `python -m ovrecipe_serve.worker JOB`.
+
+Requests come as JSON lines on standard input, which also says when the server has gone; what each
+step brought goes back as one JSON line. A step holds Python's lock, so no server could live here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovrecipe.errors import OvrecipeError
+from ovrecipe.processes import Events
+from ovrecipe.run.grammar import Grammar
+from ovrecipe.run.prepared import encoded
+from ovrecipe.telemetry import switch_off_telemetry
+
+if TYPE_CHECKING:
+    from ovrecipe.run.engine import Delta, Engine, Request
+
+#: A prompt that ends so has begun the model's reasoning.
+REASONING = "<think>"
+
+
+class Worker:
+    """Requests of the server on one engine."""
+
+    def __init__(self, events: Events) -> None:
+        self.events = events
+        self.engine: Engine | None = None
+        self._requests: dict[int, list[Request]] = {}
+        self._deltas: list[Mapping[str, Any]] = []
+
+    def serve(self, job: Mapping[str, Any]) -> int:
+        """Load the model, answer until the server goes, and return the exit code."""
+        try:
+            self.engine = self._load(job)
+        except OvrecipeError as error:
+            self.events.send_error(error)
+            return error.exit_code
+        engine = self.engine
+        self.events.send(
+            "ready",
+            device=engine.device,
+            variant=engine.variant,
+            context_length=engine.context_length,
+            cache_tokens=engine.pipeline.blocks * engine.pipeline.block_size,
+            pid=os.getpid(),
+        )
+        for line in sys.stdin.buffer:
+            self._obey(json.loads(line))
+        return 0
+
+    def _load(self, job: Mapping[str, Any]) -> Engine:
+        from ovrecipe.hooks.plugins import load_plugins
+        from ovrecipe.recipe.project import find_project
+        from ovrecipe.run.batching import Room
+        from ovrecipe.run.load import load_engine
+
+        env = dict(os.environ)
+        return load_engine(
+            job["target"],
+            job["device"],
+            project=find_project(Path.cwd(), env),
+            plugins=load_plugins(env=env, options=job["plugin_options"]),
+            announce=lambda message: self.events.send("announce", message=message),
+            room=Room(job["cache_gb"], job["most_at_once"]),
+            most_waiting=job["most_waiting"],
+            after_step=self._after_step,
+        )
+
+    def _obey(self, order: Mapping[str, Any]) -> None:
+        number = order["id"]
+        try:
+            match order["op"]:
+                case "ask":
+                    self._ask(number, order)
+                case "cancel":
+                    self._cancel(number)
+                case "tokenize":
+                    self._tokenize(number, order["prompt"])
+                case "detokenize":
+                    self._detokenize(number, order["tokens"])
+        except OvrecipeError as error:
+            self._cancel(number)
+            told = {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}
+            self.events.send("refused", id=number, **told)
+
+    def _ask(self, number: int, order: Mapping[str, Any]) -> None:
+        assert self.engine is not None, "nothing is asked before it is ready"
+        grammar = Grammar(*order["grammar"]) if order["grammar"] else None
+        inside = []
+        requests = self._requests.setdefault(number, [])
+        for index, (prompt, generation) in enumerate(order["asks"]):
+            given, messages = prompt, []
+            if isinstance(prompt, list) and isinstance(prompt[0], dict):
+                given, messages = self.engine.template.rendered(prompt), prompt
+                inside.append(given.text.rstrip().endswith(REASONING))
+            request = self.engine.submit(
+                given,
+                self._deliver(number, index),
+                messages=messages,
+                grammar=grammar,
+                logprobs=order["logprobs"],
+                **generation,
+            )
+            requests.append(request)
+        self.events.send("accepted", id=number, begins_inside=inside)
+
+    def _deliver(self, number: int, index: int) -> Any:
+        def deliver(delta: Delta) -> None:
+            self._deltas.append({"id": number, "index": index, **_as_json(delta)})
+
+        return deliver
+
+    def _after_step(self) -> None:
+        """Send what the step brought; all of it in one line."""
+        assert self.engine is not None, "it steps"
+        deltas, self._deltas = self._deltas, []
+        load = self.engine.load
+        if deltas:
+            told = [load.running, load.waiting, load.cache_used]
+            self.events.send("step", deltas=deltas, load=told)
+        failure = self.engine.failure
+        if failure is not None:
+            # Nothing helps such a pipeline: the server starts another process.
+            self.events.send("failed", message=failure.message)
+            sys.stderr.flush()
+            os._exit(failure.exit_code)
+
+    def _cancel(self, number: int) -> None:
+        assert self.engine is not None, "nothing is asked before it is ready"
+        for request in self._requests.pop(number, ()):
+            self.engine.cancel(request)
+
+    def _tokenize(self, number: int, prompt: Any) -> None:
+        assert self.engine is not None, "nothing is asked before it is ready"
+        tokens = encoded(self.engine, prompt)
+        ids = [int(token) for token in tokens.ids.input_ids.data[0]]
+        self.events.send("result", id=number, tokens=ids)
+
+    def _detokenize(self, number: int, tokens: Sequence[int]) -> None:
+        assert self.engine is not None, "nothing is asked before it is ready"
+        if tokens:
+            self.engine.pipeline.tokens_of(tokens)
+        (text,) = self.engine.pipeline.decode([tokens], special=True)
+        self.events.send("result", id=number, text=text)
+
+
+def _as_json(delta: Delta) -> dict[str, Any]:
+    found: dict[str, Any] = {"text": delta.text, "tokens": len(delta.tokens)}
+    if delta.logprobs:
+        found["logprobs"] = delta.logprobs
+    if delta.result is not None:
+        found["result"] = delta.result.as_json()
+    if delta.error is not None:
+        error = delta.error
+        found["error"] = {
+            "kind": type(error).__name__,
+            "message": error.message,
+            "remedy": error.remedy,
+        }
+    return found
+
+
+if __name__ == "__main__":
+    to_server = Events()
+    switch_off_telemetry(sys.modules, os.environ)
+    code = Worker(to_server).serve(json.loads(sys.argv[1]))
+    sys.stderr.flush()
+    # Tearing down OpenVINO changes nothing: all is said.
+    os._exit(code)
