@@ -18,7 +18,7 @@ from ovrecipe.build.events import Lines
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.remote import Remote
 from ovrecipe.build.run import Target, try_to_build
-from ovrecipe.build.taking import give, take
+from ovrecipe.build.taking import Taking, give, take
 from ovrecipe.errors import ArtifactCorrupt, ArtifactTooNew, RemoteUnreachable, StoreError
 from ovrecipe.recipe.project import Project, find_project
 from ovrecipe.store.gc import collect, plan_gc
@@ -326,6 +326,17 @@ class TestBuild:
         assert len(warned) == 1
         assert "cannot be used: NotADirectoryError" in warned[0]
         assert context.store.has(work_on(context, "m", "base").key())
+
+    def test_one_that_did_not_answer_is_not_asked_again(self, other, tmp_path) -> None:
+        """Each stage would wait for as long as the network lets it."""
+        (tmp_path / "file").write_text("")
+        context, said = remotely(other, f"file://{tmp_path}/file"), io.StringIO()
+        Taking(work_on(context, "m", "base")).do(Lines(said))
+        assert "what is missing is built here" in said.getvalue()
+        (tmp_path / "file").unlink()
+        context.remote.__dict__["_place"] = None  # to ask it would be an error
+        Taking(work_on(context, "m", "source")).do(Lines(said))
+        assert len(said.getvalue().splitlines()) == 1
 
     def test_damage_there_ends_the_build(self, built, other, url, elsewhere) -> None:
         """Somebody has to look at it; building over it would hide it."""
