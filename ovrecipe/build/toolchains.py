@@ -124,9 +124,7 @@ class Toolchains:
 
     def manifest(self, toolchain: Toolchain) -> dict[str, Any]:
         """Return what is noted of a toolchain that is made; {} when it is not, or damaged."""
-        with suppress(ToolchainError):
-            return read_object(self.folder(toolchain) / MANIFEST, error=ToolchainError)
-        return {}
+        return noted_in(self.folder(toolchain))
 
     def make(
         self,
@@ -171,12 +169,19 @@ class Toolchains:
         Raises:
             ToolchainError: a running build uses it.
         """
-        folder = self.folder(toolchain)
+        return self.remove_folder(self.folder(toolchain))
+
+    def folders(self) -> list[Path]:
+        """Return every toolchain that is made, those of other environments and locks too."""
+        return [path for path in entries(self.root) if (path / MANIFEST).is_file()]
+
+    def remove_folder(self, folder: Path) -> bool:
+        """Remove what `folders` named, as `remove` does."""
         if not folder.exists():
             return False
         with self._writing(), locks.alone_if_unused(self._lock_path(folder, "use")) as unused:
             if not unused:
-                message = f"toolchain {toolchain.name}: a running build uses it"
+                message = f"toolchain {folder.name}: a running build uses it"
                 raise ToolchainError(message, remedy="remove it when the build is over")
             remove_moved(folder, self.root)
         return True
@@ -212,7 +217,7 @@ class Toolchains:
         # Only now: an installer that sees them would leave out what is there in this version.
         behind = "".join(BEHIND.format(folder) for folder in _main_folders())
         (_site_packages(staging_dir) / "_main.pth").write_text(behind, encoding="utf-8")
-        proof = [python, "-c", PROOF, json.dumps(dict(toolchain.packages))]
+        proof = [python, "-P", "-c", PROOF, json.dumps(dict(toolchain.packages))]
         self._run(toolchain, "its proof", proof, staging_dir, cancelled)
         for script in entries(_python(staging_dir).parent):
             # They start with a place that is another one by now.
@@ -264,6 +269,13 @@ class Toolchains:
                 "in the recipe's model.toolchain"
             )
         return ToolchainError(message, remedy=remedy)
+
+
+def noted_in(folder: Path) -> dict[str, Any]:
+    """Return what is noted in a toolchain's folder; {} when nothing can be read there."""
+    with suppress(ToolchainError):
+        return read_object(folder / MANIFEST, error=ToolchainError)
+    return {}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ovrecipe.build.toolchains import Toolchains
+from ovrecipe.build.toolchains import Toolchains, noted_in
 from ovrecipe.cli.output import AsJson, print_json, print_table, status
 from ovrecipe.cli.session import Session, session_of
 from ovrecipe.errors import PluginError, ToolchainError
@@ -94,22 +94,38 @@ def make(ctx: typer.Context, names: Names, *, as_json: AsJson = False) -> None:
 
 
 @application.command()
-def remove(ctx: typer.Context, names: Names, *, as_json: AsJson = False) -> None:
+def remove(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Toolchains of 'ovrecipe toolchain list'."),
+    ] = None,
+    *,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="All, also of other environments and of other versions."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Remove toolchains; what was built with them stays, and the next export makes them again.
 
     Exits with 13 while a build uses one.
 
     Example: ovrecipe toolchain remove tf-4.57
     """
-    toolchains, wanted = _named(session_of(ctx), names)
+    if everything == bool(names):
+        raise typer.BadParameter("give names, or --all")
+    toolchains, wanted = _named(session_of(ctx), names or [])
+    folders = toolchains.folders() if everything else map(toolchains.folder, wanted)
     rows = []
-    for one in wanted:
-        size_bytes = _facts(toolchains, one)["size_bytes"] or 0
-        is_gone = toolchains.remove(one)
-        rows.append({"name": one.name, "removed": is_gone, "freed_bytes": size_bytes})
+    for folder in folders:
+        noted = noted_in(folder)
+        is_gone = toolchains.remove_folder(folder)
+        freed_bytes = noted.get("size_bytes", 0) if is_gone else 0
+        rows.append({"name": folder.name, "removed": is_gone, "freed_bytes": freed_bytes})
         if not as_json:
-            done = f"removed, {amount(size_bytes)} freed" if is_gone else "was not made"
-            typer.echo(f"{one.name}: {done}")
+            done = f"removed, {amount(freed_bytes)} freed" if is_gone else "was not made"
+            typer.echo(f"{folder.name}: {done}")
     if as_json:
         print_json({"toolchains": rows})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,12 +23,13 @@ from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
 from ovrecipe.build.toolchains import Toolchains
 from ovrecipe.errors import RecipeInvalid, StoreNotWritable, ToolchainError
+from ovrecipe.hooks.provided import provider_problems
 from ovrecipe.hooks.roles import Toolchain
 from ovrecipe.recipe.project import Project
 from tests.build.making import FAKE_PLUGIN, fake_recipe, work_on, write_recipe
 from tests.build.toolchain_plugin import TINY, VANISHED
 from tests.build.wheels import only_from, write_wheel
-from tests.conftest import CommandLine
+from tests.conftest import REPOSITORY, CommandLine
 
 PLUGIN = str(Path(__file__).with_name("toolchain_plugin.py"))
 
@@ -91,6 +93,18 @@ def do(context: BuildContext, *stages: str) -> str:
     for stage in stages:
         work_on(context, "m", stage).do(Lines(said))
     return said.getvalue()
+
+
+def test_the_exporter_of_the_manual_brings_a_toolchain() -> None:
+    """The example is executed, and chooses by what a config.json says."""
+    page = (REPOSITORY / "docs" / "toolchains.md").read_text("utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)
+    exporter = made["OldExporter"]()
+    assert provider_problems("exporter", exporter) == []
+    assert exporter.toolchain({"transformers_version": "4.40.2"}).name == "old"
+    assert exporter.toolchain({"transformers_version": "5.1.0"}).name == "main"
 
 
 @pytest.mark.slow
@@ -382,4 +396,11 @@ def test_the_commands_make_show_and_remove(ovrecipe: CommandLine, toolchains: To
     assert shown.startswith("tinytool==1.0\nstate: made, ")
     assert said("show", "tiny-1")["python"] == str(toolchains.python(TINY))
     assert said("remove", "tiny-1")["toolchains"][0]["removed"]
+    assert ovrecipe("toolchain", "remove", env=env).code == 2
+    other = toolchains.root / "other-0123456789ab"
+    other.mkdir()
+    (other / "toolchain.json").write_text('{"size_bytes": 5}')
+    assert said("remove", "--all")["toolchains"] == [
+        {"name": other.name, "removed": True, "freed_bytes": 5}
+    ]
     assert "was not made" in ovrecipe("-p", PLUGIN, "toolchain", "remove", "tiny-1", env=env).out
