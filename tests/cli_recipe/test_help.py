@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 #: Commands that can be asked for one JSON document, and those for which it would say nothing.
 WITH_JSON = {"list", "show", "validate", "build", "why", "sizes", "run", "devices", "verify", "rm",
-             "gc", "plugins", "models", "evaluate", "adopt", "bench", "tune", "sweep", "export",
-             "push", "pull"}  # fmt: skip
+             "gc", "plugins", "models", "evaluate", "adopt", "batch", "bench", "tune", "sweep",
+             "export", "push", "pull"}  # fmt: skip
 
 
 def positionals(name: str) -> list[typer.core.TyperArgument]:
@@ -111,7 +111,7 @@ def test_the_readme_names_every_command_and_no_other() -> None:
     rows = [row.split("|")[1] for row in table.splitlines()[2:]]
     named = re.findall(r"`(?:ovrecipe )?([a-z-]+)[^`]*`", " ".join(rows))
     assert sorted(named) == sorted(COMMANDS)
-    assert {*re.findall(r"`ovrecipe ([a-z][a-z-]*)", text)} <= {*COMMANDS, "web"}
+    assert {*re.findall(r"`ovrecipe ([a-z][a-z-]*)", text)} <= {*COMMANDS, "serve", "web"}
 
 
 def test_the_manual_lists_every_exit_code() -> None:

@@ -143,7 +143,7 @@ def _jobs(
         name = f"{found.recipe.name}:{found.artifact.variant}"
         check_batches(name, found.artifact)
         jobs[name] = Job(name, **options)
-        facts[name] = model_facts(found)
+        facts[name] = model_facts(session, found)
     return jobs, facts
 
 

@@ -5,23 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.store.manifest import MANIFEST, read_manifest
+from ovrecipe.errors import OvrecipeError
 
 if TYPE_CHECKING:
+    from ovrecipe.cli.session import Session
     from ovrecipe.run.load import Found
 
 
-def model_facts(found: Found) -> Mapping[str, Any]:
-    """Return what the recipe and the manifest of a variant say, for `/v1/models` and the page."""
+def model_facts(session: Session, found: Found) -> Mapping[str, Any]:
+    """Return what recipe, manifest and gates say of a variant, for `/v1/models` and the page."""
     artifact = found.artifact
-    facts: dict[str, Any] = {
+    return {
         "recipe": found.recipe.name,
         "variant": artifact.variant,
         "source": found.recipe.model.id,
+        "sha256": artifact.model_dir.name,
         "weights_bytes": artifact.weights_bytes,
         "max_model_len": artifact.context_length(),
+        "attention_backend": artifact.attention_backend(),
+        "quality": _quality(session, found),
     }
-    if (artifact.model_dir / MANIFEST).is_file():
-        facts["sha256"] = artifact.model_dir.name
-        facts["gates"] = dict(read_manifest(artifact.model_dir).facts)
-    return facts
+
+
+def _quality(session: Session, found: Found) -> Any:
+    """Return what the gates measured; None, and it is said, of what the recipe made no more."""
+    from ovrecipe.build.run import Target, built_manifests
+
+    target = Target(found.recipe.name, found.artifact.variant)
+    try:
+        manifests = built_manifests(session.build_context(), target)
+    except OvrecipeError as error:
+        found.announce(f"{target}: the page shows no figures of its gates: {error.message}")
+        return None
+    return manifests["check"].facts.get("quality") if "check" in manifests else None

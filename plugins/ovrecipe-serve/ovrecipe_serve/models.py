@@ -43,14 +43,14 @@ class Models:
         self._created = int(time.time())
 
     async def start(self) -> None:
-        """Load as many as may be, in their order.
+        """Load as many as may be, in their order; once is enough.
 
         Raises:
             OvrecipeError: one cannot be loaded.
         """
         for engine in list(self.engines.values())[: self._most_loaded]:
             await engine.load()
-        if self._idle_seconds is not None:
+        if self._idle_seconds is not None and self._watcher is None:
             self._watcher = asyncio.create_task(self._unload_idle())
 
     async def close(self) -> None:

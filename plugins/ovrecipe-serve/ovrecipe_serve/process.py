@@ -197,7 +197,8 @@ class EngineProcess:
         if self.state != "ready":
             failed = EngineFailed("the model is not loaded", remedy="ask again in a few seconds")
             asking.heard.put_nowait({"error": _told(failed)})
-        self._write({"op": op, "id": asking.number, **order})
+        else:
+            self._write({"op": op, "id": asking.number, **order})
         return asking
 
     def _write(self, order: Mapping[str, Any]) -> None:

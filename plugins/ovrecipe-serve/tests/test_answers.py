@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import openai
 import pydantic
@@ -263,3 +267,14 @@ def test_the_page_is_one_file_that_asks_nobody_else(server):
     assert "connect-src 'self'" in page.headers["content-security-policy"]
     assert "http://" not in page.text
     assert "https://" not in page.text
+
+
+def test_the_example_of_the_manual_runs(server):
+    """A stranger copies it; only the port is another."""
+    manual = Path(__file__).parents[3] / "docs" / "serving.md"
+    example = re.findall(r"```python\n(.*?)```", manual.read_text(), flags=re.DOTALL)[0]
+    script = example.replace("http://127.0.0.1:8000", server.url)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "Paris" in done.stdout

@@ -81,3 +81,13 @@ def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(smollm2_project):
         )
     assert code == 11
     assert "choose another --port" in said
+
+
+@pytest.mark.slow
+def test_the_servers_own_process_loads_nothing_of_openvino():
+    """A step of the engine would hold it up, and it starts in no time."""
+    code = (
+        "import sys, ovrecipe_serve.app, ovrecipe_serve.process, ovrecipe_serve.protocol\n"
+        "sys.exit(any(name in sys.modules for name in ('openvino', 'openvino_genai', 'torch')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -127,3 +127,21 @@ def test_told_to_end_it_answers_what_it_has_taken(small):
     assert not engine.is_running()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{small.url}/health")
+
+
+def test_models_take_turns_in_memory(serve):
+    """One at a time here: who is asked is loaded, and who was idle makes room."""
+    other = "smollm2-135m:int8"
+    served = serve(MODEL, other, "--max-loaded", "1", "--idle-unload", "1")
+    states = served.http().get("/health").json()["models"]
+    assert states == {MODEL: "ready", other: "unloaded"}
+    asked = {**LONG, "model": other, "max_tokens": 2}
+    assert served.client().chat.completions.create(**asked).model == other
+    states = served.http().get("/health").json()["models"]
+    assert states == {MODEL: "unloaded", other: "ready"}
+    with pytest.raises(openai.NotFoundError, match="smollm2-135m"):
+        served.client().chat.completions.create(**{**asked, "model": "smollm2-135m"})
+    while served.http().get("/health").json()["models"][other] != "unloaded":
+        assert served.process.poll() is None
+    assert served.http().get("/ready").status_code == 200
+    assert served.client().chat.completions.create(**asked).model == other
