@@ -250,7 +250,7 @@ def untried(kind: Mapping[str, Any]) -> str:
         return "only the checkpoint's own code has it"
     if kind["name"] in PARTS:
         return "a part of a model that sees or hears too"
-    return "no tiny checkpoint is made of it yet"
+    return "not tried yet" if kind["name"] in TINY else "no tiny checkpoint is made of it yet"
 
 
 def as_markdown(found: Iterable[Architecture]) -> Iterator[str]:

@@ -22,7 +22,7 @@ RESULTS: Mapping[str, str] = {
     "partly": "as right, but a variant is refused",
     "wrong": "is built, and answers otherwise than torch",
     "refused": "the build refuses it and says why",
-    "untried": "not tried: other packages, or the checkpoint's own code, are needed",
+    "untried": "not tried yet, or not without other packages or the checkpoint's own code",
 }
 #: Which optimum-intel 2.2 exports as an IR that computes something else, and where that is known.
 EXPORTED_WRONGLY: Mapping[str, str] = {
