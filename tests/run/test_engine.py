@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from ovrecipe.errors import (
     RunError,
 )
 from ovrecipe.run.chain import FilterChain
+from ovrecipe.run.load import check_batches
 from tests.run.fakes import FakeBatching, engine, plugin_filter
 
 
@@ -213,3 +215,11 @@ def test_a_closed_engine_refuses():
     assert pipeline.closed
     with pytest.raises(RunError, match="was closed"):
         model.stream("?")
+
+
+def test_a_model_that_paged_attention_computes_wrongly_answers_no_batches():
+    """Its build found it so; several answers take no other attention."""
+    wrong = SimpleNamespace(attention_backend=lambda: "SDPA")
+    with pytest.raises(RunError, match=r"mpt:int4: can answer one prompt at a time only"):
+        check_batches("mpt:int4", wrong)
+    check_batches("llama:int4", SimpleNamespace(attention_backend=lambda: "PA"))

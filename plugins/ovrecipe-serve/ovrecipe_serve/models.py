@@ -124,7 +124,9 @@ class Models:
         idle = [engine for engine in loaded if not engine.busy]
         if not idle:
             raise EngineBusy("the models in memory are all at work", remedy="ask again later")
-        await min(idle, key=lambda engine: engine.used).unload()
+        longest_idle = min(idle, key=lambda engine: engine.used)
+        # Who asked may leave meanwhile; it goes on.
+        await asyncio.shield(longest_idle.unload())
 
     async def _unload_idle(self) -> None:
         assert self._idle_seconds is not None, "it is only called then"

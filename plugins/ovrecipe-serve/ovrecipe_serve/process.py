@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 import time
 from collections import deque
@@ -115,7 +114,6 @@ class EngineProcess:
         self._numbers = count(1)
         self._asking: dict[int, Asking] = {}
         self._deaths: deque[float] = deque(maxlen=MOST_RESTARTS)
-        self._closing = False
         self.used = clock()
         #: What the engine said of itself when it was ready: device, context_length, cache_tokens.
         self.facts: Mapping[str, Any] = {}
@@ -172,24 +170,17 @@ class EngineProcess:
 
     async def unload(self) -> None:
         """End the process; it is loaded again when it is asked."""
-        self._closing = True
+        process, reader = self._process, self._reader
+        self._process = self._reader = self._ready = None
+        if process is None or reader is None:
+            return
+        assert process.stdin is not None, "it is a pipe"
+        process.stdin.close()
         try:
-            process = self._process
-            if process is not None and process.stdin is not None:
-                process.stdin.close()
-                try:
-                    await asyncio.wait_for(process.wait(), GRACE)
-                except TimeoutError:
-                    process.kill()
-            if self._reader is not None:
-                await self._reader
-        finally:
-            self._closing, self._ready = False, None
-
-    def kill(self) -> None:
-        """End the process as the system would when memory runs out; for tests."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
+            await asyncio.wait_for(asyncio.shield(reader), GRACE)
+        except TimeoutError:
+            process.kill()
+            await reader
 
     def _order(self, op: str, **order: Any) -> Asking:
         asking = Asking(self, next(self._numbers))
@@ -218,7 +209,7 @@ class EngineProcess:
     async def _run(self, ready: asyncio.Future[Mapping[str, Any]]) -> None:
         """Start the process and hear what it says until it ends."""
         command = (sys.executable, "-m", "ovrecipe_serve.worker", json.dumps(asdict(self.job)))
-        self._process = await asyncio.create_subprocess_exec(
+        process = self._process = await asyncio.create_subprocess_exec(
             *command,
             env=dict(self._env),
             stdin=asyncio.subprocess.PIPE,
@@ -227,13 +218,12 @@ class EngineProcess:
             # Ctrl-C is the server's to handle.
             start_new_session=os.name == "posix",
         )
-        assert self._process.stdout is not None, "it is a pipe"
+        assert process.stdout is not None, "it is a pipe"
         failure: OvrecipeError | None = None
-        async for line in self._process.stdout:
+        async for line in process.stdout:
             with suppress(ValueError):  # half a line of one that was killed
                 failure = self._hear(json.loads(line), ready) or failure
-        code = await self._process.wait()
-        self._ended(ready, failure, code)
+        self._ended(ready, failure, await process.wait())
 
     def _hear(
         self, event: Mapping[str, Any], ready: asyncio.Future[Mapping[str, Any]]
@@ -263,7 +253,7 @@ class EngineProcess:
     def _ended(
         self, ready: asyncio.Future[Mapping[str, Any]], failure: OvrecipeError | None, code: int
     ) -> None:
-        """Tell all who wait, and start it again unless it never was ready."""
+        """Tell all who wait, and start it again unless it never was ready or was let go of."""
         was_ready = ready.done()
         if failure is None:
             failure = EngineFailed(
@@ -272,12 +262,12 @@ class EngineProcess:
             )
         if not was_ready:
             ready.set_exception(failure)
+        if self._ready is not ready:
+            return
         for asking in self._asking.values():
             asking.heard.put_nowait({"error": _told(failure)})
         self._metrics.loaded(self.job.target, 0, 0, 0.0)
-        self._ready = None
-        if self._closing:
-            return
+        self._process = self._reader = self._ready = None
         if was_ready:
             self._announce(f"{failure.message}; it is started again")
             self._metrics.restarts.labels(self.job.target).inc()

@@ -29,6 +29,7 @@ class Served:
     url: str
     process: subprocess.Popen[str]
     said: list[str] = field(default_factory=list)
+    clients: dict[str, openai.OpenAI] = field(default_factory=dict)
 
     @property
     def engine(self) -> psutil.Process:
@@ -36,10 +37,13 @@ class Served:
         (found,) = psutil.Process(self.process.pid).children()
         return found
 
-    def client(self, **more: object) -> openai.OpenAI:
+    def client(self, api_key: str = KEY) -> openai.OpenAI:
         """Return OpenAI's client of it, which tries nothing twice."""
-        given = {"api_key": KEY, "max_retries": 0, **more}
-        return openai.OpenAI(base_url=f"{self.url}/v1", **given)
+        if api_key not in self.clients:
+            self.clients[api_key] = openai.OpenAI(
+                base_url=f"{self.url}/v1", api_key=api_key, max_retries=0
+            )
+        return self.clients[api_key]
 
     def http(self) -> httpx.Client:
         """Return a client that sends what it is told."""
@@ -81,7 +85,9 @@ def serve(smollm2_project) -> Iterator[Callable[..., Served]]:
 
     yield start
     for served in started:
-        served.process.kill()
+        for client in served.clients.values():
+            client.close()
+        served.process.terminate()
         served.process.communicate()
 
 

@@ -103,7 +103,7 @@ def test_an_engine_that_dies_is_started_again(small):
     stream = streamed(small)
     before = small.engine
     before.kill()
-    with pytest.raises(openai.APIError, match="ended with exit code -9"):
+    with stream, pytest.raises(openai.APIError, match="ended with exit code -9"):
         list(stream)
     while httpx.get(f"{small.url}/ready").status_code != 200:
         pass
@@ -133,15 +133,15 @@ def test_models_take_turns_in_memory(serve):
     """One at a time here: who is asked is loaded, and who was idle makes room."""
     other = "smollm2-135m:int8"
     served = serve(MODEL, other, "--max-loaded", "1", "--idle-unload", "1")
-    states = served.http().get("/health").json()["models"]
+    states = httpx.get(f"{served.url}/health").json()["models"]
     assert states == {MODEL: "ready", other: "unloaded"}
     asked = {**LONG, "model": other, "max_tokens": 2}
     assert served.client().chat.completions.create(**asked).model == other
-    states = served.http().get("/health").json()["models"]
+    states = httpx.get(f"{served.url}/health").json()["models"]
     assert states == {MODEL: "unloaded", other: "ready"}
     with pytest.raises(openai.NotFoundError, match="smollm2-135m"):
         served.client().chat.completions.create(**{**asked, "model": "smollm2-135m"})
-    while served.http().get("/health").json()["models"][other] != "unloaded":
+    while httpx.get(f"{served.url}/health").json()["models"][other] != "unloaded":
         assert served.process.poll() is None
-    assert served.http().get("/ready").status_code == 200
+    assert httpx.get(f"{served.url}/ready").status_code == 200
     assert served.client().chat.completions.create(**asked).model == other
