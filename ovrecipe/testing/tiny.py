@@ -57,6 +57,8 @@ MULTIPLIERS = {
 }
 #: How many numbers of a matrix are drawn: matrices of another kind, by the end of their name.
 LEFT_ALONE = ("A_log", "conv1d.weight", "alibi")
+#: Numbers closer to 0 lose digits in float16.
+SMALLEST = 2.0**-14
 #: Most checkpoints are bfloat16; those of before were not.
 FLOAT32 = "float32"
 
@@ -161,6 +163,9 @@ def make_tiny(folder: Path, name: str, tokenizer_dir: Path) -> Path:
             if weight.dim() > 1 and not of.endswith(LEFT_ALONE):
                 # Attention must choose, or nobody sees what it looks at.
                 weight.normal_(0, SIZES["hidden_size"] ** -0.5)
+                # What float16 cannot say would make fp16 answer otherwise than its source.
+                weight.copy_(weight.half())
+                weight[weight.abs() < SMALLEST] = 0
     ids.pop("vocab_size")
     model.generation_config = GenerationConfig(**ids)
     model.save_pretrained(folder)
