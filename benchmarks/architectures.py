@@ -34,7 +34,7 @@ from filelock import FileLock, Timeout
 
 from ovrecipe.builtin.architectures import DATA, RESULTS, Architecture, architectures, write_data
 from ovrecipe.json_files import read_object
-from ovrecipe.testing.tiny import TINY, make_tiny, torch_answers
+from ovrecipe.testing.tiny import TINY, agreed, make_tiny, torch_answers
 from ovrecipe.version import package_version
 
 NEW_TOKENS = 12
@@ -192,16 +192,15 @@ def compared(folder: Path) -> dict[str, Any]:
     reference = read_manifest(folder / "store" / "reference" / inputs["reference"]).facts
     opened = (Paged if facts["attention_backend"] == "PA" else Unpaged)(model_dir, EXACTLY)
     expected = read_object(folder / "expected.json")
-    agreed = 0
-    for prompt, answer in zip(expected["prompts"], expected["answers"], strict=True):
-        found = opened.answer(np.array([prompt], np.int64), NEW_TOKENS, ignore_eos=True)
-        same = [one == other for one, other in zip(found, answer, strict=True)]
-        agreed += [*same, False].index(False)
-    asked = NEW_TOKENS * len(expected["prompts"])
-    known = {"backend": facts["attention_backend"], "tokens": f"{agreed} of {asked}"}
+    counts = [
+        agreed(opened.answer(np.array([prompt], np.int64), NEW_TOKENS, ignore_eos=True), likely)
+        for prompt, likely in zip(expected["prompts"], expected["answers"], strict=True)
+    ]
+    same, asked = map(sum, zip(*counts, strict=True))
+    known = {"backend": facts["attention_backend"], "tokens": f"{same} of {asked}"}
     if "paged_attention" in reference:
         known["paged_attention"] = reference["paged_attention"]
-    return known if agreed == asked else {**known, "wrong": True}
+    return known if same == asked else {**known, "wrong": True}
 
 
 def last_words(log: str) -> str:
