@@ -58,6 +58,7 @@ class Fp16Compressor:
             for number, node in enumerate(constants, start=1):
                 clipped += _replace(node, scratch)
                 job.progress("converting bf16 to f16", done=number, total=len(constants))
+            _narrow(model)
         job.progress("writing f16")
         save_ir(model, job.output_dir, source_dir=job.input_dir, to_fp16=True)
         scratch.unlink(missing_ok=True)
@@ -68,6 +69,21 @@ class Fp16Compressor:
                 f"{LARGEST:.0f}; compare the answers with those of another variant"
             )
         return facts
+
+
+def _narrow(model: Any) -> None:
+    """Let the graph turn numbers into f16 where it turned them into bf16, as beside ALiBi's slopes.
+
+    What they meet there are constants, which are f16 by now.
+    """
+    import openvino as ov
+    from openvino import opset13
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Convert" and node.get_element_type() == ov.Type.bf16:
+            narrow = opset13.convert(node.input_value(0), "f16")
+            narrow.set_friendly_name(node.get_friendly_name())
+            ov.utils.replace_node(node, narrow)
 
 
 def _replace(node: Any, scratch: Path) -> int:

@@ -57,6 +57,11 @@ MULTIPLIERS = {
 }
 #: How many numbers of a matrix are drawn: matrices of another kind, by the end of their name.
 LEFT_ALONE = ("A_log", "conv1d.weight", "alibi")
+#: How far logits, whose standard deviation is 1, may be moved by constants that fp16 has rounded,
+#: as tables of positions: 3e-3 with GPT-OSS, whose base is exact to 5e-6.
+TIE = 5e-3
+#: Numbers closer to 0 lose digits in float16.
+SMALLEST = 2.0**-14
 #: Most checkpoints are bfloat16; those of before were not.
 FLOAT32 = "float32"
 
@@ -161,6 +166,9 @@ def make_tiny(folder: Path, name: str, tokenizer_dir: Path) -> Path:
             if weight.dim() > 1 and not of.endswith(LEFT_ALONE):
                 # Attention must choose, or nobody sees what it looks at.
                 weight.normal_(0, SIZES["hidden_size"] ** -0.5)
+                # What float16 cannot say would make fp16 answer otherwise than its source.
+                weight.copy_(weight.half())
+                weight[weight.abs() < SMALLEST] = 0
     ids.pop("vocab_size")
     model.generation_config = GenerationConfig(**ids)
     model.save_pretrained(folder)
@@ -169,19 +177,37 @@ def make_tiny(folder: Path, name: str, tokenizer_dir: Path) -> Path:
 
 def torch_answers(
     checkpoint_dir: Path, prompts: Sequence[Sequence[int]], new_tokens: int
-) -> list[list[int]]:
-    """Return what a checkpoint's own code goes on with, greedily, in float32, without a cache."""
+) -> list[list[list[int]]]:
+    """Return what a checkpoint's own code goes on with, greedily, in float32, without a cache.
+
+    Of each place of each answer all tokens that are as likely within `TIE`, the chosen one first.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(checkpoint_dir, dtype=torch.float32).eval()
     tokens = torch.tensor(prompts)
+    found: list[list[list[int]]] = [[] for _ in prompts]
     with torch.inference_mode():
         for _ in range(new_tokens):
-            logits = model(tokens, use_cache=False).logits
-            tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], dim=1)
-    found: list[list[int]] = tokens[:, len(prompts[0]) :].tolist()
+            logits = model(tokens, use_cache=False).logits[:, -1]
+            likeliest, order = logits.topk(4)
+            for row, answer in enumerate(found):
+                near = likeliest[row] >= likeliest[row, 0] - TIE
+                answer.append(order[row][near].tolist())
+            tokens = torch.cat([tokens, order[:, :1]], dim=1)
     return found
+
+
+def agreed(answer: Sequence[int], likely: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """Return how many tokens of an answer are those of torch, and how many can be compared.
+
+    Behind a tie that fell the other way both read other texts, and nothing can be.
+    """
+    for number, (token, tied) in enumerate(zip(answer, likely, strict=True)):
+        if token != tied[0]:
+            return number, number if token in tied else len(answer)
+    return len(answer), len(answer)
 
 
 def _copy_tokenizer(tokenizer_dir: Path, folder: Path) -> dict[str, int]:
