@@ -124,8 +124,8 @@ class Remote:
             raise ArtifactCorrupt(f"{shown}: is the manifest of another artifact", remedy=DAMAGED)
         return found
 
-    def push(self, store: Store, key: Key, *, progress: Progress = silent) -> int | None:
-        """Send an artifact, and return how many bytes were sent; None when it was there.
+    def push(self, store: Store, key: Key, *, progress: Progress = silent) -> int:
+        """Send an artifact that is not there yet, and return how many bytes were sent.
 
         The caller has checked its content.
 
@@ -135,8 +135,6 @@ class Remote:
         """
         with locks.used(store.use_path(key.sha256)):
             manifest, folder = store.manifest(key), store.artifact_dir(key)
-            if self.manifest(key) is not None:
-                return None
             sent = 0
             for name, entry in manifest.files.items():
                 with self._reached():

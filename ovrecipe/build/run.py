@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ovrecipe.build.events import Event, Finished, Planned, Watch
+from ovrecipe.build.events import Event, Finished, Planned, Taken, Watch
 from ovrecipe.build.execute import Doable, ViewWork, Work
 from ovrecipe.build.judge import raise_first
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
@@ -31,10 +31,14 @@ class Target(NamedTuple):
 
 @dataclass
 class BuildReport:
-    """What a build did: the stages that really ran, in the order in which they ended."""
+    """What a build did: the stages that really ran, in the order in which they ended.
+
+    `taken` are those whose artifacts came from a store elsewhere instead.
+    """
 
     ran: list[tuple[str, Manifest]] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
 
     def check_success(self) -> None:
         """Raise the first error, if there was one; the others are its notes."""
@@ -60,6 +64,8 @@ def try_to_build(
     def tell(event: Event) -> None:
         if isinstance(event, Finished):
             report.ran.append((event.title, event.manifest))
+        elif isinstance(event, Taken):
+            report.taken.append(event.title)
         watch(event)
 
     views = (ViewWork(context.plan(name), variant, wanted[name]) for name, variant in targets)

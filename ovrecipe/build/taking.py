@@ -93,6 +93,8 @@ def give(work: Work, remote: Remote, watch: events.Watch) -> int | None:
     def progress(message: str, **counted: Any) -> None:
         watch(events.Progressed(work.title, message, **counted))
 
+    if remote.manifest(key) is not None:
+        return None
     watch(events.Started(work.title, f"sending it to {remote}"))
     try:
         return remote.push(store, key, progress=progress)

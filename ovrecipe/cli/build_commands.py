@@ -75,9 +75,10 @@ def build(
             {"stage": title, **{name: getattr(manifest, name) for name in figures}}
             for title, manifest in report.ran
         ]
-        print_json({"variants": rows, "ran": ran, "errors": list(map(str, report.errors))})
+        errors = list(map(str, report.errors))
+        print_json({"variants": rows, "ran": ran, "taken": report.taken, "errors": errors})
     else:
-        if not report.ran and not report.errors:
+        if not (report.ran or report.taken or report.errors):
             typer.echo("Nothing to do: everything is built and checked.")
         print_sizes(rows)
     report.check_success()

@@ -33,6 +33,7 @@ from tests.build.making import (
     work_on,
     write_recipe,
 )
+from tests.build.test_doit import DODO_WITH_PLUGIN, doit
 from tests.conftest import CommandLine
 
 SAID = Lines(io.StringIO())
@@ -292,15 +293,28 @@ class TestBuild:
         assert ViewWork(context.plan("m"), "int4").is_done()
 
     def test_the_project_says_where(self, ovrecipe: CommandLine, built, other, url) -> None:
-        """In its own file, for everybody who builds it; `doit` reads it as well."""
+        """In its own file, for everybody who builds it."""
         push_all(built, Remote(url))
         (other.root / "ovrecipe.toml").write_text(f'remote = "{url}"\n')
         done = ovrecipe("-p", FAKE_PLUGIN, "build", "m:int4", cwd=other.root)
         assert done.code == 0, done.err
         assert f"taken from {url}" in done.err
+        assert "Nothing to do" not in done.out
         again = ovrecipe("-p", FAKE_PLUGIN, "build", "m:int4", cwd=other.root)
         assert "Nothing to do" in again.out
 
+    @pytest.mark.slow
+    def test_doit_takes_from_there_as_well(self, built, other, url) -> None:
+        """It is the same graph; what it does not build it does not list."""
+        push_all(built, Remote(url))
+        (other.root / "ovrecipe.toml").write_text(f'remote = "{url}"\n')
+        done = doit(other, "build:m:int4", dodo=DODO_WITH_PLUGIN)
+        assert done.returncode == 0, done.stderr
+        assert f"taken from {url}" in done.stderr
+        assert "base" not in done.stdout
+        assert "_take" not in doit(other, "list", "--all", dodo=DODO_WITH_PLUGIN).stdout
+
+    @pytest.mark.slow
     def test_the_rest_is_built_from_what_is_there(
         self, built, other, url, monkeypatch, tmp_path
     ) -> None:
@@ -318,6 +332,7 @@ class TestBuild:
         assert context.store.has(work_on(context, "m", "base").key())
         assert errors, "the stand-ins have no tokenizer, so the build ends later on"
 
+    @pytest.mark.slow
     def test_where_nobody_answers_it_is_built_here(self, other, tmp_path) -> None:
         """One warning for the whole build."""
         (tmp_path / "file").write_text("")
