@@ -36,6 +36,9 @@ EXAONE_MOE_WORDS = (
     rf"{ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
 )
+SPARK_WORDS = DEEPSEEK_WORDS.replace(r"[\r\n]*|\s*[\r\n]+|", r"|[\r\n]|")
+YOUTU_SCRIPTS = "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|" + HAN_KANA
+YOUTU_WORDS = rf"{CASED[0]}{ENDINGS}?|{CASED[1]}{ENDINGS}?|\p{{N}}|{CASED_END}"
 BLOOM_WORDS = r" ?[^(\s|.,!?…。，、।۔،)]+"
 
 
@@ -71,12 +74,19 @@ _GROUPS: Mapping[str, Cut] = {
     "command-r": replace(DIGITS, nfc=True),
     "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2": LLAMA3,
     "dbrx smaug-bpe glm4 chatglm-bpe": Cut((LLAMA3_WORDS,)),
-    "qwen2 deepseek-r1-qwen kormo megrez": QWEN2,
-    "stablelm2 hunyuan solar-open grok-2": replace(QWEN2, nfc=False),
+    "qwen2": QWEN2,
+    "stablelm2 hunyuan solar-open grok-2 deepseek-r1-qwen kormo megrez f2llmv2": replace(
+        QWEN2, nfc=False
+    ),
+    "laguna": Cut((r"[^\n]+|[\n]+", QWEN2_WORDS)),
+    "ufakzeka": Cut((rf"{WORD}|\p{{N}}|{MARKS}|{SPACES}",)),
     "qwen35": Cut((QWEN35_WORDS,), nfc=True),
     "tekken": Cut((TEKKEN_WORDS,), ignore_merges=True, add_bos=True),
-    "gpt-4o llama4 kanana2 minimax-m2": GPT4O,
-    "deepseek-v3 hunyuan-dense joyai-llm": DEEPSEEK_V3,
+    "gpt-4o llama4 kanana2 minimax-m2 talkie": GPT4O,
+    "tiny_aya cohere2moe": Cut((r"\d{1,3}(?=(?:\d{3})*\b)", *GPT4O.patterns)),
+    "youtu": Cut((YOUTU_SCRIPTS, YOUTU_WORDS), ignore_merges=True),
+    "deepseek-v3 hunyuan-dense joyai-llm hy_v4": DEEPSEEK_V3,
+    "spark2_5": Cut((r"\p{N}{1,3}", HAN_KANA, SPARK_WORDS, r"\p{N}")),
     "deepseek-coder": Cut(
         ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"),
     ),

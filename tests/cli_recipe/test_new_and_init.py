@@ -62,7 +62,7 @@ def test_new_without_optimum_writes_general_values_and_says_so(project: Path) ->
 def test_new_says_a_relative_path_as_the_recipe_sees_it(project: Path) -> None:
     """A user types a path from where they stand; a recipe's paths start at its own folder."""
     pickled_checkpoint(project / "ckpt")
-    (project / "recipes" / "x.gguf").write_bytes(b"GGUF")
+    (project / "recipes" / "x.gguf").write_bytes(b"GGUF\x03" + bytes(19))
     for typed, written in (
         ("./ckpt", "../ckpt"),
         ("local:ckpt", "local:../ckpt"),

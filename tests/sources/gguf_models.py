@@ -31,46 +31,47 @@ FACTS = {
     "context_length": "max_position_embeddings",
 }
 RMS, LAYER = "attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"
+#: No fact is what transformers takes without it, so that a lost one shows.
 #: architecture: (model type, settings, what its own metadata says)
 MODELS: Mapping[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "llama": (
         "llama",
-        {"rms_norm_eps": 1e-5, "rope_theta": 50_000.0},
-        {RMS: 1e-5, "rope.freq_base": 50_000.0, "rope.dimension_count": 16, "vocab_size": ...},
+        {"rms_norm_eps": 0.003, "rope_theta": 50_000.0},
+        {RMS: 0.003, "rope.freq_base": 50_000.0, "rope.dimension_count": 16, "vocab_size": ...},
     ),
     "qwen2": (
         "qwen2",
-        {"rms_norm_eps": 1e-6, "rope_theta": 1_000_000.0},
-        {RMS: 1e-6, "rope.freq_base": 1_000_000.0},
+        {"rms_norm_eps": 0.003, "rope_theta": 1_000_000.0},
+        {RMS: 0.003, "rope.freq_base": 1_000_000.0},
     ),
     "qwen2moe": (
         "qwen2_moe",
         {
-            "rms_norm_eps": 1e-6, "rope_theta": 1_000_000.0, "num_experts": 4,
+            "rms_norm_eps": 0.003, "rope_theta": 1_000_000.0, "num_experts": 4,
             "num_experts_per_tok": 2, "moe_intermediate_size": 48,
             "shared_expert_intermediate_size": 80,
         },
         {
-            RMS: 1e-6, "rope.freq_base": 1_000_000.0, "expert_count": 4, "expert_used_count": 2,
+            RMS: 0.003, "rope.freq_base": 1_000_000.0, "expert_count": 4, "expert_used_count": 2,
             "expert_feed_forward_length": 48, "expert_shared_feed_forward_length": 80,
         },
     ),
     "qwen3": (
         "qwen3",
-        {"rms_norm_eps": 1e-6, "rope_theta": 1_000_000.0, "head_dim": 32},
+        {"rms_norm_eps": 0.003, "rope_theta": 1_000_000.0, "head_dim": 32},
         {
-            RMS: 1e-6, "rope.freq_base": 1_000_000.0, "attention.key_length": 32,
+            RMS: 0.003, "rope.freq_base": 1_000_000.0, "attention.key_length": 32,
             "attention.value_length": 32,
         },
     ),
     "qwen3moe": (
         "qwen3_moe",
         {
-            "rms_norm_eps": 1e-6, "rope_theta": 1_000_000.0, "head_dim": 32, "num_experts": 4,
+            "rms_norm_eps": 0.003, "rope_theta": 1_000_000.0, "head_dim": 32, "num_experts": 4,
             "num_experts_per_tok": 2, "moe_intermediate_size": 48, "norm_topk_prob": True,
         },
         {
-            RMS: 1e-6, "rope.freq_base": 1_000_000.0, "attention.key_length": 32,
+            RMS: 0.003, "rope.freq_base": 1_000_000.0, "attention.key_length": 32,
             "attention.value_length": 32, "expert_count": 4, "expert_used_count": 2,
             "expert_feed_forward_length": 48,
         },
@@ -78,11 +79,11 @@ MODELS: Mapping[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "gemma2": (
         "gemma2",
         {
-            "rms_norm_eps": 1e-6, "head_dim": 32, "query_pre_attn_scalar": 32,
+            "rms_norm_eps": 0.003, "head_dim": 32, "query_pre_attn_scalar": 32,
             "sliding_window": 16, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
         },
         {
-            RMS: 1e-6, "attention.key_length": 32, "attention.value_length": 32,
+            RMS: 0.003, "attention.key_length": 32, "attention.value_length": 32,
             "attention.sliding_window": 16, "attn_logit_softcapping": 50.0,
             "final_logit_softcapping": 30.0,
         },
@@ -90,68 +91,71 @@ MODELS: Mapping[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "gemma3": (
         "gemma3_text",
         {
-            "rms_norm_eps": 1e-6, "head_dim": 32, "query_pre_attn_scalar": 32,
+            "rms_norm_eps": 0.003, "head_dim": 32, "query_pre_attn_scalar": 32,
             "sliding_window": 16, "num_hidden_layers": 7, "rope_theta": 1_000_000.0,
             "rope_scaling": {"rope_type": "linear", "factor": 8.0},
         },
         {
-            RMS: 1e-6, "attention.key_length": 32, "attention.value_length": 32,
+            RMS: 0.003, "attention.key_length": 32, "attention.value_length": 32,
             "attention.sliding_window": 16, "rope.freq_base": 1_000_000.0,
             "rope.scaling.type": "linear", "rope.scaling.factor": 8.0,
         },
     ),
     "phi3": (
         "phi3",
-        {"rms_norm_eps": 1e-5, "sliding_window": 40, "pad_token_id": None},
+        {"rms_norm_eps": 0.003, "sliding_window": 40, "pad_token_id": None},
         {
-            RMS: 1e-5, "rope.freq_base": 10_000.0, "rope.dimension_count": 16,
+            RMS: 0.003, "rope.freq_base": 10_000.0, "rope.dimension_count": 16,
             "attention.sliding_window": 40, "rope.scaling.original_context_length": 512,
         },
     ),
     "gpt2": (
         "gpt2",
-        {"layer_norm_epsilon": 1e-5, "tie_word_embeddings": True, "n_inner": 96},
-        {LAYER: 1e-5, "attention.head_count_kv": None},
+        {"layer_norm_epsilon": 0.003, "tie_word_embeddings": True, "n_inner": 96},
+        {LAYER: 0.003, "attention.head_count_kv": None},
     ),
     "starcoder2": (
         "starcoder2",
-        {"norm_epsilon": 1e-5, "rope_theta": 100_000.0},
-        {LAYER: 1e-5, "rope.freq_base": 100_000.0},
+        {"norm_epsilon": 0.003, "rope_theta": 100_000.0},
+        {LAYER: 0.003, "rope.freq_base": 100_000.0},
     ),
     "stablelm": (
         "stablelm",
         {
-            "layer_norm_eps": 1e-5, "partial_rotary_factor": 0.25, "use_qkv_bias": True,
-            "use_parallel_residual": False, "rope_theta": 10_000.0,
+            "layer_norm_eps": 0.003, "partial_rotary_factor": 0.5, "use_qkv_bias": True,
+            "use_parallel_residual": False, "rope_theta": 50_000.0,
         },
-        {LAYER: 1e-5, "rope.dimension_count": 4, "use_parallel_residual": False},
+        {
+            LAYER: 0.003, "rope.freq_base": 50_000.0, "rope.dimension_count": 8,
+            "use_parallel_residual": False,
+        },
     ),
     "nemotron": (
         "nemotron",
-        {"norm_eps": 1e-5, "partial_rotary_factor": 0.5, "rope_theta": 10_000.0},
-        {LAYER: 1e-5, "rope.dimension_count": 8},
+        {"norm_eps": 0.003, "partial_rotary_factor": 0.25, "rope_theta": 50_000.0},
+        {LAYER: 0.003, "rope.freq_base": 50_000.0, "rope.dimension_count": 4},
     ),
     "falcon": (
         "falcon",
         {
-            "layer_norm_epsilon": 1e-5, "new_decoder_architecture": True, "num_kv_heads": 2,
+            "layer_norm_epsilon": 0.003, "new_decoder_architecture": True, "num_kv_heads": 2,
             "ffn_hidden_size": 256, "rope_theta": 10_000.0, "tie_word_embeddings": False,
         },
-        {LAYER: 1e-5, "tensor_data_layout": "jploski", "feed_forward_length": 256},
+        {LAYER: 0.003, "tensor_data_layout": "jploski", "feed_forward_length": 256},
     ),
     "bloom": (
         "bloom",
-        {"layer_norm_epsilon": 1e-5, "n_layer": 2, "n_head": 4, "tie_word_embeddings": False},
-        {LAYER: 1e-5, "feed_forward_length": 256, "attention.head_count_kv": 4},
+        {"layer_norm_epsilon": 0.003, "n_layer": 2, "n_head": 4, "tie_word_embeddings": False},
+        {LAYER: 0.003, "feed_forward_length": 256, "attention.head_count_kv": 4},
     ),
     "mamba": (
         "mamba",
         {
-            "layer_norm_epsilon": 1e-5, "state_size": 8, "conv_kernel": 4, "time_step_rank": 4,
+            "layer_norm_epsilon": 0.003, "state_size": 8, "conv_kernel": 4, "time_step_rank": 4,
             "intermediate_size": 128, "expand": 2,
         },
         {
-            RMS: 1e-5, "feed_forward_length": 0, "attention.head_count": 0, "ssm.conv_kernel": 4,
+            RMS: 0.003, "feed_forward_length": 0, "attention.head_count": 0, "ssm.conv_kernel": 4,
             "ssm.inner_size": 128, "ssm.state_size": 8, "ssm.time_step_rank": 4,
             "attention.head_count_kv": None,
         },
@@ -159,11 +163,11 @@ MODELS: Mapping[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "lfm2": (
         "lfm2",
         {
-            "norm_eps": 1e-5, "conv_L_cache": 3, "full_attn_idxs": [1],
+            "norm_eps": 0.003, "conv_L_cache": 3, "full_attn_idxs": [1],
             "block_auto_adjust_ff_dim": False, "rope_theta": 1_000_000.0,
         },
         {
-            RMS: 1e-5, "attention.head_count_kv": [0, 2], "shortconv.l_cache": 3,
+            RMS: 0.003, "attention.head_count_kv": [0, 2], "shortconv.l_cache": 3,
             "rope.freq_base": 1_000_000.0, "vocab_size": ...,
         },
     ),
