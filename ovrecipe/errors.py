@@ -153,6 +153,10 @@ class PromptRefused(RunError):
     """The prompt is empty, too long or not text."""
 
 
+class AnswerUnfinished(RunError):
+    """The answer ended before it had the form that was asked for."""
+
+
 class ProjectError(OvrecipeError):
     """The project's folder cannot be used."""
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_serializer, model_validator
 
 from ovrecipe.recipe.compression import PRECISIONS, CompressionPass, Precision, Share
+from ovrecipe.recipe.forms import FORMS, form_problems
 from ovrecipe.recipe.sections import FileName, Listed, Mapped, Name, Objection, Section, Text, key
 from ovrecipe.recipe.yaml_reader import Loc, Node
 from ovrecipe.version import __version__, fits
@@ -180,6 +181,9 @@ class GenerationParameters(Section):
     )
     max_ngram_size: Positive | None = key("longest match of prompt lookup")
     echo: bool | None = key("return the prompt with the answer")
+    json_schema: Mapped[str, Any] | None = key("JSON schema that every answer fits")
+    regex: Text | None = key("regular expression that every answer matches")
+    grammar: Text | None = key("grammar in EBNF, with a rule `root`, that every answer follows")
 
     def objections(self) -> Iterator[Objection]:
         """Yield what contradicts itself, or would be ignored."""
@@ -192,6 +196,8 @@ class GenerationParameters(Section):
         if fewest is not None and most is not None and fewest > most:
             reason = f"{fewest} is above max_new_tokens, which is {most}"
             yield Objection(("min_new_tokens",), reason)
+        for name, reason in form_problems(self.given()):
+            yield Objection((name,), reason)
 
     def given(self) -> dict[str, Any]:
         """Return the parameters that were given, by name."""
@@ -201,13 +207,15 @@ class GenerationParameters(Section):
         """Return these parameters with `own` on top; a null in `own` takes one back.
 
         `do_sample: false` takes back what is only for sampling, and a parameter that is only for
-        sampling takes back `do_sample: false`.
+        sampling takes back `do_sample: false`. A form of answers takes the place of another one.
         """
         gone = {name for name in own.model_fields_set if getattr(own, name) is None}
         if own.do_sample is False:
             gone |= {*SAMPLING}
         elif self.do_sample is False and own.given().keys() & SAMPLING:
             gone |= {"do_sample"}
+        if own.given().keys() & FORMS:
+            gone |= {*FORMS}
         kept = {name: value for name, value in self.given().items() if name not in gone}
         return GenerationParameters.model_construct(**{**kept, **own.given()})
 

@@ -12,10 +12,13 @@ from typing import Any
 
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
 from ovrecipe.json_files import GENERATION_CONFIG
-from ovrecipe.run.parameters import apply
+from ovrecipe.recipe.forms import FORMS
+from ovrecipe.run.parameters import apply, form_of
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
+from ovrecipe.run.structured import check_form, form_refused, is_of_a_form
 from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import FinishReason, Metrics
+from ovrecipe.wording import last_line
 
 #: Devices that are made of others: `AUTO`, `AUTO:GPU,CPU`, `HETERO:GPU,CPU`.
 VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
@@ -116,6 +119,8 @@ def check_parameters(parameters: Mapping[str, Any], model_dir: Path) -> None:
 
     path = model_dir / GENERATION_CONFIG
     apply(parameters, GenerationConfig(path) if path.is_file() else GenerationConfig())
+    if form := form_of(parameters, {}):
+        check_form(form, model_dir)
 
 
 def with_fallback(
@@ -132,12 +137,6 @@ def with_fallback(
         loaded = construct({ATTENTION_BACKEND: "SDPA"})
         announce(f"no paged attention, SDPA is used instead: {last_line(exc.__cause__ or exc)}")
         return loaded
-
-
-def last_line(error: BaseException) -> str:
-    """Return the sentence of an OpenVINO error, which stands below places in its source."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
 
 
 class GenaiPipeline:
@@ -197,6 +196,10 @@ class GenaiPipeline:
             else:
                 encoded = self.llm.generate(tokens.ids, config, streamer)
         except RuntimeError as exc:
+            if is_of_a_form(exc):
+                form = config.structured_output_config
+                name = next(name for name in FORMS if getattr(form, name) is not None)
+                raise form_refused(name, exc) from exc
             raise RunError(f"generation failed on {self.device}: {last_line(exc)}") from exc
         cut = encoded.finish_reasons[0] == GenerationFinishReason.LENGTH
         perf = encoded.perf_metrics
@@ -208,7 +211,9 @@ class GenaiPipeline:
             load_time_ms=float(perf.get_load_time()),
         )
         ended: FinishReason = "cancelled" if stopped else "length" if cut else "stop"
-        return Ended(ended, generated, metrics)
+        ending = {*config.stop_token_ids, config.eos_token_id}
+        by_the_model = ended == "stop" and ending >= {*encoded.tokens[0][-1:]}
+        return Ended(ended, generated, metrics, by_the_model=by_the_model)
 
     def close(self) -> None:
         """Let go of the model's memory."""

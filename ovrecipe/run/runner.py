@@ -12,7 +12,7 @@ from ovrecipe.recipe.schema import Recipe
 from ovrecipe.run.artifact import not_built
 from ovrecipe.run.chain import FilterChain
 from ovrecipe.run.generation import Generation, GenerationTask, OnEnd
-from ovrecipe.run.parameters import merged, seeded
+from ovrecipe.run.parameters import form_of, merged, seeded
 from ovrecipe.run.pipeline import Pipeline, Tokens
 from ovrecipe.run.prompt import ChatTemplate, Message, check_prompt
 from ovrecipe.types import GenerationResult
@@ -61,7 +61,8 @@ class Runner:
         """Start to answer a prompt; iterate over what is returned.
 
         `system` replaces the artifact's. `generation` are GenAI's parameters by name, on top of
-        the artifact's, and `greedy=True`.
+        the artifact's, `greedy=True`, and one of `json_schema` (an object, or JSON text), `regex`
+        and `grammar` (EBNF), to which the answer is held.
 
         Raises:
             PromptRefused: the prompt is blank, not text, or too long for the model.
@@ -102,8 +103,10 @@ class Runner:
         self._check_open()
         asked = merged(generation, stop=self.parameters.get("stop_strings"))
         parameters, seed = seeded(asked, self.parameters)
-        config = self.pipeline.configure(parameters)
-        task = GenerationTask(self._tokens(messages, config), config, seed=seed)
+        form = form_of(parameters, self.parameters)
+        config = self.pipeline.configure({**parameters, **form})
+        tokens = self._tokens(messages, config)
+        task = GenerationTask(tokens, config, seed=seed, form=next(iter(form), None))
         answer = Generation(task, self, messages, on_end)
         self._submit(task)
         return answer

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.stages.base import MODEL_FILES
 from ovrecipe.build.stages.stage import Job, Stage, StageContext
-from ovrecipe.errors import GateError, StageError
+from ovrecipe.errors import GateError, GenerationParameterRefused, StageError
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, EvaluationJob
 from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.measure.verdict import exceeded, limits_of
 from ovrecipe.recipe.schema import Recipe
+from ovrecipe.run.parameters import form_of
 from ovrecipe.run.prompt import fixed_clock, read_template, rendered
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.types import Json
@@ -119,9 +120,22 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     Raises:
         GateError: it does not run, it says nothing at all, or an evaluator refuses it.
     """
+    _check_form(job)
     facts = _measured(job, context)
     found = list(evaluate(job, context))
     return {**facts, "evaluators": found} if found else facts
+
+
+def _check_form(job: Job) -> None:
+    """Let GenAI compile the form of answers that the recipe asks for, if it does."""
+    from ovrecipe.run.structured import check_form
+
+    form = form_of(job.recipe.generation_of(str(job.variant)).given(), {})
+    if form:
+        try:
+            check_form(form, job.inputs["assemble"])
+        except GenerationParameterRefused as error:
+            raise GateError(f"generation.{error.message}", remedy=error.remedy) from error
 
 
 def _measured(job: Job, context: StageContext) -> dict[str, Json]:

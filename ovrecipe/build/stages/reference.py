@@ -11,8 +11,8 @@ from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
 from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.errors import GateError, StageError
 from ovrecipe.hooks.roles import Estimate
-from ovrecipe.run.genai import last_line
 from ovrecipe.store.disk import link_file
+from ovrecipe.wording import last_line
 
 if TYPE_CHECKING:
     from ovrecipe.build.context import RecipePlan
