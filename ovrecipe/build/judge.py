@@ -32,6 +32,7 @@ def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
 
 def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     """Yield what raises where something is wrong; every provider that a recipe names is asked."""
+    from ovrecipe.build.stages.assemble import adapter_path
     from ovrecipe.build.stages.weights import passes_of
     from ovrecipe.hooks.plugins import named_providers
     from ovrecipe.recipe.load import check_requirements
@@ -43,6 +44,8 @@ def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     yield partial(plugins.provider, "source", split_model_id(recipe.model.id)[0], recipe)
     for role, spec, loc in named_providers(recipe):
         yield partial(plugins.with_options, role, spec, loc, recipe)
+    for name in recipe.adapters:
+        yield partial(adapter_path, recipe, name)
     for name, variant in recipe.variants.items():
         for compression, loc in passes_of(recipe, name):
             yield partial(_check_pass, recipe, plugins, compression, loc, variant.precision)

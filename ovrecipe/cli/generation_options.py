@@ -57,6 +57,15 @@ class Options(NamedTuple):
     grammar: Path | None = Option(
         None, metavar="FILE", help="Answer by this EBNF grammar, whose first rule is `root`."
     )
+    adapter: str | None = Option(
+        None, help="Answer with this LoRA adapter of the recipe; '' is none."
+    )
+    draft: str | None = Option(
+        None, metavar="NAME:VARIANT", help="Let this model write ahead; '' is none."
+    )
+    prompt_lookup: bool | None = Option(
+        None, help="Write ahead what the prompt goes on with, or do not."
+    )
     frontend: str | None = Option(None, help="console, json, jsonl, quiet, or a plugin's.")
     stats: bool = Option(False, "--stats", help="One line of figures on stderr.")
     unaccepted: bool = Option(False, "--unaccepted", help="Open what a gate refused, for study.")
@@ -69,6 +78,7 @@ class Options(NamedTuple):
         named: dict[str, Any] = {"greedy": self.greedy or None, "rng_seed": self.seed}
         named |= {name: getattr(self, name) for name in names}
         named |= {"json_schema": _text_of(self.schema, "--schema"), "regex": self.regex}
+        named["adapter"] = self.adapter
         named["grammar"] = _text_of(self.grammar, "--grammar")
         return found | {name: value for name, value in named.items() if value is not None}
 
@@ -98,6 +108,8 @@ class Options(NamedTuple):
                 announce=announce,
                 generation=self.generation,
                 unaccepted=self.unaccepted,
+                draft=self.draft,
+                prompt_lookup=self.prompt_lookup,
             )
         if ":" not in target:
             announce(f"running {runner.recipe.name}:{runner.variant}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_serializer, model_validator
 
+from ovrecipe.recipe.assistants import Adapter, Draft, assistant_objections
 from ovrecipe.recipe.compression import PRECISIONS, CompressionPass, Precision, Share
 from ovrecipe.recipe.forms import FORMS, form_problems
 from ovrecipe.recipe.sections import FileName, Listed, Mapped, Name, Objection, Section, Text, key
@@ -263,6 +264,8 @@ class Variant(CompressionPass):
     )
 
     accept: Accept = key("limits of this variant, over those of the recipe", Accept())
+    draft: Draft | None = key("the draft model of this variant")
+    prompt_lookup: bool | None = key("`prompt_lookup` of this variant")
 
     def compression_passes(self) -> tuple[CompressionPass, ...]:
         """Return the passes to run over the base IR, in order; none for fp16."""
@@ -337,6 +340,9 @@ class Recipe(Section):
     generation: GenerationParameters = key("parameters of generation", GenerationParameters())
     accept: Accept = key("how far each variant may be from its source", Accept())
     check: Check = key("what a built variant must pass besides ovrecipe's own gates", Check())
+    draft: Draft | None = key("a model that writes ahead, for all variants but itself")
+    prompt_lookup: bool = key("write ahead what the prompt goes on with; not with `draft`", False)
+    adapters: Mapped[FileName, Adapter] = key("LoRA adapters by name", {})
     output: Output = key("what happens to the text before it is shown", Output())
     plugins: Mapped[Name, Any] = key("settings of plugins by name; each checks its own", {})
     _tree: Node | None = PrivateAttr(default=None)
@@ -362,6 +368,7 @@ class Recipe(Section):
         for name in self.variants:
             for objection in self.generation_of(name).objections():
                 yield Objection(("variants", name, "generation", *objection.keys), objection.reason)
+        yield from assistant_objections(self)
 
     @property
     def tree(self) -> Node | None:
@@ -386,9 +393,29 @@ class Recipe(Section):
         """Return the recipe's generation parameters with the variant's own on top."""
         return self.generation.overridden_by(self.variants[variant].generation)
 
+    def draft_of(self, variant: str) -> Draft | None:
+        """Return who writes ahead of a variant; nobody does of itself."""
+        draft = self.variants[variant].draft or self.draft
+        return None if draft is None or draft.recipe == f"{self.name}:{variant}" else draft
+
+    def prompt_lookup_of(self, variant: str) -> bool:
+        """Return whether a variant writes ahead what its prompt goes on with."""
+        own = self.variants[variant].prompt_lookup
+        return self.prompt_lookup if own is None else own
+
+    def writes_ahead(self, variant: str) -> bool:
+        """Return whether something proposes tokens before a variant has written them."""
+        return self.draft_of(variant) is not None or self.prompt_lookup_of(variant)
+
     def accept_of(self, variant: str) -> Accept:
         """Return the recipe's limits with the variant's own on top."""
         return self.variants[variant].accept.over(self.accept)
+
+
+#: What of a variant is said beside its compression.
+APART = {"optional", "generation", "accept", "draft", "prompt_lookup"}
+#: The settings that only some directories have.
+OF_SOME = ("draft", "prompt_lookup", "adapters")
 
 
 def settings_of(recipe: Recipe, variant: str) -> dict[str, Any]:
@@ -398,11 +425,16 @@ def settings_of(recipe: Recipe, variant: str) -> dict[str, Any]:
     whether the recipe still says the same. What comes after it (`output`, `check`,
     `accept`) is not in it.
     """
+    draft = recipe.draft_of(variant)
+    adapters = {name: _said(adapter) for name, adapter in recipe.adapters.items()}
     return {
+        **({"draft": _said(draft)} if draft is not None else {}),
+        **({"prompt_lookup": True} if recipe.prompt_lookup_of(variant) else {}),
+        **({"adapters": adapters} if adapters else {}),
         "model": _said(recipe.model),
         "tokenizer": _said(recipe.tokenizer),
         "prompt": _said(recipe.prompt),
-        "variant": _said(recipe.variants[variant], exclude={"optional", "generation", "accept"}),
+        "variant": _said(recipe.variants[variant], exclude=APART),
         "generation": _said(recipe.generation_of(variant)),
     }
 

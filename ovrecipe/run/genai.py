@@ -13,6 +13,7 @@ from typing import Any
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
 from ovrecipe.json_files import GENERATION_CONFIG
 from ovrecipe.recipe.forms import FORMS
+from ovrecipe.run.assistants import NONE, Assistants, Assisting
 from ovrecipe.run.parameters import apply, form_of
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.run.structured import check_form, form_refused, is_of_a_form
@@ -76,7 +77,12 @@ ATTENTION_BACKEND = "ATTENTION_BACKEND"
 
 
 def open_pipeline(
-    model_dir: Path, device: str, *, properties: Mapping[str, Any], announce: Callable[[str], None]
+    model_dir: Path,
+    device: str,
+    *,
+    properties: Mapping[str, Any],
+    announce: Callable[[str], None],
+    assistants: Assistants = NONE,
 ) -> GenaiPipeline:
     """Load a model; `announce` is told when it runs another way than it should.
 
@@ -88,23 +94,28 @@ def open_pipeline(
     from openvino import Core
 
     check_device(device, Core().available_devices)
+    assisting = Assisting(assistants)
+    beside = assisting.properties(device, properties)
 
     def construct(more: Mapping[str, Any]) -> GenaiPipeline:
         from openvino_genai import LLMPipeline
 
         try:
-            pipeline = LLMPipeline(model_dir, device, **{**properties, **more})
+            pipeline = LLMPipeline(model_dir, device, **{**properties, **more, **beside})
         except (RuntimeError, TypeError) as exc:
             raise RunError(
                 f"the model cannot be loaded on {device}: {last_line(exc)}",
                 remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the "
                 "device; properties must be OpenVINO's",
             ) from exc
-        return GenaiPipeline(pipeline, device)
+        return GenaiPipeline(pipeline, device, assisting)
 
     if "NPU" in device or ATTENTION_BACKEND in properties:
         # The NPU has a pipeline of its own, without paged attention.
         return construct({})
+    if assistants.write_ahead:
+        # GenAI does it with paged attention only, and says something else of SDPA.
+        return construct({ATTENTION_BACKEND: "PA"})
     return with_fallback(construct, announce=lambda why: announce(f"on {device}: {why}"))
 
 
@@ -118,6 +129,7 @@ def check_parameters(parameters: Mapping[str, Any], model_dir: Path) -> None:
     from openvino_genai import GenerationConfig
 
     path = model_dir / GENERATION_CONFIG
+    parameters = {name: value for name, value in parameters.items() if name != "adapter"}
     apply(parameters, GenerationConfig(path) if path.is_file() else GenerationConfig())
     if form := form_of(parameters, {}):
         check_form(form, model_dir)
@@ -142,8 +154,9 @@ def with_fallback(
 class GenaiPipeline:
     """An `LLMPipeline` and its tokenizer."""
 
-    def __init__(self, pipeline: Any, device: str) -> None:
+    def __init__(self, pipeline: Any, device: str, assisting: Assisting) -> None:
         self.device = device
+        self._assisting = assisting
         #: The `LLMPipeline` itself, for what only it can do.
         self.llm: Any = pipeline
         self._tokenizer: Any = pipeline.get_tokenizer()
@@ -166,8 +179,13 @@ class GenaiPipeline:
         return Tokens(count=len(ids), ids=inputs, first=tuple(int(token) for token in ids[:2]))
 
     def configure(self, parameters: Mapping[str, Any]) -> Any:
-        """Return the artifact's own generation config with `parameters` on top."""
-        return apply(parameters, self.llm.get_generation_config())
+        """Return the artifact's own generation config with `parameters` on top.
+
+        `adapter` among them names a LoRA adapter; "" answers without one.
+        """
+        given = {name: value for name, value in parameters.items() if name != "adapter"}
+        config = apply(given, self.llm.get_generation_config())
+        return self._assisting.prepare(config, parameters.get("adapter"))
 
     def max_new_tokens(self, config: Any, prompt_tokens: int) -> int:
         """Return the limit; GenAI's `max_length` counts the prompt and is the weaker one."""

@@ -5,12 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovrecipe.recipe.project import Project, find_project, split_target
+from ovrecipe.errors import RunError
+from ovrecipe.recipe.load import check_requirements, load_recipe
+from ovrecipe.recipe.project import Project, find_project, named_by, split_target
 from ovrecipe.run.artifact import Artifact, built_artifacts, check_content, find_artifact
+from ovrecipe.run.assistants import (
+    NONE,
+    WRITTEN_AHEAD,
+    Assistants,
+    check_adapter,
+    vocabulary_objection,
+)
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.run.genai import (
     ATTENTION_BACKEND,
@@ -38,6 +48,8 @@ def load(
     announce: Callable[[str], None] | None = None,
     generation: Mapping[str, Any] | None = None,
     unaccepted: bool = False,
+    draft: str | None = None,
+    prompt_lookup: bool | None = None,
     **properties: Any,
 ) -> Runner:
     """Load a built variant, `NAME:VARIANT` or `NAME`, and return its `Runner`.
@@ -47,7 +59,8 @@ def load(
     OpenVINO (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked
     for, or was built from other settings than the recipe's; it prints to stderr unless given.
     `generation` are parameters that will be asked with: wrong ones are refused before loading.
-    `unaccepted` opens what a gate refused, for study.
+    `unaccepted` opens what a gate refused, for study. `draft` (`NAME:VARIANT`, "" for none) and
+    `prompt_lookup` count in place of the recipe's.
 
         with ovrecipe.load("smollm2-135m:int4") as model:
             for segment in model.stream("What is the capital of France?", greedy=True):
@@ -61,7 +74,6 @@ def load(
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
     from ovrecipe.hooks.plugins import load_plugins
-    from ovrecipe.recipe.load import check_requirements, load_recipe
 
     project = project or find_project(Path.cwd(), dict(os.environ))
     plugins = plugins or load_plugins(env=project.env)
@@ -81,7 +93,13 @@ def load(
     again = partial(load, device=device, project=project, plugins=plugins, announce=announce)
 
     def sibling(variant: str) -> Runner:
-        return again(f"{name}:{variant}", warm_up=warm_up, **properties)
+        return again(
+            f"{name}:{variant}",
+            warm_up=warm_up,
+            draft=None if draft == f"{name}:{variant}" else draft,
+            prompt_lookup=prompt_lookup,
+            **properties,
+        )
 
     # What can be refused without the model is refused before it is loaded.
     if artifact.is_stale(recipe):
@@ -89,11 +107,15 @@ def load(
         announce(f"{found} was built from other settings; see 'ovrecipe why {found}'")
     filters = chosen_filters(recipe, plugins)
     template = read_template(artifact.model_dir)
+    assistants = assistants_of(project, artifact, draft=draft, prompt_lookup=prompt_lookup)
     if generation:
+        check_adapter(generation.get("adapter") or "", assistants.adapters)
         check_parameters(merged(generation), artifact.model_dir)
     parameters, context_length = artifact.parameters(), artifact.context_length()
     runner = Runner(
-        open_artifact(artifact, device, properties=properties, announce=announce),
+        open_artifact(
+            artifact, device, properties=properties, announce=announce, assistants=assistants
+        ),
         recipe=recipe,
         variant=artifact.variant,
         template=template,
@@ -118,6 +140,7 @@ def open_artifact(
     *,
     properties: Mapping[str, Any],
     announce: Callable[[str], None],
+    assistants: Assistants = NONE,
 ) -> GenaiPipeline:
     """Load an artifact's model with the attention that it was checked with.
 
@@ -125,7 +148,75 @@ def open_artifact(
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
     asked = _cached(_with_attention(properties, artifact, device), artifact, device)
-    return open_pipeline(artifact.model_dir, device, properties=asked, announce=announce)
+    return open_pipeline(
+        artifact.model_dir, device, properties=asked, announce=announce, assistants=assistants
+    )
+
+
+def own_assistants(artifact: Artifact, draft_dir: Path | None) -> Assistants:
+    """Return what an artifact was put together with; `draft_dir` is where its draft model is."""
+    own = artifact.assistants()
+    adapters = own.get("adapters") or {}
+    ahead = (own.get("draft") or {}).get("num_assistant_tokens", WRITTEN_AHEAD)
+    return Assistants(
+        draft_dir=draft_dir,
+        num_assistant_tokens=ahead,
+        prompt_lookup=bool(own.get("prompt_lookup")),
+        adapters={
+            name: (artifact.model_dir / one["file"], one["alpha"]) for name, one in adapters.items()
+        },
+        always=next((name for name, one in adapters.items() if one["always"]), None),
+    )
+
+
+def assistants_of(
+    project: Project, artifact: Artifact, *, draft: str | None, prompt_lookup: bool | None
+) -> Assistants:
+    """Return what an artifact is run with: its own, but for what was asked for.
+
+    Raises:
+        RecipeError, NotBuilt: the draft model is not there.
+        RunError: GenAI cannot write ahead so, or the draft model has other tokens.
+    """
+    own = own_assistants(artifact, None)
+    if draft and prompt_lookup:
+        raise RunError("a draft model and prompt lookup do not go together", remedy="leave one out")
+    drafted = draft
+    if draft is None and not prompt_lookup:
+        drafted = (artifact.assistants().get("draft") or {}).get("recipe")
+    lookup = (own.prompt_lookup and not draft) if prompt_lookup is None else prompt_lookup
+    if (drafted or lookup) and own.adapters:
+        raise RunError(
+            "the model has adapters, which GenAI leaves out where tokens are written ahead",
+            remedy="leave out the draft model and prompt lookup",
+        )
+    if (drafted or lookup) and artifact.attention_backend() == "SDPA":
+        raise RunError(
+            "paged attention computes this model wrongly, and GenAI writes ahead with nothing else",
+            remedy="leave out the draft model and prompt lookup",
+        )
+    draft_dir = draft_directory(project, artifact, drafted) if drafted else None
+    return replace(own, draft_dir=draft_dir, prompt_lookup=lookup)
+
+
+def draft_directory(project: Project, artifact: Artifact, target: str) -> Path:
+    """Return the directory of a draft model whose tokens are those of the artifact.
+
+    Raises:
+        RecipeError, NotBuilt: it is not there.
+        RunError: it has other tokens.
+    """
+    recipe, variant = named_by(target, partial(load_recipe, project))
+    found = find_artifact(project, recipe, variant)
+    if found.model_dir == artifact.model_dir:
+        raise RunError(f"draft {target}: a model cannot write ahead of itself")
+    check_content(project, found.model_dir)
+    reason = vocabulary_objection(artifact.model_dir, found.model_dir)
+    if reason is not None:
+        raise RunError(
+            f"draft {target}: {reason}", remedy="take a smaller model of the same family"
+        )
+    return found.model_dir
 
 
 def _observe(plugins: Plugins, report: Callable[[str], None]) -> Callable[[Generation], None]:

@@ -62,7 +62,8 @@ class Runner:
 
         `system` replaces the artifact's. `generation` are GenAI's parameters by name, on top of
         the artifact's, `greedy=True`, and one of `json_schema` (an object, or JSON text), `regex`
-        and `grammar` (EBNF), to which the answer is held.
+        and `grammar` (EBNF), to which the answer is held. `adapter` names a LoRA adapter of the
+        recipe, "" answers without one.
 
         Raises:
             PromptRefused: the prompt is blank, not text, or too long for the model.
