@@ -124,5 +124,6 @@ def _gate_errors(assistants: Assistants) -> Iterator[None]:
     try:
         yield
     except (RunError, RuntimeError) as error:
-        how, reason = _described(assistants), last_line(error)
+        how = _described(assistants)
+        reason = error.message if isinstance(error, RunError) else last_line(error)
         raise GateError(f"OpenVINO GenAI does not run the model {how}: {reason}") from error

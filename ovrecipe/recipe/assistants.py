@@ -49,10 +49,6 @@ def assistant_objections(recipe: Recipe) -> Iterator[Objection]:
     for name in always[1:]:
         reason = f"'{always[0]}' is always used already; one at a time"
         yield Objection(("adapters", name, "always"), reason)
-    ahead = [name for name in recipe.variants if recipe.writes_ahead(name)]
-    if recipe.adapters and ahead:
-        reason = f"variant '{ahead[0]}' has a draft model or prompt lookup, with which GenAI "
-        yield Objection(("adapters",), f"{reason}leaves adapters out; keep one of the two")
 
 
 def _draft_objections(recipe: Recipe, name: str) -> Iterator[Objection]:
@@ -65,6 +61,9 @@ def _draft_objections(recipe: Recipe, name: str) -> Iterator[Objection]:
     of, _, variant = draft.recipe.partition(":")
     if of == recipe.name and variant not in recipe.variants:
         yield Objection((*where, "draft", "recipe"), f"there is no variant '{variant}'")
+    if recipe.generation_of(name).samples:
+        reason = "GenAI fails to sample beside a draft model; add generation: {do_sample: false}"
+        yield Objection((*where, "draft"), reason)
     if recipe.prompt_lookup_of(name):
         place = () if recipe.prompt_lookup else ("variants", name)
         reason = f"stands beside a draft model ({draft.recipe}); keep one of the two"

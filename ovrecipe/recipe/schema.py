@@ -200,6 +200,12 @@ class GenerationParameters(Section):
         for name, reason in form_problems(self.given()):
             yield Objection((name,), reason)
 
+    @property
+    def samples(self) -> bool:
+        """Whether tokens are drawn: said, or implied by what only sampling reads."""
+        implied = any(getattr(self, name) is not None for name in SAMPLING)
+        return implied if self.do_sample is None else self.do_sample
+
     def given(self) -> dict[str, Any]:
         """Return the parameters that were given, by name."""
         return {name: value for name, value in self if value is not None}
@@ -402,10 +408,6 @@ class Recipe(Section):
         """Return whether a variant writes ahead what its prompt goes on with."""
         own = self.variants[variant].prompt_lookup
         return self.prompt_lookup if own is None else own
-
-    def writes_ahead(self, variant: str) -> bool:
-        """Return whether something proposes tokens before a variant has written them."""
-        return self.draft_of(variant) is not None or self.prompt_lookup_of(variant)
 
     def accept_of(self, variant: str) -> Accept:
         """Return the recipe's limits with the variant's own on top."""

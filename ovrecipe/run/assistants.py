@@ -85,6 +85,8 @@ class Assisting:
                     "num_beams: GenAI does not write ahead with beams",
                     remedy="leave them out, or the draft model and prompt lookup",
                 )
+            if config.do_sample and self._assistants.draft_dir is not None:
+                raise sampling_refused()
             if not config.assistant_confidence_threshold:
                 ahead = self._assistants.num_assistant_tokens
                 config.num_assistant_tokens = config.num_assistant_tokens or ahead
@@ -100,6 +102,17 @@ class Assisting:
             return
         check_adapter(name, self._adapters)
         config.adapters = AdapterConfig(*self._adapters[name])
+
+
+def sampling_refused() -> GenerationParameterRefused:
+    """Return the error of a request that samples beside a draft model.
+
+    GenAI 2026.4 ends most of them with an inner check, and writes nothing ahead from then on.
+    """
+    return GenerationParameterRefused(
+        "do_sample: GenAI fails to sample beside a draft model",
+        remedy="ask greedily (--greedy), or without the draft model (--draft '')",
+    )
 
 
 def check_adapter(name: str, known: Mapping[str, object]) -> None:

@@ -95,7 +95,8 @@ def open_pipeline(
 
     check_device(device, Core().available_devices)
     assisting = Assisting(assistants)
-    beside = assisting.properties(device, properties)
+    drafts = {name: value for name, value in properties.items() if name != ATTENTION_BACKEND}
+    beside = assisting.properties(device, drafts)
 
     def construct(more: Mapping[str, Any]) -> GenaiPipeline:
         from openvino_genai import LLMPipeline
@@ -229,7 +230,8 @@ class GenaiPipeline:
             load_time_ms=float(perf.get_load_time()),
         )
         ended: FinishReason = "cancelled" if stopped else "length" if cut else "stop"
-        ending = {*config.stop_token_ids, config.eos_token_id}
+        eos = int(self._tokenizer.get_eos_token_id())  # a config may leave it to the tokenizer
+        ending = {*config.stop_token_ids, config.eos_token_id, eos}
         by_the_model = ended == "stop" and ending >= {*encoded.tokens[0][-1:]}
         return Ended(ended, generated, metrics, by_the_model=by_the_model)
 

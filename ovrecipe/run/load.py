@@ -19,6 +19,7 @@ from ovrecipe.run.assistants import (
     WRITTEN_AHEAD,
     Assistants,
     check_adapter,
+    sampling_refused,
     vocabulary_objection,
 )
 from ovrecipe.run.chain import chosen_filters
@@ -108,10 +109,13 @@ def load(
     filters = chosen_filters(recipe, plugins)
     template = read_template(artifact.model_dir)
     assistants = assistants_of(project, artifact, draft=draft, prompt_lookup=prompt_lookup)
-    if generation:
-        check_adapter(generation.get("adapter") or "", assistants.adapters)
-        check_parameters(merged(generation), artifact.model_dir)
     parameters, context_length = artifact.parameters(), artifact.context_length()
+    if generation is not None:
+        asked = merged(generation)
+        check_adapter(asked.get("adapter", ""), assistants.adapters)
+        if assistants.draft_dir is not None and {**parameters, **asked}.get("do_sample"):
+            raise sampling_refused()
+        check_parameters(asked, artifact.model_dir)
     runner = Runner(
         open_artifact(
             artifact, device, properties=properties, announce=announce, assistants=assistants
@@ -185,11 +189,6 @@ def assistants_of(
     if draft is None and not prompt_lookup:
         drafted = (artifact.assistants().get("draft") or {}).get("recipe")
     lookup = (own.prompt_lookup and not draft) if prompt_lookup is None else prompt_lookup
-    if (drafted or lookup) and own.adapters:
-        raise RunError(
-            "the model has adapters, which GenAI leaves out where tokens are written ahead",
-            remedy="leave out the draft model and prompt lookup",
-        )
     if (drafted or lookup) and artifact.attention_backend() == "SDPA":
         raise RunError(
             "paged attention computes this model wrongly, and GenAI writes ahead with nothing else",

@@ -74,6 +74,11 @@ def test_a_draft_model_is_built_compared_and_used(twin_project: Project) -> None
     alone = said(twin_project, "fp16", draft="")
     built(twin_project, "int4", variants=variants)
     assert said(twin_project, "fp16") == alone
+    with (
+        load("twin:fp16", project=twin_project) as model,
+        pytest.raises(GenerationParameterRefused, match="do_sample: GenAI fails to sample beside"),
+    ):
+        model.generate("?", temperature=0.5)
     with pytest.raises(RunError, match="draft twin:fp16: a model cannot write ahead of itself"):
         load("twin:fp16", project=twin_project, draft="twin:fp16")
 
@@ -97,7 +102,7 @@ def test_an_adapter_is_copied_and_chosen_by_request(twin_project: Project) -> No
     alone = said(twin_project, "fp16")
     adapters = {
         "loud": {"path": path.name, "always": True},
-        "half": {"path": path.name, "alpha": 2},
+        "louder": {"path": path.name, "alpha": 2.0},
     }
     facts = built(twin_project, "fp16", variants={"fp16": {}}, adapters=adapters)
     assert facts["same_answers"] in {"usual", "exact"}
@@ -106,11 +111,9 @@ def test_an_adapter_is_copied_and_chosen_by_request(twin_project: Project) -> No
     assert said(twin_project, "fp16", "") == alone
     assert always == said(twin_project, "fp16", "loud") != alone
     assert said(twin_project, "fp16", "louder") not in {alone, always}
-    with load("twin:fp16", project=twin_project) as model:
-        with pytest.raises(GenerationParameterRefused, match="no 'lout'; perhaps you meant 'loud'"):
-            model.generate("?", adapter="lout")
-        with pytest.raises(RunError, match="the model has adapters, which GenAI leaves out"):
-            load("twin:fp16", project=twin_project, prompt_lookup=True)
+    with pytest.raises(GenerationParameterRefused, match="no 'lout'; perhaps you meant 'loud'"):
+        load("twin:fp16", project=twin_project, generation={"adapter": "lout"})
+    assert said(twin_project, "fp16", "loud", prompt_lookup=True) == always
 
 
 def test_another_content_of_an_adapter_is_another_directory(twin_project: Project) -> None:

@@ -66,14 +66,15 @@ def test_a_draft_model_that_cannot_write_ahead_is_refused(
             "adapters: {a: {path: a, always: true}, b: {path: b, always: true}}",
             "adapters.b.always: 'a' is always used already; one at a time",
         ),
-        ("adapters: {a: {path: a}}\nprompt_lookup: true", "adapters: variant 'int4' has a draft"),
+        (
+            "draft: {recipe: o:int4}\ngeneration: {temperature: 0.5}",
+            "draft: GenAI fails to sample beside a draft model; add generation: {do_sample: false}",
+        ),
         ("adapters: {a: {}}", "adapters.a.path: "),
     ],
 )
-def test_adapters_that_do_not_go_together_are_refused(
-    recipes: Recipes, text: str, message: str
-) -> None:
-    """GenAI would answer with one of them, or with none."""
+def test_what_does_not_go_together_is_refused(recipes: Recipes, text: str, message: str) -> None:
+    """GenAI would fail, or answer with one of them."""
     assert message in recipes.refusal(f"{BEGIN}variants: {{int4: {{}}}}\n{text}\n")
 
 
