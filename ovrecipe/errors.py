@@ -162,6 +162,10 @@ class PromptTooLong(PromptRefused):
     """The prompt and its answer do not fit into the model, or into its cache."""
 
 
+class AnswerUnfinished(RunError):
+    """The answer ended before it had the form that was asked for."""
+
+
 class RequestRefused(RunError):
     """A request, as OpenAI's interface has them, says what cannot be done; `param` is the field."""
 

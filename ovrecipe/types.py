@@ -39,7 +39,8 @@ class GenerationResult:
     """An answer: the text as it was shown, why it ended, and what it took.
 
     `metrics` and `generated_tokens` are None when it was cancelled before GenAI came back, and
-    `seed`, with which `rng_seed` gives the answer again, when nothing was sampled.
+    `seed`, with which `rng_seed` gives the answer again, when nothing was sampled. `unfinished`
+    says why the text is not of the form that was asked for (`json_schema`, `regex`, `grammar`).
     """
 
     text: str
@@ -49,6 +50,7 @@ class GenerationResult:
     metrics: Metrics | None
     device: str
     seed: int | None = None
+    unfinished: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON; the names are the fields' names."""

@@ -1,4 +1,4 @@
-"""Words that messages share: the closest name, sizes, divergences, counts, short digests."""
+"""Words that messages share: the closest name, sizes, counts, digests, others' errors."""
 
 from collections.abc import Iterable
 
@@ -35,3 +35,9 @@ def counted(number: int, noun: str) -> str:
 def one_line(error: BaseException) -> str:
     """Return `ImportError: no module named 'nncf'`, without line breaks."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+
+
+def last_line(error: BaseException) -> str:
+    """Return the sentence of an OpenVINO error, which stands below places in its source."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__

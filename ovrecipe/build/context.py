@@ -24,7 +24,7 @@ from ovrecipe.hooks.roles import (
 )
 from ovrecipe.json_files import read_object
 from ovrecipe.recipe.load import check_requirements, load_recipe
-from ovrecipe.recipe.project import Project
+from ovrecipe.recipe.project import Project, named_by
 from ovrecipe.recipe.schema import Recipe, split_model_id
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.disk import replace_atomically
@@ -156,6 +156,9 @@ class RecipePlan:
 
         if not self._is_sound:
             raise_first(list(recipe_errors(self.recipe, self.context.plugins)))
+            for stage in self.context.stages:
+                for variant in stage.variants(self.recipe.variants):
+                    self.companions(stage, variant)
             self._is_sound = True
 
     def provider(self, role: Role, name: str) -> Provided[Any]:
@@ -251,7 +254,23 @@ class RecipePlan:
 
     def key(self, stage: str, variant: str | None = None) -> Key | None:
         """Return the key of a stage's result, or None while the checkpoint is not pinned."""
-        return None if self.known_pin() is None else self.pinned_key(stage, variant)
+        found = stage_named(stage, self.context.stages)
+        others = self.companions(found, variant).values()
+        if any(plan.known_pin() is None for plan in (self, *(plan for plan, _ in others))):
+            return None
+        return self.pinned_key(stage, variant)
+
+    def companions(self, stage: Stage, variant: str | None) -> dict[str, tuple[RecipePlan, str]]:
+        """Return the other variants whose directories a stage reads, by what it calls them.
+
+        Raises:
+            RecipeError: there is no such recipe or variant.
+        """
+        found: dict[str, tuple[RecipePlan, str]] = {}
+        for called, target in stage.companions(self.recipe, variant).items():
+            recipe, other = named_by(target, self.context.recipe)
+            found[called] = self.context.plan(recipe.name), str(other)
+        return found
 
     def pinned_key(self, stage: str, variant: str | None = None) -> Key:
         """Return the key of a stage's result once the checkpoint is pinned."""
@@ -265,10 +284,21 @@ class RecipePlan:
             document: dict[str, Json] = {
                 **found.fields(self, variant),
                 "stage_version": found.version,
-                "inputs": {name: self.pinned_key(name, variant).sha256 for name in inputs},
+                "inputs": {
+                    **{name: self.pinned_key(name, variant).sha256 for name in inputs},
+                    **{
+                        called: plan.directory_key(other).sha256
+                        for called, (plan, other) in self.companions(found, variant).items()
+                    },
+                },
             }
             self._keys[place] = Key(stage, document)
         return self._keys[place]
+
+    def directory_key(self, variant: str) -> Key:
+        """Return the key of the directory that a variant's view leads to."""
+        published = next(stage for stage in self.stages if stage.publishes)
+        return self.pinned_key(published.name, variant)
 
     def changed_fields(self, stage: Stage, variant: str | None) -> list[str]:
         """Return which fields of a stage's key the user's files contradict by now.
@@ -288,8 +318,10 @@ class RecipePlan:
         """Return the digest of every artifact that these variants, or all, can still want."""
         if self.known_pin() is None:
             return set()
-        return {
-            self.pinned_key(stage.name, variant).sha256
+        wanted = self.recipe.variants if variants is None else variants
+        found = (
+            self.key(stage.name, variant)
             for stage in self.stages
-            for variant in stage.variants(self.recipe.variants if variants is None else variants)
-        }
+            for variant in stage.variants(wanted)
+        )
+        return {key.sha256 for key in found if key is not None}

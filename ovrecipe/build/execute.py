@@ -210,7 +210,15 @@ class Work(Doable):
         """Return the work whose artifacts are read."""
         names = self.stage.inputs(self.plan.recipe, self.variant)
         stages = [stage for stage in self.plan.stages if stage.name in names]
-        return self.works(stages, (str(self.variant),))
+        own = self.works(stages, (str(self.variant),))
+        return [*own, *self.companions().values()]
+
+    def companions(self) -> dict[str, Work]:
+        """Return the work whose directories of other variants are read, by the input's name."""
+        found = self.plan.companions(self.stage, self.variant)
+        return {
+            called: ViewWork(plan, variant).assembled for called, (plan, variant) in found.items()
+        }
 
     def follows(self, other: Work) -> bool:
         """Return whether this is the other work, or needs it, however indirectly."""
@@ -387,15 +395,20 @@ def _named(work: Work, field: str) -> str:
 
 
 def _input_keys(work: Work) -> list[Key]:
-    return [work.plan.pinned_key(needed.kind, needed.variant) for needed in work.needs()]
+    return [needed.plan.pinned_key(needed.kind, needed.variant) for needed in work.needs()]
 
 
 def _job(work: Work, output_dir: Path) -> Job:
     plan, store = work.plan, work.context.store
+    companions = work.companions()
+    own = {needed.kind: needed for needed in work.needs() if needed not in companions.values()}
     return Job(
         recipe=plan.recipe,
         variant=work.variant,
-        inputs={key.stage: store.artifact_dir(key) for key in _input_keys(work)},
+        inputs={
+            called: store.artifact_dir(needed.plan.pinned_key(needed.kind, needed.variant))
+            for called, needed in {**own, **companions}.items()
+        },
         output_dir=output_dir,
         pin=dict(plan.pin),
         plugin_options=work.context.plugins.options,

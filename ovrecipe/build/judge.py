@@ -33,6 +33,7 @@ def recipe_errors(recipe: Recipe, plugins: Plugins) -> Iterator[OvrecipeError]:
 
 def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
     """Yield what raises where something is wrong; every provider that a recipe names is asked."""
+    from ovrecipe.build.stages.assemble import adapter_path
     from ovrecipe.build.stages.weights import passes_of
     from ovrecipe.hooks.plugins import named_providers
     from ovrecipe.recipe.load import check_requirements
@@ -47,6 +48,8 @@ def _checks(recipe: Recipe, plugins: Plugins) -> Iterator[Callable[[], object]]:
         if role in TASK_ROLES:
             yield partial(_check_task, recipe, plugins, role, spec.name)
     yield partial(_check_toolchain, recipe, plugins)
+    for name in recipe.adapters:
+        yield partial(adapter_path, recipe, name)
     for name, variant in recipe.variants.items():
         for compression, loc in passes_of(recipe, name):
             yield partial(_check_pass, recipe, plugins, compression, loc, variant.precision)

@@ -16,7 +16,7 @@ from ovrecipe.store.views import view_target
 from ovrecipe.wording import counted
 
 if TYPE_CHECKING:
-    from ovrecipe.build.context import BuildContext
+    from ovrecipe.build.context import BuildContext, RecipePlan
 
 
 class Target(NamedTuple):
@@ -107,8 +107,17 @@ def run_tasks(
     from ovrecipe.build.dodo import DOIT_CONFIG, Failures, recipe_tasks
 
     def task_recipes() -> Iterator[dict[str, Any]]:
-        for work in {work.plan.recipe.name: work for work in works}.values():
+        asked = {work.plan.recipe.name: work for work in works}
+        for work in asked.values():
             yield from recipe_tasks(work.plan, watch, wanted=work.wanted)
+        plans = {name: work.plan for name, work in asked.items()}
+        waiting = [*plans.values()]
+        while waiting:
+            for other in companion_plans(waiting.pop()):
+                if other.recipe.name not in plans:
+                    plans[other.recipe.name] = other
+                    waiting.append(other)
+                    yield from recipe_tasks(other, watch)
 
     failures = Failures()
     jobs = context.jobs if context.jobs > 1 else 0
@@ -122,6 +131,19 @@ def run_tasks(
         detail = "\n".join(failures.others) or f"exit code {code}"
         raise RuntimeError(f"doit failed on {', '.join(map(str, works))}: {detail}")
     return failures.errors
+
+
+def companion_plans(plan: RecipePlan) -> list[RecipePlan]:
+    """Return the plans of the other recipes of which stages of this one read variants."""
+    stages, variants = plan.context.stages, tuple(plan.recipe.variants)
+    found = [
+        other
+        for stage in stages
+        for variant in stage.variants(variants)
+        for other, _ in plan.companions(stage, variant).values()
+        if other is not plan
+    ]
+    return list({other.recipe.name: other for other in found}.values())
 
 
 def built_manifests(context: BuildContext, target: Target) -> dict[str, Manifest]:

@@ -45,6 +45,8 @@ class StoredWeight:
     channels: int | None = None
     has_zero_point: bool = False
     readers: tuple[tuple[str, str], ...] = ()
+    #: The channels that a matrix product with it writes; 0 where none reads it.
+    outputs: int = 0
 
     @property
     def kind(self) -> str:
@@ -114,7 +116,10 @@ def read_stored(folder: Path) -> Stored:
     found: dict[str, StoredWeight] = {}
     for kind, name, weight in graph.reads():
         before = found.setdefault(weight.name, weight)
-        found[weight.name] = replace(before, readers=(*before.readers, (kind, name)))
+        readers = (*before.readers, (kind, name))
+        found[weight.name] = replace(
+            before, readers=readers, outputs=before.outputs or weight.outputs
+        )
     adapters = [name for name in found if ADAPTER.search(name)]
     weights = tuple(weight for name, weight in found.items() if name not in adapters)
     arguments = _values(root.find("rt_info/nncf/weight_compression"))
@@ -170,7 +175,10 @@ class _Graph:
             for port in WEIGHT_PORTS.get(layer.attrib["type"], ()):
                 trace = self._trace(number, port)
                 if trace is not None and _is_weight(trace):
-                    yield layer.attrib["type"], layer.attrib["name"], _weight(trace)
+                    kind, weight = layer.attrib["type"], _weight(trace)
+                    if kind == "MatMul":
+                        weight = replace(weight, outputs=_last_dimension(layer))
+                    yield kind, layer.attrib["name"], weight
                     break
 
     def _trace(self, number: str, port: int) -> _Trace | None:
@@ -202,6 +210,12 @@ class _Graph:
         if kind == "Multiply":
             return replace(weight, scale=other.constant)
         return replace(weight, zero_point=other.constant)
+
+
+def _last_dimension(layer: ET.Element) -> int:
+    """Return the last dimension of what an operation writes; 0 where it is open."""
+    sizes = [int(dim.text or 0) for dim in layer.iterfind("output/port/dim")]
+    return max(sizes[-1], 0) if sizes else 0
 
 
 def _is_weight(trace: _Trace) -> bool:

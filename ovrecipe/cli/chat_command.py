@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer  # noqa: TC002 - typer reads the annotations
 
-from ovrecipe.cli.generation_options import MaybeTarget, Options, default_target, with_options
+from ovrecipe.cli.generation_options import (
+    MaybeTarget,
+    Options,
+    check_whole,
+    default_target,
+    with_options,
+)
 from ovrecipe.cli.session import session_of
 from ovrecipe.errors import OvrecipeError, PromptRefused
 from ovrecipe.hooks.roles import ChatFrontend, Console, Frontend
@@ -95,6 +101,7 @@ class ChatLoop:
         try:
             with self.chat.stream(prompt) as answer, self.frontend.blamed():
                 self.frontend.provider.show(answer, self.console)
+            check_whole(answer.result)
         except KeyboardInterrupt:
             if not self.interactive:
                 raise

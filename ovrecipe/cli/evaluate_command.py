@@ -220,7 +220,7 @@ def _evaluated(
 @contextmanager
 def _run_errors(target: str) -> Iterator[None]:
     """Say of which variant an error is, and turn OpenVINO's own into one."""
-    from ovrecipe.run.genai import last_line
+    from ovrecipe.wording import last_line
 
     try:
         yield

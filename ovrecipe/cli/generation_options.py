@@ -7,6 +7,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
@@ -14,6 +15,7 @@ from typer import Option
 
 from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.output import announce, status
+from ovrecipe.errors import AnswerUnfinished
 from ovrecipe.hooks.roles import Console, Frontend
 from ovrecipe.recipe.project import named_by
 from ovrecipe.recipe.tasks import GENERATION
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ovrecipe.cli.session import Session
     from ovrecipe.hooks.provided import Provided
     from ovrecipe.run.runner import Runner
+    from ovrecipe.types import GenerationResult
 
 MaybeTarget = Annotated[
     str | None,
@@ -50,6 +53,22 @@ class Options(NamedTuple):
         metavar="KEY=VALUE",
         help="Any other parameter of GenAI's GenerationConfig; VALUE is JSON or plain text.",
     )
+    schema: Path | None = Option(
+        None, metavar="FILE", help="Answer in JSON that fits this JSON schema."
+    )
+    regex: str | None = Option(None, help="Answer in text that matches it as a whole.")
+    grammar: Path | None = Option(
+        None, metavar="FILE", help="Answer by this EBNF grammar, whose first rule is `root`."
+    )
+    adapter: str | None = Option(
+        None, help="Answer with this LoRA adapter of the recipe; '' is none."
+    )
+    draft: str | None = Option(
+        None, metavar="NAME:VARIANT", help="Let this model write ahead; '' is none."
+    )
+    prompt_lookup: bool | None = Option(
+        None, help="Write ahead what the prompt goes on with, or do not."
+    )
     frontend: str | None = Option(None, help="console, json, jsonl, quiet, or a plugin's.")
     stats: bool = Option(False, "--stats", help="One line of figures on stderr.")
     unaccepted: bool = Option(False, "--unaccepted", help="Open what a gate refused, for study.")
@@ -59,8 +78,11 @@ class Options(NamedTuple):
         """The generation parameters that were given, named options over those of `-g`."""
         found = dict(parameter(text) for text in self.more or ())
         names = ("max_new_tokens", "temperature", "top_p", "top_k")
-        named = {"greedy": self.greedy or None, "rng_seed": self.seed}
+        named: dict[str, Any] = {"greedy": self.greedy or None, "rng_seed": self.seed}
         named |= {name: getattr(self, name) for name in names}
+        named |= {"json_schema": _text_of(self.schema, "--schema"), "regex": self.regex}
+        named["adapter"] = self.adapter
+        named["grammar"] = _text_of(self.grammar, "--grammar")
         return found | {name: value for name, value in named.items() if value is not None}
 
     @property
@@ -98,10 +120,34 @@ class Options(NamedTuple):
                 generation=self.generation,
                 unaccepted=self.unaccepted,
                 task=GENERATION,
+                draft=self.draft,
+                prompt_lookup=self.prompt_lookup,
             )
         if is_export or ":" not in target:
             announce(f"running {runner.recipe.name}:{runner.variant}")
         return runner
+
+
+def _text_of(path: Path | None, option: str) -> str | None:
+    try:
+        return None if path is None else path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "is not UTF-8"
+        raise typer.BadParameter(f"{path}: {reason}", param_hint=option) from exc
+
+
+def check_whole(result: GenerationResult) -> None:
+    """Refuse an answer that ended before it had the form that was asked for.
+
+    Raises:
+        AnswerUnfinished: with what helps.
+    """
+    if result.unfinished is not None:
+        ways = {
+            "length": "say in the prompt which form you want; allow more with --max-new-tokens N",
+            "stop": "stop texts must not occur in the answer",
+        }
+        raise AnswerUnfinished(result.unfinished, remedy=ways.get(result.finish_reason))
 
 
 def parameter(text: str) -> tuple[str, Any]:

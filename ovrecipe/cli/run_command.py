@@ -7,7 +7,13 @@ from typing import Annotated, TextIO
 
 import typer
 
-from ovrecipe.cli.generation_options import MaybeTarget, Options, default_target, with_options
+from ovrecipe.cli.generation_options import (
+    MaybeTarget,
+    Options,
+    check_whole,
+    default_target,
+    with_options,
+)
 from ovrecipe.cli.output import AsJson, announce, print_json, print_table
 from ovrecipe.cli.session import session_of
 from ovrecipe.errors import PromptRefused, RecipeNotFound
@@ -31,6 +37,8 @@ def command(
     default model is configured, a question is enough.
 
     Example: ovrecipe run smollm2-135m:int4 "What is the capital of France?" --greedy
+
+    In a form: ovrecipe run smollm2-135m "Describe Ada." --schema person.json
 
     From a pipe: git diff | ovrecipe run smollm2-135m --system "Sum up this change."
 
@@ -62,6 +70,7 @@ def command(
         except KeyboardInterrupt:
             typer.echo()
             raise
+        check_whole(answer.result)
 
 
 def is_question(word: str) -> bool:

@@ -21,7 +21,7 @@ from ovrecipe.conformance import corpus
 from ovrecipe.conformance.reference import Reference, reference_of
 from ovrecipe.errors import GateError
 from ovrecipe.json_files import GENERATION_CONFIG, read_object
-from ovrecipe.run.genai import last_line
+from ovrecipe.wording import last_line
 
 #: Added tokens tried in the middle of texts; a model can have a thousand reserved ones.
 MAX_ADDED_TOKENS = 200

@@ -20,7 +20,7 @@ from ovrecipe.conformance.compare import ConformanceReport, Difference
 from ovrecipe.conformance.reference import Reference, reference_of
 from ovrecipe.errors import GateError
 from ovrecipe.recipe.tasks import RERANK, TaskName
-from ovrecipe.run.genai import last_line
+from ovrecipe.wording import last_line
 
 LEFT_OUT = ("\u017f", "\ufffd")
 #: Each is paired with the next one.

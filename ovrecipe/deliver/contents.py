@@ -13,6 +13,7 @@ from ovrecipe.build.run import Target, built_manifests
 from ovrecipe.deliver.ovms import ovms_files
 from ovrecipe.deliver.readme import README, readme
 from ovrecipe.errors import NotBuilt
+from ovrecipe.recipe.schema import OF_SOME
 from ovrecipe.run.artifact import ATTENTION, check_content
 from ovrecipe.run.exported import EXPORT, Export, ExportedFile
 from ovrecipe.store.manifest import Manifest
@@ -82,6 +83,7 @@ def contents_of(context: BuildContext, target: Target, *, ovms: bool = False) ->
         made_from={stage: manifest.sha256 for stage, manifest in manifests.items()},
         source=dict(plan.pin),
         attention_backend=None if attention is None else str(attention),
+        assistants={name: directory.facts[name] for name in OF_SOME if name in directory.facts},
         gates={name: made.facts for name, made in manifests.items() if name in gates},
         versions=_versions(manifests),
         created=directory.created,

@@ -11,7 +11,7 @@ from ovrecipe.errors import GateError, StageError, foreign_errors
 from ovrecipe.json_files import read_object
 from ovrecipe.measure.figures import gap
 from ovrecipe.measure.models import EXACTLY, Paged, Unpaged
-from ovrecipe.run.genai import last_line
+from ovrecipe.wording import last_line
 
 if TYPE_CHECKING:
     from ovrecipe.measure.reference import Reference

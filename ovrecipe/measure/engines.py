@@ -113,7 +113,7 @@ class Ours:
                     self._artifact.model_dir, SchedulerConfig(), device
                 )
             except RuntimeError as exc:
-                from ovrecipe.run.genai import last_line
+                from ovrecipe.wording import last_line
 
                 raise RunError(
                     f"batches cannot be run on {device}: {last_line(exc)}",

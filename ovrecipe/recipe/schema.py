@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_serializer, model_validator
 
 from ovrecipe.errors import RecipeInvalid
+from ovrecipe.recipe.assistants import Adapter, Draft, assistant_objections
 from ovrecipe.recipe.compression import (
     GENERATED,
     PRECISIONS,
@@ -17,6 +18,7 @@ from ovrecipe.recipe.compression import (
     Precision,
     Share,
 )
+from ovrecipe.recipe.forms import FORMS, form_problems
 from ovrecipe.recipe.sections import FileName, Listed, Mapped, Name, Objection, Section, Text, key
 from ovrecipe.recipe.tasks import FIGURES, GENERATION, SECTIONS, TASKS, TaskName
 from ovrecipe.recipe.yaml_reader import Loc, Node
@@ -192,6 +194,9 @@ class GenerationParameters(Section):
     )
     max_ngram_size: Positive | None = key("longest match of prompt lookup")
     echo: bool | None = key("return the prompt with the answer")
+    json_schema: Mapped[str, Any] | None = key("JSON schema that every answer fits")
+    regex: Text | None = key("regular expression that every answer matches")
+    grammar: Text | None = key("grammar in EBNF, with a rule `root`, that every answer follows")
 
     def objections(self) -> Iterator[Objection]:
         """Yield what contradicts itself, or would be ignored."""
@@ -204,6 +209,14 @@ class GenerationParameters(Section):
         if fewest is not None and most is not None and fewest > most:
             reason = f"{fewest} is above max_new_tokens, which is {most}"
             yield Objection(("min_new_tokens",), reason)
+        for name, reason in form_problems(self.given()):
+            yield Objection((name,), reason)
+
+    @property
+    def samples(self) -> bool:
+        """Whether tokens are drawn: said, or implied by what only sampling reads."""
+        implied = any(getattr(self, name) is not None for name in SAMPLING)
+        return implied if self.do_sample is None else self.do_sample
 
     def given(self) -> dict[str, Any]:
         """Return the parameters that were given, by name."""
@@ -213,13 +226,15 @@ class GenerationParameters(Section):
         """Return these parameters with `own` on top; a null in `own` takes one back.
 
         `do_sample: false` takes back what is only for sampling, and a parameter that is only for
-        sampling takes back `do_sample: false`.
+        sampling takes back `do_sample: false`. A form of answers takes the place of another one.
         """
         gone = {name for name in own.model_fields_set if getattr(own, name) is None}
         if own.do_sample is False:
             gone |= {*SAMPLING}
         elif self.do_sample is False and own.given().keys() & SAMPLING:
             gone |= {"do_sample"}
+        if own.given().keys() & FORMS:
+            gone |= {*FORMS}
         kept = {name: value for name, value in self.given().items() if name not in gone}
         return GenerationParameters.model_construct(**{**kept, **own.given()})
 
@@ -302,6 +317,8 @@ class Variant(CompressionPass):
     )
 
     accept: Accept = key("limits of this variant, over those of the recipe", Accept())
+    draft: Draft | None = key("the draft model of this variant")
+    prompt_lookup: bool | None = key("`prompt_lookup` of this variant")
 
     def compression_passes(self) -> tuple[CompressionPass, ...]:
         """Return the passes to run over the base IR, in order; none for fp16."""
@@ -381,6 +398,9 @@ class Recipe(Section):
     rerank: Rerank = key("how pairs are read, of a `text-rerank`", Rerank())
     accept: Accept = key("how far each variant may be from its source", Accept())
     check: Check = key("what a built variant must pass besides ovrecipe's own gates", Check())
+    draft: Draft | None = key("a model that writes ahead, for all variants but itself")
+    prompt_lookup: bool = key("write ahead what the prompt goes on with; not with `draft`", False)
+    adapters: Mapped[FileName, Adapter] = key("LoRA adapters by name", {})
     output: Output = key("what happens to the text before it is shown", Output())
     plugins: Mapped[Name, Any] = key("settings of plugins by name; each checks its own", {})
     _tree: Node | None = PrivateAttr(default=None)
@@ -409,19 +429,20 @@ class Recipe(Section):
         for name in self.variants:
             for objection in self.generation_of(name).objections():
                 yield Objection(("variants", name, "generation", *objection.keys), objection.reason)
+        yield from assistant_objections(self)
 
     def _of_other_tasks(self) -> Iterator[Loc]:
         """Yield where something is written that only other tasks have."""
         task = TASKS[self.task]
         foreign, figures = SECTIONS - task.sections, FIGURES - task.figures
-        yield from ((name,) for name in sorted(foreign) if _said(getattr(self, name)))
+        yield from ((name,) for name in sorted(foreign) if _is_said(getattr(self, name)))
         yield from (("accept", name) for name in sorted(self.accept.given().keys() & figures))
         for name, variant in self.variants.items():
             where = ("variants", name)
-            if "generation" in foreign and _said(variant.generation):
-                yield (*where, "generation")
+            own = sorted(foreign & VARIANTS_OWN)
+            yield from ((*where, key) for key in own if _is_said(getattr(variant, key)))
             given = variant.accept.given().keys() & figures
-            yield from ((*where, "accept", own) for own in sorted(given))
+            yield from ((*where, "accept", figure) for figure in sorted(given))
             for number, one in enumerate(variant.compression_passes()):
                 if one.dataset == GENERATED and "generation" in foreign:
                     yield (*self.pass_loc(name, number), "dataset")
@@ -449,9 +470,27 @@ class Recipe(Section):
         """Return the recipe's generation parameters with the variant's own on top."""
         return self.generation.overridden_by(self.variants[variant].generation)
 
+    def draft_of(self, variant: str) -> Draft | None:
+        """Return who writes ahead of a variant; nobody does of itself."""
+        draft = self.variants[variant].draft or self.draft
+        return None if draft is None or draft.recipe == f"{self.name}:{variant}" else draft
+
+    def prompt_lookup_of(self, variant: str) -> bool:
+        """Return whether a variant writes ahead what its prompt goes on with."""
+        own = self.variants[variant].prompt_lookup
+        return self.prompt_lookup if own is None else own
+
     def accept_of(self, variant: str) -> Accept:
         """Return the recipe's limits with the variant's own on top."""
         return self.variants[variant].accept.over(self.accept)
+
+
+#: What of a variant is said beside its compression.
+APART = {"optional", "generation", "accept", "draft", "prompt_lookup"}
+#: The sections that a variant may have of its own.
+VARIANTS_OWN = frozenset({"generation", "draft", "prompt_lookup"})
+#: The settings that only some directories have.
+OF_SOME = ("draft", "prompt_lookup", "adapters")
 
 
 def settings_of(recipe: Recipe, variant: str) -> dict[str, Any]:
@@ -461,11 +500,16 @@ def settings_of(recipe: Recipe, variant: str) -> dict[str, Any]:
     whether the recipe still says the same. What comes after it (`output`, `check`,
     `accept`) is not in it.
     """
+    draft = recipe.draft_of(variant)
+    adapters = {name: _said(adapter) for name, adapter in recipe.adapters.items()}
     said = {
+        **({"draft": _said(draft)} if draft is not None else {}),
+        **({"prompt_lookup": True} if recipe.prompt_lookup_of(variant) else {}),
+        **({"adapters": adapters} if adapters else {}),
         "model": _said(recipe.model),
         "tokenizer": _said(recipe.tokenizer),
         "prompt": _said(recipe.prompt),
-        "variant": _said(recipe.variants[variant], exclude={"optional", "generation", "accept"}),
+        "variant": _said(recipe.variants[variant], exclude=APART),
         "generation": _said(recipe.generation_of(variant)),
     }
     return said | _of_task(recipe)
@@ -496,6 +540,10 @@ def _of_task(recipe: Recipe) -> dict[str, Any]:
     sections = {"embedding": recipe.embedding, "rerank": recipe.rerank}
     said = {name: _said(section) for name, section in sections.items()}
     return task_field(recipe) | {name: section for name, section in said.items() if section}
+
+
+def _is_said(value: object) -> bool:
+    return bool(_said(value) if isinstance(value, Section) else value)
 
 
 def _said(section: Section, exclude: set[str] | None = None) -> dict[str, Any]:

@@ -33,7 +33,9 @@ TASKS: Mapping[TaskName, Task] = {
             GENERATION,
             does="writes text",
             command="run",
-            sections=frozenset({"prompt", "generation", "output", "check"}),
+            sections=frozenset(
+                {"prompt", "generation", "output", "check", "draft", "prompt_lookup", "adapters"}
+            ),
             figures=frozenset({"mean_kl", "same_top", "perplexity_ratio"}),
         ),
         Task(

@@ -1,5 +1,6 @@
 """Which artifact a name means, and what its files say."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt
 from ovrecipe.json_files import GENERATION_CONFIG, VECTOR_CONFIG, read_object
 from ovrecipe.recipe.project import Project, check_variant
-from ovrecipe.recipe.schema import Recipe, settings_of
+from ovrecipe.recipe.schema import OF_SOME, Recipe, settings_of
 from ovrecipe.run.prompt import SECTION, tokenizer_config
 from ovrecipe.store.digests import RememberedDigests
 from ovrecipe.store.manifest import MANIFEST, check_folder, read_manifest
@@ -57,6 +58,17 @@ class Artifact:
         found = read_manifest(self.model_dir).facts.get(ATTENTION)
         return None if found is None else str(found)
 
+    def assistants(self) -> Mapping[str, Any]:
+        """Return what was put together with it: `draft`, `prompt_lookup` and `adapters`.
+
+        Raises:
+            ArtifactCorrupt: its manifest is damaged.
+        """
+        if not (self.model_dir / MANIFEST).is_file():
+            return {}
+        facts = read_manifest(self.model_dir).facts
+        return {name: facts[name] for name in OF_SOME if name in facts}
+
     def is_stale(self, recipe: Recipe) -> bool:
         """Return whether the recipe says something else than when this was built.
 
@@ -73,6 +85,8 @@ class Artifact:
         if config and SECTION not in config and not (self.model_dir / VECTOR_CONFIG).is_file():
             return True
         wanted = settings_of(recipe, self.variant)
+        if any(wanted.get(name) != stored.get(name) for name in OF_SOME):
+            return True
         return wanted.keys() <= stored.keys() and not wanted.items() <= stored.items()
 
 

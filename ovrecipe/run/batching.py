@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.errors import DeviceUnknown, EngineFailed, RunError
-from ovrecipe.run.genai import GenaiModel, check_device, last_line, metrics_of
+from ovrecipe.run.genai import GenaiModel, check_device, metrics_of
 from ovrecipe.run.pipeline import Generated, Tokens
 from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import FinishReason
+from ovrecipe.wording import last_line
 
 #: How many positions of the cache GenAI gives out together, on a CPU and elsewhere.
 BLOCK_SIZE, OTHER_BLOCK_SIZE = 32, 16
@@ -126,11 +127,6 @@ class GenaiBatching(GenaiModel):
                 for at, text in zip(places, found, strict=True):
                     texts[at] = text
         return texts
-
-    @property
-    def tokenizer(self) -> Any:
-        """GenAI's tokenizer of the model."""
-        return self._tokenizer
 
     def _warm_up(self) -> int:
         """Generate two tokens, and return how many blocks the cache has, as their share of it."""

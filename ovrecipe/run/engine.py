@@ -33,7 +33,7 @@ from ovrecipe.types import FinishReason, GenerationResult
 from ovrecipe.wording import one_line
 
 if TYPE_CHECKING:
-    from ovrecipe.run.grammar import Grammar, GrammarCheck
+    from ovrecipe.run.structured import FormCheck
 
 #: How many requests may wait while others are answered.
 MOST_WAITING = 256
@@ -102,8 +102,8 @@ class Engine:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     filters: FilterChain = field(default_factory=FilterChain)
     context_length: int | None = None
-    #: Makes sure of grammars before the model sees them, which one that is wrong would end.
-    grammars: GrammarCheck | None = None
+    #: Makes sure of forms before the model sees them, which one that is wrong would end.
+    forms: FormCheck | None = None
     most_waiting: int = MOST_WAITING
     #: Is told every request that has a result; it must not raise.
     observe: Callable[[Observed], None] | None = None
@@ -138,7 +138,6 @@ class Engine:
         deliver: Deliver,
         *,
         messages: Sequence[Message] = (),
-        grammar: Grammar | None = None,
         logprobs: bool = False,
         **generation: Any,
     ) -> Request:
@@ -150,17 +149,17 @@ class Engine:
 
         Raises:
             PromptRefused: by the template; or the prompt is too long.
-            GenerationParameterRefused: by name; or the grammar is none.
+            GenerationParameterRefused: by name.
             EngineBusy: too many wait already.
             EngineFailed, RunError: the engine has failed, or was closed.
         """
         self._check_usable()
         prepared = prepare(self, prompt, generation)
         messages = messages or conversation_of(prompt)
-        if grammar is not None:
-            if self.grammars is None:
-                raise GenerationParameterRefused(f"{grammar.kind}: nobody here can check it")
-            prepared.config.structured_output_config = self.grammars.checked(grammar)
+        for name in prepared.form:
+            if self.forms is None:
+                raise GenerationParameterRefused(f"{name}: nobody here can check it")
+            self.forms.check(prepared.form)
         if logprobs:
             prepared.config.logprobs = 1
         chain = PushedChain(self.filters)
@@ -204,8 +203,6 @@ class Engine:
             self._inbox.put(None)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
-        if self.grammars is not None:
-            self.grammars.close()
         self.pipeline.close()
 
     def __enter__(self) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -55,6 +55,8 @@ class Export(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     #: What the source said of the checkpoint: its commit, or the digests of its files.
     source: dict[str, JsonValue]
     attention_backend: str | None
+    #: What was put together with the model: `prompt_lookup`, `adapters`, and `draft`, which stays.
+    assistants: dict[str, JsonValue] = Field(default_factory=dict)
     gates: dict[str, dict[str, JsonValue]]
     versions: dict[str, str | None]
     created: str
@@ -79,10 +81,15 @@ class ExportedArtifact(Artifact):
     """The model of an export."""
 
     attention: str | None = None
+    own_assistants: Mapping[str, Any] = field(default_factory=dict)
 
     def attention_backend(self) -> str | None:
         """Return `PA` or `SDPA`, with which the model was checked."""
         return self.attention
+
+    def assistants(self) -> Mapping[str, Any]:
+        """Return what was put together with it."""
+        return self.own_assistants
 
     def is_stale(self, recipe: Recipe) -> bool:  # noqa: ARG002
         """Return False: an export has the recipe that it was built from."""
@@ -224,5 +231,6 @@ def open_export(folder: Path, env: Mapping[str, str]) -> tuple[Recipe, ExportedA
     recipe = recipe_of(folder, export)
     check_export(folder, export, exported_digests(env).sha256)
     cache_dir = user_cache_dir(env) / "compiled" / export.artifact
-    artifact = ExportedArtifact(export.variant, folder, cache_dir, export.attention_backend)
-    return recipe, artifact
+    return recipe, ExportedArtifact(
+        export.variant, folder, cache_dir, export.attention_backend, export.assistants
+    )

@@ -12,10 +12,14 @@ from typing import Any
 
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
 from ovrecipe.json_files import GENERATION_CONFIG
-from ovrecipe.run.parameters import apply
+from ovrecipe.recipe.forms import FORMS
+from ovrecipe.run.assistants import NONE, Assistants, Assisting
+from ovrecipe.run.parameters import apply, form_of
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
+from ovrecipe.run.structured import FormCheck, form_refused, is_of_a_form
 from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import FinishReason, Metrics
+from ovrecipe.wording import last_line
 
 #: Devices that are made of others: `AUTO`, `AUTO:GPU,CPU`, `HETERO:GPU,CPU`.
 VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
@@ -73,7 +77,12 @@ ATTENTION_BACKEND = "ATTENTION_BACKEND"
 
 
 def open_pipeline(
-    model_dir: Path, device: str, *, properties: Mapping[str, Any], announce: Callable[[str], None]
+    model_dir: Path,
+    device: str,
+    *,
+    properties: Mapping[str, Any],
+    announce: Callable[[str], None],
+    assistants: Assistants = NONE,
 ) -> GenaiPipeline:
     """Load a model; `announce` is told when it runs another way than it should.
 
@@ -85,23 +94,29 @@ def open_pipeline(
     from openvino import Core
 
     check_device(device, Core().available_devices)
+    assisting = Assisting(assistants)
+    drafts = {name: value for name, value in properties.items() if name != ATTENTION_BACKEND}
+    beside = assisting.properties(device, drafts)
 
     def construct(more: Mapping[str, Any]) -> GenaiPipeline:
         from openvino_genai import LLMPipeline
 
         try:
-            pipeline = LLMPipeline(model_dir, device, **{**properties, **more})
+            pipeline = LLMPipeline(model_dir, device, **{**properties, **more, **beside})
         except (RuntimeError, TypeError) as exc:
             raise RunError(
                 f"the model cannot be loaded on {device}: {last_line(exc)}",
                 remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the "
                 "device; properties must be OpenVINO's",
             ) from exc
-        return GenaiPipeline(pipeline, device)
+        return GenaiPipeline(pipeline, device, assisting)
 
     if "NPU" in device or ATTENTION_BACKEND in properties:
         # The NPU has a pipeline of its own, without paged attention.
         return construct({})
+    if assistants.write_ahead:
+        # GenAI does it with paged attention only, and says something else of SDPA.
+        return construct({ATTENTION_BACKEND: "PA"})
     return with_fallback(construct, announce=lambda why: announce(f"on {device}: {why}"))
 
 
@@ -115,7 +130,10 @@ def check_parameters(parameters: Mapping[str, Any], model_dir: Path) -> None:
     from openvino_genai import GenerationConfig
 
     path = model_dir / GENERATION_CONFIG
+    parameters = {name: value for name, value in parameters.items() if name != "adapter"}
     apply(parameters, GenerationConfig(path) if path.is_file() else GenerationConfig())
+    if form := form_of(parameters, {}):
+        FormCheck(model_dir).check(form)
 
 
 def with_fallback(
@@ -132,12 +150,6 @@ def with_fallback(
         loaded = construct({ATTENTION_BACKEND: "SDPA"})
         announce(f"no paged attention, SDPA is used instead: {last_line(exc.__cause__ or exc)}")
         return loaded
-
-
-def last_line(error: BaseException) -> str:
-    """Return the sentence of an OpenVINO error, which stands below places in its source."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
 
 
 def metrics_of(perf: Any) -> tuple[Metrics, int]:
@@ -211,10 +223,19 @@ class GenaiModel:
 class GenaiPipeline(GenaiModel):
     """An `LLMPipeline` and its tokenizer."""
 
-    def __init__(self, pipeline: Any, device: str) -> None:
+    def __init__(self, pipeline: Any, device: str, assisting: Assisting) -> None:
         super().__init__(pipeline, device, pipeline.get_generation_config)
+        self._assisting = assisting
         #: The `LLMPipeline` itself, for what only it can do.
         self.llm: Any = pipeline
+
+    def configure(self, parameters: Mapping[str, Any]) -> Any:
+        """Return the artifact's own generation config with `parameters` on top.
+
+        `adapter` among them names a LoRA adapter; "" answers without one.
+        """
+        given = {name: value for name, value in parameters.items() if name != "adapter"}
+        return self._assisting.prepare(super().configure(given), parameters.get("adapter"))
 
     def generate(self, tokens: Tokens, config: Any, on_text: OnText) -> Ended:
         """Generate; `on_text` must not raise, for GenAI would print and swallow it.
@@ -239,11 +260,18 @@ class GenaiPipeline(GenaiModel):
             else:
                 encoded = self.llm.generate(tokens.ids, config, streamer)
         except RuntimeError as exc:
+            if is_of_a_form(exc):
+                form = config.structured_output_config
+                name = next(name for name in FORMS if getattr(form, name) is not None)
+                raise form_refused(name, exc) from exc
             raise RunError(f"generation failed on {self.device}: {last_line(exc)}") from exc
         cut = encoded.finish_reasons[0] == GenerationFinishReason.LENGTH
         metrics, generated = metrics_of(encoded.perf_metrics)
         ended: FinishReason = "cancelled" if stopped else "length" if cut else "stop"
-        return Ended(ended, generated, metrics)
+        eos = int(self._tokenizer.get_eos_token_id())  # a config may leave it to the tokenizer
+        ending = {*config.stop_token_ids, config.eos_token_id, eos}
+        by_the_model = ended == "stop" and ending >= {*encoded.tokens[0][-1:]}
+        return Ended(ended, generated, metrics, by_the_model=by_the_model)
 
     def close(self) -> None:
         """Let go of the model's memory."""

@@ -26,10 +26,14 @@ class GenerationTask:
     `segments` carries text; an empty one wakes the reader, who looks at `ended` and `cancelled`.
     """
 
-    def __init__(self, tokens: Tokens, config: object, *, seed: int | None = None) -> None:
+    def __init__(
+        self, tokens: Tokens, config: object, *, seed: int | None = None, form: str | None = None
+    ) -> None:
         self.tokens = tokens
         self.config = config
         self.seed = seed
+        #: The parameter that says which form the answer has, if one does.
+        self.form = form
         self.segments: SimpleQueue[str] = SimpleQueue()
         self.ended = threading.Event()
         self.cancelled = False
@@ -241,4 +245,19 @@ class Generation:
             metrics=done.metrics if done else None,
             device=self._runner.device,
             seed=task.seed,
+            unfinished=self._unfinished(),
         )
+
+    def _unfinished(self) -> str | None:
+        """Return why an answer that has a form is not of that form."""
+        form, done = self._task.form, self._task.finished
+        ended = "cancelled" if done is None or self._task.cancelled else done.finish_reason
+        if form is None or (ended == "stop" and done is not None and done.by_the_model):
+            return None
+        reasons = {
+            "length": f"reached its limit of {done.generated_tokens if done else 0} tokens",
+            "stop": "was ended by a stop text",
+            "cancelled": "was cancelled",
+        }
+        what = "JSON document" if form == "json_schema" else f"match of the {form}"
+        return f"the answer {reasons[ended]}, so it is no whole {what}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ovrecipe.builtin.vector_settings import VectorSettings
 from ovrecipe.errors import GenerationParameterRefused, NotBuilt, RunError
-from ovrecipe.recipe.project import Project, find_project, split_target
+from ovrecipe.recipe.load import check_requirements, load_recipe
+from ovrecipe.recipe.project import Project, find_project, named_by, split_target
 from ovrecipe.recipe.schema import Recipe, check_task
 from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TASKS, TaskName
 from ovrecipe.run.artifact import Artifact, built_artifacts, check_content, find_artifact
+from ovrecipe.run.assistants import (
+    NONE,
+    WRITTEN_AHEAD,
+    Assistants,
+    check_adapter,
+    sampling_refused,
+    vocabulary_objection,
+)
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.run.exported import export_folder, open_export
 from ovrecipe.run.genai import (
@@ -85,6 +94,8 @@ def load(
     generation: Mapping[str, Any] | None = None,
     unaccepted: bool = False,
     task: TaskName | None = None,
+    draft: str | None = None,
+    prompt_lookup: bool | None = None,
     **properties: Any,
 ) -> Any:
     """Load a built variant, `NAME:VARIANT` or `NAME`, and return what runs its recipe's task.
@@ -98,7 +109,8 @@ def load(
     (`PERFORMANCE_HINT="LATENCY"`). `announce` is told what runs another way than asked for, or was
     built from other settings than the recipe's; it prints to stderr unless given. `generation` are
     parameters that will be asked with: wrong ones are refused before loading. `unaccepted` opens
-    what a gate refused, for study.
+    what a gate refused, for study. `draft` (`NAME:VARIANT`, "" for none) and `prompt_lookup` count
+    in place of the recipe's.
 
         with ovrecipe.load("smollm2-135m:int4") as model:
             for segment in model.stream("What is the capital of France?", greedy=True):
@@ -120,28 +132,54 @@ def load(
         unaccepted=unaccepted,
         task=task,
     )
-    return OPENERS[found.recipe.task](found, device, warm_up=warm_up, properties=properties)
+    ahead = {"draft": draft, "prompt_lookup": prompt_lookup}
+    return OPENERS[found.recipe.task](
+        found, device, warm_up=warm_up, ahead=ahead, properties=properties
+    )
 
 
 def _open_runner(
-    found: Found, device: str, *, warm_up: bool, properties: Mapping[str, Any]
+    found: Found,
+    device: str,
+    *,
+    warm_up: bool,
+    ahead: Mapping[str, Any],
+    properties: Mapping[str, Any],
 ) -> Runner:
-    """Open a model that writes text."""
-    variants, announce = None, found.announce
+    """Open a model that writes text; `ahead` is `draft` and `prompt_lookup` of `load`."""
+    artifact, announce = found.artifact, found.announce
+    variants = None
     if found.project is not None:
-        again = partial(
-            load,
-            device=device,
-            project=found.project,
-            plugins=found.plugins,
-            announce=announce,
-            warm_up=warm_up,
-            task=GENERATION,
-            **properties,
-        )
-        variants = _variants(found.project, found.recipe, again)
+        project, recipe = found.project, found.recipe
+
+        def sizes_bytes() -> dict[str, int]:
+            built = built_artifacts(project, recipe)
+            return {name: artifact.weights_bytes for name, artifact in built.items()}
+
+        def sibling(variant: str) -> Runner:
+            target = f"{recipe.name}:{variant}"
+            # A model does not write ahead of itself.
+            draft = None if ahead["draft"] == target else ahead["draft"]
+            return load(
+                target,
+                device,
+                project=project,
+                plugins=found.plugins,
+                announce=announce,
+                warm_up=warm_up,
+                task=GENERATION,
+                **{**ahead, "draft": draft},
+                **properties,
+            )
+
+        variants = Variants(sizes_bytes, sibling)
+    assistants = assistants_of(found.project, artifact, announce=announce, **ahead)
+    if found.asked is not None:
+        check_assisted(assistants, {**artifact.parameters(), **found.asked})
     runner = Runner(
-        open_artifact(found.artifact, device, properties=properties, announce=announce),
+        open_artifact(
+            artifact, device, properties=properties, announce=announce, assistants=assistants
+        ),
         variants=variants,
         observe=_observe(found.plugins, announce),
         **found.given,
@@ -156,9 +194,21 @@ def _open_runner(
 
 
 def _open_vectors(
-    found: Found, device: str, *, warm_up: bool, properties: Mapping[str, Any]
+    found: Found,
+    device: str,
+    *,
+    warm_up: bool,
+    ahead: Mapping[str, Any],
+    properties: Mapping[str, Any],
 ) -> VectorModel:
-    """Open a model that writes no text."""
+    """Open a model that writes no text.
+
+    Raises:
+        GenerationParameterRefused: something was to be written `ahead` of it.
+    """
+    for name, value in ahead.items():
+        if value:
+            raise _generates_none(name, found.recipe)
     model_dir = found.artifact.model_dir
     settings = VectorSettings.load(model_dir)
     cached = _cached(properties, found.artifact, device)
@@ -210,7 +260,7 @@ def load_engine(
     """
     from ovrecipe.run.batching import Room, open_batching
     from ovrecipe.run.engine import MOST_WAITING, Engine
-    from ovrecipe.run.grammar import GrammarCheck
+    from ovrecipe.run.structured import FormCheck
 
     found = find(
         target,
@@ -226,7 +276,7 @@ def load_engine(
     pipeline = open_batching(artifact.model_dir, device, room=room or Room(), properties=cached)
     return Engine(
         pipeline,
-        grammars=GrammarCheck(artifact.model_dir, pipeline.tokenizer),
+        forms=FormCheck(artifact.model_dir),
         observe=_observe(found.plugins, found.announce),
         most_waiting=MOST_WAITING if most_waiting is None else most_waiting,
         after_step=after_step,
@@ -257,6 +307,8 @@ class Found:
     announce: Callable[[str], None]
     artifact: Artifact
     recipe: Recipe
+    #: The parameters of generation that will be asked with, where that is known.
+    asked: Mapping[str, Any] | None
     #: What a runner and an engine are given alike; nothing for what writes no text.
     given: Mapping[str, Any]
 
@@ -289,8 +341,9 @@ def find(
         recipe, artifact = _built(place, str(target), announce, task=task, unaccepted=unaccepted)
     if task is not None:
         check_task(recipe, task)
-    given = _given(recipe, artifact, plugins, generation or {})
-    return Found(place, plugins, announce, artifact, recipe, given)
+    asked = None if generation is None else merged(generation)
+    given = _given(recipe, artifact, plugins, asked or {})
+    return Found(place, plugins, announce, artifact, recipe, asked, given)
 
 
 def _given(
@@ -299,13 +352,12 @@ def _given(
     """Return what runs a model that writes text; parameters for another one are refused."""
     if recipe.task != GENERATION:
         for name in generation:
-            reason = f"{name}: {recipe.name} {TASKS[recipe.task].does} and generates none"
-            raise GenerationParameterRefused(reason, remedy="leave it out")
+            raise _generates_none(name, recipe)
         return {}
     filters = chosen_filters(recipe, plugins)
     template = read_template(artifact.model_dir)
     if generation:
-        check_parameters(merged(generation), artifact.model_dir)
+        check_parameters(generation, artifact.model_dir)
     return {
         "recipe": recipe,
         "variant": artifact.variant,
@@ -314,6 +366,11 @@ def _given(
         "filters": filters,
         "context_length": artifact.context_length(),
     }
+
+
+def _generates_none(name: str, recipe: Recipe) -> GenerationParameterRefused:
+    reason = f"{name}: {recipe.name} {TASKS[recipe.task].does} and generates none"
+    return GenerationParameterRefused(reason, remedy="leave it out")
 
 
 def _built(
@@ -325,8 +382,6 @@ def _built(
     unaccepted: bool,
 ) -> tuple[Recipe, Artifact]:
     """Return the recipe and the artifact of a name."""
-    from ovrecipe.recipe.load import check_requirements, load_recipe
-
     name, variant = split_target(target)
     recipe = load_recipe(project, name)
     check_requirements(recipe)
@@ -344,8 +399,6 @@ def _built(
 
 def _exported(folder: Path, env: Mapping[str, str], *, unaccepted: bool) -> tuple[Recipe, Artifact]:
     """Return the recipe and the artifact of an export."""
-    from ovrecipe.recipe.load import check_requirements
-
     if unaccepted:
         remedy = "leave --unaccepted out: only what passed its gates is exported"
         raise NotBuilt(f"{folder} is an export, which no gate has refused", remedy=remedy)
@@ -354,22 +407,13 @@ def _exported(folder: Path, env: Mapping[str, str], *, unaccepted: bool) -> tupl
     return recipe, artifact
 
 
-def _variants(project: Project, recipe: Recipe, again: Callable[[str], Runner]) -> Variants:
-    """Return what else of the recipe is built, and how it is loaded."""
-
-    def sizes_bytes() -> dict[str, int]:
-        built = built_artifacts(project, recipe)
-        return {name: artifact.weights_bytes for name, artifact in built.items()}
-
-    return Variants(sizes_bytes, lambda variant: again(f"{recipe.name}:{variant}"))
-
-
 def open_artifact(
     artifact: Artifact,
     device: str,
     *,
     properties: Mapping[str, Any],
     announce: Callable[[str], None],
+    assistants: Assistants = NONE,
 ) -> GenaiPipeline:
     """Load an artifact's model with the attention that it was checked with.
 
@@ -377,7 +421,95 @@ def open_artifact(
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
     asked = _cached(_with_attention(properties, artifact, device), artifact, device)
-    return open_pipeline(artifact.model_dir, device, properties=asked, announce=announce)
+    return open_pipeline(
+        artifact.model_dir, device, properties=asked, announce=announce, assistants=assistants
+    )
+
+
+def own_assistants(artifact: Artifact, draft_dir: Path | None) -> Assistants:
+    """Return what an artifact was put together with; `draft_dir` is where its draft model is."""
+    own = artifact.assistants()
+    adapters = own.get("adapters") or {}
+    ahead = (own.get("draft") or {}).get("num_assistant_tokens", WRITTEN_AHEAD)
+    return Assistants(
+        draft_dir=draft_dir,
+        num_assistant_tokens=ahead,
+        prompt_lookup=bool(own.get("prompt_lookup")),
+        adapters={
+            name: (artifact.model_dir / one["file"], one["alpha"]) for name, one in adapters.items()
+        },
+        always=next((name for name, one in adapters.items() if one["always"]), None),
+    )
+
+
+def assistants_of(
+    project: Project | None,
+    artifact: Artifact,
+    *,
+    draft: str | None,
+    prompt_lookup: bool | None,
+    announce: Callable[[str], None],
+) -> Assistants:
+    """Return what an artifact is run with: its own, but for what was asked for.
+
+    Raises:
+        RecipeError, NotBuilt: the draft model is not there.
+        RunError: GenAI cannot write ahead so, or the draft model has other tokens.
+    """
+    own = own_assistants(artifact, None)
+    if draft and prompt_lookup:
+        raise RunError("a draft model and prompt lookup do not go together", remedy="leave one out")
+    drafted = draft
+    if draft is None and not prompt_lookup:
+        drafted = (artifact.assistants().get("draft") or {}).get("recipe")
+    if drafted and project is None:
+        if draft:
+            raise RunError(
+                f"draft {draft}: is a recipe's, and an export has no project",
+                remedy="leave it out, or run the variant in its project",
+            )
+        announce(f"its draft model {drafted} is not in the export; the answers are the same")
+        drafted = None
+    lookup = (own.prompt_lookup and not draft) if prompt_lookup is None else prompt_lookup
+    if (drafted or lookup) and artifact.attention_backend() == "SDPA":
+        raise RunError(
+            "paged attention computes this model wrongly, and GenAI writes ahead with nothing else",
+            remedy="leave out the draft model and prompt lookup",
+        )
+    if not drafted or project is None:
+        return replace(own, prompt_lookup=lookup)
+    return replace(own, draft_dir=draft_directory(project, artifact, drafted), prompt_lookup=lookup)
+
+
+def check_assisted(assistants: Assistants, parameters: Mapping[str, Any]) -> None:
+    """Refuse, before a model is loaded, what its assistants do not take.
+
+    Raises:
+        GenerationParameterRefused: by name.
+    """
+    check_adapter(parameters.get("adapter", ""), assistants.adapters)
+    if assistants.draft_dir is not None and parameters.get("do_sample"):
+        raise sampling_refused()
+
+
+def draft_directory(project: Project, artifact: Artifact, target: str) -> Path:
+    """Return the directory of a draft model whose tokens are those of the artifact.
+
+    Raises:
+        RecipeError, NotBuilt: it is not there.
+        RunError: it has other tokens.
+    """
+    recipe, variant = named_by(target, partial(load_recipe, project))
+    found = find_artifact(project, recipe, variant)
+    if found.model_dir == artifact.model_dir:
+        raise RunError(f"draft {target}: a model cannot write ahead of itself")
+    check_content(project, found.model_dir)
+    reason = vocabulary_objection(artifact.model_dir, found.model_dir)
+    if reason is not None:
+        raise RunError(
+            f"draft {target}: {reason}", remedy="take a smaller model of the same family"
+        )
+    return found.model_dir
 
 
 def _observe(

@@ -1,11 +1,13 @@
 """Generation parameters: from what is asked for to one GenAI GenerationConfig."""
 
+import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ovrecipe.errors import GenerationParameterRefused
+from ovrecipe.recipe.forms import FORMS, NOT_BESIDE_A_FORM, form_problems, read_schema
 from ovrecipe.recipe.schema import SAMPLING
 from ovrecipe.wording import perhaps
 
@@ -15,6 +17,7 @@ DEFAULT_MAX_NEW_TOKENS = 256
 UNSUPPORTED = {
     "apply_chat_template": "the prompt is rendered from the chat template and passed as token ids",
     "logprobs": "probabilities are not handed out",
+    "structured_output_config": f"give {', '.join(FORMS[:-1])} or {FORMS[-1]} by name",
     "return_omni_outputs": "only text comes out",
 }
 SETS = ("stop_strings", "stop_token_ids")
@@ -82,10 +85,12 @@ def apply(parameters: Mapping[str, Any], config: Any) -> Any:
     """
     known = [name for name in dir(config) if name[0] != "_" and not callable(getattr(config, name))]
     for name, value in parameters.items():
+        if name in FORMS:
+            continue
         if name in UNSUPPORTED:
             raise GenerationParameterRefused(f"{name}: cannot be given; {UNSUPPORTED[name]}")
         if name not in known:
-            close = perhaps(name, [*known, "greedy"])
+            close = perhaps(name, [*known, "greedy", *FORMS])
             raise GenerationParameterRefused(
                 f"{name}: the installed GenAI has no such generation parameter{close}"
             )
@@ -93,11 +98,34 @@ def apply(parameters: Mapping[str, Any], config: Any) -> Any:
             setattr(config, name, _as_genai_takes_it(config, name, value))
         except (TypeError, ValueError, KeyError) as exc:
             raise GenerationParameterRefused(f"{name}: GenAI does not take {value!r}") from exc
+    _hold_to_a_form(config, parameters)
     # GenAI's "no limit" is the largest 64-bit number.
     if min(config.max_new_tokens, config.max_length) >= 2**63:
         config.max_new_tokens = DEFAULT_MAX_NEW_TOKENS
     _check_whole(config, parameters)
     return config
+
+
+def form_of(parameters: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the form of the answer, as the one parameter that says it; {} where there is none.
+
+    One of the call takes the place of the artifact's `own`.
+    """
+    for given in (parameters, own):
+        if forms := {name: given[name] for name in FORMS if given.get(name) is not None}:
+            return forms
+    return {}
+
+
+def _hold_to_a_form(config: Any, parameters: Mapping[str, Any]) -> None:
+    known = {name: getattr(config, name) for name in NOT_BESIDE_A_FORM}
+    for name, reason in form_problems({**known, **parameters}):
+        raise GenerationParameterRefused(f"{name}: {reason}")
+    for name, value in form_of(parameters, {}).items():
+        from openvino_genai import StructuredOutputConfig
+
+        text = json.dumps(read_schema(value)) if name == "json_schema" else value
+        config.structured_output_config = StructuredOutputConfig(**{name: text})
 
 
 def _as_genai_takes_it(config: Any, name: str, value: Any) -> Any:

@@ -31,6 +31,8 @@ class Ended:
     finish_reason: FinishReason
     generated_tokens: int
     metrics: Metrics
+    #: Whether the model itself ended the answer, with a token: no limit and no stop text.
+    by_the_model: bool = True
 
 
 class Model(Protocol):

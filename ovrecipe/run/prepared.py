@@ -6,12 +6,12 @@ The same for one prompt at a time (`runner`) and for many at once (`engine`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from ovrecipe.errors import PromptRefused, PromptTooLong
 from ovrecipe.recipe.schema import Recipe
-from ovrecipe.run.parameters import merged, seeded
+from ovrecipe.run.parameters import form_of, merged, seeded
 from ovrecipe.run.pipeline import Model, Tokens
 from ovrecipe.run.prompt import ChatTemplate, Message, Rendered
 
@@ -41,6 +41,8 @@ class Prepared:
     config: Any
     seed: int | None
     max_new_tokens: int
+    #: The parameter that the answer is held to, by its name; empty where none is.
+    form: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare(model: Asked, prompt: Prompt, generation: Mapping[str, Any]) -> Prepared:
@@ -52,11 +54,12 @@ def prepare(model: Asked, prompt: Prompt, generation: Mapping[str, Any]) -> Prep
     """
     asked = merged(generation, stop=model.parameters.get("stop_strings"))
     parameters, seed = seeded(asked, model.parameters)
-    config = model.pipeline.configure(parameters)
+    form = form_of(parameters, model.parameters)
+    config = model.pipeline.configure({**parameters, **form})
     tokens = encoded(model, prompt)
     limit = model.pipeline.max_new_tokens(config, tokens.count)
     _check_room(model, tokens, limit)
-    return Prepared(tokens, config, seed, limit)
+    return Prepared(tokens, config, seed, limit, form)
 
 
 def encoded(model: Asked, prompt: Prompt) -> Tokens:

@@ -61,7 +61,9 @@ class Runner:
         """Start to answer a prompt; iterate over what is returned.
 
         `system` replaces the artifact's. `generation` are GenAI's parameters by name, on top of
-        the artifact's, and `greedy=True`.
+        the artifact's, `greedy=True`, and one of `json_schema` (an object, or JSON text), `regex`
+        and `grammar` (EBNF), to which the answer is held. `adapter` names a LoRA adapter of the
+        recipe, "" answers without one.
 
         Raises:
             PromptRefused: the prompt is blank, not text, or too long for the model.
@@ -95,7 +97,8 @@ class Runner:
         """Start to answer a conversation; as `stream`, for those who keep the messages."""
         self._check_open()
         given = prepare(self, messages, generation)
-        task = GenerationTask(given.tokens, given.config, seed=given.seed)
+        form = next(iter(given.form), None)
+        task = GenerationTask(given.tokens, given.config, seed=given.seed, form=form)
         answer = Generation(task, self, messages, on_end)
         self._submit(task)
         return answer

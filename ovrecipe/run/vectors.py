@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 from ovrecipe.errors import PromptRefused, RunError
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.tasks import EMBEDDING, RERANK, TaskName
-from ovrecipe.run.genai import check_device, last_line
+from ovrecipe.run.genai import check_device
 from ovrecipe.run.prompt import check_prompt
 from ovrecipe.telemetry import switch_off_telemetry
+from ovrecipe.wording import last_line
 
 if TYPE_CHECKING:
     from ovrecipe.builtin.vector_settings import VectorSettings

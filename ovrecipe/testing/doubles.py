@@ -12,7 +12,7 @@ from ovrecipe.hooks.roles import Console, Frontend, ShownGeneration
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.run.prompt import ChatTemplate
 from ovrecipe.run.runner import Chat, Runner, Variants
-from ovrecipe.types import Metrics
+from ovrecipe.types import FinishReason, Metrics
 
 METRICS = Metrics(ttft_ms=20.0, tpot_ms=7.0, throughput=142.0, load_time_ms=900.0)
 
@@ -84,7 +84,8 @@ class FakePipeline:
         finally:
             self._at_once -= 1
         cut = limit < len(self.pieces)
-        return Ended("length" if cut else "stop", min(limit, len(self.pieces)), METRICS)
+        reason: FinishReason = "length" if cut else "stop"
+        return Ended(reason, min(limit, len(self.pieces)), METRICS, by_the_model=not cut)
 
     def close(self) -> None:
         """Note that it was closed."""

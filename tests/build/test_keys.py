@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from ovrecipe.build.stages import STAGES
+from ovrecipe.errors import RecipeNotFound
 from ovrecipe.recipe.project import Project
-from tests.build.making import context_of, fake_recipe, write_recipe
+from tests.build.making import context_of, fake_recipe, work_on, write_recipe
 
 
 def keys_of(project: Project, document: dict[str, Any], name: str = "m") -> dict[str, str]:
@@ -72,6 +73,31 @@ def test_options_of_a_compressor_are_in_the_key_with_their_defaults(project: Pro
     variant["options"] = {"max_size_mb": 41}
     after = keys_of(project, fake_recipe(variants={"int4": variant}))
     assert after["weights:int4"] != before["weights:int4"]
+
+
+def test_a_draft_model_is_read_by_the_gate_only(project: Project) -> None:
+    """Another draft model is another comparison, and no other model."""
+    other = {"compressor": "fake", "group_size": 32}
+    drafted = {**other, "draft": {"recipe": "m:int4"}}
+    before = keys_of(project, fake_recipe(variants={"int4-other": other}))
+    after = keys_of(project, fake_recipe(variants={"int4-other": drafted}))
+    assert changed(before, after) == {"assemble:int4-other", "check:int4-other"}
+    smaller = {"int4": {"compressor": "fake", "group_size": 128}, "int4-other": drafted}
+    third = keys_of(project, fake_recipe(variants=smaller))
+    assert "check:int4-other" in changed(after, third)
+    assert "assemble:int4-other" not in changed(after, third)
+
+
+def test_a_draft_model_of_another_recipe_is_one_of_its_tasks(project: Project) -> None:
+    """It is built before the gate that reads it, and a misspelt one is named at once."""
+    write_recipe(project, "small", fake_recipe())
+    draft = {"draft": {"recipe": "small:int4"}}
+    write_recipe(project, "m", {**fake_recipe(), **draft})
+    work = work_on(context_of(project), "m", "check", "int4")
+    assert {needed.title for needed in work.needs()} >= {"assemble m:int4", "assemble small:int4"}
+    write_recipe(project, "m", {**fake_recipe(), "draft": {"recipe": "smal:int4"}})
+    with pytest.raises(RecipeNotFound, match="no recipe 'smal' in recipes/; perhaps you meant"):
+        context_of(project).plan("m").judge()
 
 
 def test_group_size_changes_its_variant_only(project: Project) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ovrecipe.recipe import compression, schema
+from ovrecipe.recipe import assistants, compression, schema
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -27,6 +27,8 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
     "generation": [schema.GenerationParameters],
     "embedding": [schema.Embedding],
     "rerank": [schema.Rerank],
+    "draft": [assistants.Draft],
+    "adapters": [assistants.Adapter],
     "accept": [schema.Accept],
     "check": [schema.Check, schema.ProviderSpec],
     "output": [schema.Output, schema.ProviderSpec],
@@ -48,9 +50,8 @@ def test_every_key_is_documented_and_no_other(heading: str) -> None:
         for name, field in model.model_fields.items()
     }
     other = {"org"}  # the table of ids stands under `model` too, with values that are no keys
-    assert documented(heading) - other == keys - {"name", "path"} | (
-        {"name"} if heading in {"check", "output"} else set()
-    )
+    own = {"check": {"name"}, "output": {"name"}, "adapters": {"path"}}.get(heading, set())
+    assert documented(heading) - other == keys - {"name", "path"} | own
 
 
 def test_editors_show_the_manuals_words() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ovrecipe.errors import RunError
-from ovrecipe.run.genai import last_line, open_pipeline, with_fallback
+from ovrecipe.run.genai import open_pipeline, with_fallback
+from ovrecipe.wording import last_line
 
 
 def without_paged_attention(properties):

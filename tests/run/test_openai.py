@@ -115,9 +115,9 @@ def test_a_forced_call_is_a_grammar_of_the_functions_that_may_be():
     other = {"type": "function", "function": {"name": "other"}}
     tools = [Tool.model_validate(one) for one in (TOOL, other)]
     named = chosen_tools(tools, {"function": {"name": "other"}}, parallel=None)
-    assert '"const": "other"' in named.grammar.text
-    assert "find" not in named.grammar.text
-    assert "anyOf" in json.loads(chosen_tools(tools, "required", parallel=None).grammar.text)
+    assert '"const": "other"' in json.dumps(named.form)
+    assert "find" not in json.dumps(named.form)
+    assert "anyOf" in chosen_tools(tools, "required", parallel=None).form["json_schema"]
 
 
 def test_a_model_is_told_of_the_functions_in_its_system_text():

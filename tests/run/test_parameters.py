@@ -66,6 +66,11 @@ def test_values_reach_genai_in_its_own_types(config):
         ({"num_return_sequences": 2}, "num_return_sequences: one answer is streamed"),
         ({"logprobs": 1}, "logprobs: cannot be given"),
         ({"apply_chat_template": True}, "apply_chat_template: cannot be given"),
+        ({"structured_output_config": {}}, "structured_output_config: cannot be given; give json"),
+        ({"jsn_schema": {}}, "jsn_schema: .* perhaps you meant 'json_schema'"),
+        ({"json_schema": False}, "^json_schema: no text can satisfy it"),
+        ({"regex": "a", "grammar": "b"}, "^grammar: stands beside regex; keep one of them"),
+        ({"regex": "a", "num_beams": 2}, "^num_beams: GenAI would leave the form"),
         ({"repetition_penalty": 0.0}, r"^repetition_penalty=0\.0: "),
         ({"num_beams": 2, "do_sample": True}, "^do_sample=True: .*[Bb]eam search"),
     ],
@@ -80,7 +85,8 @@ def test_what_genai_does_not_take_is_refused_by_name(config, parameters, message
 def test_every_parameter_of_a_recipe_is_known_to_genai(config):
     """The schema promises that they work."""
     known = {name for name in dir(config) if not name.startswith("_")}
-    assert set(GenerationParameters.model_fields) <= known
+    forms = set(dir(pytest.importorskip("openvino_genai").StructuredOutputConfig))
+    assert set(GenerationParameters.model_fields) <= known | forms
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_p", "top_k", "min_p"])

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.stages.stage import Job, Stage, StageContext, always
+from ovrecipe.builtin.lora import CONFIG, WEIGHTS, check_fits, read_adapter
+from ovrecipe.errors import RecipeInvalid
 from ovrecipe.json_files import (
     CHAT_TEMPLATE,
     GENERATION_CONFIG,
@@ -21,7 +24,9 @@ from ovrecipe.json_files import (
     read_object,
     write_object,
 )
-from ovrecipe.recipe.schema import Prompt, settings_of
+from ovrecipe.recipe.problems import place_in_recipe
+from ovrecipe.recipe.schema import Prompt, Recipe, settings_of
+from ovrecipe.recipe.yaml_reader import dotted
 from ovrecipe.run.artifact import ATTENTION
 from ovrecipe.run.parameters import SETS, merged
 from ovrecipe.run.prompt import (
@@ -57,7 +62,43 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
     Much of it is in their keys too. Here it is in the recipe's words, for `ovrecipe run`, which
     compares it with the recipe of today.
     """
-    return settings_of(plan.recipe, str(variant))
+    fields: dict[str, Json] = settings_of(plan.recipe, str(variant))
+    if plan.recipe.adapters:
+        fields["adapter_files"] = {
+            name: _adapter_digests(plan, name) for name in plan.recipe.adapters
+        }
+    return fields
+
+
+def _adapter_digests(plan: RecipePlan, name: str) -> dict[str, Json]:
+    path = adapter_path(plan.recipe, name)
+    files = [path / file for file in (WEIGHTS, CONFIG)] if path.is_dir() else [path]
+    try:
+        return {file.name: plan.context.digests.sha256(file) for file in files if file.exists()}
+    except OSError as error:
+        raise adapter_error(plan.recipe, name, f"cannot be read: {error.strerror}") from error
+
+
+def adapter_path(recipe: Recipe, name: str) -> Path:
+    """Return the file or folder of an adapter.
+
+    Raises:
+        RecipeInvalid: it is not there.
+    """
+    path = recipe.recipe_dir / Path(recipe.adapters[name].path).expanduser()
+    if not path.exists() or (path.is_dir() and not (path / WEIGHTS).is_file()):
+        raise adapter_error(recipe, name, f"no such file, nor a folder with {WEIGHTS}")
+    return path
+
+
+def adapter_error(recipe: Recipe, name: str, reason: str) -> RecipeInvalid:
+    """Return the error of an adapter that cannot be read, at its place in the recipe."""
+    loc = ("adapters", name, "path")
+    where = f"{place_in_recipe(recipe, loc)}: {dotted(loc)}"
+    return RecipeInvalid(
+        f"{where}: {recipe.adapters[name].path}: {reason}",
+        remedy="a path starts at the recipe's folder",
+    )
 
 
 def run(job: Job, context: StageContext) -> dict[str, Json]:  # noqa: ARG001
@@ -83,7 +124,26 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:  # noqa: ARG001
         written.read_text(encoding="utf-8"),
     )
     known = read_manifest(job.inputs["reference"]).facts
-    return {"links": links, ATTENTION: known[ATTENTION]}
+    return {"links": links, ATTENTION: known[ATTENTION], **_assistants(job)}
+
+
+def _assistants(job: Job) -> dict[str, Json]:
+    """Copy the adapters of which the model has all modules; return what it is run with."""
+    recipe, variant = job.recipe, str(job.variant)
+    adapters: dict[str, Json] = {}
+    for name, adapter in recipe.adapters.items():
+        found = read_adapter(adapter_path(recipe, name))
+        check_fits(found, job.inputs["weights"])
+        copy = job.output_dir / f"adapter-{name}.safetensors"
+        shutil.copyfile(found.path, copy)
+        alpha = found.alpha if adapter.alpha is None else adapter.alpha
+        adapters[name] = {"file": copy.name, "alpha": alpha, "always": adapter.always}
+    draft = recipe.draft_of(variant)
+    return {
+        **({"draft": draft.model_dump(mode="json")} if draft is not None else {}),
+        **({"prompt_lookup": True} if recipe.prompt_lookup_of(variant) else {}),
+        **({"adapters": adapters} if adapters else {}),
+    }
 
 
 def _write_chat_template(prompt: Prompt, tokenizer_dir: Path, output_dir: Path) -> None:

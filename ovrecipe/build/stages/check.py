@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.build.stages.base import MODEL_FILES
 from ovrecipe.build.stages.stage import Job, Stage, StageContext
-from ovrecipe.errors import GateError, StageError
+from ovrecipe.errors import GateError, GenerationParameterRefused, StageError
 from ovrecipe.hooks.provided import key_options
 from ovrecipe.hooks.roles import Estimate, EvaluationJob
 from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.measure.verdict import exceeded, limits_of
 from ovrecipe.recipe.schema import Recipe
+from ovrecipe.run.assistants import NONE
+from ovrecipe.run.parameters import form_of
 from ovrecipe.run.prompt import fixed_clock, read_template, rendered
 from ovrecipe.store.manifest import read_manifest
 from ovrecipe.types import Json
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from ovrecipe.build.execute import Work
 
 QUESTION = "What is the capital of France?"
+#: Of which the answer repeats the prompt, so that prompt lookup finds something.
+REPEATED = "Repeat: one two three four five six seven eight. Again: one two three four five six"
 #: Tokens that the check lets the model write.
 CHECK_TOKENS = 16
 #: What opens the model and answers.
@@ -119,9 +123,55 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     Raises:
         GateError: it does not run, it says nothing at all, or an evaluator refuses it.
     """
-    facts = _measured(job, context)
+    _check_form(job)
+    facts = {**_measured(job, context), **_assisted(job, context)}
     found = list(evaluate(job, context))
     return {**facts, "evaluators": found} if found else facts
+
+
+def _assisted(job: Job, context: StageContext) -> dict[str, Json]:
+    """Return that the model answers the same beside its assistants, if it has any.
+
+    Raises:
+        GateError: it does not, or GenAI cannot run it so.
+    """
+    from ovrecipe.measure.assistance import Questions, check_assistants
+    from ovrecipe.run.artifact import Artifact
+    from ovrecipe.run.load import own_assistants
+
+    model_dir = job.inputs["assemble"]
+    own = own_assistants(Artifact(str(job.variant), model_dir, model_dir), job.inputs.get("draft"))
+    if own == NONE:
+        return {}
+    backend = str(read_manifest(job.inputs["reference"]).facts["attention_backend"])
+    if own.write_ahead and backend != "PA":
+        raise GateError(
+            f"{job.recipe.name}:{job.variant}: paged attention computes this model wrongly, and "
+            "GenAI writes ahead with nothing else",
+            remedy="leave draft and prompt_lookup out of the recipe",
+        )
+    context.progress("comparing answers with and without what stands beside the model")
+    prompts = [rendered(model_dir, text) for text in (QUESTION, REPEATED)]
+    special = job.recipe.prompt.add_special_tokens
+    return check_assistants(Questions(model_dir, prompts, special, backend), own)
+
+
+def companions(recipe: Recipe, variant: str | None) -> dict[str, str]:
+    """Return the draft model, if the recipe names one."""
+    draft = recipe.draft_of(str(variant))
+    return {} if draft is None else {"draft": draft.recipe}
+
+
+def _check_form(job: Job) -> None:
+    """Let GenAI compile the form of answers that the recipe asks for, if it does."""
+    from ovrecipe.run.structured import FormCheck
+
+    form = form_of(job.recipe.generation_of(str(job.variant)).given(), {})
+    if form:
+        try:
+            FormCheck(job.inputs["assemble"]).check(form)
+        except GenerationParameterRefused as error:
+            raise GateError(f"generation.{error.message}", remedy=error.remedy) from error
 
 
 def _measured(job: Job, context: StageContext) -> dict[str, Json]:
@@ -209,6 +259,7 @@ STAGE = Stage(
     doing="checking that the model answers",
     version=2,
     inputs=inputs,
+    companions=companions,
     fields=fields,
     run=run,
     per_variant=True,

@@ -30,8 +30,9 @@ CHECKPOINT = "checkpoint"
 class Job(BaseModel):
     """One run of one stage; JSON for a process of its own.
 
-    `inputs` are published artifacts by stage name, `output_dir` the empty folder to fill,
-    `pin` what the source said of the checkpoint's content, `plugin_options` the values of `-p`.
+    `inputs` are published artifacts by the name of their stage or companion, `output_dir` the empty
+    folder to fill, `pin` what the source said of the checkpoint's content, `plugin_options` the
+    values of `-p`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -84,6 +85,8 @@ class Stage:
     - `version` is raised when the stage's own code would write other bytes.
     - `inputs` names the stages whose artifacts are read; their keys are part of this stage's key,
       beside `fields`, which is everything else that the result depends on.
+    - `companions` are directories of other variants that are read too, `NAME:VARIANT` by the name
+      of the input.
     - `run` fills `job.output_dir` and returns facts.
     - `per_variant` stages run once for each variant, `own_process` ones in a worker, which
       imports the module of `run` and takes its `STAGE`. `python` gives the worker's interpreter.
@@ -111,6 +114,7 @@ class Stage:
     inputs: Callable[[Recipe, str | None], tuple[str, ...]]
     fields: Callable[[RecipePlan, str | None], dict[str, Json]]
     run: Callable[[Job, StageContext], dict[str, Json]]
+    companions: Callable[[Recipe, str | None], Mapping[str, str]] = lambda *_: {}
     per_variant: bool = False
     own_process: bool = True
     python: Callable[[Work, Watch], AbstractContextManager[Path]] = lambda *_: nullcontext(

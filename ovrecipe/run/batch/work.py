@@ -134,7 +134,6 @@ class Batch:
                 one.request = self._engine.submit(
                     prompt,
                     one.deliver,
-                    grammar=line.question.grammar,
                     logprobs=line.question.logprobs,
                     **generation,
                 )

@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ovrecipe.errors import RequestRefused
 from ovrecipe.recipe.problems import problems_of
-from ovrecipe.run.grammar import Grammar
 from ovrecipe.run.openai.tools import Tool, ToolUse, chosen_tools, with_tools
 from ovrecipe.run.parameters import SEEDS
 from ovrecipe.run.prompt import Message, check_prompt
@@ -78,19 +77,19 @@ class ResponseFormat(Section):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
-    def grammar(self) -> Grammar | None:
-        """Return what the answer must match; None for any text.
+    def form(self) -> dict[str, Any]:
+        """Return the parameter that the answer is held to; {} for any text.
 
         Raises:
             RequestRefused: the schema is missing.
         """
         if self.type == "text":
-            return None
+            return {}
         if self.type == "json_object":
-            return Grammar.of_schema({"type": "object"})
+            return {"json_schema": {"type": "object"}}
         if self.json_schema is None:
             raise RequestRefused("response_format.json_schema: is missing", param="response_format")
-        return Grammar.of_schema(self.json_schema.schema_)
+        return {"json_schema": self.json_schema.schema_}
 
 
 class Common(Section):
@@ -126,8 +125,8 @@ class Common(Section):
     def _fits_together(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options: means nothing without stream: true")
-        grammars = (self.grammar, self.guided_regex, self.response_format)
-        if sum(one is not None for one in grammars) > 1:
+        forms = (self.grammar, self.guided_regex, self.response_format)
+        if sum(one is not None for one in forms) > 1:
             raise ValueError("give one of response_format, grammar and guided_regex")
         return self
 
@@ -143,13 +142,13 @@ class Common(Section):
             found["top_k"] = 0  # others switch it off with -1
         return {name: value for name, value in found.items() if value is not None}
 
-    def wanted_grammar(self) -> Grammar | None:
-        """Return what the answer must match."""
+    def form(self) -> dict[str, Any]:
+        """Return the parameter that the answer is held to; {} where none is."""
         if self.grammar is not None:
-            return Grammar("grammar", self.grammar)
+            return {"grammar": self.grammar}
         if self.guided_regex is not None:
-            return Grammar("regex", self.guided_regex)
-        return self.response_format.grammar() if self.response_format is not None else None
+            return {"regex": self.guided_regex}
+        return self.response_format.form() if self.response_format is not None else {}
 
 
 class TextPart(Section):
@@ -232,8 +231,8 @@ class ChatRequest(Common):
         if self.max_completion_tokens is not None:
             parameters["max_new_tokens"] = self.max_completion_tokens
         use = chosen_tools(self.tools or (), self.tool_choice, parallel=self.parallel_tool_calls)
-        grammar = self.wanted_grammar()
-        if use.grammar is not None and grammar is not None:
+        form = self.form()
+        if use.form and form:
             raise RequestRefused(
                 "tool_choice: a call that must be made and response_format exclude each other",
                 param="tool_choice",
@@ -243,10 +242,9 @@ class ChatRequest(Common):
             is_question = message is self.messages[-1] and message.role == "user"
             if is_question or message.text.strip():
                 check_prompt(message.text)
-        asks = tuple(_seeded([messages], self, parameters))
+        asks = tuple(_seeded([messages], self, {**parameters, **form, **use.form}))
         return Question(
             asks,
-            grammar or use.grammar,
             n=self.n or 1,
             logprobs=bool(self.logprobs),
             stream=bool(self.stream),
@@ -282,10 +280,9 @@ class CompletionRequest(Common):
         for prompt in prompts:
             if isinstance(prompt, str):
                 check_prompt(prompt)
-        asks = tuple(_seeded(prompts, self, self.parameters()))
+        asks = tuple(_seeded(prompts, self, {**self.parameters(), **self.form()}))
         return Question(
             asks,
-            self.wanted_grammar(),
             n=self.n or 1,
             logprobs=self.logprobs is not None,
             stream=bool(self.stream),
@@ -330,7 +327,6 @@ class Question:
     """What an engine is asked for one request; each prompt with its parameters is one choice."""
 
     asks: Sequence[tuple[Prompt, Mapping[str, Any]]]
-    grammar: Grammar | None = None
     #: How many choices each prompt has; those of one prompt follow each other.
     n: int = 1
     logprobs: bool = False

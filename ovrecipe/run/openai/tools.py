@@ -1,7 +1,7 @@
 """Functions that a model may call: how it is told of them, and how calls are read from its answer.
 
 Calls are written as Hermes and Qwen models write them: `<tool_call>`, one JSON object with `name`
-and `arguments`, `</tool_call>`. Where a call must be made, a grammar makes sure that it is one.
+and `arguments`, `</tool_call>`. Where a call must be made, a schema makes sure that it is one.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ovrecipe.errors import RequestRefused
-from ovrecipe.run.grammar import Grammar
 from ovrecipe.wording import perhaps
 
 START, END = "<tool_call>", "</tool_call>"
@@ -55,10 +54,10 @@ class Tool(BaseModel):
 
 @dataclass(frozen=True)
 class ToolUse:
-    """The functions of a request, and whether one must be called."""
+    """The functions of a request; where one must be called, the answer is held to that `form`."""
 
     tools: Sequence[Tool] = ()
-    grammar: Grammar | None = None
+    form: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,10 +113,10 @@ def _may_be(tool: Tool, choice: Any, names: Sequence[str]) -> bool:
     return bool(tool.function.name == named)
 
 
-def _forced(tools: Sequence[Tool]) -> Grammar:
-    """Return the grammar of one call, which is the whole answer: JSON without its markers."""
+def _forced(tools: Sequence[Tool]) -> dict[str, Any]:
+    """Return the form of one call, which is the whole answer: JSON without its markers."""
     schemas = [tool.schema_of_call() for tool in tools]
-    return Grammar.of_schema(schemas[0] if len(schemas) == 1 else {"anyOf": schemas})
+    return {"json_schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
 
 
 def with_tools(messages: Sequence[Mapping[str, Any]], use: ToolUse) -> list[dict[str, Any]]:
@@ -186,7 +185,7 @@ class CallReader:
         if not self._use.tools:
             return text, []
         self._held += text
-        if self._use.grammar is not None:
+        if self._use.form:
             return "", []  # all of it is one call
         said = ""
         calls: list[Called] = []

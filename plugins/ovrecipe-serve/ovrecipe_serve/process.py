@@ -146,11 +146,9 @@ class EngineProcess:
 
     def ask(self, question: Question) -> Asking:
         """Ask for what a request means."""
-        grammar = question.grammar
         return self._order(
             "ask",
             asks=[[prompt, dict(generation)] for prompt, generation in question.asks],
-            grammar=[grammar.kind, grammar.text] if grammar is not None else None,
             logprobs=question.logprobs,
         )
 

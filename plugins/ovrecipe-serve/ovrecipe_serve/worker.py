@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import OvrecipeError
 from ovrecipe.processes import Events
-from ovrecipe.run.grammar import Grammar
 from ovrecipe.run.prepared import encoded
 from ovrecipe.telemetry import switch_off_telemetry
 
@@ -92,7 +91,6 @@ class Worker:
 
     def _ask(self, number: int, order: Mapping[str, Any]) -> None:
         assert self.engine is not None, "nothing is asked before it is ready"
-        grammar = Grammar(*order["grammar"]) if order["grammar"] else None
         inside = []
         requests = self._requests.setdefault(number, [])
         for index, (prompt, generation) in enumerate(order["asks"]):
@@ -104,7 +102,6 @@ class Worker:
                 given,
                 self._deliver(number, index),
                 messages=messages,
-                grammar=grammar,
                 logprobs=order["logprobs"],
                 **generation,
             )

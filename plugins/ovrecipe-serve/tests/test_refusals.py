@@ -60,7 +60,7 @@ def schema(content):
         ),
         ("response_format", schema(False), "is none that GenAI takes"),
         ("response_format", {"type": "json_schema"}, "json_schema: is missing"),
-        ("grammar", "root ::= (((", "grammar: is none that GenAI takes"),
+        ("grammar", "root ::= (((", "grammar: does not compile: "),
         ("guided_regex", "(", "regex: is none that GenAI takes"),
         ("tool_choice", "required", "there are no tools"),
     ],
