@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -31,6 +32,8 @@ from tests.build.toolchain_plugin import TINY, VANISHED
 from tests.build.wheels import only_from, write_wheel
 from tests.conftest import REPOSITORY, CommandLine
 
+#: Seconds after which something else has gone wrong.
+PATIENCE = 120
 PLUGIN = str(Path(__file__).with_name("toolchain_plugin.py"))
 
 
@@ -69,7 +72,11 @@ def pipe(tmp_path: Path) -> str:
 
 def importer_at(pipe: str) -> int:
     """Wait until tinytool is being imported, and return by which process."""
-    return int(Path(f"{pipe}.begun").read_text())
+    # Opened so, it does not wait for ever for a process that has failed before.
+    begun = os.open(f"{pipe}.begun", os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(begun) as stream:
+        assert select.select([stream], [], [], PATIENCE)[0], "nobody came to import it"
+        return int(stream.read())
 
 
 def left_in(toolchains: Toolchains) -> list[str]:
@@ -182,7 +189,7 @@ def test_of_two_that_want_it_one_makes_it(toolchains: Toolchains, pipe: str) -> 
         first = pool.submit(slow.make, TINY)
         importer_at(pipe)
         second = pool.submit(toolchains.make, TINY, waiting=waits.set)
-        waits.wait()
+        assert waits.wait(PATIENCE)
         Path(f"{pipe}.go").write_text("")
         assert (first.result(), second.result()) == (True, False)
 
