@@ -7,7 +7,6 @@ that ovrecipe runs in behind, so that torch and OpenVINO are not there twice.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -21,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -361,10 +361,13 @@ def _installer(python: str) -> tuple[str, Sequence[str]]:
     """Return who installs into an environment, and the command but for what: uv, or our pip."""
     if uv := shutil.which("uv"):
         return "uv", [uv, "pip", "install", "--python", python, "--no-deps"]
-    if importlib.util.find_spec("pip") is None:
+    try:
+        # Not by its spec: setuptools takes a search for pip's as its cue to replace distutils.
+        distribution("pip")
+    except PackageNotFoundError as exc:
         raise ToolchainError(
             "a toolchain is made with uv or with pip, and neither is here",
             remedy="install uv, or run 'python -m ensurepip' in ovrecipe's environment",
-        )
+        ) from exc
     flags = ["--no-deps", "--no-compile", "--no-input", "--disable-pip-version-check", "--quiet"]
     return "pip", [sys.executable, "-m", "pip", "--python", python, "install", *flags]

@@ -181,6 +181,16 @@ def test_what_installs_and_does_not_load_is_no_toolchain(toolchains: Toolchains)
 
 
 @pytest.mark.slow
+def test_made_where_distutils_is_loaded(
+    toolchains: Toolchains, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking for pip's module lets setuptools replace distutils, with a warning."""
+    monkeypatch.setenv("PATH", os.devnull)  # no uv
+    monkeypatch.setitem(sys.modules, "distutils", sys)
+    assert toolchains.make(TINY)
+
+
+@pytest.mark.slow
 def test_of_two_that_want_it_one_makes_it(toolchains: Toolchains, pipe: str) -> None:
     """The other says that it waits, and shares it."""
     slow = replace(toolchains, env={**toolchains.env, "TINY_PIPE": pipe})
