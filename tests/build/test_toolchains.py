@@ -180,13 +180,22 @@ def test_what_installs_and_does_not_load_is_no_toolchain(toolchains: Toolchains)
     assert left_in(toolchains) == ["logs"]
 
 
+class Setuptools:
+    """A finder as setuptools has one: where pip is looked for, it replaces distutils."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """Refuse what a search for pip would set off."""
+        assert name != "pip", "setuptools replaces distutils now, and warns of it"
+
+
 @pytest.mark.slow
-def test_made_where_distutils_is_loaded(
+def test_pip_is_found_without_a_search_for_its_module(
     toolchains: Toolchains, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Looking for pip's module lets setuptools replace distutils, with a warning."""
+    """Which setuptools takes as its cue."""
     monkeypatch.setenv("PATH", os.devnull)  # no uv
-    monkeypatch.setitem(sys.modules, "distutils", sys)
+    monkeypatch.setattr(sys, "meta_path", [Setuptools, *sys.meta_path])
     assert toolchains.make(TINY)
 
 
