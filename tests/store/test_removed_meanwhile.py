@@ -27,10 +27,10 @@ class Remover:
     """Removes a folder before a line of the store's code, and counts the lines."""
 
     def __init__(self, folder: Path, line: int) -> None:
-        self.folder, self.left = folder, line
+        self.folder, self.left, self.code = folder, line, str(STORE_CODE)
 
     def trace(self, frame: Any, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith(STORE_CODE):
+        if not frame.f_code.co_filename.startswith(self.code):
             return None
         if event == "line":
             if self.left == 0:
