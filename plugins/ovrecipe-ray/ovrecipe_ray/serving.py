@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,12 @@ def app(arguments: Mapping[str, str]) -> Any:
     env = {name: text for name, text in os.environ.items() if name.startswith(ALONG)}
     env.setdefault("OVRECIPE_PROJECT", str(Path.cwd()))
     targets = arguments["target"].split(",")
-    made = partial(make_served, targets, device=arguments.get("device", "CPU"), env=env)
+    device = arguments.get("device", "CPU")
+
+    # Ray takes a function without arguments for what makes an application.
+    def made() -> Starlette:
+        return make_served(targets, device=device, env=env)
+
     deployment: Any = serve.deployment(serve.ingress(made)())
     options = {"num_cpus": float(arguments.get("processors", "1"))}
     replicas = int(arguments.get("replicas", "1"))

@@ -112,14 +112,14 @@ def arrived(shipment: Shipment, env: Mapping[str, str]) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Several engines of one machine may come at once.
         with locks.held(folder.with_suffix(".lock")):
-            if not _has_files(folder, export):
+            if not _is_whole(folder, export, env):
                 _lay_out(shipment, export, folder, env)
     check_export(folder, export, exported_digests(env).sha256)
     return folder
 
 
 def _lay_out(shipment: Shipment, export: Export, folder: Path, env: Mapping[str, str]) -> None:
-    """Make the folder, anew where the store that it led to is gone."""
+    """Make the folder, anew where what it led to is gone or damaged."""
     place = Path(shipment.place)
     if not _has_files(place, export):
         place = _taken(shipment, export, env)
