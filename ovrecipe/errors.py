@@ -98,6 +98,10 @@ class StageKilled(StageError):
     """The stage's process was killed from outside, which mostly means out of memory."""
 
 
+class NodeLost(StageKilled):
+    """The machine of a cluster on which a stage ran is gone; the stage is made again."""
+
+
 class GateError(OvrecipeError):
     """A gate found a wrong artifact."""
 
@@ -144,6 +148,10 @@ class RunError(OvrecipeError):
     """A model cannot be loaded, or cannot generate."""
 
     exit_code = 11
+
+
+class ClusterUnreachable(RunError):
+    """No cluster answers at that address, or none of its machines takes work."""
 
 
 class DeviceUnknown(RunError):

@@ -16,6 +16,7 @@ from ovrecipe.errors import SourceError
 from ovrecipe.hooks.roles import (
     MAIN,
     Exporter,
+    Nodes,
     Role,
     Source,
     SourceRequest,
@@ -54,6 +55,8 @@ class BuildContext:
     jobs: int = 2
     stages: tuple[Stage, ...] = STAGES
     memory: MemoryBudget = field(default_factory=MemoryBudget)
+    #: The machines of a cluster, where stages with a process run; None is this machine.
+    nodes: Nodes | None = None
     _cancel: threading.Event = field(default_factory=threading.Event)
     _idle: threading.Condition = field(default_factory=threading.Condition)
     _at_work: int = 0

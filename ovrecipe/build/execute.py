@@ -20,6 +20,7 @@ from ovrecipe.errors import (
     ArtifactCorrupt,
     CheckpointIncomplete,
     GateError,
+    NodeLost,
     NotBuilt,
     OvrecipeError,
     StageError,
@@ -270,7 +271,7 @@ class Work(Doable):
                 return
             store.remove(key)  # what is left of a damaged one
             try:
-                _make(self, key, watch)
+                _make_somewhere(self, key, watch)
             except GateError:
                 # What has its name from a time when it was judged otherwise must not keep it.
                 for variant in (self.variant,) if self.variant else self.plan.recipe.variants:
@@ -296,6 +297,27 @@ class Work(Doable):
             print(f"removed {key}" if removed else f"kept {key}: a running build uses it")
 
 
+#: How many machines of a cluster may be lost before a stage counts as failed.
+MOST_LOST = 3
+
+
+def _make_somewhere(work: Work, key: Key, watch: events.Watch) -> None:
+    """Make an artifact; where the machine that worked on it is gone, in a new folder again.
+
+    Raises:
+        NodeLost: each machine that tried it is gone.
+    """
+    for lost in range(1, MOST_LOST + 1):
+        try:
+            _make(work, key, watch)
+        except NodeLost as error:
+            if lost == MOST_LOST:
+                raise
+            watch(events.Warned(work.title, f"{error.message}; it is made again"))
+        else:
+            return
+
+
 def _make(work: Work, key: Key, watch: events.Watch) -> None:
     context, store = work.context, work.context.store
     needed_bytes = preflight.check_work(work)
@@ -314,7 +336,7 @@ def _make(work: Work, key: Key, watch: events.Watch) -> None:
         inputs = _checked_inputs(work)
         job = _job(work, staging_dir / "output")
         job.output_dir.mkdir()
-        done = _run(work, job, key, watch)
+        done = _run(work, job, key, watch, needed_bytes)
         store.publish(
             key,
             job.output_dir,
@@ -416,7 +438,9 @@ def _job(work: Work, output_dir: Path) -> Job:
     )
 
 
-def _run(work: Work, job: Job, key: Key, watch: events.Watch) -> Mapping[str, Any]:
+def _run(
+    work: Work, job: Job, key: Key, watch: events.Watch, memory_bytes: int
+) -> Mapping[str, Any]:
     context, staging_dir = work.context, job.output_dir.parent
     if not work.stage.own_process:
 
@@ -426,7 +450,7 @@ def _run(work: Work, job: Job, key: Key, watch: events.Watch) -> Mapping[str, An
         own = StageContext(context.plugins, progress, context.project.env)
         return {"facts": work.stage.run(job, own)}
     try:
-        return run_worker(work, job, watch)
+        return run_worker(work, job, watch, memory_bytes)
     except Exception:
         log_path = staging_dir / LOG_NAME
         if log_path.exists() and log_path.stat().st_size:

@@ -97,7 +97,8 @@ def check_work(work: Work) -> int:
             raise PreflightError("\n".join(problems), remedy="change the recipe, then build again")
         if not work.context.force:
             check_disk(needed, work.context.store.root)
-            check_memory(needed)
+            nodes = work.context.nodes
+            check_memory(needed, None if nodes is None else nodes.memory_bytes)
     own = needed.get(work.title) or work.stage.estimate(work)
     return 0 if own is None else own.memory_bytes
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from ovrecipe.build.events import MemorySeen, Progressed, Watch
 from ovrecipe.build.memory import TICK, memory_available_bytes, oom_kills
 from ovrecipe.build.stages.stage import Job
 from ovrecipe.errors import OvrecipeError, StageError, StageKilled, disk_full, says_disk_full
+from ovrecipe.hooks.roles import RemoteStage
 from ovrecipe.processes import heard_error, started
 from ovrecipe.store.disk import free_bytes
 from ovrecipe.wording import amount
@@ -69,8 +71,8 @@ class Seen:
         return " and ".join(facts) or "nothing was seen of its memory"
 
 
-def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
-    """Run the job in a process group of its own and return its last event.
+def run_worker(work: Work, job: Job, watch: Watch, memory_bytes: int) -> Mapping[str, Any]:
+    """Run the job in a process group of its own, or on a node, and return its last event.
 
     The process's TMPDIR lies in the staging folder, so that what it leaves behind goes with it.
 
@@ -79,6 +81,7 @@ def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
         DiskFull: it failed and the disk was full, whatever it said.
         StageKilled: the process was ended from outside.
         StageError: the process ended without a word; the message has the end of its log.
+        NodeLost: the machine of a cluster on which it ran is gone.
         KeyboardInterrupt: the build was cancelled; the group is gone.
     """
     context, title, staging_dir = work.context, work.title, job.output_dir.parent
@@ -86,7 +89,7 @@ def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
     job_path.write_text(job.to_json(), encoding="utf-8")
     tmp_dir.mkdir()
     module = work.stage.run.__module__
-    command = ["-m", "ovrecipe.build.worker", module, str(job_path)]
+    words = ["-m", "ovrecipe.build.worker", module, str(job_path)]
     last: dict[str, Any] = {}
 
     def hear(event: dict[str, Any]) -> None:
@@ -95,26 +98,66 @@ def run_worker(work: Work, job: Job, watch: Watch) -> Mapping[str, Any]:
         else:
             last.update(event)
 
+    def cancelled() -> bool:
+        # doit's threads outlive a main thread that Ctrl-C has ended; they must not go on.
+        return context.cancelled() or not threading.main_thread().is_alive()
+
     env = {**context.project.env, "PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_dir)}
-    seen, killed_before = Seen(), oom_kills()
+    seen = Seen()
+    with work.stage.python(work, watch) as python:
+        # Only this machine has the environments of toolchains.
+        if context.nodes is not None and str(python) == sys.executable:
+            stage = RemoteStage(
+                title=title,
+                words=words,
+                env=env,
+                log_path=log_path,
+                memory_bytes=memory_bytes,
+                cancelled=cancelled,
+            )
+            ended = context.nodes.run_stage(stage, hear)
+            code = ended.exit_code
+            seen = Seen(ended.peak_bytes, ended.available_bytes, None, ended.killed_for_memory)
+        else:
+
+            def grown(size_bytes: int) -> None:
+                watch(MemorySeen(title, size_bytes))
+
+            code = run_here([str(python), *words], env, log_path, hear, cancelled, seen, grown)
+    if code == 0 and "facts" in last:
+        return last
+    raise failure(title, code, last, seen, log_path)
+
+
+def run_here(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    log_path: Path,
+    hear: Callable[[dict[str, Any]], None],
+    cancelled: Callable[[], bool],
+    seen: Seen,
+    grown: Callable[[int], None],
+) -> int:
+    """Run a stage's process on this machine, note what is seen of it, and return its exit code.
+
+    Raises:
+        KeyboardInterrupt: the build was cancelled; the group is gone.
+    """
+    killed_before = oom_kills()
     with (
-        work.stage.python(work, watch) as python,
         log_path.open("wb") as log,
-        started([str(python), *command], env=env, log=log, hear=hear) as process,
+        started(command, env=env, log=log, hear=hear) as process,
     ):
         while process.poll() is None:
-            # doit's threads outlive a main thread that Ctrl-C has ended; they must not go on.
-            if context.cancelled() or not threading.main_thread().is_alive():
+            if cancelled():
                 raise KeyboardInterrupt
-            seen.note_room(free_bytes(staging_dir))
+            seen.note_room(free_bytes(log_path.parent))
             if seen.has_grown(process.pid):
-                watch(MemorySeen(title, seen.peak_bytes))
+                grown(seen.peak_bytes)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(TICK)
-    if process.returncode == 0 and "facts" in last:
-        return last
     seen.killed_for_memory = oom_kills() > killed_before
-    raise failure(title, process.returncode, last, seen, log_path)
+    return process.returncode
 
 
 def failure(

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
+from ovrecipe.cli.cluster import RayAddress, connected, engine_on
 from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.generation_options import parameter
 from ovrecipe.cli.output import AsJson, announce, print_json, status
@@ -20,8 +21,7 @@ from ovrecipe.errors import ProjectError, disk_full, is_disk_full
 from ovrecipe.wording import counted
 
 if TYPE_CHECKING:
-    from ovrecipe.run.batch.work import Counts
-    from ovrecipe.run.engine import Engine
+    from ovrecipe.run.batch.work import Asks, Counts
 
 #: How often a pipe or a log is told how far it is, in seconds.
 HEARTBEAT = 30.0
@@ -53,7 +53,10 @@ def command(
         ),
     ] = None,
     cache_gb: Annotated[int, Option(min=1, help="Memory for what is being answered, in GB.")] = 1,
-    at_once: Annotated[int, Option(min=1, max=4096, help="Answers at once, at most.")] = 256,
+    at_once: Annotated[
+        int, Option(min=1, max=4096, help="Answers at once, at most; on a cluster of each engine.")
+    ] = 256,
+    ray: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer a file of prompts, many at once, in the order of its lines.
@@ -64,10 +67,12 @@ def command(
 
     Example: ovrecipe batch smollm2-135m:int4 in.jsonl -o out.jsonl -g do_sample=false
 
+    On a Ray cluster, an engine on each node: ovrecipe batch ... --ray auto
+
     From a pipe: jq -c '{instruction: .title}' news.jsonl | ovrecipe batch smollm2-135m -
     """
     from ovrecipe.run.batch.resume import answered_lines
-    from ovrecipe.run.batch.work import Batch
+    from ovrecipe.run.batch.work import WINDOW, Batch
     from ovrecipe.run.batching import Room
     from ovrecipe.run.load import load_engine
 
@@ -84,8 +89,15 @@ def command(
         if done:
             announce(f"{counted(done, 'line')} of {output} kept; going on behind them")
 
-        def open_engine() -> Engine:
+        nodes = stack.enter_context(connected(session, ray)) if ray else None
+        room = Room(cache_gb, at_once)
+
+        def open_engine() -> Asks:
             with status(f"loading {target} on {on}"):
+                if nodes is not None:
+                    return engine_on(
+                        nodes, session, target, device=on, generation=generation, room=room
+                    )
                 return load_engine(
                     target,
                     on,
@@ -93,13 +105,20 @@ def command(
                     plugins=session.plugins,
                     announce=announce,
                     generation=generation,
-                    room=Room(cache_gb, at_once),
+                    room=room,
                     most_waiting=sys.maxsize,
                 )
 
         write = _writer(output, stack)
         progress = Shown(total, done, stack)
-        batch = Batch(open_engine, texts, write=write, generation=generation, watch=progress)
+        batch = Batch(
+            open_engine,
+            texts,
+            write=write,
+            generation=generation,
+            watch=progress,
+            window=WINDOW * (1 if nodes is None else nodes.count),
+        )
         counts = batch.run()
     seconds = progress.seconds()
     speed = counts.generated_tokens / seconds if seconds else 0.0

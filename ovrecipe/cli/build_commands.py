@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
+from ovrecipe.cli.cluster import RayAddress, build_on, connected
 from ovrecipe.cli.completion import TargetArgument, complete_name, recipe_argument
 from ovrecipe.cli.output import AsJson, print_json
 from ovrecipe.cli.session import session_of, targets_of
@@ -18,6 +19,10 @@ from ovrecipe.ending import STOPPED
 
 if TYPE_CHECKING:
     from ovrecipe.build.events import Event, Watch
+
+
+#: Stages at work at once on one machine.
+JOBS = 2
 
 
 def build(
@@ -31,8 +36,15 @@ def build(
     ],
     *,
     jobs: Annotated[
-        int, Option("--jobs", "-n", min=1, help="Stages at work at once, as far as memory allows.")
-    ] = 2,
+        int | None,
+        Option(
+            *("--jobs", "-n"),
+            min=1,
+            help="Stages at work at once, as far as memory allows: 2, on a cluster 2 a node.",
+            show_default=False,
+        ),
+    ] = None,
+    ray: RayAddress = None,
     keep_going: Annotated[
         bool, Option("--keep-going", help="Go on with what does not depend on a failure.")
     ] = False,
@@ -52,18 +64,24 @@ def build(
     Exits with 5 for a checkpoint that cannot be had, 6 for what was refused before it began, 7
     for a stage that failed, 8 for a model that failed its gate. Finished stages are kept.
 
-    Examples: 'ovrecipe build smollm2-135m', 'ovrecipe build phi-2:int4 phi-2:int8'.
+    Examples: 'ovrecipe build smollm2-135m', 'ovrecipe build phi-2:int4 phi-2:int8',
+    'ovrecipe build --ray auto smollm2-135m' on a Ray cluster, whose nodes all see the store.
     """
     from ovrecipe.build.run import try_to_build
 
-    context = session_of(ctx).build_context(force=force, jobs=jobs)
+    session = session_of(ctx)
+    context = session.build_context(force=force, jobs=jobs or JOBS)
     wanted = targets_of(context, targets)
     for name in dict.fromkeys(target.name for target in wanted) if update else ():
         context.plan(name).resolve(update=True)
     # As Ctrl-C does, so that children, folders and the terminal are put in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with watching(quiet=quiet) as watch:
+        with ExitStack() as stack:
+            if ray:
+                nodes = stack.enter_context(connected(session, ray))
+                build_on(nodes, context, jobs=jobs or JOBS * nodes.count)
+            watch = stack.enter_context(watching(quiet=quiet))
             report = try_to_build(context, wanted, watch=watch, keep_going=keep_going)
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)

@@ -55,6 +55,7 @@ ONLY = "OVRECIPE_LOAD_PLUGINS"
 BUILTIN = "ovrecipe.builtin"
 #: Our own distributions by what they provide, for whoever names it and lacks it.
 FIRST_PARTY: Mapping[tuple[str, str], str] = {
+    ("cluster", "ray"): "ovrecipe-ray",
     ("compressor", "budget"): "ovrecipe-budget",
     ("output_filter", "redact"): "ovrecipe-redact",
     ("tokenizer_converter", "sentencepiece"): "ovrecipe-sentencepiece",

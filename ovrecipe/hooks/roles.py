@@ -8,6 +8,7 @@ pydantic class) are used as they are. Optional: attributes and `OPTIONAL_METHODS
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import (
@@ -40,6 +41,7 @@ Role: TypeAlias = Literal[
     "frontend",
     "command",
     "recipe_section",
+    "cluster",
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -350,6 +352,93 @@ class ChatFrontend(Protocol):
         """Run an `ovrecipe.Chat`, which has its parameters, until the user leaves."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class EngineJob:
+    """What engines on a cluster are opened with; the rest is as for `ovrecipe.load_engine`.
+
+    `model` is what `ovrecipe.run.load.find` found here; nodes may see neither project nor store.
+    """
+
+    model: Any
+    device: str
+    generation: Mapping[str, Any]
+    room: Any
+    remote_url: str | None
+    announce: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteStage:
+    """A stage's process for another machine, which sees the store under the same path.
+
+    `words` follow the name of the interpreter; the process prints into `log_path`.
+    """
+
+    title: str
+    words: Sequence[str]
+    env: Mapping[str, str]
+    log_path: Path
+    memory_bytes: int
+    cancelled: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class StageEnded:
+    """How a stage's process ended, and what was seen of its memory."""
+
+    exit_code: int
+    peak_bytes: int
+    available_bytes: int | None
+    killed_for_memory: bool
+
+
+class Nodes(Protocol):
+    """A cluster that answers, as long as it is needed."""
+
+    @property
+    def count(self) -> int:
+        """The number of machines that take work."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory of the largest of them."""
+
+    def open_engine(self, job: EngineJob) -> Any:
+        """Return what a batch asks (`ovrecipe.run.batch.work.Asks`), with an engine on each node.
+
+        Raises:
+            OvrecipeError: no node can load the model.
+        """
+
+    def check_store(self, store_dir: Path) -> None:
+        """Refuse a store that a node does not see.
+
+        Raises:
+            StoreError: with the node.
+        """
+
+    def run_stage(self, stage: RemoteStage, hear: Callable[[dict[str, Any]], None]) -> StageEnded:
+        """Run a process where its memory fits, and tell what it says.
+
+        Raises:
+            NodeLost: the machine is gone, and the process with it.
+            KeyboardInterrupt: the build was cancelled; the process is gone.
+        """
+
+
+class Cluster(Protocol):
+    """Machines that work together; `--ray ADDRESS` asks the one that is called `ray`."""
+
+    def connect(
+        self, address: str, announce: Callable[[str], None]
+    ) -> AbstractContextManager[Nodes]:
+        """Return the cluster at an address, to be entered.
+
+        Raises:
+            ClusterUnreachable: there is none, or it has no machine.
+        """
+
+
 PROTOCOLS: Mapping[Role, type] = {
     "source": Source,
     "exporter": Exporter,
@@ -358,4 +447,5 @@ PROTOCOLS: Mapping[Role, type] = {
     "evaluator": Evaluator,
     "output_filter": OutputFilter,
     "frontend": Frontend,
+    "cluster": Cluster,
 }

@@ -73,8 +73,8 @@ def test_each_hook_has_a_section_with_its_arguments() -> None:
 
 
 def test_every_role_but_sections_has_an_example_that_new_plugin_writes() -> None:
-    """A section alone is of no use; its example is below."""
-    assert {*EXAMPLES} == {*KINDS} == {*ROLES, "observer"} - {"recipe_section"}
+    """A section alone is of no use, its example is below; a cluster's is ovrecipe-ray."""
+    assert {*EXAMPLES} == {*KINDS} == {*ROLES, "observer"} - {"recipe_section", "cluster"}
 
 
 @pytest.mark.parametrize("role", [role for role in ROLES if role in EXAMPLES])

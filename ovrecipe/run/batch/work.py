@@ -7,18 +7,44 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ovrecipe.errors import EngineFailed, OvrecipeError
 from ovrecipe.run.batch.lines import Line, read_line
 
 if TYPE_CHECKING:
-    from ovrecipe.run.engine import Delta, Engine, Request
+    from ovrecipe.run.engine import Deliver, Delta
+    from ovrecipe.run.prepared import Prompt
+    from ovrecipe.run.prompt import ChatTemplate
 
-#: How many lines are read ahead of the first that is not answered.
+#: How many lines are read ahead of the first that is not answered, for each engine.
 WINDOW = 512
 #: How often whoever watches is told, in seconds.
 TICK = 0.5
+
+
+class Begun(Protocol):
+    """One prompt that was asked; `answering` is None until somebody works on it."""
+
+    answering: Any
+
+
+class Asks(Protocol):
+    """What a batch asks: an `Engine`, or what stands for many of them."""
+
+    template: ChatTemplate
+    failure: EngineFailed | None
+
+    def submit(
+        self, prompt: Prompt, deliver: Deliver, *, logprobs: bool = False, **generation: Any
+    ) -> Begun:
+        """Ask for an answer; `deliver` is called on one other thread, for all prompts."""
+
+    def cancel(self, request: Any) -> None:
+        """End what was begun."""
+
+    def close(self) -> None:
+        """End all of it."""
 
 
 @dataclass
@@ -41,7 +67,7 @@ class Asked:
     counts: Counts
     logprobs: list[tuple[str, float]] = field(default_factory=list)
     last: Delta | None = None
-    request: Request | None = None
+    request: Begun | None = None
 
     def deliver(self, delta: Delta) -> None:
         """Take what a step brought."""
@@ -61,17 +87,18 @@ class Batch:
 
     def __init__(
         self,
-        open_engine: Callable[[], Engine],
+        open_engine: Callable[[], Asks],
         texts: Iterator[tuple[int, str]],
         *,
         write: Callable[[str], None],
         generation: Mapping[str, Any],
         watch: Callable[[Counts], None] = lambda _: None,
+        window: int = WINDOW,
     ) -> None:
         self._open_engine, self._texts = open_engine, texts
         self._write, self._watch = write, watch
-        self._generation = generation
-        self._engine: Engine | None = None
+        self._generation, self._window = generation, window
+        self._engine: Asks | None = None
         self._ended: SimpleQueue[Asked] = SimpleQueue()
         self._in_order: deque[Line] = deque()
         self._asked: list[Asked] = []
@@ -107,7 +134,7 @@ class Batch:
             return True
         while self._again:
             self._ask(self._again.popleft())
-        while len(self._in_order) < WINDOW:
+        while len(self._in_order) < self._window:
             found = next(self._texts, None)
             if found is None:
                 return False

@@ -83,7 +83,7 @@ def command(
         )
     default = session.defaults.device
     on = device or (default.value if default else "CPU")
-    jobs, facts = _jobs(
+    jobs, facts = engine_jobs(
         session,
         targets,
         device=on,
@@ -129,7 +129,7 @@ def api_keys(path: Path | None, listed: str) -> tuple[str, ...]:
     return tuple(key for key in found if key)
 
 
-def _jobs(
+def engine_jobs(
     session: Session, targets: Sequence[str], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
     """Return what each engine is told, and what is known of each model; refuses what cannot be."""
