@@ -22,6 +22,7 @@ class GgufSource:
     """Reads `model.id: ./model.gguf`."""
 
     packages = ("gguf", "tokenizers", "transformers")
+    needs_torch = False
 
     def path(self, request: SourceRequest) -> Path:
         """Return where the file is, or should be."""

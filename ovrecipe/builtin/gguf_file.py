@@ -211,8 +211,14 @@ def check_header(path: Path) -> None:
 def _read(path: Path) -> Any:
     """Return the gguf package's reader of one file."""
     from gguf import GGUFReader, GGUFValueType
+    from numpy import asarray
 
     class Reader(GGUFReader):  # type: ignore[misc]
+        def _build_fields(self, offs: int, count: int) -> Any:
+            # The same memory without memmap's own slicing, which takes half of the time.
+            self.data: Any = asarray(self.data)
+            return super()._build_fields(offs, count)
+
         def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
             if raw_type == GGUFValueType.ARRAY:
                 # An array starts with its items' type, 4 bytes, and their count, 8 bytes.

@@ -11,6 +11,7 @@ Source: llama.cpp, src/llama-vocab.cpp.
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -64,11 +65,12 @@ def _text_of(vocabulary: Vocabulary, number: int) -> str:
     if number in vocabulary.added:
         return text
     if vocabulary.kind == "gpt2":
-        letters = {letter: byte for byte, letter in _byte_letters().items()}
+        letters = _letter_bytes()
         return bytes(letters.get(letter, 0) for letter in text).decode("utf-8", "replace")
     return text.replace(SPACE, " ")
 
 
+@cache
 def _byte_letters() -> dict[int, str]:
     """Return GPT-2's letter for each byte: printable ones stand for themselves."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -76,6 +78,12 @@ def _byte_letters() -> dict[int, str]:
     return {byte: chr(byte) for byte in printable} | {
         byte: chr(256 + place) for place, byte in enumerate(others)
     }
+
+
+@cache
+def _letter_bytes() -> dict[str, int]:
+    """Return the byte for each of GPT-2's letters."""
+    return {letter: byte for byte, letter in _byte_letters().items()}
 
 
 class Reading:

@@ -1,9 +1,8 @@
 """From GGUF tensors to model.safetensors.
 
-Which tensors a checkpoint has, and of what shapes, says transformers' own model, made without
-weights; what llama.cpp calls them says the gguf package; how values are turned back into
-transformers' form say its `TENSOR_PROCESSORS`. A tensor too many or too few is refused before
-anything is written.
+Which tensors a checkpoint has, and of what shapes, says `gguf_state`; what llama.cpp calls them
+says the gguf package; how values are turned back into transformers' form say transformers'
+`TENSOR_PROCESSORS`. A tensor too many or too few is refused before anything is written.
 
 The checkpoint is written in float16: a quantized GGUF holds its scales in float16, so float16
 values lie within half a float16 step of the exact ones (the quantization itself moved them a
@@ -21,6 +20,7 @@ from typing import Any
 
 from ovrecipe.builtin.gguf_file import GgufFile
 from ovrecipe.builtin.gguf_rope import TENSORS as ROPE_TENSORS
+from ovrecipe.builtin.gguf_state import state_of
 from ovrecipe.types import Progress
 
 #: The names of dtypes in safetensors files, and how numpy writes them.
@@ -117,14 +117,11 @@ def write_weights(
 
 def _wanted(file: GgufFile, config: Mapping[str, Any]) -> tuple[dict[str, Placed], set[str]]:
     """Return by GGUF's names what a checkpoint has, and the names of those that are tied."""
-    state = _state_of(config)
-    first = {id(tensor): name for name, tensor in reversed(list(state.items()))}
-    tied = {name for name, tensor in state.items() if first[id(tensor)] != name}
+    state = state_of(config)
     gguf_name = _namer(file, config)
-    experts = _expert_patterns(config["model_type"])
+    experts = state.experts
     wanted = {}
-    for name, tensor in state.items():
-        shape = tuple(tensor.shape)
+    for name, shape in state.shapes.items():
         if end := next((end for end in experts if name.endswith(end)), None):
             start = name.removesuffix(end)
             stacked = _stacked(shape, [start + part for part in experts[end]])
@@ -134,20 +131,7 @@ def _wanted(file: GgufFile, config: Mapping[str, Any]) -> tuple[dict[str, Placed
                 wanted[gguf_name(f"{layer}.{kind}_proj") + ".weight"] = place
         else:
             wanted[gguf_name(name)] = Placed((name,), shape)
-    return wanted, tied
-
-
-def _state_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the tensors of transformers' model by name, without their values."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    settings = {name: value for name, value in config.items() if name != "model_type"}
-    made = AutoConfig.for_model(config["model_type"], **settings)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(made)
-    state: Mapping[str, Any] = model.state_dict(keep_vars=True)
-    return state
+    return wanted, {*state.tied}
 
 
 def _namer(file: GgufFile, config: Mapping[str, Any]) -> Callable[[str], str]:
@@ -182,21 +166,6 @@ def _processor(file: GgufFile, config: Mapping[str, Any]) -> Any:
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
 
     return TENSOR_PROCESSORS.get(file.architecture, TensorProcessor)(config=dict(config))
-
-
-def _expert_patterns(model_type: str) -> dict[str, list[str]]:
-    """Return how transformers stacks experts: the end of a stacked name, and what it is made of.
-
-    A checkpoint has each expert by itself, with its number for the asterisk; gate precedes up.
-    """
-    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
-
-    patterns = {}
-    for conversion in get_checkpoint_conversion_mapping(model_type) or ():
-        for target in conversion.target_patterns:
-            if target.endswith(("experts.gate_up_proj", "experts.down_proj")):
-                patterns[target] = list(conversion.source_patterns)
-    return patterns
 
 
 def _stacked(shape: tuple[int, ...], patterns: list[str]) -> list[Placed]:

@@ -12,7 +12,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from ovrecipe.errors import ArtifactCorrupt, CheckpointIncomplete, RecipeInvalid
-from ovrecipe.json_files import TOKENIZER_CONFIG, VECTOR_CONFIG, read_object, write_object
+from ovrecipe.json_files import (
+    CHAT_TEMPLATE,
+    TOKENIZER_CONFIG,
+    VECTOR_CONFIG,
+    read_object,
+    write_object,
+)
 from ovrecipe.recipe.problems import Problem, place_in_recipe, problems_of
 from ovrecipe.recipe.schema import Embedding, Recipe, Vectors
 from ovrecipe.recipe.tasks import EMBEDDING, RERANK, TaskName
@@ -78,6 +84,8 @@ def resolved(recipe: Recipe, checkpoint_dir: Path) -> VectorSettings:
         CheckpointIncomplete: one of the checkpoint's files is damaged.
     """
     files = _SentenceFiles(recipe, checkpoint_dir)
+    if recipe.task == RERANK:
+        files.check_reads_pairs(recipe.rerank)
     sections: Mapping[TaskName, Vectors] = {EMBEDDING: recipe.embedding, RERANK: recipe.rerank}
     section, prompts = sections[recipe.task], files.prompts()
     default = prompts.get("default", "")
@@ -105,6 +113,32 @@ class _SentenceFiles:
     def _refusal(self, loc: Loc, reason: str, remedy: str | None = None) -> RecipeInvalid:
         problem = Problem(place_in_recipe(self._recipe, loc), loc, reason)
         return RecipeInvalid(str(problem), remedy=remedy)
+
+    def check_reads_pairs(self, section: Vectors) -> None:
+        """Refuse a reranker that is asked in a chat: read as a plain pair, it scores wrongly.
+
+        Its scores look like any other, and equal those of its source read in the same wrong way.
+        A recipe that gives an instruction itself, be it empty, has said how the model is asked.
+        """
+        other = "take a cross-encoder, as BAAI/bge-reranker-v2-m3"
+        architectures = self._read("config.json").get("architectures") or ()
+        if found := [name for name in architectures if str(name).endswith("ForCausalLM")]:
+            reason = (
+                f"the checkpoint is {found[0]}, which answers yes or no in a chat and has no layer "
+                "that scores texts"
+            )
+            raise self._refusal(("task",), reason, other)
+        has_template = (self._checkpoint_dir / CHAT_TEMPLATE).is_file() or (
+            "chat_template" in self._read(TOKENIZER_CONFIG)
+        )
+        is_said = {section.query_instruction, section.document_instruction} != {None}
+        if has_template and not is_said:
+            reason = (
+                "the checkpoint has a chat template, as rerankers have that are asked in a chat "
+                "(Qwen3-Reranker); GenAI would read plain pairs and score them otherwise"
+            )
+            plain = "if it was trained on plain pairs, write 'rerank: {query_instruction: \"\"}'"
+            raise self._refusal(("task",), reason, f"{other}; {plain}")
 
     def embedding(self, section: Embedding) -> dict[str, Any]:
         """Return `pooling` and `normalize`, for a recipe that may give either."""

@@ -94,6 +94,28 @@ def test_what_nobody_can_do_is_refused(
         resolved(recipe(checkpoint_dir), checkpoint_dir)
 
 
+def test_a_reranker_that_is_asked_in_a_chat_is_refused(checkpoint_dir: Path) -> None:
+    """As a plain pair it gives another score, and nothing shows that it is wrong."""
+    write(checkpoint_dir, "tokenizer_config.json", {"chat_template": "..."})
+    with pytest.raises(RecipeInvalid, match=r"m.yaml:1:1: task: the checkpoint has a chat templ"):
+        resolved(recipe(checkpoint_dir, "text-rerank"), checkpoint_dir)
+    plain = recipe(checkpoint_dir, "text-rerank", rerank={"query_instruction": ""})
+    assert resolved(plain, checkpoint_dir).query_instruction == ""
+    write(checkpoint_dir, "tokenizer_config.json", {})
+    (checkpoint_dir / "chat_template.jinja").write_text("...", "utf-8")
+    with pytest.raises(RecipeInvalid, match=r"GenAI would read plain pairs"):
+        resolved(recipe(checkpoint_dir, "text-rerank"), checkpoint_dir)
+    assert resolved(recipe(checkpoint_dir, embedding={"pooling": "cls"}), checkpoint_dir)
+
+
+def test_a_language_model_is_no_reranker(checkpoint_dir: Path) -> None:
+    """Qwen3-Reranker as published; said before the export, whatever the recipe says of texts."""
+    write(checkpoint_dir, "config.json", {"architectures": ["Qwen3ForCausalLM"]})
+    asked = recipe(checkpoint_dir, "text-rerank", rerank={"query_instruction": ""})
+    with pytest.raises(RecipeInvalid, match=r"task: .* Qwen3ForCausalLM, which answers yes or no"):
+        resolved(asked, checkpoint_dir)
+
+
 def test_more_than_there_are_positions_is_refused(checkpoint_dir: Path) -> None:
     """At its place in the recipe."""
     asked = recipe(checkpoint_dir, embedding={"pooling": "cls", "max_length": 513})

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from ovrecipe.build.preflight import has_shapes
-from ovrecipe.build.stages.stage import CHECKPOINT, Job, Stage, StageContext, always
+from ovrecipe.build.stages.stage import (
+    CHECKPOINT,
+    Job,
+    Stage,
+    StageContext,
+    always,
+    keep_torch_out,
+)
 from ovrecipe.hooks.roles import SourceRequest
 from ovrecipe.recipe.schema import split_model_id, task_field
 from ovrecipe.store.digests import RememberedDigests
@@ -33,6 +41,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     """Ask the source to fill the folder."""
     scheme, location = split_model_id(job.recipe.model.id)
     provided = context.plugins.provider("source", scheme, job.recipe)
+    keep_torch_out(sys.modules, [provided])
     request = SourceRequest(
         recipe=job.recipe,
         location=location,
