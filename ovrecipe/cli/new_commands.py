@@ -18,13 +18,18 @@ from ovrecipe.hooks.roles import SourceRequest
 from ovrecipe.recipe import writing
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import bundled_recipes_dir, check_name, recipe_paths
-from ovrecipe.recipe.schema import UNVERSIONED, model_id_objection, split_model_id
+from ovrecipe.recipe.schema import UNVERSIONED, check_task, model_id_objection, split_model_id
+from ovrecipe.recipe.tasks import GENERATION, TASKS, TaskName
 
 ModelId = Annotated[
     str, typer.Argument(help="An id on the hub, ./directory, ./file.gguf, dist:... or a plugin's.")
 ]
 QUESTION = "What is the capital of France?"
 RecipeName = Annotated[str | None, typer.Option(help="Name of the recipe.")]
+Task = Annotated[
+    TaskName | None,
+    typer.Option(help="What the model does; of a ./directory its files say it."),
+]
 
 
 def new(
@@ -32,6 +37,7 @@ def new(
     model_id: ModelId,
     *,
     name: RecipeName = None,
+    task: Task = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a recipe.")] = False,
 ) -> None:
     """Write a commented recipe for a model, with the INT4 values that are known to suit it.
@@ -41,8 +47,10 @@ def new(
     distribution that is not here, 12 for a recipe that exists.
 
     Example: ovrecipe new Qwen/Qwen3-8B
+
+    An embedding: ovrecipe new BAAI/bge-small-en-v1.5 --task text-embedding
     """
-    path = _new_recipe(session_of(ctx), model_id, name, force=force)
+    path = _new_recipe(session_of(ctx), model_id, name, task, force=force)
     typer.echo(path)
     typer.echo(f"next: ovrecipe build {path.stem}", err=True)
 
@@ -52,6 +60,7 @@ def get(
     model_id: ModelId,
     *,
     name: RecipeName = None,
+    task: Task = None,
     variant: Annotated[str, typer.Option(help="The variant to build.")] = "int4",
     question: Annotated[str, typer.Option("--ask", help="The first instruction.")] = QUESTION,
     no_run: Annotated[bool, typer.Option("--no-run", help="Build, and ask nothing.")] = False,
@@ -59,7 +68,8 @@ def get(
     """Write a recipe for a model, build one variant of it and let it answer: new, build and run.
 
     A recipe of that name for the same model is taken as it is, so the command can be given again
-    after a failure. The exit codes are those of 'new', 'build' and 'run'.
+    after a failure. What writes no text is built, and the command that asks it is shown. The exit
+    codes are those of 'new', 'build' and 'run'.
 
     Example: ovrecipe get Qwen/Qwen3-0.6B
     """
@@ -70,12 +80,17 @@ def get(
         if recipe.model.id != seen_from_recipe(model_id, session):
             there = f"{recipe.path} is there, for {recipe.model.id}"
             raise ProjectError(there, remedy="choose another --name, or remove that recipe")
+        if task is not None:
+            check_task(recipe, task)
         typer.echo(f"taking the recipe {name} as it is", err=True)
     else:
-        _new_recipe(session, model_id, name)
+        _new_recipe(session, model_id, name, task)
     target = f"{name}:{variant}"
     _call(ctx, "build", target)
-    if not no_run:
+    does = TASKS[session.recipe(name).task]
+    if does.name != GENERATION:
+        typer.echo(f"next: ovrecipe {does.command} --help; its model is {target}", err=True)
+    elif not no_run:
         typer.echo(f'$ ovrecipe run {target} "{question}"', err=True)
         _call(ctx, "run", target, "--", question)
 
@@ -88,7 +103,14 @@ def _call(ctx: typer.Context, name: str, *words: str) -> None:
         inner.command.invoke(inner)  # `command` only stands for it
 
 
-def _new_recipe(session: Session, model_id: str, name: str | None, *, force: bool = False) -> Path:
+def _new_recipe(
+    session: Session,
+    model_id: str,
+    name: str | None,
+    task: TaskName | None,
+    *,
+    force: bool = False,
+) -> Path:
     """Write a recipe for a model that can be asked for, and return its path."""
     project, name = session.project, name or writing.draft_name(model_id)
     check_name(name)
@@ -99,8 +121,12 @@ def _new_recipe(session: Session, model_id: str, name: str | None, *, force: boo
     if objection := model_id_objection(model_id):
         raise RecipeInvalid(objection)
     _check_source(session, *split_model_id(model_id))
+    scheme, location = split_model_id(model_id)
+    if task is None and scheme == "local":
+        task = writing.task_of(session.cwd / Path(location).expanduser())
     int4, reason = _int4_of(model_id)
-    write_text(path, writing.draft_text(seen_from_recipe(model_id, session), int4, reason))
+    seen = seen_from_recipe(model_id, session)
+    write_text(path, writing.draft_text(seen, int4, reason, task or GENERATION))
     load_recipe_file(path, shown_from=project.root)
     typer.echo(reason, err=True)
     return path

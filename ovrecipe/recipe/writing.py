@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ovrecipe.json_files import read_object
 from ovrecipe.recipe.compression import GENERATED, CompressionPass
 from ovrecipe.recipe.project import name_objection
 from ovrecipe.recipe.schema import FROM_THE_FILE, Recipe, split_model_id
+from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TaskName
 
 FILE_NAME = "recipe.schema.json"
 #: The first line of every recipe; editors with a YAML language server follow it.
@@ -55,31 +58,68 @@ def _knobs(tuned: Mapping[str, Any]) -> dict[str, Any]:
     return {**knobs, "dataset": GENERATED} if "dataset" in knobs else knobs
 
 
-def draft_text(model_id: str, int4: Mapping[str, Any], reason: str) -> str:
+def task_of(checkpoint_dir: Path) -> TaskName:
+    """Return what a checkpoint is for, by the files that its authors' libraries read."""
+    if (checkpoint_dir / "modules.json").is_file():
+        return EMBEDDING  # of sentence-transformers
+    named = read_object(checkpoint_dir / "config.json").get("architectures")
+    first = str(named[0]) if isinstance(named, list) and named else ""
+    return RERANK if first.endswith("ForSequenceClassification") else GENERATION
+
+
+def draft_text(
+    model_id: str, int4: Mapping[str, Any], reason: str, task: TaskName = GENERATION
+) -> str:
     """Return a commented recipe; `reason` says in a comment where the INT4 values are from."""
     revision = """
   # A branch, tag or commit; resolved once and recorded in ovrecipe.lock.
   # revision: main"""
+    named = "" if task == GENERATION else f"task: {task}\n"
+    before, behind = SECTIONS[task]
+    npu = """
+  # An NPU wants symmetric weights with one scale per channel.
+  int4-npu: {sym: true, group_size: -1, ratio: 1.0, optional: true}"""
     return f"""\
 {MODELINE}
 # Every key is explained in docs/recipes.md; 'ovrecipe validate' checks this file.
-model:
+{named}model:
   id: {flow(model_id)}{revision if split_model_id(model_id)[0] == "hub" else ""}
   # Only if the checkpoint brings its own Python code and you trust it.
   # trust_remote_code: true
-prompt:
-  # The checkpoint's own chat template. Without one, write the text it was tuned on:
-  # template: "Question: {{instruction}}\\nAnswer:"
-  chat_template: model
-variants:
+{before}variants:
   fp16: {{}}
   int8: {{}}
   # {reason}
-  int4: {flow(int4)}
-  # An NPU wants symmetric weights with one scale per channel.
-  int4-npu: {{sym: true, group_size: -1, ratio: 1.0, optional: true}}
-generation: {{max_new_tokens: 256}}
-"""
+  int4: {flow(int4)}{npu if task == GENERATION else ""}
+{behind}"""
+
+
+#: What a recipe for each task has before and behind its variants.
+SECTIONS: Mapping[TaskName, tuple[str, str]] = {
+    GENERATION: (
+        """\
+prompt:
+  # The checkpoint's own chat template. Without one, write the text it was tuned on:
+  # template: "Question: {instruction}\\nAnswer:"
+  chat_template: model
+""",
+        "generation: {max_new_tokens: 256}\n",
+    ),
+    EMBEDDING: (
+        """\
+# Only for what the checkpoint's files for sentence-transformers do not say:
+# embedding: {pooling: mean, query_instruction: "query: ", document_instruction: "passage: "}
+""",
+        "",
+    ),
+    RERANK: (
+        """\
+# Only for a text in front of each query, or to read less of each pair:
+# rerank: {query_instruction: "", max_length: 512}
+""",
+        "",
+    ),
+}
 
 
 def adopted_text(

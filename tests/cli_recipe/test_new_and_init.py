@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ovrecipe.builtin.nncf import NncfCompressor
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import Project, find_project, name_objection
+from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, TASKS
 from ovrecipe.recipe.writing import GENERAL_INT4, draft_name, draft_text, int4_knobs, schema_text
 from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes
 
@@ -112,6 +113,36 @@ def test_new_refuses_what_is_not_on_this_machine(
     assert done.code == 5
     assert said in done.err
     assert sorted(project.rglob("*")) == before
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_new_writes_what_a_task_has(project: Path, ovrecipe: CommandLine, task: str) -> None:
+    """And nothing of other tasks, which the recipe would be refused for."""
+    assert ovrecipe("new", "org/vectors", "--task", task).code == 0
+    assert load_recipe_file(project / "recipes" / "vectors.yaml").task == task
+    assert ovrecipe("validate", "vectors").code == 0
+    assert ovrecipe("new", "org/other", "--task", "text-translation").code == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "task"),
+    [
+        ({"modules.json": "[]", "config.json": "{}"}, "text-embedding"),
+        ({"config.json": '{"architectures": ["BertForSequenceClassification"]}'}, "text-rerank"),
+        ({"config.json": '{"architectures": ["LlamaForCausalLM"]}'}, "text-generation"),
+        ({"config.json": '{"architectures": "?"}'}, "text-generation"),
+    ],
+)
+def test_new_sees_what_a_directory_is_for(
+    project: Path, ovrecipe: CommandLine, files: dict[str, str], task: str
+) -> None:
+    """By the files that its authors' libraries read."""
+    (project / "vectors").mkdir()
+    for name, text in {**files, "model.safetensors": "", "tokenizer.json": "{}"}.items():
+        (project / "vectors" / name).write_text(text)
+    done = ovrecipe("new", "./vectors")
+    assert done.code == 0, done.err
+    assert load_recipe_file(project / "recipes" / "vectors.yaml").task == task
 
 
 def test_new_never_writes_over_a_recipe_unless_forced(project: Path) -> None:
@@ -318,6 +349,15 @@ def test_get_of_what_is_built_asks_at_once(
     asked = ovrecipe(*words, "--ask", "Why?")
     assert '$ ovrecipe run one:int4 "Why?"' in asked.err
     assert asked.code == 11  # what was published is no model
+
+
+def test_get_asks_nothing_of_what_writes_no_text(project: Path, ovrecipe: CommandLine) -> None:
+    """It says which command does; and the recipe's task is what it was."""
+    recipe = fake_recipe()
+    del recipe["prompt"]
+    (project / "recipes" / "one.yaml").write_text(yaml.safe_dump({**recipe, "task": EMBEDDING}))
+    words = ("-p", FAKE_PLUGIN, "get", "made:checkpoint", "--name", "one")
+    assert "a model that writes text" in ovrecipe(*words, "--task", GENERATION).said
 
 
 @pytest.mark.model
