@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TOKENS = 32
+#: How often the output is looked at, in seconds.
+LOOK = 0.02
 SMALL = {"object_store_memory": 100_000_000, "include_dashboard": False}
 WORKER = """
 import json, sys, ovrecipe
@@ -67,19 +69,24 @@ def processes(target: str, shares: Sequence[Sequence[str]], threads: int, folder
 
 
 def on_ray(target: str, asked: Path, address: str) -> float:
-    """Return tokens a second of a batch on a cluster."""
-    out = asked.with_name("out.jsonl")
+    """Return tokens a second of a batch on a cluster, from when all are loaded to the last line."""
+    out, lines = asked.with_name("out.jsonl"), len(asked.read_text().splitlines())
     out.unlink(missing_ok=True)
-    words = ["batch", target, str(asked), "-o", str(out), "--json", "--ray", address]
+    words = ["batch", target, str(asked), "-o", str(out), "--ray", address]
     for option in (f"max_new_tokens={TOKENS}", "do_sample=false", "ignore_eos=true"):
         words += ["-g", option]
-    done = subprocess.run(
-        [sys.executable, "-m", "ovrecipe", *words],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(json.loads(done.stdout)["throughput"])
+    command = [sys.executable, "-m", "ovrecipe", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "2 engines on the Ray cluster" not in process.stderr.readline():
+            assert process.poll() is None
+        began = time.monotonic()
+        while not (out.is_file() and out.read_text().count("\n") == lines):
+            time.sleep(LOOK)
+        seconds = time.monotonic() - began
+        process.stderr.read()
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    return float(sum(row["generated_tokens"] for row in rows) / seconds)
 
 
 def main() -> None:
