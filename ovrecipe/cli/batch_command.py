@@ -52,6 +52,13 @@ def command(
             help="A parameter of GenAI's for lines that say nothing else; VALUE is JSON or text.",
         ),
     ] = None,
+    adapter: Annotated[
+        str | None,
+        Option(
+            help="The recipe's LoRA adapter that all answers have, '' for none; else the one that "
+            "is always on."
+        ),
+    ] = None,
     cache_gb: Annotated[int, Option(min=1, help="Memory for what is being answered, in GB.")] = 1,
     at_once: Annotated[int, Option(min=1, max=4096, help="Answers at once, at most.")] = 256,
     as_json: AsJson = False,
@@ -93,6 +100,7 @@ def command(
                     plugins=session.plugins,
                     announce=announce,
                     generation=generation,
+                    adapter=adapter,
                     room=Room(cache_gb, at_once),
                     most_waiting=sys.maxsize,
                 )
