@@ -23,12 +23,14 @@ class Engine:
         self.state, self.busy, self.used = "unloaded", False, 0.0
         self.resident_bytes = self.loaded_bytes = 0
         self._loads, self.facts = loads, {}
+        self.left = asyncio.Event()
 
     async def load(self) -> None:
         self.state, self.resident_bytes, self.loaded_bytes = "ready", self._loads, self._loads
 
     async def unload(self) -> None:
         self.state, self.resident_bytes = "unloaded", 0
+        self.left.set()
 
 
 def models(most_bytes, *sizes, **options):
@@ -89,6 +91,21 @@ def test_one_that_is_larger_than_all_may_be_is_refused():
         with pytest.raises(NoRoomForModel, match=r"needs about 2\.0 GB"):
             await found.start()
         assert states(found) == ""
+
+    asyncio.run(check())
+
+
+def test_an_idle_one_leaves_while_another_grows_beyond_the_limit():
+    """The one at work stays, though it is what is too large."""
+
+    async def check():
+        found = models(2 * GB, GB // 2, GB // 2)
+        a, b = found.engines.values()
+        await found.start()
+        a.busy, a.resident_bytes = True, 3 * GB
+        await asyncio.wait_for(b.left.wait(), 60)
+        assert states(found) == "a"
+        await found.close()
 
     asyncio.run(check())
 
