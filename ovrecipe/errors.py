@@ -192,6 +192,10 @@ class EngineBusy(RunError):
     """As many requests wait already as may."""
 
 
+class NoRoomForModel(EngineBusy):
+    """A model is not in memory, and none that is there can be let go of for it."""
+
+
 class ProjectError(OvrecipeError):
     """The project's folder cannot be used."""
 

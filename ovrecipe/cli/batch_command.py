@@ -52,6 +52,13 @@ def command(
             help="A parameter of GenAI's for lines that say nothing else; VALUE is JSON or text.",
         ),
     ] = None,
+    adapter: Annotated[
+        str | None,
+        Option(
+            help="The recipe's LoRA adapter that all answers have, '' for none; else the one that "
+            "is always on."
+        ),
+    ] = None,
     cache_gb: Annotated[int, Option(min=1, help="Memory for what is being answered, in GB.")] = 1,
     at_once: Annotated[
         int, Option(min=1, max=4096, help="Answers at once, at most; on a cluster of each engine.")
@@ -96,7 +103,13 @@ def command(
             with status(f"loading {target} on {on}"):
                 if nodes is not None:
                     return engine_on(
-                        nodes, session, target, device=on, generation=generation, room=room
+                        nodes,
+                        session,
+                        target,
+                        device=on,
+                        generation=generation,
+                        adapter=adapter,
+                        room=room,
                     )
                 return load_engine(
                     target,
@@ -105,6 +118,7 @@ def command(
                     plugins=session.plugins,
                     announce=announce,
                     generation=generation,
+                    adapter=adapter,
                     room=room,
                     most_waiting=sys.maxsize,
                 )

@@ -48,16 +48,17 @@ def engine_on(
     *,
     device: str,
     generation: Mapping[str, Any],
+    adapter: str | None,
     room: Room,
 ) -> Asks:
     """Return what a batch asks: an engine on each node of a cluster.
 
     Raises:
-        OvrecipeError: the model is not built, or cannot be loaded anywhere.
+        OvrecipeError: the model is not built, has no such adapter, or cannot be loaded anywhere.
     """
     from ovrecipe.hooks.roles import EngineJob
     from ovrecipe.recipe.tasks import GENERATION
-    from ovrecipe.run.load import check_batches, find
+    from ovrecipe.run.load import check_batches, find, fixed_adapter
 
     found = find(
         target,
@@ -68,11 +69,13 @@ def engine_on(
         task=GENERATION,
     )
     check_batches(target, found.artifact)
+    fixed_adapter(found.artifact, adapter)
     remote = session.defaults.remote
     job = EngineJob(
         model=found,
         device=device,
         generation=generation,
+        adapter=adapter,
         room=room,
         remote_url=None if remote is None else remote.value,
         announce=announce,

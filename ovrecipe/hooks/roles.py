@@ -362,6 +362,8 @@ class EngineJob:
     model: Any
     device: str
     generation: Mapping[str, Any]
+    #: The LoRA adapter of all answers; None is the one that is always on, "" none.
+    adapter: str | None
     room: Any
     remote_url: str | None
     announce: Callable[[str], None]

@@ -47,15 +47,11 @@ class Assisting:
         Raises:
             RunError: GenAI cannot read one.
         """
-        from openvino_genai import Adapter
-
         self._assistants = assistants
-        self._adapters: dict[str, tuple[Any, float]] = {}
-        for name, (path, alpha) in assistants.adapters.items():
-            try:
-                self._adapters[name] = Adapter(path), alpha
-            except RuntimeError as exc:
-                raise RunError(f"adapter '{name}': GenAI cannot read {path.name}") from exc
+        self._adapters = {
+            name: (opened_adapter(name, path), alpha)
+            for name, (path, alpha) in assistants.adapters.items()
+        }
 
     def properties(self, device: str, properties: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a pipeline is constructed with; a draft model gets its `properties`."""
@@ -102,6 +98,20 @@ class Assisting:
             return
         check_adapter(name, self._adapters)
         config.adapters = AdapterConfig(*self._adapters[name])
+
+
+def opened_adapter(name: str, path: Path) -> Any:
+    """Return an adapter as GenAI has it.
+
+    Raises:
+        RunError: GenAI cannot read its file.
+    """
+    from openvino_genai import Adapter
+
+    try:
+        return Adapter(path)
+    except RuntimeError as exc:
+        raise RunError(f"adapter '{name}': GenAI cannot read {path.name}") from exc
 
 
 def sampling_refused() -> GenerationParameterRefused:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ovrecipe.errors import DeviceUnknown, EngineFailed, RunError
+from ovrecipe.errors import DeviceUnknown, EngineFailed, GenerationParameterRefused, RunError
+from ovrecipe.run.assistants import opened_adapter
 from ovrecipe.run.genai import GenaiModel, check_device, metrics_of
 from ovrecipe.run.pipeline import Generated, Tokens
 from ovrecipe.telemetry import switch_off_telemetry
@@ -34,18 +35,32 @@ class Room:
     most_at_once: int = 256
 
 
+@dataclass(frozen=True)
+class FixedAdapter:
+    """The LoRA adapter that all answers of a pipeline have: its name, file and factor."""
+
+    name: str
+    path: Path
+    alpha: float
+
+
 def open_batching(
-    model_dir: Path, device: str, *, room: Room, properties: Mapping[str, Any]
+    model_dir: Path,
+    device: str,
+    *,
+    room: Room,
+    properties: Mapping[str, Any],
+    adapter: FixedAdapter | None = None,
 ) -> GenaiBatching:
-    """Load a model for many prompts at once.
+    """Load a model for many prompts at once, with one adapter for all of them.
 
     Raises:
         DeviceUnknown: the device is not on this machine, or is an NPU, which takes one prompt.
-        RunError: OpenVINO cannot load the model there.
+        RunError: OpenVINO cannot load the model there, or the adapter.
     """
     switch_off_telemetry(sys.modules, os.environ)
     from openvino import Core
-    from openvino_genai import ContinuousBatchingPipeline, SchedulerConfig
+    from openvino_genai import AdapterConfig, ContinuousBatchingPipeline, SchedulerConfig
 
     check_device(device, Core().available_devices)
     if "NPU" in device:
@@ -59,27 +74,53 @@ def open_batching(
     scheduler.max_num_batched_tokens = max(STEP_TOKENS, room.most_at_once)
     # What several prompts begin with is computed once.
     scheduler.enable_prefix_caching = True
+    given = dict(properties)
+    if adapter is not None:
+        # GenAI passes over the adapters of a single request here; a static one is always on.
+        static = AdapterConfig.Mode.MODE_STATIC
+        loaded = opened_adapter(adapter.name, adapter.path)
+        given["adapters"] = AdapterConfig(loaded, adapter.alpha, static)
     try:
-        pipeline = ContinuousBatchingPipeline(model_dir, scheduler, device, dict(properties))
+        pipeline = ContinuousBatchingPipeline(model_dir, scheduler, device, given)
     except (RuntimeError, TypeError) as exc:
         raise RunError(
             f"the model cannot be loaded on {device} for many prompts at once: {last_line(exc)}",
             remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the device",
         ) from exc
-    return GenaiBatching(pipeline, device, most_at_once=room.most_at_once)
+    name = adapter.name if adapter is not None else ""
+    return GenaiBatching(pipeline, device, most_at_once=room.most_at_once, adapter=name)
 
 
 class GenaiBatching(GenaiModel):
     """A `ContinuousBatchingPipeline` and its tokenizer; loaded and warm."""
 
-    def __init__(self, pipeline: Any, device: str, *, most_at_once: int) -> None:
+    def __init__(self, pipeline: Any, device: str, *, most_at_once: int, adapter: str = "") -> None:
         super().__init__(pipeline, device, pipeline.get_config)
         self.most_at_once = most_at_once
+        #: The adapter that every answer has; "" for none.
+        self.adapter = adapter
         #: The `ContinuousBatchingPipeline` itself.
         self.llm: Any = pipeline
         self.block_size = BLOCK_SIZE if device == "CPU" else OTHER_BLOCK_SIZE
         self._numbers = 0
         self.blocks = self._warm_up()
+
+    def configure(self, parameters: Mapping[str, Any]) -> Any:
+        """Return the artifact's own generation config with `parameters` on top.
+
+        Raises:
+            GenerationParameterRefused: by name; so is an adapter that is not the one it has.
+        """
+        wanted = parameters.get("adapter")
+        if wanted is not None and wanted != self.adapter:
+            has = f"'{self.adapter}'" if self.adapter else "no adapter"
+            raise GenerationParameterRefused(
+                f"adapter: all answers here have {has}, and cannot have '{wanted}'",
+                remedy="load the model with it: 'ovrecipe batch --adapter', load_engine(adapter=), "
+                "or the server's model NAME:VARIANT@ADAPTER",
+            )
+        given = {name: value for name, value in parameters.items() if name != "adapter"}
+        return super().configure(given)
 
     def add(self, tokens: Tokens, config: Any) -> GenaiAnswering:
         """Take a prompt in.

@@ -42,7 +42,7 @@ from ovrecipe.store.disk import disk_errors
 
 if TYPE_CHECKING:
     from ovrecipe.hooks.plugins import Plugins
-    from ovrecipe.run.batching import Room
+    from ovrecipe.run.batching import FixedAdapter, Room
     from ovrecipe.run.engine import Engine, Observed
     from ovrecipe.run.generation import Generation
 
@@ -240,6 +240,7 @@ def load_engine(
     plugins: Plugins | None = None,
     announce: Callable[[str], None] | None = None,
     generation: Mapping[str, Any] | None = None,
+    adapter: str | None = None,
     room: Room | None = None,
     most_waiting: int | None = None,
     after_step: Callable[[], None] | None = None,
@@ -247,6 +248,8 @@ def load_engine(
 ) -> Engine:
     """Load a built variant for many prompts at once; the rest is as for `load`.
 
+    `adapter` names the LoRA adapter of the recipe that all its answers have; without it that is
+    the one that is always on, and "" is none. A draft model and prompt lookup do not count here.
     `room` is how much cache it has and how many answers grow at once; `most_waiting` bounds who
     waits for that. `after_step` is called on the engine's thread after each step.
 
@@ -256,6 +259,7 @@ def load_engine(
 
     Raises:
         RunError: GenAI answers one prompt at a time with this model, or cannot load it.
+        GenerationParameterRefused: the model has no such adapter.
         OvrecipeError: as for `load`.
     """
     from ovrecipe.run.batching import Room, open_batching
@@ -271,9 +275,21 @@ def load_engine(
         task=GENERATION,
     )
     artifact = found.artifact
-    check_batches(f"{found.recipe.name}:{artifact.variant}", artifact)
-    cached = _cached(properties, artifact, device)
-    pipeline = open_batching(artifact.model_dir, device, room=room or Room(), properties=cached)
+    target = f"{found.recipe.name}:{artifact.variant}"
+    check_batches(target, artifact)
+    fixed = fixed_adapter(artifact, adapter)
+    if any(artifact.assistants().get(name) for name in ("draft", "prompt_lookup")):
+        found.announce(
+            f"{target}: nothing is written ahead for many prompts at once, so its draft model or "
+            "prompt lookup is left out; it would only have made answers quicker"
+        )
+    pipeline = open_batching(
+        artifact.model_dir,
+        device,
+        room=room or Room(),
+        properties=_cached(properties, artifact, device),
+        adapter=fixed,
+    )
     return Engine(
         pipeline,
         forms=FormCheck(artifact.model_dir),
@@ -282,6 +298,22 @@ def load_engine(
         after_step=after_step,
         **found.given,
     )
+
+
+def fixed_adapter(artifact: Artifact, name: str | None) -> FixedAdapter | None:
+    """Return the adapter of that name; without a name the one that is always on, None for "".
+
+    Raises:
+        GenerationParameterRefused: the model has none of that name.
+    """
+    from ovrecipe.run.batching import FixedAdapter
+
+    own = own_assistants(artifact, None)
+    chosen = own.always if name is None else name
+    if not chosen:
+        return None
+    check_adapter(chosen, own.adapters)
+    return FixedAdapter(chosen, *own.adapters[chosen])
 
 
 def check_batches(target: str, artifact: Artifact) -> None:

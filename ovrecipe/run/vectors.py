@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ovrecipe.errors import PromptRefused, RunError
+from ovrecipe.errors import PromptRefused, PromptTooLong, RunError
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.tasks import EMBEDDING, RERANK, TaskName
 from ovrecipe.run.genai import check_device
@@ -35,6 +35,7 @@ class VectorPipeline:
         self.device = device
         self._pipeline = pipeline
         self._tokenizer = tokenizer
+        self._vocabulary: int | None = None
 
     @classmethod
     def opened(
@@ -97,6 +98,21 @@ class VectorPipeline:
     def token_count(self, text: str) -> int:
         """Return how many tokens a text is, with those that the tokenizer adds."""
         return int(self._tokenizer.encode(text).input_ids.shape[1])
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens; special ones, which a model puts around a text, are left out.
+
+        Raises:
+            PromptRefused: the model has no such token.
+        """
+        if self._vocabulary is None:
+            self._vocabulary = max(self._tokenizer.get_vocab().values()) + 1
+        wrong = [number for number in ids if not 0 <= number < self._vocabulary]
+        if wrong:
+            raise PromptRefused(
+                f"a text has token {wrong[0]}, and the model has {self._vocabulary}"
+            )
+        return str(self._tokenizer.decode(list(ids)))
 
     def close(self) -> None:
         """Let go of the model's memory."""
@@ -196,6 +212,32 @@ class VectorModel:
                 raise RunError("the model was closed", remedy="load it again")
             yield self.pipeline
 
+    def texts_of(self, texts: Sequence[str | Sequence[int]]) -> list[str]:
+        """Return texts of which some are given as the model's tokens.
+
+        Raises:
+            PromptRefused: the model has no such token.
+        """
+        with self._asking() as pipeline:
+            return [text if isinstance(text, str) else pipeline.text_of(text) for text in texts]
+
+    def _counted(self, texts: Sequence[str], beside: int = 0) -> list[int]:
+        """Return how many tokens each text has, `beside` those of another.
+
+        Raises:
+            PromptTooLong: one has more than the model reads.
+        """
+        with self._asking() as pipeline:
+            counts = [pipeline.token_count(text) + beside for text in texts]
+        for number, count in enumerate(counts, start=1):
+            if count > self.settings.max_length:
+                raise PromptTooLong(
+                    f"text {number} has {count} tokens, more than the {self.settings.max_length} "
+                    f"that {self.recipe.name} reads",
+                    remedy="cut it into several",
+                )
+        return counts
+
     def _tell_of_cut(self, pipeline: VectorPipeline, texts: Sequence[str], beside: int = 0) -> None:
         """Announce how many texts are read in part only; `beside` tokens are another's."""
         room = self.settings.max_length - beside
@@ -235,11 +277,23 @@ class Embedder(VectorModel):
             PromptRefused: a text is blank or no text.
             RunError: the model failed, or was closed.
         """
-        said = self.settings.query_instruction if query else self.settings.document_instruction
-        asked = [said + text for text in checked(texts)]
+        asked = self._with_instruction(texts, query=query)
         with self._asking() as pipeline:
             self._tell_of_cut(pipeline, asked)
             return pipeline.vectors(asked)
+
+    def token_counts(self, texts: Sequence[str], *, query: bool = False) -> list[int]:
+        """Return how many tokens of each text `embed` reads, the instruction's among them.
+
+        Raises:
+            PromptRefused: a text is blank or no text.
+            PromptTooLong: one of them would be cut off.
+        """
+        return self._counted(self._with_instruction(texts, query=query))
+
+    def _with_instruction(self, texts: Sequence[str], *, query: bool) -> list[str]:
+        said = self.settings.query_instruction if query else self.settings.document_instruction
+        return [said + text for text in checked(texts)]
 
 
 @dataclass(frozen=True)
@@ -260,13 +314,28 @@ class Reranker(VectorModel):
             PromptRefused: the query or a text is blank or no text.
             RunError: the model failed, or was closed.
         """
-        asked = self.settings.query_instruction + check_prompt(query, "the query")
-        documents = [self.settings.document_instruction + text for text in checked(texts)]
+        asked, documents = self._with_instructions(query, texts)
         with self._asking() as pipeline:
             self._tell_of_cut(pipeline, documents, beside=pipeline.token_count(asked))
             scores = pipeline.scores(asked, documents)
         found = [Ranked(index, score) for index, score in enumerate(scores)]
         return sorted(found, key=lambda ranked: -ranked.score)
+
+    def token_counts(self, query: str, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens `rerank` reads for each text, the query's among them.
+
+        Raises:
+            PromptRefused: the query or a text is blank or no text.
+            PromptTooLong: one of them would be cut off.
+        """
+        asked, documents = self._with_instructions(query, texts)
+        with self._asking() as pipeline:
+            beside = pipeline.token_count(asked)
+        return self._counted(documents, beside)
+
+    def _with_instructions(self, query: str, texts: Sequence[str]) -> tuple[str, list[str]]:
+        asked = self.settings.query_instruction + check_prompt(query, "the query")
+        return asked, [self.settings.document_instruction + text for text in checked(texts)]
 
 
 MODELS: Mapping[TaskName, type[VectorModel]] = {EMBEDDING: Embedder, RERANK: Reranker}

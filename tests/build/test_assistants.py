@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ovrecipe.errors import (
 )
 from ovrecipe.recipe.project import Project
 from ovrecipe.run.assistants import vocabulary_objection
-from ovrecipe.run.load import load
+from ovrecipe.run.load import load, load_engine
 from ovrecipe.store.views import view_target
 from tests.build.making import write_recipe
 
@@ -114,6 +115,44 @@ def test_an_adapter_is_copied_and_chosen_by_request(twin_project: Project) -> No
     with pytest.raises(GenerationParameterRefused, match="no 'lout'; perhaps you meant 'loud'"):
         load("twin:fp16", project=twin_project, generation={"adapter": "lout"})
     assert said(twin_project, "fp16", "loud", prompt_lookup=True) == always
+
+
+def test_an_engine_has_one_adapter_for_all_its_answers(
+    twin_project: Project, ovrecipe: Any, tmp_path: Path
+) -> None:
+    """GenAI passes over the adapters of single requests there, so others are refused by name."""
+    path = adapter(twin_project.recipes_dir / "loud.safetensors")
+    adapters = {
+        "loud": {"path": path.name, "always": True},
+        "louder": {"path": path.name, "alpha": 2.0},
+    }
+    recipe = {"variants": {"fp16": {}}, "adapters": adapters, "prompt_lookup": True}
+    built(twin_project, "fp16", **recipe)
+    announced: list[str] = []
+
+    def answer(name: str | None) -> str:
+        with load_engine(
+            "twin:fp16", project=twin_project, adapter=name, announce=announced.append
+        ) as engine:
+            assert engine.pipeline.adapter == ("loud" if name is None else name)
+            with pytest.raises(GenerationParameterRefused, match="cannot have 'other'"):
+                engine.stream("What is Paris?", adapter="other")
+            return engine.stream("What is Paris?", **ASK).result.text
+
+    texts = [answer(name) for name in (None, "louder", "")]
+    assert len(set(texts)) == 3
+    for name, text in zip(("loud", "louder", ""), texts, strict=True):
+        assert text == said(twin_project, "fp16", name, prompt_lookup=False)
+    assert all("its draft model or prompt lookup is left out" in line for line in announced)
+    with pytest.raises(GenerationParameterRefused, match="no 'lout'; perhaps you meant 'loud'"):
+        load_engine("twin:fp16", project=twin_project, adapter="lout", announce=announced.append)
+    asked = tmp_path / "in.jsonl"
+    line = {"prompt": "What is Paris?", "generation": {"do_sample": False, "max_new_tokens": 12}}
+    asked.write_text(json.dumps({**line, "generation": {**line["generation"], "ignore_eos": True}}))
+    place = {"OVRECIPE_PROJECT": str(twin_project.root)}
+    place |= {"OVRECIPE_STORE": str(twin_project.store_dir)}
+    done = ovrecipe("batch", "twin:fp16", str(asked), "--adapter", "louder", env=place)
+    assert json.loads(done.out)["answer"] == texts[1]
 
 
 def test_another_content_of_an_adapter_is_another_directory(twin_project: Project) -> None:

@@ -24,6 +24,7 @@ STATUS: Sequence[tuple[type[OvrecipeError], int, str | None, str]] = (
     (errors.GenerationParameterRefused, 400, None, "invalid_request_error"),
     (errors.RecipeNotFound, 404, "model_not_found", "invalid_request_error"),
     (errors.NotBuilt, 404, "model_not_found", "invalid_request_error"),
+    (errors.NoRoomForModel, 503, "model_not_loaded", "server_error"),
     (errors.EngineBusy, 429, "rate_limit_exceeded", "rate_limit_error"),
     (errors.EngineFailed, 503, "engine_failed", "server_error"),
     (OvrecipeError, 500, None, "server_error"),
@@ -233,7 +234,8 @@ class Writer:
         if not self.question.logprobs:
             return None
         if self.chat:
-            return {"content": [_token(*pair) for pair in logprobs], "refusal": None}
+            top = self.question.top_logprobs
+            return {"content": [_token(*pair, top=top) for pair in logprobs], "refusal": None}
         offsets = []
         for text, _ in logprobs:
             offsets.append(offset)
@@ -246,7 +248,7 @@ class Writer:
         }
 
 
-def _token(text: str, logprob: float) -> dict[str, Any]:
+def _token(text: str, logprob: float, *, top: int) -> dict[str, Any]:
     whole = "\ufffd" not in text
     one = {"token": text, "logprob": logprob, "bytes": list(text.encode()) if whole else None}
-    return {**one, "top_logprobs": [one]}
+    return {**one, "top_logprobs": [one][:top]}

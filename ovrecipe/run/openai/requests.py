@@ -106,7 +106,7 @@ class Common(Section):
     frequency_penalty: Penalty | None = None
     repetition_penalty: Annotated[float, Field(gt=0)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     n: Annotated[int, Field(ge=1, le=MOST_ANSWERS)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -247,13 +247,14 @@ class ChatRequest(Common):
             asks,
             n=self.n or 1,
             logprobs=bool(self.logprobs),
+            top_logprobs=self.top_logprobs or 0,
             stream=bool(self.stream),
             include_usage=_usage(self),
             tools=use,
         )
 
 
-Ids: TypeAlias = list[Annotated[int, Field(ge=0)]]
+Ids: TypeAlias = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
 class CompletionRequest(Common):
@@ -330,6 +331,8 @@ class Question:
     #: How many choices each prompt has; those of one prompt follow each other.
     n: int = 1
     logprobs: bool = False
+    #: How many of the likeliest tokens a chat's answer names beside each; 0 or 1.
+    top_logprobs: int = 0
     stream: bool = False
     include_usage: bool = False
     tools: ToolUse = field(default_factory=ToolUse)

@@ -27,6 +27,7 @@ class Opening:
     shipment: Shipment
     device: str
     generation: Mapping[str, Any]
+    adapter: str | None
     room: Room
     plugin_options: tuple[str, ...]
     #: How many processors the node has given it.
@@ -94,6 +95,7 @@ class Answerer:
                 plugins=load_plugins(env=env, options=opening.plugin_options),
                 announce=said.append,
                 generation=opening.generation,
+                adapter=opening.adapter,
                 room=opening.room,
                 most_waiting=sys.maxsize,
                 **threads(opening.device, opening.processors),

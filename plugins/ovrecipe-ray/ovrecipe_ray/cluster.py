@@ -115,6 +115,7 @@ class RayNodes:
                 shipment=shipment,
                 device=job.device,
                 generation=dict(job.generation),
+                adapter=job.adapter,
                 room=job.room,
                 plugin_options=job.model.plugins.options,
                 processors=node.processors,

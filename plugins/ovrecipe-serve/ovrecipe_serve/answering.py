@@ -46,7 +46,7 @@ class Answering:
     ) -> None:
         self._question, self._engine, self._chat = question, engine, chat
         self._metrics, self._clock = metrics, clock
-        self._model = engine.job.target
+        self._model = engine.job.model
         self._began = clock()
         self._deadline = self._began + seconds
         self._first: float | None = None

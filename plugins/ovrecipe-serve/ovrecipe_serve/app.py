@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from ovrecipe.errors import EngineBusy, EngineFailed, OvrecipeError
+from ovrecipe.errors import EngineBusy, EngineFailed, OvrecipeError, RequestRefused
+from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TASKS, TaskName
 from ovrecipe.run.openai.answers import error_body, told
 from ovrecipe.run.openai.requests import (
     ChatRequest,
@@ -23,6 +26,7 @@ from ovrecipe.run.openai.requests import (
     TokenizeRequest,
     read_request,
 )
+from ovrecipe.run.openai.vectors import EmbeddingRequest, RerankRequest
 from ovrecipe_serve.answering import LEFT, Answering, ClientLeft, unless_left
 from ovrecipe_serve.guard import BodyRefused, Guard, Limits, read_body
 from ovrecipe_serve.metrics import Metrics
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from ovrecipe_serve.models import Models
+    from ovrecipe_serve.process import Asking, EngineProcess
 
 PAGE = Path(__file__).with_name("page.html")
 #: Nothing that an answer says can make a browser ask another host.
@@ -40,6 +45,12 @@ POLICY = (
 )
 #: When to ask again what found no place, in seconds.
 RETRY_SECONDS = 1
+#: Where models of each task are asked.
+PATHS: Mapping[TaskName, str] = {
+    GENERATION: "/v1/chat/completions",
+    EMBEDDING: "/v1/embeddings",
+    RERANK: "/v1/rerank",
+}
 
 
 class Server:
@@ -60,17 +71,74 @@ class Server:
     async def _answered(
         self, request: Request, kind: type[ChatRequest | CompletionRequest]
     ) -> Response:
-        asked = read_request(kind, await read_body(request, self.limits.most_bytes))
+        asked = read_request(kind, await read_body(request, self.limits))
         question = asked.question()
-        engine = await unless_left(request, self.models.ready(asked.model))
-        answering = Answering(
-            question,
-            engine,
-            chat=kind is ChatRequest,
-            metrics=self.metrics,
-            seconds=self.limits.seconds,
-        )
-        return await answering.respond(request)
+        async with self._loaded(request, asked.model, GENERATION) as engine:
+            answering = Answering(
+                question,
+                engine,
+                chat=kind is ChatRequest,
+                metrics=self.metrics,
+                seconds=self.limits.seconds,
+            )
+            return await answering.respond(request)
+
+    async def embeddings(self, request: Request) -> Response:
+        """Answer `/v1/embeddings`."""
+        body = await read_body(request, self.limits)
+        asked: EmbeddingRequest = read_request(EmbeddingRequest, body)
+        async with self._loaded(request, asked.model, EMBEDDING) as engine:
+            asked.check_dimensions(engine.facts["dimensions"])
+            query = asked.input_type == "query"
+            found = await self._result(request, engine, engine.embed(asked.texts(), query=query))
+        return JSONResponse(asked.answer(engine.job.model, found["vectors"], found["tokens"]))
+
+    async def rerank(self, request: Request) -> Response:
+        """Answer `/v1/rerank`."""
+        body = await read_body(request, self.limits)
+        asked: RerankRequest = read_request(RerankRequest, body)
+        async with self._loaded(request, asked.model, RERANK) as engine:
+            asking = engine.rerank(asked.query, asked.texts())
+            found = await self._result(request, engine, asking)
+        return JSONResponse(asked.answer(engine.job.model, found["ranked"], found["tokens"]))
+
+    async def _result(
+        self, request: Request, engine: EngineProcess, asking: Asking
+    ) -> Mapping[str, Any]:
+        """Return what is answered at once, and count it."""
+        began, model = time.monotonic(), engine.job.model
+        with asking:
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    found = await unless_left(request, asking.result())
+            except ClientLeft:
+                self.metrics.cancelled.labels(model).inc()
+                raise
+        self.metrics.duration.labels(model).observe(time.monotonic() - began)
+        self.metrics.prompt_tokens.labels(model).inc(found["tokens"])
+        return found
+
+    @asynccontextmanager
+    async def _loaded(
+        self, request: Request, model: str, task: TaskName
+    ) -> AsyncIterator[EngineProcess]:
+        """Yield the loaded engine of a model; it stays loaded until the block ends.
+
+        Raises:
+            RequestRefused: it does something else than is asked here.
+            OvrecipeError: there is no such model, or it cannot be loaded.
+        """
+        engine = self.models.named(model)
+        if engine.job.task != task:
+            does = TASKS[engine.job.task].does
+            raise RequestRefused(
+                f"model: {engine.job.model} {does}",
+                remedy=f"ask it at {PATHS[engine.job.task]}",
+                param="model",
+            )
+        with engine.wanted():
+            await unless_left(request, self.models.load(engine))
+            yield engine
 
     async def list_models(self, _: Request) -> Response:
         """Answer `/v1/models`."""
@@ -80,26 +148,26 @@ class Server:
         """Answer `/v1/models/NAME`."""
         name = request.path_params["name"]
         engine = self.models.named(name)
-        found = [one for one in self.models.described() if one["id"] == engine.job.target]
+        found = [one for one in self.models.described() if one["id"] == engine.job.model]
         return JSONResponse(found[0])
 
     async def tokenize(self, request: Request) -> Response:
         """Answer `/tokenize`: the tokens of a text, or of a conversation as the model sees it."""
-        body = await read_body(request, self.limits.most_bytes)
+        body = await read_body(request, self.limits)
         asked = read_request(TokenizeRequest, body)
-        engine = await unless_left(request, self.models.ready(self._only(asked.model)))
-        with engine.tokenize(asked.asks()) as asking:
-            tokens = (await unless_left(request, asking.result()))["tokens"]
+        async with self._loaded(request, self._only(asked.model), GENERATION) as engine:
+            with engine.tokenize(asked.asks()) as asking:
+                tokens = (await unless_left(request, asking.result()))["tokens"]
         length = engine.facts.get("context_length")
         return JSONResponse({"tokens": tokens, "count": len(tokens), "max_model_len": length})
 
     async def detokenize(self, request: Request) -> Response:
         """Answer `/detokenize`: the text of tokens."""
-        body = await read_body(request, self.limits.most_bytes)
+        body = await read_body(request, self.limits)
         asked = read_request(DetokenizeRequest, body)
-        engine = await unless_left(request, self.models.ready(self._only(asked.model)))
-        with engine.detokenize(asked.tokens) as asking:
-            text = (await unless_left(request, asking.result()))["text"]
+        async with self._loaded(request, self._only(asked.model), GENERATION) as engine:
+            with engine.detokenize(asked.tokens) as asking:
+                text = (await unless_left(request, asking.result()))["text"]
         return JSONResponse({"content": text, "prompt": text})
 
     def _only(self, model: str | None) -> str:
@@ -179,6 +247,7 @@ def make_app(
             ("GET", "/metrics", server.metrics_text),
             ("POST", "/tokenize", server.tokenize),
             ("POST", "/detokenize", server.detokenize),
+            ("POST", "/rerank", server.rerank),
             # OVMS serves /v3.
             *(
                 (method, f"{version}{path}", answer)
@@ -186,6 +255,8 @@ def make_app(
                 for method, path, answer in (
                     ("POST", "/chat/completions", server.chat),
                     ("POST", "/completions", server.completions),
+                    ("POST", "/embeddings", server.embeddings),
+                    ("POST", "/rerank", server.rerank),
                     ("GET", "/models", server.list_models),
                     ("GET", "/models/{name:path}", server.one_model),
                 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from ovrecipe.errors import OvrecipeError, ProjectError, RunError
 
 if TYPE_CHECKING:
     from ovrecipe.cli.session import Session
+    from ovrecipe.run.artifact import Artifact
 
 LOOPBACK = "127.0.0.1"
 KEYS = "OVRECIPE_API_KEYS"
@@ -27,7 +29,10 @@ def command(
     ctx: typer.Context,
     targets: Annotated[
         list[str],
-        recipe_argument("NAME[:VARIANT]...", "What to serve; these are the models' names."),
+        recipe_argument(
+            "NAME[:VARIANT]...",
+            "What to serve; these are the models' names. ./DIR is the folder of an export.",
+        ),
     ],
     *,
     host: Annotated[
@@ -54,6 +59,10 @@ def command(
     drain_timeout: Annotated[
         float, Option(min=0, help="Time to finish answers when told to end, in seconds.")
     ] = 30,
+    max_memory_gb: Annotated[
+        float | None,
+        Option(min=0.001, help="Memory of all models' processes; others are loaded when asked."),
+    ] = None,
     max_loaded: Annotated[
         int | None, Option(min=1, help="Models in memory at once; others are loaded when asked.")
     ] = None,
@@ -64,7 +73,9 @@ def command(
     """Serve models with OpenAI's interface, and a page at /; Ctrl-C or SIGTERM ends it in order.
 
     Many answers grow at once. Each model runs in a process of its own, which is started again when
-    it dies. Nobody but this machine can ask unless --host and a key say so.
+    it dies. A LoRA adapter of a recipe is the model NAME:VARIANT@ADAPTER. Recipes of embeddings and
+    rerankers answer /v1/embeddings and /v1/rerank. Nobody but this machine can ask unless --host
+    and a key say so.
 
     Example: ovrecipe serve smollm2-135m:int4
 
@@ -93,7 +104,11 @@ def command(
         most_waiting=max_waiting,
     )
     limits = Limits(keys, LOCAL if is_local else (), int(max_body_mb * 1e6), timeout)
-    kept = {"most_loaded": max_loaded, "idle_seconds": idle_unload}
+    kept = {
+        "most_loaded": max_loaded,
+        "most_bytes": None if max_memory_gb is None else int(max_memory_gb * 1e9),
+        "idle_seconds": idle_unload,
+    }
     origins = tuple(cors_origin or ())
     with _bound(host, port) as listening:
         asyncio.run(
@@ -133,18 +148,51 @@ def engine_jobs(
     session: Session, targets: Sequence[str], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
     """Return what each engine is told, and what is known of each model; refuses what cannot be."""
+    from ovrecipe.recipe.tasks import GENERATION
+    from ovrecipe.run.exported import export_folder
     from ovrecipe.run.load import check_batches, find
     from ovrecipe_serve.facts import model_facts
     from ovrecipe_serve.process import Job
 
-    jobs, facts = {}, {}
+    jobs: dict[str, Any] = {}
+    facts: dict[str, Mapping[str, Any]] = {}
     for target in dict.fromkeys(targets):
-        found = find(target, project=session.project, plugins=session.plugins, announce=announce)
+        folder = export_folder(target)
+        project = session.project if folder is None else None
+        found = find(target, project=project, plugins=session.plugins, announce=announce)
         name = f"{found.recipe.name}:{found.artifact.variant}"
+        if name in jobs and (folder is not None or jobs[name].target != name):
+            raise RunError(
+                f"{target}: there is another {name} already", remedy="serve one of the two"
+            )
+        known = model_facts(session, found)
+        opened = name if folder is None else str(folder.absolute())
+        job = partial(Job, opened, task=found.recipe.task, **options)
+        if found.recipe.task != GENERATION:
+            jobs[name], facts[name] = job(name=name), known
+            continue
         check_batches(name, found.artifact)
-        jobs[name] = Job(name, **options)
-        facts[name] = model_facts(session, found)
+        for called, adapter in named_adapters(name, found.artifact):
+            parent = {"parent": name} if called != name else {}
+            jobs[called] = job(name=called, adapter=adapter, lazy=bool(parent))
+            facts[called] = {**known, "adapter": adapter or None, **parent}
     return jobs, facts
+
+
+def named_adapters(name: str, artifact: Artifact) -> Iterator[tuple[str, str]]:
+    """Yield a model's names, each with the adapter of its answers; the first is the model itself.
+
+    That has the adapter which is always on, if there is one, and `NAME@` is then without any.
+    """
+    from ovrecipe.run.load import own_assistants
+    from ovrecipe_serve.models import ADAPTER
+
+    own = own_assistants(artifact, None)
+    always = own.always or ""
+    yield name, always
+    for adapter in ("", *own.adapters):
+        if adapter != always:
+            yield f"{name}{ADAPTER}{adapter}", adapter
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -175,6 +223,7 @@ async def _serve(
     listening: socket.socket,
     **kept: Any,
 ) -> None:
+    from ovrecipe.run.exported import export_folder
     from ovrecipe_serve.app import make_app
     from ovrecipe_serve.metrics import Metrics
     from ovrecipe_serve.models import Models
@@ -182,7 +231,9 @@ async def _serve(
     from ovrecipe_serve.protocol import http_server
 
     metrics = Metrics()
-    env = dict(session.env) | {"OVRECIPE_PROJECT": str(session.project.root)}
+    env = dict(session.env)
+    if any(export_folder(job.target) is None for job in jobs.values()):
+        env["OVRECIPE_PROJECT"] = str(session.project.root)
     engines = {
         name: EngineProcess(job, env=env, announce=announce, metrics=metrics)
         for name, job in jobs.items()
@@ -195,7 +246,7 @@ async def _serve(
     def started() -> None:
         announce(f"serving {', '.join(jobs)} at http://{shown}:{port}  (Ctrl-C ends it)")
 
-    announce(f"loading {', '.join(jobs)}")
+    announce(f"loading {', '.join(name for name, job in jobs.items() if not job.lazy)}")
     try:
         await models.start()
         server = http_server(app, host=host, port=port, drain_seconds=drain, on_started=started)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 #: What needs no key: whether the server lives, and the page, which asks for one.
 OPEN = ("/", "/health", "/ready")
-#: A body that does not come for so long never does.
-BODY_SECONDS = 30.0
 #: Names of this machine; a page of elsewhere that calls itself by another one is turned away.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -36,6 +34,8 @@ class Limits:
     most_bytes: int = 4_000_000
     #: How long an answer may take, in seconds.
     seconds: float = 600.0
+    #: A body that does not come for so long never does.
+    body_seconds: float = 30.0
 
 
 class Guard:
@@ -73,7 +73,7 @@ class Guard:
         return any(same)
 
 
-async def read_body(request: Request, most_bytes: int) -> bytes:
+async def read_body(request: Request, limits: Limits) -> bytes:
     """Return the body of a request.
 
     Raises:
@@ -83,20 +83,21 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
     if kind != "application/json":
         # A page of another site may send anything else without being asked first.
         raise BodyRefused(415, "the Content-Type must be application/json")
+    most_bytes, seconds = limits.most_bytes, limits.body_seconds
     too_large = BodyRefused(413, f"the body has more than {most_bytes} bytes")
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most_bytes:
         raise too_large
     parts, size = [], 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for part in request.stream():
                 parts.append(part)
                 size += len(part)
                 if size > most_bytes:
                     raise too_large
     except TimeoutError as exc:
-        raise BodyRefused(408, f"the body did not come within {BODY_SECONDS:.0f} s") from exc
+        raise BodyRefused(408, f"the body did not come within {seconds:g} s") from exc
     return b"".join(parts)
 
 

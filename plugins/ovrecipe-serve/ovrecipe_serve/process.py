@@ -8,14 +8,17 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
+import psutil
+
 from ovrecipe import errors
-from ovrecipe.errors import EngineFailed, OvrecipeError
+from ovrecipe.errors import EngineBusy, EngineFailed, OvrecipeError
+from ovrecipe.recipe.tasks import GENERATION, TaskName
 
 if TYPE_CHECKING:
     from ovrecipe.run.openai.requests import Question
@@ -39,6 +42,18 @@ class Job:
     cache_gb: int = 1
     most_at_once: int = 256
     most_waiting: int = 256
+    #: What requests call it; the target unless given.
+    name: str = ""
+    task: TaskName = GENERATION
+    #: The LoRA adapter of all answers; "" is none.
+    adapter: str = ""
+    #: Whether it waits to be asked before it is loaded.
+    lazy: bool = False
+
+    @property
+    def model(self) -> str:
+        """What requests call it."""
+        return self.name or self.target
 
 
 class Asking:
@@ -48,15 +63,16 @@ class Asking:
         self._process, self.number = process, number
         self.heard: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
         self.begins_inside: Sequence[bool] = ()
+        self._early: list[Mapping[str, Any]] = []
 
     async def accepted(self) -> None:
-        """Wait until the engine has taken it.
+        """Wait until the engine has taken it; a quick one may have begun to answer before.
 
         Raises:
             OvrecipeError: the engine refused it, or failed.
         """
-        event = await self.heard.get()
-        _check(event)
+        while (event := await self._next()).get("event") != "accepted":
+            self._early.append(event)
         self.begins_inside = event.get("begins_inside", ())
 
     async def deltas(self) -> AsyncIterator[Mapping[str, Any]]:
@@ -65,17 +81,20 @@ class Asking:
         Raises:
             OvrecipeError: the engine failed.
         """
+        for delta in self._early:
+            yield delta
         while True:
-            event = await self.heard.get()
-            _check(event)
-            yield event
+            yield await self._next()
 
     async def result(self) -> Mapping[str, Any]:
-        """Return the one answer of a question that has no stream.
+        """Return what is answered at once.
 
         Raises:
             OvrecipeError: the engine refused it, or failed.
         """
+        return await self._next()
+
+    async def _next(self) -> Mapping[str, Any]:
         event = await self.heard.get()
         _check(event)
         return event
@@ -113,10 +132,13 @@ class EngineProcess:
         self._ready: asyncio.Future[Mapping[str, Any]] | None = None
         self._numbers = count(1)
         self._asking: dict[int, Asking] = {}
+        self._wanted = 0
         self._deaths: deque[float] = deque(maxlen=MOST_RESTARTS)
         self.used = clock()
         #: What the engine said of itself when it was ready: device, context_length, cache_tokens.
         self.facts: Mapping[str, Any] = {}
+        #: What its process took when it was loaded last; 0 before that.
+        self.loaded_bytes = 0
 
     @property
     def state(self) -> str:
@@ -128,8 +150,27 @@ class EngineProcess:
 
     @property
     def busy(self) -> bool:
-        """Whether anybody waits for an answer."""
-        return bool(self._asking)
+        """Whether anybody waits for an answer, or is about to ask."""
+        return bool(self._asking or self._wanted)
+
+    @contextmanager
+    def wanted(self) -> Iterator[None]:
+        """Keep the model in memory until the block ends, by when it should have been asked."""
+        self._wanted += 1
+        try:
+            yield
+        finally:
+            self._wanted -= 1
+
+    @property
+    def resident_bytes(self) -> int:
+        """How much memory the process has at the moment."""
+        if self._process is None:
+            return 0
+        try:
+            return int(psutil.Process(self._process.pid).memory_info().rss)
+        except psutil.Error:
+            return 0  # it has ended by now
 
     async def load(self) -> None:
         """Start the process unless it runs, and wait until the model is loaded.
@@ -143,6 +184,7 @@ class EngineProcess:
         # Who leaves meanwhile must not keep others from it.
         self.facts = await asyncio.shield(self._ready)
         self.used = self._clock()
+        self.loaded_bytes = self.resident_bytes
 
     def ask(self, question: Question) -> Asking:
         """Ask for what a request means."""
@@ -159,6 +201,31 @@ class EngineProcess:
     def detokenize(self, tokens: Sequence[int]) -> Asking:
         """Ask for the text of tokens."""
         return self._order("detokenize", tokens=list(tokens))
+
+    def embed(self, texts: Sequence[str | Sequence[int]], *, query: bool) -> Asking:
+        """Ask for the vectors of texts, of which some are given as tokens.
+
+        Raises:
+            EngineBusy: too many wait already.
+        """
+        self._check_queue()
+        return self._order("embed", texts=list(texts), query=query)
+
+    def rerank(self, query: str, texts: Sequence[str]) -> Asking:
+        """Ask for the order of texts.
+
+        Raises:
+            EngineBusy: too many wait already.
+        """
+        self._check_queue()
+        return self._order("rerank", query=query, texts=list(texts))
+
+    def _check_queue(self) -> None:
+        """An engine counts by itself who waits; what answers one after the other does not."""
+        if len(self._asking) > self.job.most_waiting:
+            raise EngineBusy(
+                f"{self.job.most_waiting} requests wait already", remedy="ask again later"
+            )
 
     def leave(self, number: int) -> None:
         """Forget a request; the engine is told where it has not ended."""
@@ -232,7 +299,7 @@ class EngineProcess:
             case "announce":
                 self._announce(event["message"])
             case "step":
-                self._metrics.loaded(self.job.target, *event["load"])
+                self._metrics.loaded(self.job.model, *event["load"])
                 for delta in event["deltas"]:
                     self._pass_on(delta)
             case "accepted" | "result":
@@ -255,7 +322,7 @@ class EngineProcess:
         was_ready = ready.done()
         if failure is None:
             failure = EngineFailed(
-                f"{self.job.target}: the engine's process ended with exit code {code}",
+                f"{self.job.model}: the engine's process ended with exit code {code}",
                 remedy="-9 mostly means that memory ran out",
             )
         if not was_ready:
@@ -264,11 +331,11 @@ class EngineProcess:
             return
         for asking in self._asking.values():
             asking.heard.put_nowait({"error": _told(failure)})
-        self._metrics.loaded(self.job.target, 0, 0, 0.0)
+        self._metrics.loaded(self.job.model, 0, 0, 0.0)
         self._process = self._reader = self._ready = None
         if was_ready:
             self._announce(f"{failure.message}; it is started again")
-            self._metrics.restarts.labels(self.job.target).inc()
+            self._metrics.restarts.labels(self.job.model).inc()
             self._deaths.append(self._clock())
             often = len(self._deaths) == MOST_RESTARTS
             if not often or self._clock() - self._deaths[0] > RESTART_SECONDS:

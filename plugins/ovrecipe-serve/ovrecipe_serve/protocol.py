@@ -25,10 +25,12 @@ MOST_CONNECTIONS = 2048
 class ImpatientProtocol(H11Protocol):
     """HTTP for clients that come to the point: a first request must begin in time."""
 
+    header_seconds = HEADER_SECONDS
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
         super().connection_made(transport)
-        self._waiting = self.loop.call_later(HEADER_SECONDS, self._close_if_silent)
+        self._waiting = self.loop.call_later(self.header_seconds, self._close_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
@@ -62,11 +64,17 @@ class HttpServer(uvicorn.Server):
 
 
 def http_server(
-    app: Starlette, *, host: str, port: int, drain_seconds: float, on_started: Callable[[], None]
+    app: Starlette,
+    *,
+    host: str,
+    port: int,
+    drain_seconds: float,
+    on_started: Callable[[], None],
+    header_seconds: float = HEADER_SECONDS,
 ) -> HttpServer:
     """Return a server of an application, which binds when it is run."""
     options: dict[str, Any] = {
-        "http": ImpatientProtocol,
+        "http": type("Protocol", (ImpatientProtocol,), {"header_seconds": header_seconds}),
         "ws": "none",
         "lifespan": "on",
         "access_log": False,

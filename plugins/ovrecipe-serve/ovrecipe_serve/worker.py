@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import OvrecipeError
 from ovrecipe.processes import Events
+from ovrecipe.recipe.tasks import GENERATION
 from ovrecipe.run.prepared import encoded
 from ovrecipe.telemetry import switch_off_telemetry
+from ovrecipe.wording import one_line
+from ovrecipe_serve.opening import told, where
 
 if TYPE_CHECKING:
     from ovrecipe.run.engine import Delta, Engine, Request
@@ -55,18 +58,12 @@ class Worker:
         return 0
 
     def _load(self, job: Mapping[str, Any]) -> Engine:
-        from ovrecipe.hooks.plugins import load_plugins
-        from ovrecipe.recipe.project import find_project
         from ovrecipe.run.batching import Room
         from ovrecipe.run.load import load_engine
 
-        env = dict(os.environ)
         return load_engine(
-            job["target"],
-            job["device"],
-            project=find_project(Path.cwd(), env),
-            plugins=load_plugins(env=env, options=job["plugin_options"]),
-            announce=lambda message: self.events.send("announce", message=message),
+            **where(job, self.events),
+            adapter=job["adapter"],
             room=Room(job["cache_gb"], job["most_at_once"]),
             most_waiting=job["most_waiting"],
             after_step=self._after_step,
@@ -86,8 +83,12 @@ class Worker:
                     self._detokenize(number, order["tokens"])
         except OvrecipeError as error:
             self._cancel(number)
-            told = {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}
-            self.events.send("refused", id=number, **told)
+            self.events.send("refused", id=number, **told(error))
+        except Exception as error:  # noqa: BLE001 - a defect of ours; it must not end the others
+            traceback.print_exc()
+            self._cancel(number)
+            broke = OvrecipeError(f"a defect: {one_line(error)}")
+            self.events.send("refused", id=number, **told(broke))
 
     def _ask(self, number: int, order: Mapping[str, Any]) -> None:
         assert self.engine is not None, "nothing is asked before it is ready"
@@ -120,8 +121,8 @@ class Worker:
         deltas, self._deltas = self._deltas, []
         load = self.engine.load
         if deltas:
-            told = [load.running, load.waiting, load.cache_used]
-            self.events.send("step", deltas=deltas, load=told)
+            now = [load.running, load.waiting, load.cache_used]
+            self.events.send("step", deltas=deltas, load=now)
         failure = self.engine.failure
         if failure is not None:
             # Nothing helps such a pipeline: the server starts another process.
@@ -155,19 +156,20 @@ def _as_json(delta: Delta) -> dict[str, Any]:
     if delta.result is not None:
         found["result"] = delta.result.as_json()
     if delta.error is not None:
-        error = delta.error
-        found["error"] = {
-            "kind": type(error).__name__,
-            "message": error.message,
-            "remedy": error.remedy,
-        }
+        found["error"] = told(delta.error)
     return found
 
 
 if __name__ == "__main__":
     to_server = Events()
     switch_off_telemetry(sys.modules, os.environ)
-    code = Worker(to_server).serve(json.loads(sys.argv[1]))
+    asked = json.loads(sys.argv[1])
+    if asked["task"] == GENERATION:
+        code = Worker(to_server).serve(asked)
+    else:
+        from ovrecipe_serve.vector_worker import VectorWorker
+
+        code = VectorWorker(to_server).serve(asked)
     sys.stderr.flush()
     # Tearing down OpenVINO changes nothing: all is said.
     os._exit(code)

@@ -138,6 +138,10 @@ def test_logprobs_are_of_the_tokens_that_were_said(client):
     assert "".join(token.token for token in tokens) == answer.choices[0].message.content
     assert all(token.logprob <= 0 for token in tokens)
     assert tokens[0].top_logprobs[0].token == tokens[0].token
+    plain = client.chat.completions.create(
+        messages=CAPITAL, logprobs=True, top_logprobs=0, max_tokens=1, **GREEDY
+    )
+    assert plain.choices[0].logprobs.content[0].top_logprobs == []
 
 
 def test_a_schema_is_kept(client):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import socket
 import threading
 
 import httpx
@@ -33,6 +35,18 @@ def streamed(served):
     while not next(stream).choices[0].delta.content:
         pass
     return stream
+
+
+def connected(served, body, part=1.0):
+    """Return a connection on which so much of a request was sent."""
+    content = json.dumps(body).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    whole = head.encode() + content
+    host, port = served.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(whole[: int(len(whole) * part)])
+    return connection
 
 
 def in_metrics(served, line):
@@ -80,6 +94,31 @@ def test_a_client_that_leaves_before_its_answer_frees_its_place(small):
     assert small.client().chat.completions.create(**asked).choices[0].finish_reason == "length"
 
 
+def test_a_client_that_leaves_the_queue_frees_its_place_there(small):
+    """Before its answer has begun."""
+    running = f'ovrecipe_requests_running{{model="{MODEL}"}} 1.0'
+    waiting = f'ovrecipe_requests_waiting{{model="{MODEL}"}}'
+    with streamed(small):
+        until(small, running)
+        with connected(small, LONG_BODY):
+            until(small, f"{waiting} 1.0")
+        until(small, f"{waiting} 0.0")
+        assert in_metrics(small, running)
+
+
+@pytest.mark.parametrize("sent", [0.1, 0.5, 1.0])
+def test_a_client_that_leaves_with_its_request_half_sent_leaves_nothing(small, sent):
+    """In the header, in the body, and as soon as all is sent.
+
+    The last one may have the one place of the queue for a moment, so the next is asked again.
+    """
+    with connected(small, LONG_BODY, part=sent):
+        pass
+    patient = small.client().with_options(max_retries=5)
+    answer = patient.chat.completions.create(**{**LONG, "max_tokens": 2})
+    assert answer.choices[0].finish_reason == "length"
+
+
 def test_a_full_queue_tells_when_to_come_back(small):
     """429 with Retry-After; the one that waits is answered."""
     with streamed(small):
@@ -120,9 +159,19 @@ def test_told_to_end_it_answers_what_it_has_taken(small):
     )
     next(stream)
     engine = small.engine
+    waiting = []
+    thread = threading.Thread(
+        target=lambda: waiting.append(
+            small.client().chat.completions.create(**{**LONG, "max_tokens": 5})
+        )
+    )
+    thread.start()
+    until(small, f'ovrecipe_requests_waiting{{model="{MODEL}"}} 1.0')
     small.process.send_signal(signal.SIGTERM)
     chunks = list(stream)
     assert chunks[-1].choices[0].finish_reason == "length"
+    thread.join()
+    assert waiting[0].usage.completion_tokens == 5
     assert small.process.wait(HANGS_SECONDS) == 0
     assert not engine.is_running()
     with pytest.raises(httpx.ConnectError):
@@ -132,10 +181,14 @@ def test_told_to_end_it_answers_what_it_has_taken(small):
 def test_models_take_turns_in_memory(serve):
     """One at a time here: who is asked is loaded, and who was idle makes room."""
     other = "smollm2-135m:int8"
-    served = serve(MODEL, other, "--max-loaded", "1", "--idle-unload", "1")
+    served = serve(MODEL, other, "--max-loaded", "1", "--idle-unload", "1", OVRECIPE_API_KEYS=KEY)
     states = httpx.get(f"{served.url}/health").json()["models"]
     assert states == {MODEL: "ready", other: "unloaded"}
     asked = {**LONG, "model": other, "max_tokens": 2}
+    # Who leaves while it is loaded keeps nobody from it.
+    with connected(served, asked):
+        while httpx.get(f"{served.url}/health").json()["models"][other] == "unloaded":
+            assert served.process.poll() is None
     assert served.client().chat.completions.create(**asked).model == other
     states = httpx.get(f"{served.url}/health").json()["models"]
     assert states == {MODEL: "unloaded", other: "ready"}

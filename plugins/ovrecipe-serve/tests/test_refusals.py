@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from urllib.parse import quote
 
 import openai
 import pytest
@@ -45,6 +46,7 @@ def schema(content):
         ("temperature", -0.1, "temperature: must be at least 0"),
         ("top_p", 0, "top_p: must be greater than 0"),
         ("presence_penalty", 3, "presence_penalty: must be at most 2"),
+        ("seed", 2**63, "seed: must be less than 9223372036854775808"),
         ("n", 0, "n: must be at least 1"),
         ("stop", "", "must not be empty"),
         ("stream_options", {"include_usage": True}, "means nothing without stream"),
@@ -52,16 +54,21 @@ def schema(content):
         ("top_logprobs", 5, "only the chosen token's probability is known"),
         ("adapters", ["mine"], "adapters: is not supported"),
         ("temprature", 1, "perhaps you meant 'temperature'"),
-        ("response_format", schema({"type": "nonsense"}), "json_schema: is none that GenAI takes"),
+        (
+            "response_format",
+            schema({"type": "nonsense"}),
+            "json_schema: type: must be one of string",
+        ),
         (
             "response_format",
             schema({"type": "string", "pattern": "(("}),
-            "is none that GenAI takes",
+            "json_schema: does not compile: Regex parsing error",
         ),
-        ("response_format", schema(False), "is none that GenAI takes"),
+        ("response_format", schema(False), "json_schema: no text can satisfy it"),
+        ("response_format", schema({"type": "string", "minLength": 5, "maxLength": 2}), ""),
         ("response_format", {"type": "json_schema"}, "json_schema: is missing"),
         ("grammar", "root ::= (((", "grammar: does not compile: "),
-        ("guided_regex", "(", "regex: is none that GenAI takes"),
+        ("guided_regex", "(", "regex: does not compile: "),
         ("tool_choice", "required", "there are no tools"),
     ],
 )
@@ -93,6 +100,8 @@ def test_a_name_is_no_path(server, name):
     """Of a model that is not served, whatever it looks like."""
     with server.http() as http:
         assert http.post(CHAT, json={"model": name, "messages": HI}).status_code == 404
+        path = "/v1/models/" + quote(name[:1000], safe="")
+        assert http.get(path).status_code == 404
 
 
 @pytest.mark.parametrize(
