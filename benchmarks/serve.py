@@ -24,6 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from threading import Thread
 from typing import Any, Self
 from urllib.request import urlopen
 
@@ -88,13 +89,15 @@ class Server:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             if found := re.search(r"at http://(\S+):(\d+)", line):
-                self.host, self.port = found[1], int(found[2])
+                self.host, self.port, self.pid = found[1], int(found[2]), self._process.pid
+                # What it says from now on is read, for a pipe that is full would hold it up.
+                Thread(target=self._process.stderr.read, daemon=True).start()
                 return self
         raise SystemExit("the server did not start")
 
     def __exit__(self, *error: object) -> None:
         self._process.terminate()
-        self._process.communicate()
+        self._process.wait()
 
     def metric(self, name: str) -> float:
         """Return the value of a metric."""
