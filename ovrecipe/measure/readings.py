@@ -7,7 +7,7 @@ that how these are made of them (pooling, length) changes nothing that takes lon
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -173,11 +173,16 @@ def outputs_of(
 
     with foreign_errors(f"running {IR_XML}"):
         compiled = ov.Core().compile_model(model_dir / IR_XML, "CPU", {**properties})
-        names = {name for port in compiled.inputs for name in port.names}
-        request = compiled.create_infer_request()
-        found = []
-        for probe in inputs:
-            given = {name: np.array([row], np.int64) for name, row in probe.items()}
-            result = request.infer({name: given[name] for name in names if name in given})
-            found.append(np.array(result[OUTPUTS[task]][0], np.float32))
-        return found
+        asked = results(compiled, inputs)
+        return [np.array(result[OUTPUTS[task]][0], np.float32) for result in asked]
+
+
+def results(compiled: Any, inputs: Sequence[Mapping[str, Sequence[int]]]) -> Iterator[Any]:
+    """Yield what a compiled model gives for each probe; valid until the next one is asked for."""
+    import numpy as np
+
+    names = {name for port in compiled.inputs for name in port.names}
+    request = compiled.create_infer_request()
+    for probe in inputs:
+        given = {name: np.array([row], np.int64) for name, row in probe.items()}
+        yield request.infer({name: given[name] for name in names if name in given})

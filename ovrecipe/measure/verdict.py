@@ -19,6 +19,7 @@ DIRECTIONS: Mapping[str, str] = {
     "cosine": AT_LEAST,
     "score_difference": AT_MOST,
     "lost": AT_MOST,
+    "layer_lost": AT_MOST,
     "as_run_lost": AT_MOST,
 }
 #: What is broken exceeds these; what is compressed honestly does not. Mean divergence as a share of

@@ -38,12 +38,12 @@ def make_wordpiece(folder: Path) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def make_bert(folder: Path, *, labels: int | None = None) -> Path:
-    """Write a BERT; with labels one that scores pairs."""
+def make_bert(folder: Path, *, labels: int | None = None, spread: float = 0.2) -> Path:
+    """Write a BERT; with labels one that scores pairs. `spread` is that of its random weights."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-    settings = {**SIZES, "max_position_embeddings": POSITIONS, "initializer_range": 0.2}
+    settings = {**SIZES, "max_position_embeddings": POSITIONS, "initializer_range": spread}
     config = BertConfig(vocab_size=make_wordpiece(folder), num_labels=labels or 2, **settings)
     torch.manual_seed(20)
     kind = BertForSequenceClassification if labels else BertModel

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.measure.likeness import BROKEN_LOST, MAX_AS_RUN_LOST
+from ovrecipe.measure.likeness import BROKEN_LAYER_LOST, BROKEN_LOST, MAX_AS_RUN_LOST
 from ovrecipe.measure.readings import PAIRS, TEXTS
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import Project
@@ -28,7 +28,8 @@ def test_the_limits_are_those_of_the_gates() -> None:
     """A manual with other numbers helps nobody who was refused."""
     numbers = (
         *(
-            f"{BROKEN_LOST[name]:g} ({shown})"
+            f"{limits[name]:g} ({shown})"
+            for limits in (BROKEN_LOST, BROKEN_LAYER_LOST)
             for name, shown in (("fp16", "fp16"), ("int8", "int8"), ("int4", "four bits"))
         ),
         f"above {MAX_AS_RUN_LOST:g}",

@@ -56,13 +56,15 @@ def test_a_score_is_the_logistic_of_its_label() -> None:
 
 def test_a_recipe_tightens_the_limits_and_cannot_loosen_them() -> None:
     """What is broken in any case is refused whatever is accepted."""
-    quality = {**quality_of("text-embedding", VECTORS, VECTORS), "as_run_lost": 0.0}
+    own = quality_of("text-embedding", VECTORS, VECTORS)
+    quality = {**own, "layer_lost": 0.0, "as_run_lost": 0.0}
     limits = vector_limits(Accept(cosine=0.5), "int4")
     assert list(exceeded(quality, limits)) == []
     told = [str(one) for one in exceeded({"cosine": 0.4, "lost": 0.3}, limits)]
     assert told == [
         "cosine is 0.4, at least 0.5 is accepted",
         "lost is 0.3, at most 0.2 is accepted",
+        "layer_lost is no number, at most 0.7 is accepted",
         "as_run_lost is no number, at most 0.05 is accepted",
     ]
 

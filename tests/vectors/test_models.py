@@ -98,15 +98,15 @@ def test_a_score_is_the_sources_own_and_the_best_comes_first(vector_project: Pro
     assert [one.score for one in ranked] == sorted(found, reverse=True)
 
 
-def test_what_lost_half_of_the_differences_has_no_name(
+def test_what_its_recipe_does_not_accept_has_no_name(
     vector_project: Project, ovrecipe: CommandLine
 ) -> None:
-    """INT4 of a random model is such: its cosine is high, for all its texts are alike."""
+    """It stays in the store with its figures, and opens for who insists."""
     models_dir = vector_project.models_dir
     assert not (models_dir / "bert" / "int4").exists()
     assert (models_dir / REFUSED / "bert" / "int4").exists()
     where = {"cwd": vector_project.root, "env": {"OVRECIPE_STORE": str(vector_project.store_dir)}}
-    assert "lost is 0." in ovrecipe("why", "bert:int4", **where).out
+    assert "cosine is 0.9" in ovrecipe("why", "bert:int4", **where).out
     told = ovrecipe("embed", "bert:int4", "--unaccepted", stdin=b"Paris\n", **where)
     assert "was refused by a gate" in told.said
     assert len(json.loads(told.out)["embedding"]) == 64
@@ -268,5 +268,7 @@ def test_the_manifest_has_the_figures(vector_project: Project) -> None:
         facts = read_manifest(check_dir).facts
         found[facts["made_for"]] = facts["quality"]
     assert found["bert:fp16"]["lost"] < 1e-4
-    assert found["cross:int8"].keys() == {"lost", "as_run_lost", "score_difference", "size_ratio"}
+    assert found["cross:int8"].keys() == {
+        *("lost", "layer_lost", "as_run_lost", "score_difference", "size_ratio")
+    }
     assert all(quality["as_run_lost"] < 0.01 for quality in found.values())

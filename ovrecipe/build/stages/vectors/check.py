@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         GateError: OpenVINO or GenAI does not run it.
     """
     from ovrecipe.builtin.vector_settings import VectorSettings
+    from ovrecipe.measure.layers import layers_of, load_layers, worst_layer
     from ovrecipe.measure.likeness import LIKENESS, lost, quality_of
     from ovrecipe.measure.readings import Readings, outputs_of
     from ovrecipe.run.vectors import VectorPipeline
@@ -50,6 +52,9 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     readings = Readings.load(job.inputs["reference"])
     with gate_errors("OpenVINO does not run the model"):
         found = rows_of(outputs_of(model_dir, readings.inputs, task), settings)
+        context.progress("comparing its layers with the base IR's")
+        layers = load_layers(job.inputs["reference"])
+        worst = worst_layer(layers, layers_of(model_dir, readings.inputs, [*layers]))
     quality = quality_of(task, rows_of(readings.outputs, settings), found)
     base_bytes = read_manifest(job.inputs["reference"]).facts["weights_bytes"]
     assert isinstance(base_bytes, int), "written by the stage `reference`"
@@ -67,7 +72,11 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
             remedy="its weights are right; which models GenAI cannot run is in docs/embeddings.md",
         ) from error
     quality["as_run_lost"] = round(lost(found, as_run), 6)
-    return {"quality": quality}
+    if worst is None:
+        return {"quality": quality}
+    if math.isfinite(worst.lost):
+        quality["layer_lost"] = round(worst.lost, 6)
+    return {"quality": quality, "worst_layer": worst.layer}
 
 
 def _embedded(pipeline: VectorPipeline) -> NDArray[np.float32]:
@@ -106,14 +115,19 @@ def judged(recipe: Recipe, variant: str, facts: Mapping[str, Any]) -> Iterator[s
     from ovrecipe.measure.likeness import vector_limits
 
     limits = vector_limits(recipe.accept_of(variant), recipe.variants[variant].precision)
-    yield from map(str, exceeded(facts["quality"], limits))
+    layer = facts.get("worst_layer")
+    if layer is None:
+        # The base IR has none that tells texts apart.
+        del limits["layer_lost"]
+    for one in exceeded(facts["quality"], limits):
+        yield f"{one}: {layer}" if one.name == "layer_lost" else str(one)
 
 
 STAGE = Stage(
     name="check",
     doc="the gate that the model is like its source",
     doing="checking that the model is like its source",
-    version=1,
+    version=2,
     inputs=always("assemble", "reference"),
     fields=fields,
     run=run,

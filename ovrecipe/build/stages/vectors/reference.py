@@ -30,6 +30,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
     """
     import numpy as np
 
+    from ovrecipe.measure.layers import layers_of, save_layers
     from ovrecipe.measure.likeness import lost
     from ovrecipe.measure.readings import FILE, Readings, outputs_of
 
@@ -63,7 +64,10 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
             "a single one",
             remedy="it classifies; take a checkpoint that was trained to rank",
         )
-    return {"by": readings.by, **facts}
+    context.progress("asking the layers of the base IR")
+    layers = layers_of(base_dir, readings.inputs)
+    save_layers(layers, job.output_dir)
+    return {"by": readings.by, "layers": len(layers), **facts}
 
 
 def rows(outputs: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -75,7 +79,7 @@ STAGE = Stage(
     name="reference",
     doc="what the source itself makes of texts, and the gate of the base IR",
     doing="comparing the base IR with its source",
-    version=1,
+    version=2,
     inputs=always("source", "base"),
     fields=fields,
     run=run,
