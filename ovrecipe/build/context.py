@@ -159,7 +159,7 @@ class RecipePlan:
 
         if not self._is_sound:
             raise_first(list(recipe_errors(self.recipe, self.context.plugins)))
-            for stage in self.context.stages:
+            for stage in self.stages:
                 for variant in stage.variants(self.recipe.variants):
                     self.companions(stage, variant)
             self._is_sound = True
@@ -257,7 +257,7 @@ class RecipePlan:
 
     def key(self, stage: str, variant: str | None = None) -> Key | None:
         """Return the key of a stage's result, or None while the checkpoint is not pinned."""
-        found = stage_named(stage, self.context.stages)
+        found = stage_named(stage, self.stages)
         others = self.companions(found, variant).values()
         if any(plan.known_pin() is None for plan in (self, *(plan for plan, _ in others))):
             return None

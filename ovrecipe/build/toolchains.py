@@ -287,10 +287,11 @@ def exporters_python(work: Work, watch: Watch) -> Iterator[Path]:
         yield Path(sys.executable)
         return
     toolchains = Toolchains.of(work.context.project.env)
-    is_made = toolchains.objection(toolchain) is None
-    how = "" if is_made else ", which is made now, once for all projects"
-    watch(Noted(work.title, f"{choice.reason}; using toolchain {toolchain.name}{how}"))
+    # From here on nobody removes it.
     with toolchains.used(toolchain) as python:
+        is_made = toolchains.objection(toolchain) is None
+        how = "" if is_made else ", which is made now, once for all projects"
+        watch(Noted(work.title, f"{choice.reason}; using toolchain {toolchain.name}{how}"))
         if not is_made:
             watch(Progressed(work.title, f"making toolchain {toolchain.name}"))
             waits = Waiting(work.title, f"another build is making toolchain {toolchain.name}")

@@ -36,13 +36,13 @@ class AdapterFile:
 
     path: Path
     modules: Mapping[str, tuple[int, int]]
-    #: What it is multiplied by unless a recipe says so.
+    #: What it is multiplied by.
     alpha: float
     base_model: str | None = None
 
 
-def read_adapter(path: Path) -> AdapterFile:
-    """Return what a safetensors file, or PEFT's folder, holds.
+def read_adapter(path: Path, *, alpha: float | None = None) -> AdapterFile:
+    """Return what a safetensors file, or PEFT's folder, holds; `alpha` counts in place of PEFT's.
 
     Raises:
         CheckpointIncomplete: the file is missing, cut off, damaged or something else.
@@ -57,7 +57,7 @@ def read_adapter(path: Path) -> AdapterFile:
     return AdapterFile(
         path=file,
         modules=_modules(file, read_header("adapter", file)),
-        alpha=_alpha(file, config),
+        alpha=_alpha(file, config) if alpha is None else alpha,
         base_model=str(base_model) if base_model else None,
     )
 

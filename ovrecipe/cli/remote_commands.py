@@ -61,7 +61,7 @@ def push(
             raise NotBuilt(f"{view.target} is not built from its recipe of now", remedy=remedy)
     rows: list[dict[str, Any]] = []
     with watching(quiet=as_json) as watch:
-        for work in _works(context, views, inputs=inputs):
+        for work in _works(views, inputs=inputs):
             if work.is_done():
                 sent = give(work, remote, watch)
                 rows.append({"stage": work.title, "sent_bytes": sent})
@@ -101,7 +101,7 @@ def pull(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     rows: list[dict[str, Any]] = []
     with watching(quiet=as_json) as watch:
-        for work in _works(context, views, inputs=inputs):
+        for work in _works(views, inputs=inputs):
             was_here = work.is_up_to_date()
             is_here = take(work, remote, watch)
             if work.title in needed and not is_here:
@@ -141,11 +141,11 @@ def _views(context: BuildContext, target: str) -> list[ViewWork]:
     return [ViewWork(context.plan(name), variant) for name, variant in found]
 
 
-def _works(context: BuildContext, views: Sequence[ViewWork], *, inputs: bool) -> list[Work]:
+def _works(views: Sequence[ViewWork], *, inputs: bool) -> list[Work]:
     """Return the work of what the views need, each once; with `inputs` that of every stage."""
     found = {
         work.title: work
         for view in views
-        for work in (view.works(context.stages, (view.variant,)) if inputs else view.needs())
+        for work in (view.works(view.plan.stages, (view.variant,)) if inputs else view.needs())
     }
     return list(found.values())

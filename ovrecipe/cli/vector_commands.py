@@ -69,7 +69,7 @@ def embed(
         while batch := list(islice(lines, AT_ONCE)):
             found = model.embed([line.text for line in batch], query=query)
             for line, embedding in zip(batch, found, strict=True):
-                print_line({"index": done, **line.more, "embedding": embedding})
+                print_line({**line.more, "index": done, "embedding": embedding})
                 done += 1
             sys.stdout.flush()
             shown.update(f"embedded {counted(done, 'text')}")
@@ -100,14 +100,14 @@ def rerank(
         lines = list(read_lines(sys.stdin.buffer))
         shown.update(f"scoring {counted(len(lines), 'text')}")
         ranked = model.rerank(query, [line.text for line in lines])
-    rows = [
-        {"index": one.index, **lines[one.index].more, "score": one.score, "rank": rank}
-        for rank, one in enumerate(ranked, start=1)
-    ]
+    found = [(one, rank) for rank, one in enumerate(ranked, start=1)]
     if top is None:
-        rows.sort(key=lambda row: row["index"])
-    for row in rows[:top]:
-        print_line(row if top is None else {**row, "text": lines[row["index"]].text})
+        found.sort(key=lambda each: each[0].index)
+    for one, rank in found[:top]:
+        line = lines[one.index]
+        text = {} if top is None else {"text": line.text}
+        own = {"index": one.index, "score": one.score, "rank": rank}
+        print_line({**line.more, **own, **text})
     announce(f"scored {counted(len(lines), 'text')}")
 
 

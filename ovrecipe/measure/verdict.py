@@ -48,17 +48,17 @@ class Exceeded(NamedTuple):
 
 
 def limits_of(
-    accept: Accept, precision: str, *, information: float, paged: bool
+    accept: Accept, precision: str, *, information: float, as_run: bool = True
 ) -> dict[str, float]:
     """Return the limits of a variant: the recipe's, and below what is broken in any case.
 
-    `information` is the source's, in nats (`figures.Figures`); `paged` says whether it runs with
-    paged attention.
+    `information` is the source's, in nats (`figures.Figures`); `as_run` says whether GenAI's own
+    run of it was compared as well.
     """
     share = BROKEN_SHARE.get(precision, max(BROKEN_SHARE.values()))
     broken, given = share * information, accept.given()
     limits = {**given, "mean_kl": min(given.get("mean_kl", broken), broken)}
-    return {**limits, "as_run_gap": MAX_AS_RUN_GAP} if paged else limits
+    return {**limits, "as_run_gap": MAX_AS_RUN_GAP} if as_run else limits
 
 
 def exceeded(figures: Mapping[str, Any], limits: Mapping[str, float]) -> Iterator[Exceeded]:

@@ -72,7 +72,8 @@ def fields(plan: RecipePlan, variant: str | None) -> dict[str, Json]:
 
 def _adapter_digests(plan: RecipePlan, name: str) -> dict[str, Json]:
     path = adapter_path(plan.recipe, name)
-    files = [path / file for file in (WEIGHTS, CONFIG)] if path.is_dir() else [path]
+    # What PEFT wrote beside a single file says its alpha too.
+    files = [path / WEIGHTS, path / CONFIG] if path.is_dir() else [path, path.parent / CONFIG]
     try:
         return {file.name: plan.context.digests.sha256(file) for file in files if file.exists()}
     except OSError as error:
@@ -132,12 +133,11 @@ def _assistants(job: Job) -> dict[str, Json]:
     recipe, variant = job.recipe, str(job.variant)
     adapters: dict[str, Json] = {}
     for name, adapter in recipe.adapters.items():
-        found = read_adapter(adapter_path(recipe, name))
+        found = read_adapter(adapter_path(recipe, name), alpha=adapter.alpha)
         check_fits(found, job.inputs["weights"])
         copy = job.output_dir / f"adapter-{name}.safetensors"
         shutil.copyfile(found.path, copy)
-        alpha = found.alpha if adapter.alpha is None else adapter.alpha
-        adapters[name] = {"file": copy.name, "alpha": alpha, "always": adapter.always}
+        adapters[name] = {"file": copy.name, "alpha": found.alpha, "always": adapter.always}
     draft = recipe.draft_of(variant)
     return {
         **({"draft": draft.model_dump(mode="json")} if draft is not None else {}),

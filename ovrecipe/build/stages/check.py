@@ -199,10 +199,13 @@ def _measured(job: Job, context: StageContext) -> dict[str, Json]:
         tokens = opened.tokenizer.encode(prompt, add_special_tokens=special).input_ids.data
         answer = opened.answer(tokens, CHECK_TOKENS)
         if isinstance(opened, Paged):
-            exactly = chosen_log_probabilities(reference, logits)
-            distance = gap(opened.log_probabilities(reference.tokens), exactly)
-            if math.isfinite(distance):
-                quality["as_run_gap"] = round(distance, 4)
+            as_run = opened.log_probabilities(reference.tokens)
+        else:
+            # GenAI gives none then; it runs the same IR with the same properties, which are none.
+            as_run = chosen_log_probabilities(reference, logits_of(model_dir, reference.tokens, {}))
+        distance = gap(as_run, chosen_log_probabilities(reference, logits))
+        if math.isfinite(distance):
+            quality["as_run_gap"] = round(distance, 4)
     if not answer:
         raise GateError(f"{job.recipe.name}:{job.variant}: the model wrote no token at all")
     return {
@@ -230,7 +233,6 @@ def judged(recipe: Recipe, variant: str, facts: Mapping[str, Any]) -> Iterator[s
         recipe.accept_of(variant),
         recipe.variants[variant].precision,
         information=quality.get("information", 0.0),
-        paged=facts["attention_backend"] == "PA",
     )
     yield from map(str, exceeded(quality, limits))
 
@@ -245,11 +247,14 @@ def gate_errors(what: str) -> Iterator[None]:
 
 
 def estimate(work: Work) -> Estimate:
-    """The larger of the models that are opened; never two at a time."""
+    """The largest of what is open at a time: the model with its draft model, or the base."""
     store = work.context.store
     keys = [needed.key() for needed in work.needs() if needed.kind in MODELS]
-    sizes = [store.manifest(key).size_bytes for key in keys if key is not None and store.has(key)]
-    memory_bytes = OPENING_BYTES + OPENING_FACTOR * max(sizes, default=0)
+    sizes = dict.fromkeys(MODELS, 0)
+    for key in keys:
+        if key is not None and store.has(key):
+            sizes[key.stage] += store.manifest(key).size_bytes
+    memory_bytes = OPENING_BYTES + OPENING_FACTOR * max(sizes.values())
     return Estimate(disk_bytes=0, memory_bytes=int(memory_bytes))
 
 
@@ -257,7 +262,7 @@ STAGE = Stage(
     name="check",
     doc="the gate that the model answers",
     doing="checking that the model answers",
-    version=2,
+    version=3,
     inputs=inputs,
     companions=companions,
     fields=fields,

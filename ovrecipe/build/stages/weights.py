@@ -17,7 +17,7 @@ from ovrecipe.build.stages.stage import Job, Stage, StageContext, keep_torch_out
 from ovrecipe.builtin.ir import base_bytes
 from ovrecipe.errors import RecipeInvalid
 from ovrecipe.hooks.roles import CompressionJob, Compressor, Estimate, WeightShape
-from ovrecipe.json_files import GENERATION_CONFIG
+from ovrecipe.json_files import GENERATION_CONFIG, VECTOR_CONFIG
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import place_in_recipe
 from ovrecipe.recipe.schema import Recipe
@@ -40,7 +40,8 @@ KV_CACHE_PRECISION = "KV_CACHE_PRECISION"
 #: such a name would stand in the way of the real file.
 RESERVED = re.compile(
     r"(openvino_)?(de)?tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\..*"
-    r"|merges\.txt|.*\.tiktoken|spiece\.model|chat_template\..*|" + re.escape(MANIFEST)
+    r"|merges\.txt|.*\.tiktoken|spiece\.model|chat_template\..*|adapter-.*\.safetensors|"
+    + "|".join(map(re.escape, (VECTOR_CONFIG, MANIFEST)))
 )
 #: A compressor that does not say what it needs is expected to need so much more than its bits.
 MARGIN = 1.25

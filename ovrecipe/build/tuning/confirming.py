@@ -45,7 +45,7 @@ def confirmed(trials: Trials, found: Found, *, tokens: int, watch: Watch) -> Fou
     except (GateError, StageError) as error:
         return one_line(error)
     limits = limits_of(
-        trials.accept, point.variant.precision, information=longer["information"], paged=False
+        trials.accept, point.variant.precision, information=longer["information"], as_run=False
     )
     judged = {name: limit for name, limit in limits.items() if name in ALONG_TEXTS}
     return replace(found, longer=longer, exceeded=tuple(exceeded(longer, judged)))

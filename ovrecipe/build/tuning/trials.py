@@ -129,7 +129,6 @@ class Trials:
             self.accept,
             candidate.point.variant.precision,
             information=quality.get("information", 0.0),
-            paged=facts["attention_backend"] == "PA",
         )
         return Found(
             candidate=candidate,
