@@ -7,8 +7,9 @@ says the gguf package; how values are turned back into transformers' form say tr
 The checkpoint is written in float16: a quantized GGUF holds its scales in float16, so float16
 values lie within half a float16 step of the exact ones (the quantization itself moved them a
 hundred times further), and the base IR, which keeps the checkpoint's dtype, needs half the room.
-A file whose matrices are all BF16 or all F32 keeps that type, and one value too large for
-float16 makes the whole checkpoint float32.
+A file whose matrices are all BF16 or all F32 keeps that type (norms, which llama.cpp stores as F32,
+are then rounded to bfloat16), and one value too large for float16 makes the whole checkpoint
+float32.
 """
 
 import json
@@ -215,6 +216,8 @@ def _as_bytes(values: Any, dtype: str) -> bytes:
     import numpy as np
 
     if dtype == "bfloat16":
-        # Exact: the values came from bfloat16, so the lower half of each float32 is zero.
-        values = np.ascontiguousarray(values, np.float32).view(np.uint32) >> 16
+        # Exact for matrices, whose lower halves are zero; norms and biases may be more exact in the
+        # file, and become the nearest value, of two the even one.
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        values = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
     return bytes(values.astype(FORMATS[dtype][1]).tobytes())

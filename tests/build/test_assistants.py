@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
 from ovrecipe.build.run import Target, built_manifests, try_to_build
+from ovrecipe.builtin.lora import read_adapter
 from ovrecipe.errors import (
     CheckpointIncomplete,
     GateError,
@@ -162,7 +163,21 @@ def test_another_content_of_an_adapter_is_another_directory(twin_project: Projec
     write_recipe(twin_project, "twin", {**TWIN, **recipe})
     before = BuildContext(twin_project).plan("twin").directory_key("fp16")
     adapter(path, scale=0.25)
-    assert BuildContext(twin_project).plan("twin").directory_key("fp16") != before
+    after = BuildContext(twin_project).plan("twin").directory_key("fp16")
+    assert after != before
+    # What it is multiplied by stands beside a file, too.
+    path.with_name("adapter_config.json").write_text('{"lora_alpha": 64, "r": 4}')
+    assert BuildContext(twin_project).plan("twin").directory_key("fp16") != after
+
+
+def test_the_alpha_of_a_recipe_counts_where_pefts_cannot_be_one(tmp_path: Path) -> None:
+    """The error says to give it there."""
+    path = adapter(tmp_path / "a.safetensors")
+    more = {"lora_alpha": 8, "r": 4, "rank_pattern": {"q_proj": 2}}
+    path.with_name("adapter_config.json").write_text(json.dumps(more))
+    with pytest.raises(RecipeInvalid, match="another alpha or rank for some modules"):
+        read_adapter(path)
+    assert read_adapter(path, alpha=0.5).alpha == 0.5
 
 
 def test_adapters_that_do_not_fit_are_refused_by_their_tensors(twin_project: Project) -> None:

@@ -85,6 +85,19 @@ def test_bfloat16_weights_are_exact(tmp_path, qwen_tokens) -> None:
     assert torch.equal(found.float(), expected)
 
 
+def test_norms_beside_bfloat16_are_rounded_not_cut(tmp_path, qwen_tokens) -> None:
+    """llama.cpp stores them as float32; cut off they would all be too small."""
+    import torch
+    from gguf import GGUFReader
+    from safetensors.torch import load_file
+
+    path = write_gguf(tmp_path / "m.gguf", "qwen2", qwen_tokens, matrices="BF16")
+    [norm] = [tensor for tensor in GGUFReader(path).tensors if tensor.name == "output_norm.weight"]
+    assert norm.tensor_type.name == "F32"
+    found = load_file(converted(path) / "model.safetensors")["model.norm.weight"]
+    assert torch.equal(found, torch.from_numpy(norm.data.copy()).to(torch.bfloat16))
+
+
 def test_values_beyond_float16_make_it_float32(tmp_path, qwen_tokens) -> None:
     """An overflow would become infinity without a word."""
     path = write_gguf(tmp_path / "m.gguf", "llama", qwen_tokens, matrices="Q8_0", scale=60_000.0)

@@ -141,6 +141,10 @@ def test_texts_are_ranked_and_the_best_can_be_taken(
     assert row["rank"] == 1
     assert row["score"] == max(other["score"] for other in rows)
     assert row["text"] == TEXTS[1 + row["index"]]
+    # What a line says besides is no answer, whatever it is called.
+    lines = "\n".join(json.dumps({"text": text, "index": 900}) for text in TEXTS[1:4]).encode()
+    again = ovrecipe("rerank", "cross:int8", QUERY, "--top", "1", stdin=lines, **where)
+    assert json.loads(again.out) == row
 
 
 def test_what_is_cut_off_is_told(vector_project: Project) -> None:
