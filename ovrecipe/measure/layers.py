@@ -33,10 +33,10 @@ LEAST_SPREAD = 1e-6
 
 
 class Worst(NamedTuple):
-    """The layer that lost most, by the name that exporters gave its product."""
+    """What the layer that lost most has lost, and which layer to look at, by its product's name."""
 
-    layer: str
     lost: float
+    layer: str
 
 
 def layers_of(
@@ -96,8 +96,11 @@ def _is_inside(product: Any) -> bool:
     return "Result" not in kinds and kinds != {"Multiply"}
 
 
-def worst_layer(source: Rows, found: Rows) -> Worst | None:
-    """Return which layer lost most of what the source's makes; one that is missing lost all.
+def worst_layer(source: Rows, found: Rows, limit: float) -> Worst | None:
+    """Return what was lost most of what a layer of the source makes; one that is missing lost all.
+
+    What is behind a damaged layer may lose more than it, so named is the first that lost more than
+    `limit`; where none did, the one that lost most.
 
     What all texts have in common is left out on both sides: layers of decoders make large numbers
     that are the same for every text, and four bits move these further than texts are apart. None
@@ -105,13 +108,16 @@ def worst_layer(source: Rows, found: Rows) -> Worst | None:
     """
     import numpy as np
 
-    shares = []
+    shares = {}
     for name, rows in source.items():
         apart = _apart(rows)
         if float(np.square(apart).sum()) > LEAST_SPREAD * float(np.square(rows).sum()):
-            share = lost(apart, _apart(found[name])) if name in found else math.inf
-            shares.append(Worst(name, share))
-    return max(shares, key=lambda worst: worst.lost, default=None)
+            shares[name] = lost(apart, _apart(found[name])) if name in found else math.inf
+    if not shares:
+        return None
+    most = max(shares, key=lambda name: shares[name])
+    beyond = (name for name, share in shares.items() if share > limit)
+    return Worst(shares[most], next(beyond, most))
 
 
 def _apart(rows: NDArray[np.float32]) -> NDArray[np.float32]:

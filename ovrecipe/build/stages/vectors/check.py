@@ -54,7 +54,7 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
         found = rows_of(outputs_of(model_dir, readings.inputs, task), settings)
         context.progress("comparing its layers with the base IR's")
         layers = load_layers(job.inputs["reference"])
-        worst = worst_layer(layers, layers_of(model_dir, readings.inputs, [*layers]))
+        own_layers = layers_of(model_dir, readings.inputs, [*layers])
     quality = quality_of(task, rows_of(readings.outputs, settings), found)
     base_bytes = read_manifest(job.inputs["reference"]).facts["weights_bytes"]
     assert isinstance(base_bytes, int), "written by the stage `reference`"
@@ -72,11 +72,13 @@ def run(job: Job, context: StageContext) -> dict[str, Json]:
             remedy="its weights are right; which models GenAI cannot run is in docs/embeddings.md",
         ) from error
     quality["as_run_lost"] = round(lost(found, as_run), 6)
+    limit = _limits(job.recipe, str(job.variant))["layer_lost"]
+    worst = worst_layer(layers, own_layers, limit)
     if worst is None:
         return {"quality": quality}
     if math.isfinite(worst.lost):
         quality["layer_lost"] = round(worst.lost, 6)
-    return {"quality": quality, "worst_layer": worst.layer}
+    return {"quality": quality, "layer": worst.layer}
 
 
 def _embedded(pipeline: VectorPipeline) -> NDArray[np.float32]:
@@ -112,15 +114,19 @@ AS_RUN: Mapping[TaskName, Callable[[VectorPipeline], NDArray[np.float32]]] = {
 
 def judged(recipe: Recipe, variant: str, facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield what of a check's facts the recipe does not accept."""
-    from ovrecipe.measure.likeness import vector_limits
-
-    limits = vector_limits(recipe.accept_of(variant), recipe.variants[variant].precision)
-    layer = facts.get("worst_layer")
+    limits, layer = _limits(recipe, variant), facts.get("layer")
     if layer is None:
         # The base IR has none that tells texts apart.
         del limits["layer_lost"]
     for one in exceeded(facts["quality"], limits):
-        yield f"{one}: {layer}" if one.name == "layer_lost" else str(one)
+        yield f"{one}, first exceeded by {layer}" if one.name == "layer_lost" else str(one)
+
+
+def _limits(recipe: Recipe, variant: str) -> dict[str, float]:
+    """Return what the figures of a variant may be."""
+    from ovrecipe.measure.likeness import vector_limits
+
+    return vector_limits(recipe.accept_of(variant), recipe.variants[variant].precision)
 
 
 STAGE = Stage(
