@@ -17,8 +17,11 @@ SMALL = {"object_store_memory": 100_000_000, "include_dashboard": False}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two nodes of one processor and 2 GB; the head, where the commands run, takes no work."""
+    from ray._private.utils import get_ray_address_file
     from ray.cluster_utils import Cluster
 
+    # Ray writes down there where its last cluster is, in a folder that it takes for granted.
+    Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
     # The paths of sockets may have 107 characters, fewer than a folder of pytest's needs.
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
     found = Cluster()
