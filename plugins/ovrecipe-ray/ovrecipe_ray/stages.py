@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,9 @@ def carried(
     from ovrecipe.build.process import Seen
     from ovrecipe.processes import started
 
+    # Ray cancels a task by Ctrl-C, which what a shell has started in the background ignores.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     log = Path(log_path)
     if not log.parent.is_dir():
         yield {"ended": None, "node": os.uname().nodename}
