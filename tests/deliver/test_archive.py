@@ -64,7 +64,10 @@ def test_what_a_killed_one_left_is_swept(contents, tmp_path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     if (child := os.fork()) == 0:
-        write_tar(made, path, env=dict(os.environ), progress=progress)
+        try:
+            write_tar(made, path, env=dict(os.environ), progress=progress)
+        finally:
+            os._exit(1)
     os.waitpid(child, 0)
     assert len(list(folder.glob(".out.tar.*"))) == 2
     write_tar(made, path, env=dict(os.environ))
