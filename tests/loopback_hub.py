@@ -167,6 +167,8 @@ class _HubHandler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif row["key"] == "lfsFile":
                 files[value["path"]] = self.content.large[value["oid"]]
+            elif row["key"] == "deletedFile":
+                del files[value["path"]]
         commit = repo.push(files)
         url = f"{self.content.endpoint}/{repo_id}/commit/{commit}"
         self._answer({"success": True, "commitOid": commit, "commitUrl": url})

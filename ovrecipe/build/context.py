@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,7 +29,7 @@ from ovrecipe.recipe.load import check_requirements, load_recipe
 from ovrecipe.recipe.project import Project, named_by
 from ovrecipe.recipe.schema import Recipe, split_model_id
 from ovrecipe.store.digests import RememberedDigests
-from ovrecipe.store.disk import replace_atomically
+from ovrecipe.store.disk import disk_errors, replace_atomically
 from ovrecipe.store.key import Key, differences
 from ovrecipe.store.pins import Pins
 from ovrecipe.store.store import Store
@@ -102,6 +103,11 @@ class BuildContext:
             check_requirements(recipe)
             self._plans[name] = RecipePlan(self, recipe)
         return self._plans[name]
+
+    def forget_keys(self) -> None:
+        """Let the keys of all recipes be computed anew."""
+        for plan in list(self._plans.values()):
+            plan.forget_keys()
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -181,16 +187,46 @@ class RecipePlan:
     def checkpoint_config(self) -> Mapping[str, Any] | None:
         """Return the checkpoint's config.json, also after it was collected; None before it came."""
         if self._config is None and self.known_pin() is not None:
-            key, store = self.pinned_key(self.context.stages[0].name), self.context.store
+            key, store = self.source_key, self.context.store
             path, kept_path = store.artifact_dir(key) / CONFIG, store.config_path(key)
             found = (read_object(place, error=SourceError) for place in (path, kept_path))
             self._config = next(filter(None, found), None)
             if self._config is not None and not kept_path.exists():
                 # A store that cannot be written has its checkpoint still.
                 with suppress(OSError):
-                    kept_path.parent.mkdir(exist_ok=True)
-                    replace_atomically(kept_path, path.read_text(encoding="utf-8"), durable=False)
+                    self._keep_config(path.read_text(encoding="utf-8"))
         return self._config
+
+    @property
+    def source_key(self) -> Key:
+        """The key of the checkpoint, once it is pinned."""
+        return self.pinned_key(self.context.stages[0].name)
+
+    def _keep_config(self, text: str) -> None:
+        kept_path = self.context.store.config_path(self.source_key)
+        kept_path.parent.mkdir(exist_ok=True)
+        replace_atomically(kept_path, text, durable=False)
+
+    def reads_config(self) -> bool:
+        """Return whether keys behind the checkpoint depend on what its config.json says."""
+        return self.recipe.model.toolchain is None and bool(self.exporter.traits.toolchains)
+
+    def lacks_config(self) -> bool:
+        """Return whether those keys are other ones as soon as the config.json is here."""
+        return self.reads_config() and self.checkpoint_config() is None
+
+    def learn_config(self, config: Mapping[str, Any]) -> None:
+        """Keep the checkpoint's config.json, which another machine had.
+
+        Raises:
+            StoreNotWritable, DiskFull: the disk refused.
+        """
+        store = self.context.store
+        store.prepare()
+        with disk_errors(store.root):
+            self._keep_config(json.dumps(config))
+        # Keys of other recipes may depend on this one's, whose draft model it is.
+        self.context.forget_keys()
 
     def toolchain_choice(self) -> ToolchainChoice:
         """Return in which environment the exporter works, and why.
@@ -253,6 +289,10 @@ class RecipePlan:
         if self.source.traits.needs_pin:
             self.context.pins.record(self.recipe.model.id, self.recipe.model.revision, pin)
         self._pin = pin
+        self.forget_keys()
+
+    def forget_keys(self) -> None:
+        """Let keys be computed anew, for something that they depend on was learned."""
         self._keys.clear()
 
     def key(self, stage: str, variant: str | None = None) -> Key | None:
@@ -282,7 +322,8 @@ class RecipePlan:
         # Once the checkpoint is here, its architecture may want a toolchain, which keys name.
         is_source = stage == self.context.stages[0].name
         place = (stage, variant, None if is_source else self.toolchain_choice().name)
-        if place not in self._keys:
+        key = self._keys.get(place)  # another thread may learn what changes them all
+        if key is None:
             inputs = found.inputs(self.recipe, variant)
             document: dict[str, Json] = {
                 **found.fields(self, variant),
@@ -295,8 +336,8 @@ class RecipePlan:
                     },
                 },
             }
-            self._keys[place] = Key(stage, document)
-        return self._keys[place]
+            self._keys[place] = key = Key(stage, document)
+        return key
 
     def directory_key(self, variant: str) -> Key:
         """Return the key of the directory that a variant's view leads to."""

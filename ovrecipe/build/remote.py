@@ -2,6 +2,8 @@
 
 URL/artifacts/<stage>/<sha256>.json    an artifact's manifest, under the sha256 of its key
 URL/files/<sha256>                     the bytes of a file, under their own sha256
+URL/configs/<sha256>.json              config.json of a checkpoint, under the sha256 of its key;
+                                       keys behind it depend on the toolchain that it asks for
 
 A manifest is written after all of its files, so what is listed is whole.
 """
@@ -83,6 +85,9 @@ class Remote:
     def _file_path(self, sha256: str) -> str:
         return self._path("files", sha256)
 
+    def _config_path(self, source: Key) -> str:
+        return self._path("configs", f"{source.sha256}.json")
+
     @contextmanager
     def _reached(self) -> Iterator[None]:
         """Turn what any kind of file system raises into one error; what is not there passes.
@@ -123,6 +128,38 @@ class Remote:
         ):
             raise ArtifactCorrupt(f"{shown}: is the manifest of another artifact", remedy=DAMAGED)
         return found
+
+    def config(self, source: Key) -> dict[str, Any] | None:
+        """Return the config.json of a checkpoint; None when it is not there.
+
+        Raises:
+            RemoteUnreachable: nobody answered.
+            ArtifactCorrupt: it is none.
+        """
+        try:
+            with self._reached():
+                text = self._files.cat_file(self._config_path(source))
+        except FileNotFoundError:
+            return None
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            shown = f"{self}/configs/{source.sha256}.json"
+            raise ArtifactCorrupt(f"{shown}: is no config.json", remedy=DAMAGED)
+        return found
+
+    def push_config(self, source: Key, config: Mapping[str, Any]) -> None:
+        """Send the config.json of a checkpoint, unless it is there.
+
+        Raises:
+            RemoteUnreachable: nobody answered.
+        """
+        path = self._config_path(source)
+        with self._reached():
+            if not self._files.exists(path):
+                self._write(path, json.dumps(config, sort_keys=True).encode())
 
     def push(self, store: Store, key: Key, *, progress: Progress = silent) -> int:
         """Send an artifact that is not there yet, and return how many bytes were sent.

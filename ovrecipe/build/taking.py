@@ -9,6 +9,7 @@ from ovrecipe.build import events
 from ovrecipe.errors import RemoteUnreachable
 
 if TYPE_CHECKING:
+    from ovrecipe.build.context import RecipePlan
     from ovrecipe.build.execute import Work
     from ovrecipe.build.remote import Remote
 
@@ -53,6 +54,7 @@ def take(work: Work, remote: Remote, watch: events.Watch) -> bool:
     plan, context = work.plan, work.context
     plan.judge()
     plan.resolve()
+    _learn_configs(work, remote)
     if work.is_done():
         return True
     key, store = plan.pinned_key(work.stage.name, work.variant), context.store
@@ -89,6 +91,9 @@ def give(work: Work, remote: Remote, watch: events.Watch) -> int | None:
     """
     store, key = work.context.store, work.plan.pinned_key(work.stage.name, work.variant)
     store.check_content(key, work.context.digests.sha256)
+    for plan in _plans(work):
+        if plan.reads_config() and (config := plan.checkpoint_config()):
+            remote.push_config(plan.source_key, config)
 
     def progress(message: str, **counted: Any) -> None:
         watch(events.Progressed(work.title, message, **counted))
@@ -100,3 +105,21 @@ def give(work: Work, remote: Remote, watch: events.Watch) -> int | None:
         return remote.push(store, key, progress=progress)
     finally:
         watch(events.Ended(work.title))
+
+
+def _plans(work: Work) -> list[RecipePlan]:
+    """Return the recipes whose checkpoints the key of a stage depends on."""
+    return [work.plan, *(other.plan for other in work.companions().values())]
+
+
+def _learn_configs(work: Work, remote: Remote) -> None:
+    """Take the config.json of checkpoints that are not here, for the keys behind them.
+
+    Raises:
+        RemoteUnreachable: nobody answered.
+        ArtifactCorrupt: one is damaged there.
+    """
+    for plan in _plans(work):
+        plan.resolve()
+        if plan.lacks_config() and (config := remote.config(plan.source_key)) is not None:
+            plan.learn_config(config)

@@ -73,7 +73,7 @@ def command(
         if tar is not None:
             from ovrecipe.deliver.archive import write_tar
 
-            write_tar(contents, tar, progress=progress)
+            write_tar(contents, tar, env=session.env, progress=progress)
             document["tar"] = str(tar)
         if repo_id is not None:
             from ovrecipe.deliver.hub import upload

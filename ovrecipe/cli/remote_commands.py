@@ -91,7 +91,6 @@ def pull(
 
     Example: ovrecipe pull smollm2-135m:int4 s3://models/ovrecipe
     """
-    from ovrecipe.build.remote import not_there
     from ovrecipe.build.taking import take
 
     context = session_of(ctx).build_context()
@@ -105,7 +104,7 @@ def pull(
             was_here = work.is_up_to_date()
             is_here = take(work, remote, watch)
             if work.title in needed and not is_here:
-                raise not_there(remote, f"{work.title} as it would be built here")
+                raise _not_there(remote, work, target)
             rows.append({"stage": work.title, "here": is_here, "taken": is_here and not was_here})
         for view in views:
             view.do(watch)
@@ -117,6 +116,18 @@ def pull(
     typer.echo(f"{counted(taken, 'artifact')} taken from {remote}, {here} were here")
     for view in views:
         typer.echo(f"models/{view.plan.recipe.name}/{view.variant}")
+
+
+def _not_there(remote: Remote, work: Work, target: str) -> NotBuilt:
+    """Return the error for what nobody has pushed, or what cannot be looked for."""
+    from ovrecipe.build.remote import not_there
+
+    error = not_there(remote, f"{work.title} as it would be built here")
+    if work.plan.lacks_config():
+        message = f"{error.message}, nor the config.json of its checkpoint, which says by which"
+        remedy = f"take its checkpoint too: 'ovrecipe pull {target} --inputs'; or push it again"
+        return NotBuilt(f"{message} toolchain it was exported", remedy=remedy)
+    return error
 
 
 def _remote(context: BuildContext, url: str | None) -> Remote:

@@ -6,14 +6,16 @@ import hashlib
 import io
 import os
 import tarfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from ovrecipe.deliver.staging import alone, stage_path
 from ovrecipe.errors import ArtifactCorrupt, ProjectError
 from ovrecipe.hooks.roles import silent
 from ovrecipe.store import locks
-from ovrecipe.store.disk import disk_errors, fsync, random_name
+from ovrecipe.store.disk import disk_errors, fsync
 from ovrecipe.store.manifest import REBUILD
 from ovrecipe.types import Progress
 
@@ -53,7 +55,9 @@ def check_tar_path(path: Path) -> None:
         raise ProjectError(f"{path} is a folder", remedy="name a file, as out.tar")
 
 
-def write_tar(contents: Contents, path: Path, *, progress: Progress = silent) -> None:
+def write_tar(
+    contents: Contents, path: Path, *, env: Mapping[str, str], progress: Progress = silent
+) -> None:
     """Write the tar file; it is the old one, or whole as it shall be.
 
     All is in one folder. Owners, times and order are the same whoever writes it and when.
@@ -64,14 +68,15 @@ def write_tar(contents: Contents, path: Path, *, progress: Progress = silent) ->
         ProjectError: the name promises another format.
     """
     check_tar_path(path)
-    temporary = path.with_name(f".{path.name}.{random_name()}")
+    folder = Path(os.path.realpath(path.parent))
+    path = folder / path.name
+    temporary = stage_path(path)
     with (
+        alone(path, env),
         locks.used(contents.store.use_path(contents.export.artifact)),
-        disk_errors(
-            path.parent, needed_bytes=contents.size_bytes, any_refusal=True, remedy=WRITABLE
-        ),
+        disk_errors(folder, needed_bytes=contents.size_bytes, any_refusal=True, remedy=WRITABLE),
     ):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(temporary, "x", format=tarfile.PAX_FORMAT) as archive:
                 for name, source in contents.entries.items():

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from ovrecipe.build.execute import ViewWork
 from ovrecipe.build.run import Target, built_manifests
+from ovrecipe.builtin.vector_settings import VectorSettings
 from ovrecipe.deliver.ovms import ovms_files
 from ovrecipe.deliver.readme import README, readme
-from ovrecipe.errors import NotBuilt
+from ovrecipe.deliver.uses import ovms_objection
+from ovrecipe.errors import NotBuilt, ProjectError
 from ovrecipe.recipe.schema import OF_SOME
+from ovrecipe.recipe.tasks import GENERATION
 from ovrecipe.run.artifact import ATTENTION, check_content
 from ovrecipe.run.exported import EXPORT, Export, ExportedFile
 from ovrecipe.store.manifest import Manifest
@@ -58,6 +61,7 @@ def contents_of(context: BuildContext, target: Target, *, ovms: bool = False) ->
     """Return what an export of a built variant has; with `ovms` also what OVMS reads.
 
     Raises:
+        ProjectError: OVMS would answer otherwise than ovrecipe.
         NotBuilt: it is not built from its recipe of now, or a gate refused it.
         ArtifactCorrupt: one of its files is not what was built.
     """
@@ -71,14 +75,15 @@ def contents_of(context: BuildContext, target: Target, *, ovms: bool = False) ->
     model_dir = context.store.root / directory.stage / directory.sha256
     check_content(context.project, model_dir)
     gates = {stage.name for stage in context.stages if stage.is_gate}
-    recipe = plan.recipe.model_dump(
+    recipe = plan.recipe
+    document = recipe.model_dump(
         mode="json", by_alias=True, exclude_unset=True, exclude={"name", "path", "extends"}
     )
     attention = directory.facts.get(ATTENTION)
     export = Export(
         name=target.name,
         variant=target.variant,
-        recipe=recipe,
+        recipe=document,
         artifact=directory.sha256,
         made_from={stage: manifest.sha256 for stage, manifest in manifests.items()},
         source=dict(plan.pin),
@@ -94,7 +99,12 @@ def contents_of(context: BuildContext, target: Target, *, ovms: bool = False) ->
         beside={},
         made_by=f"ovrecipe {__version__}",
     )
-    texts = {README: readme(export, ovms=ovms)} | (ovms_files(export) if ovms else {})
+    objection = ovms_objection(export)
+    if ovms and objection:
+        remedy = "leave --ovms out; 'ovrecipe serve' serves it"
+        raise ProjectError(f"--ovms: {objection}", remedy=remedy)
+    settings = None if recipe.task == GENERATION else VectorSettings.load(model_dir)
+    texts = {README: readme(export, settings, ovms=ovms)} | (ovms_files(export) if ovms else {})
     beside = {name: _described(text) for name, text in texts.items()}
     export = export.model_copy(update={"beside": beside})
     return Contents(export, model_dir, context.store, texts)

@@ -6,15 +6,14 @@ Whatever kills us leaves the folder as it was, or whole as it shall be.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovrecipe.deliver.staging import alone, stage_path
 from ovrecipe.errors import ArtifactCorrupt, ProjectError
 from ovrecipe.hooks.roles import silent
 from ovrecipe.run.exported import (
@@ -23,7 +22,6 @@ from ovrecipe.run.exported import (
     exported_digests,
     file_problem,
     read_export,
-    user_cache_dir,
 )
 from ovrecipe.store import locks
 from ovrecipe.store.digests import sha256_of
@@ -31,10 +29,8 @@ from ovrecipe.store.disk import (
     NO_HARD_LINK,
     copy_file,
     disk_errors,
-    entries,
     files_below,
     fsync,
-    random_name,
     remove_tree,
 )
 from ovrecipe.store.manifest import REBUILD
@@ -74,8 +70,7 @@ def write_folder(
     folder = Path(os.path.realpath(folder))
     with disk_errors(folder, needed_bytes=contents.size_bytes, any_refusal=True, remedy=WRITABLE):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder, env), locks.used(contents.store.use_path(contents.export.artifact)):
-        _remove_stale(folder)
+    with alone(folder, env), locks.used(contents.store.use_path(contents.export.artifact)):
         before = _there(folder)
         same = set(_same(contents, folder, before, exported_digests(env).sha256))
         wanted = contents.entries
@@ -85,29 +80,6 @@ def write_folder(
             with disk_errors(folder.parent, needed_bytes=contents.size_bytes, remedy=WRITABLE):
                 _replace(contents, folder, same, progress)
         return Written(written, tuple(name for name in wanted if name in same), gone)
-
-
-@contextmanager
-def _alone(folder: Path, env: Mapping[str, str]) -> Iterator[None]:
-    """Let one export at a time write a folder."""
-    place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    path = user_cache_dir(env) / "exports" / f"{place}.lock"
-    with disk_errors(path.parent, any_refusal=True, remedy="name another with OVRECIPE_CACHE"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with locks.held(path):
-        yield
-        locks.unlink_held(path)
-
-
-def _staged(folder: Path) -> str:
-    return f".{folder.name}.ovrecipe-"
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove what a killed export left beside the folder."""
-    for path in entries(folder.parent):
-        if path.name.startswith(_staged(folder)):
-            remove_tree(path)
 
 
 def _there(folder: Path) -> Export | None:
@@ -160,7 +132,7 @@ def _replace(contents: Contents, folder: Path, same: set[str], progress: Progres
     here = Path.cwd()
     if here == folder or folder in here.parents:
         raise ProjectError(f"{folder} is the working folder", remedy="export from outside of it")
-    stage = folder.with_name(f"{_staged(folder)}{random_name()}")
+    stage = stage_path(folder)
     try:
         stage.mkdir()
         for name, source in contents.entries.items():
@@ -206,7 +178,7 @@ def _put(stage: Path, folder: Path) -> None:
         folder.rmdir()
         stage.rename(folder)
     elif not _exchanged(stage, folder):
-        old = folder.with_name(f"{_staged(folder)}{random_name()}")
+        old = stage_path(folder)
         folder.rename(old)
         try:
             stage.rename(folder)

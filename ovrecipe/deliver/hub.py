@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.hub import translated
-from ovrecipe.errors import ProjectError
+from ovrecipe.errors import OvrecipeError, ProjectError
 from ovrecipe.recipe.schema import model_id_objection
-from ovrecipe.run.exported import EXPORT
+from ovrecipe.run.exported import EXPORT, read_export
 from ovrecipe.store import locks
 from ovrecipe.version import __version__
 
@@ -38,13 +39,14 @@ def repo_of(destination: str) -> str:
 def upload(contents: Contents, repo_id: str, *, env: Mapping[str, str], public: bool) -> str:
     """Upload the export and return the address of the commit; what is there is not sent again.
 
-    A repository that is not there is made, for its owner alone unless `public`.
+    A repository that is not there is made, for its owner alone unless `public`. What an export
+    from before wrote there and this one has not is deleted in the same commit, and nothing else.
 
     Raises:
         ProjectError: the repository has something that is no export of ours.
         SourceError: the hub did not answer or refused.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     api = HfApi(
         endpoint=env.get("HF_ENDPOINT") or None,
@@ -63,9 +65,15 @@ def upload(contents: Contents, repo_id: str, *, env: Mapping[str, str], public: 
                 f"{repo_id} has {foreign[0]} and more, and no export of ovrecipe's",
                 remedy="name another repository, or empty this one",
             )
+        wanted = contents.entries
+        before = _written_before(api, repo_id) if EXPORT in present else set()
         operations = [
-            CommitOperationAdd(name, str(source) if isinstance(source, Path) else source)
-            for name, source in contents.entries.items()
+            *(
+                CommitOperationAdd(name, str(source) if isinstance(source, Path) else source)
+                for name, source in wanted.items()
+            ),
+            # What is gone already cannot be deleted.
+            *map(CommitOperationDelete, sorted((before & present) - wanted.keys())),
         ]
         message = f"{contents.export.target} by {contents.export.made_by}"
         try:
@@ -76,3 +84,22 @@ def upload(contents: Contents, repo_id: str, *, env: Mapping[str, str], public: 
                 raise error.__cause__ from error
             raise
     return str(done.commit_url)
+
+
+def _written_before(api: Any, repo_id: str) -> set[str]:
+    """Return the names of what the export that is there wrote.
+
+    Raises:
+        ProjectError: nobody knows what of the repository is ours.
+    """
+    with TemporaryDirectory() as folder:
+        api.hf_hub_download(repo_id, EXPORT, local_dir=folder)
+        try:
+            export = read_export(Path(folder))
+        except OvrecipeError as error:
+            reason = error.message.replace(f"{Path(folder) / EXPORT}: ", "")
+            raise ProjectError(
+                f"{repo_id}: its {EXPORT} cannot be understood: {reason}",
+                remedy=f"name another repository, or remove {EXPORT} and the export's files there",
+            ) from error
+    return {*export.files, *export.beside}

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ovrecipe.deliver.ovms import CONFIG, GRAPH, IMAGE, PORT, image_tag, served_as
+from ovrecipe.deliver.uses import USES, ovms_objection, task_of, uses
 from ovrecipe.recipe.schema import split_model_id
 from ovrecipe.run.exported import EXPORT, Export
 from ovrecipe.wording import SHORT, amount, nats
 
+if TYPE_CHECKING:
+    from ovrecipe.builtin.vector_settings import VectorSettings
+
 README = "README.md"
-ASKED = "What is the capital of France?"
 
 
-def readme(export: Export, *, ovms: bool) -> str:
-    """Return the text; the front matter is what model hubs read."""
-    return "\n".join([*_front(export), *_what(export), *_uses(export), *_ovms(export, ovms=ovms)])
+def readme(export: Export, settings: VectorSettings | None = None, *, ovms: bool) -> str:
+    """Return the text; the front matter is what model hubs read, `settings` are of vectors."""
+    used = uses(export, settings)
+    return "\n".join([*_front(export), *_what(export), *used, *_ovms(export, ovms=ovms)])
 
 
 def _front(export: Export) -> Iterator[str]:
     scheme, location = split_model_id(_model_id(export))
     yield "---"
     yield "library_name: openvino"
-    yield "pipeline_tag: text-generation"
+    yield f"pipeline_tag: {USES[task_of(export)].tag}"
     if scheme == "hub":
         yield f"base_model: {location}"
     yield "tags: [openvino, ovrecipe]"
@@ -63,35 +67,19 @@ def _figures(gates: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield f"divergence {nats(float(mean_kl))} nats a token"
         if (same_top := quality.get("same_top")) is not None:
             yield f"the same likeliest token at {float(same_top):.1%} of the places"
-
-
-def _uses(export: Export) -> Iterator[str]:
-    """Yield the commands; the folder is called `out` here."""
-    sdpa = export.attention_backend == "SDPA"
-    more = ', ATTENTION_BACKEND="SDPA"' if sdpa else ""
-    yield "## Use it"
-    yield "ovrecipe (`pip install ovrecipe`; no project, no torch):"
-    yield f'```\novrecipe run ./out "{ASKED}"\novrecipe chat ./out\n```'
-    yield "OpenVINO GenAI (`pip install openvino-genai`):"
-    if sdpa:
-        yield "With SDPA, for paged attention does not answer as this model's source does."
-    yield "```python\nimport openvino_genai"
-    yield f'pipeline = openvino_genai.LLMPipeline("out", "CPU"{more})'
-    yield f'print(pipeline.generate("{ASKED}", max_new_tokens=40, do_sample=False))\n```'
-    yield "optimum-intel (`pip install 'optimum-intel[openvino]'`):"
-    yield "```python\nfrom optimum.intel import OVModelForCausalLM"
-    yield "from transformers import AutoTokenizer"
-    yield 'model = OVModelForCausalLM.from_pretrained("out")'
-    yield 'tokenizer = AutoTokenizer.from_pretrained("out")'
-    yield f'messages = [{{"role": "user", "content": "{ASKED}"}}]'
-    yield "asked = tokenizer.apply_chat_template("
-    yield '    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True'
-    yield ")"
-    yield "answer = model.generate(**asked, max_new_tokens=40, do_sample=False)"
-    yield "print(tokenizer.decode(answer[0], skip_special_tokens=True))\n```"
+        if (cosine := quality.get("cosine")) is not None:
+            yield f"cosine {float(cosine):.4f}"
+        if (difference := quality.get("score_difference")) is not None:
+            yield f"scores differ by {float(difference):.2g}"
+        if (lost := quality.get("lost")) is not None:
+            yield f"{float(lost):.2g} of the differences between texts lost"
 
 
 def _ovms(export: Export, *, ovms: bool) -> Iterator[str]:
+    if objection := ovms_objection(export):
+        yield f"Not OpenVINO Model Server: {objection}."
+        yield "`ovrecipe serve ./out` serves it (`pip install ovrecipe-serve`).\n"
+        return
     name, image = served_as(export), f"{IMAGE}:{image_tag(export)}"
     yield "OpenVINO Model Server (not run by ovrecipe):"
     if ovms:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -41,10 +43,10 @@ def write_recipe(project: Project, name: str, document: dict[str, Any]) -> Path:
     return path
 
 
-def context_of(project: Project) -> BuildContext:
-    """Return a context that knows the fake plugin."""
+def context_of(project: Project, *more: str) -> BuildContext:
+    """Return a context that knows the fake plugin, and more of them."""
     fresh = replace(project, env=dict(os.environ))
-    return BuildContext(fresh, plugin_options=(FAKE_PLUGIN,))
+    return BuildContext(fresh, plugin_options=(FAKE_PLUGIN, *more))
 
 
 def work_on(context: BuildContext, name: str, stage: str, variant: str | None = None) -> Work:
@@ -66,13 +68,19 @@ PASSED = {"quality": {"mean_kl": 0.0, "information": 1.0}, "attention_backend": 
 
 
 def publish_fakes(
-    project: Project, name: str, variant: str, *, template: str | None = None
+    project: Project,
+    name: str,
+    variant: str,
+    *,
+    template: str | None = None,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+    plugins: tuple[str, ...] = (),
 ) -> None:
     """Publish empty artifacts under the keys of a variant's directory and gates, and its view.
 
     With a chat template the directory is opened as far as the model, which is none.
     """
-    context = context_of(project)
+    context = context_of(project, *plugins)
     view = ViewWork(context.plan(name), variant)
     for work in view.needs():
         key = work.key()
@@ -81,5 +89,5 @@ def publish_fakes(
             (staging_dir / "openvino_model.bin").write_text(key.stage)
             if template is not None and work.stage.publishes:
                 (staging_dir / "chat_template.jinja").write_text(template)
-            context.store.publish(key, staging_dir, facts=PASSED)
+            context.store.publish(key, staging_dir, facts={**PASSED, **facts})
     view.do(Lines(io.StringIO()))

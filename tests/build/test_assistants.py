@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
 from ovrecipe.build.run import Target, built_manifests, try_to_build
 from ovrecipe.builtin.lora import read_adapter
+from ovrecipe.deliver.contents import contents_of
+from ovrecipe.deliver.folder import write_folder
+from ovrecipe.deliver.uses import ASKED
 from ovrecipe.errors import (
     CheckpointIncomplete,
     GateError,
@@ -116,6 +120,29 @@ def test_an_adapter_is_copied_and_chosen_by_request(twin_project: Project) -> No
     with pytest.raises(GenerationParameterRefused, match="no 'lout'; perhaps you meant 'loud'"):
         load("twin:fp16", project=twin_project, generation={"adapter": "lout"})
     assert said(twin_project, "fp16", "loud", prompt_lookup=True) == always
+
+
+def test_the_readme_of_an_export_answers_with_the_adapter(
+    twin_project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever copies it has the model that was checked."""
+    path = adapter(twin_project.recipes_dir / "loud.safetensors")
+    adapters = {"loud": {"path": path.name, "always": True}}
+    built(twin_project, "fp16", variants={"fp16": {}}, adapters=adapters)
+    made = contents_of(BuildContext(twin_project), Target("twin", "fp16"))
+    write_folder(made, tmp_path / "out", env={"OVRECIPE_CACHE": str(tmp_path / "cache")})
+    monkeypatch.chdir(tmp_path)
+    example = re.findall(r"```python\n(.*?)```", made.texts["README.md"], re.DOTALL)[0]
+    exec(example, {})
+    always = capsys.readouterr().out
+    exec(example.replace(", adapters=adapters", ""), {})
+    assert always.strip() != capsys.readouterr().out.strip()
+    with load("twin:fp16", project=twin_project) as model:
+        answer = model.generate(ASKED, greedy=True, max_new_tokens=40)
+    assert always.strip() == answer.text.strip()
 
 
 def test_an_engine_has_one_adapter_for_all_its_answers(

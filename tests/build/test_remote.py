@@ -37,6 +37,7 @@ from tests.build.test_doit import DODO_WITH_PLUGIN, doit
 from tests.conftest import CommandLine
 
 SAID = Lines(io.StringIO())
+TOOLCHAIN_PLUGIN = str(Path(__file__).with_name("toolchain_plugin.py"))
 
 
 @pytest.fixture
@@ -102,6 +103,88 @@ def test_what_was_pushed_is_pulled_as_if_built(ovrecipe: CommandLine, built, oth
     again = ovrecipe("-p", FAKE_PLUGIN, "pull", "m:int4", url, "--json", cwd=other.root)
     assert {row["taken"] for row in json.loads(again.out)["artifacts"]} == {False}
     assert not list(other.store_dir.glob(".download-*"))
+
+
+class TestToolchains:
+    """Keys of a model that a toolchain exports are known once its checkpoint's config.json is."""
+
+    WORDS = ("-p", FAKE_PLUGIN, "-p", TOOLCHAIN_PLUGIN)
+
+    @pytest.fixture
+    def machines(self, project: Project, other: Project) -> tuple[Project, Project]:
+        """One where such a model is built, and one where nothing is."""
+        for one in (project, other):
+            recipe = fake_recipe(model={"id": "made:old", "exporter": "lined"})
+            write_recipe(one, "m", recipe)
+        do_up_to(context_of(project, TOOLCHAIN_PLUGIN), "m", "source")
+        publish_fakes(project, "m", "int4", plugins=(TOOLCHAIN_PLUGIN,))
+        return project, other
+
+    def test_it_is_pulled_without_its_checkpoint(
+        self, ovrecipe: CommandLine, machines: tuple[Project, Project], url: str
+    ) -> None:
+        """The config.json goes along, and stays, so that other commands mean the same keys."""
+        here, there = machines
+        done = ovrecipe(*self.WORDS, "push", "m:int4", url, cwd=here.root)
+        assert done.code == 0, done.err
+        done = ovrecipe(*self.WORDS, "pull", "m:int4", url, cwd=there.root)
+        assert done.code == 0, done.err
+        assert "4 artifacts taken" in done.out
+        fresh = context_of(there, TOOLCHAIN_PLUGIN)
+        assert ViewWork(fresh.plan("m"), "int4").is_done()
+        assert fresh.plan("m").toolchain_choice().name == "tiny-1"
+
+    def test_a_build_takes_it(
+        self, ovrecipe: CommandLine, machines: tuple[Project, Project], url: str
+    ) -> None:
+        """Nothing is fetched, and no toolchain is made."""
+        here, there = machines
+        assert ovrecipe(*self.WORDS, "push", "m:int4", url, cwd=here.root).code == 0
+        (there.root / "ovrecipe.toml").write_text(f'remote = "{url}"\n')
+        done = ovrecipe(*self.WORDS, "build", "m:int4", cwd=there.root)
+        assert done.code == 0, done.err
+        made = {stage for stage, _, _ in context_of(there).store.folders()}
+        assert made == {"assemble", "check", "conformance", "reference"}
+
+    def test_where_its_config_is_not_there_the_remedy_is_its_checkpoint(
+        self, ovrecipe: CommandLine, machines: tuple[Project, Project], url: str, elsewhere: Path
+    ) -> None:
+        """An older ovrecipe pushed none."""
+        here, there = machines
+        words = (*self.WORDS, "pull", "m:int4", url)
+        assert ovrecipe(*self.WORDS, "push", "m:int4", url, "--inputs", cwd=here.root).code == 0
+        shutil.rmtree(elsewhere / "configs")
+        done = ovrecipe(*words, cwd=there.root)
+        assert done.code == 10
+        assert "nor the config.json of its checkpoint" in done.err
+        assert "pull m:int4 --inputs" in done.err
+        assert ovrecipe(*words, "--inputs", cwd=there.root).code == 0
+
+    def test_it_is_found_as_a_draft_model_too(
+        self, ovrecipe: CommandLine, machines: tuple[Project, Project], url: str
+    ) -> None:
+        """Keys of the model that it writes ahead for depend on its own."""
+        here, there = machines
+        drafted = {"recipe": "m:int4", "num_assistant_tokens": 2}
+        for one in machines:
+            write_recipe(one, "n", fake_recipe(draft=drafted))
+        publish_fakes(here, "n", "int4", plugins=(TOOLCHAIN_PLUGIN,))
+        assert ovrecipe(*self.WORDS, "push", "n:int4", url, cwd=here.root).code == 0
+        done = ovrecipe(*self.WORDS, "pull", "n:int4", url, cwd=there.root)
+        assert done.code == 0, done.err
+
+    def test_a_damaged_config_is_refused(
+        self, ovrecipe: CommandLine, machines: tuple[Project, Project], url: str, elsewhere: Path
+    ) -> None:
+        """As any other damage there."""
+        here, there = machines
+        assert ovrecipe(*self.WORDS, "push", "m:int4", url, cwd=here.root).code == 0
+        [path] = (elsewhere / "configs").iterdir()
+        path.write_text("{")
+        done = ovrecipe(*self.WORDS, "pull", "m:int4", url, cwd=there.root)
+        assert done.code == 9
+        assert "is no config.json" in done.err
+        assert not list(there.store_dir.glob(".configs/*"))
 
 
 def test_memory_is_a_store_too(built, other) -> None:

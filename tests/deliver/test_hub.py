@@ -84,6 +84,26 @@ def test_a_repository_with_something_else_is_left_alone(hub, export) -> None:
     assert len(hub.repos[NAME].commits) == 1
 
 
+def test_what_only_the_export_before_had_is_deleted(hub, export) -> None:
+    """Another tokenizer's files would be read beside the new ones; what people wrote stays."""
+    assert export("--to", f"hub:{NAME}", "--ovms").code == 0
+    hub.repo(NAME).push({**head(hub), "notes.md": b"theirs"})
+    done = export("--to", f"hub:{NAME}")
+    assert done.code == 0, done.err
+    own = {"README.md", "ovrecipe.json", "chat_template.jinja", "openvino_model.bin"}
+    assert head(hub).keys() == {".gitattributes", "notes.md", *own}
+    assert head(hub)["notes.md"] == b"theirs"
+
+
+def test_an_export_there_that_cannot_be_read_is_left_alone(hub, export) -> None:
+    """Nobody knows then which files it wrote."""
+    hub.repo(NAME).push({"ovrecipe.json": b'{"schema": 2}', "openvino_model.bin": b"theirs"})
+    done = export("--to", f"hub:{NAME}")
+    assert done.code == 12
+    assert f"{NAME}: its ovrecipe.json cannot be understood: a newer ovrecipe wrote it" in done.err
+    assert len(hub.repos[NAME].commits) == 1
+
+
 @pytest.mark.parametrize("wrong", ["maker/m", "hub:m", "hub:maker/m.git", "s3://maker/m"])
 def test_what_names_no_repository_is_refused(ovrecipe, built, wrong) -> None:
     """Before anything is read or sent."""
