@@ -75,7 +75,7 @@ def form_problems(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if reason := form_objection(name, parameters[name]):
             yield name, reason
         for other, harmless in NOT_BESIDE_A_FORM.items():
-            if parameters.get(other) not in {None, harmless}:
+            if parameters.get(other) not in (None, harmless):
                 yield other, f"GenAI would leave the form that {name} asks for; leave it out"
 
 
@@ -162,6 +162,9 @@ def _misshapen(schema: Mapping[str, Any], loc: Loc) -> Iterator[tuple[Loc, str]]
             value = schema[name]
             if not isinstance(value, types) or (isinstance(value, bool) and str not in types):
                 yield (*loc, name), f"must be {called}, got {value!r}"
+    names = schema.get("required", ())
+    if isinstance(names, list | tuple) and any(not isinstance(name, str) for name in names):
+        yield (*loc, "required"), "must be a list of texts"
     kinds = _kinds(schema)
     if any(not isinstance(kind, str) or kind not in TYPES for kind in kinds):
         yield (*loc, "type"), f"must be one of {', '.join(TYPES)}, or a list of them"

@@ -95,6 +95,14 @@ def test_parameters_of_a_line_come_before_those_of_the_command():
         ('{"instruction": "?", "generation": {"unknown": 3}}', "unknown: the installed GenAI"),
         ('{"messages": [{"role": "user"}]}', "content: is missing"),
         ('{"instruction": "refused"}', "GenAI does not take the request"),
+        ('{"instruction": "?", "generation": {"logprobs": 1}}', "logprobs: cannot be given"),
+        ('{"instruction": "?", "generation": {"prompt": "x"}}', "prompt: cannot be given"),
+        ('{"instruction": "?", "generation": {"deliver": 1}}', "deliver: cannot be given"),
+        ('{"instruction": "?", "generation": {"self": 1}}', "self: cannot be given"),
+        ('{"instruction": "?", "generation": {"messages": []}}', "messages: cannot be given"),
+        ('{"instruction": "?", "generation": {"stop_strings": 5}}', "stop_strings: must be texts"),
+        ('{"prompt": "?", "generation": {"stop_strings": [["a"]]}}', "stop_strings: must be texts"),
+        ('{"prompt": "?", "generation": {"stop_strings": ""}}', "stop_strings: must be texts"),
     ],
 )
 def test_a_line_that_cannot_be_answered_gets_its_error(line, says):
@@ -123,6 +131,7 @@ def test_lines_of_openai_are_answered_as_openai_does():
     [
         (openai_line("a", stream=True), "stream: a line of a file cannot be streamed"),
         ('{"custom_id": "a", "url": "/v1/images", "body": {}}', "url: must be one of"),
+        ('{"custom_id": "a", "url": [], "body": {}}', "url: must be one of"),
         ('{"custom_id": "a", "method": "GET", "body": {}}', "method: must be POST"),
         ('{"custom_id": "a", "body": []}', "body: is not an object"),
     ],

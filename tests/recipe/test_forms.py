@@ -83,6 +83,7 @@ def test_a_schema_that_can_end_is_none_of_them(schema):
         ({"type": "strin"}, r"type: must be one of string, integer"),
         ({"type": [["string"]]}, "type: must be one of"),
         ({"required": 3}, "required: must be a list, got 3"),
+        ({"required": [["a"]]}, "required: must be a list of texts"),
         ({"properties": []}, "properties: must be an object"),
         ({"maxLength": "9"}, "maxLength: must be a whole number, got '9'"),
         ({"maxItems": True}, "maxItems: must be a whole number"),
@@ -158,5 +159,7 @@ def test_one_form_is_enough_and_some_parameters_would_leave_it():
     assert [*form_problems({"regex": "a", "grammar": "b"})] == [
         ("grammar", "stands beside regex; keep one of them")
     ]
+    [(name, _)] = form_problems({"json_schema": {}, "ignore_eos": []})
+    assert name == "ignore_eos"
     [(name, reason)] = form_problems({"json_schema": {}, "num_beams": 2})
     assert (name, reason[:40]) == ("num_beams", "GenAI would leave the form that json_sch")

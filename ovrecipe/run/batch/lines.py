@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ovrecipe.errors import OvrecipeError, RequestRefused
+from ovrecipe.errors import GenerationParameterRefused, OvrecipeError, RequestRefused
 from ovrecipe.run.openai.answers import Piece, Writer, told
 from ovrecipe.run.openai.requests import (
     ChatRequest,
@@ -31,6 +31,8 @@ URLS: Mapping[str, type[ChatRequest | CompletionRequest]] = {
     "/v1/completions": CompletionRequest,
 }
 ASKS = ("instruction", "prompt", "messages")
+#: What an engine is told beside generation parameters, by the same names.
+TAKEN = {"self", "prompt", "deliver", "messages", "logprobs"}
 #: What this program adds to a plain line.
 ADDED = ("answer", "finish_reason", "prompt_tokens", "generated_tokens", "seed", "error")
 
@@ -139,7 +141,7 @@ def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_openai(line: Line) -> None:
     url, body = line.given.get("url", "/v1/chat/completions"), line.given["body"]
-    if url not in URLS:
+    if not isinstance(url, str) or url not in URLS:
         raise RequestRefused(f"url: must be one of {', '.join(URLS)}, got {url!r}", param="url")
     if line.given.get("method", "POST") != "POST":
         raise RequestRefused("method: must be POST", param="method")
@@ -162,6 +164,8 @@ def _read_plain(line: Line, template: ChatTemplate, generation: Mapping[str, Any
     own = given.get("generation", {})
     if not isinstance(own, dict):
         raise RequestRefused("generation: is not an object", param="generation")
+    for name in TAKEN & own.keys():
+        raise GenerationParameterRefused(f"{name}: cannot be given as a generation parameter")
     asked = given[named[0]]
     if named[0] == "messages":
         request = read_request(ChatRequest, {"model": "", "messages": asked})
