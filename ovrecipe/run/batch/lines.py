@@ -45,7 +45,10 @@ class Line:
     given: dict[str, Any]
     question: Question
     writer: Writer | None = None
-    results: list[GenerationResult | None] = field(default_factory=list)
+    #: What came of each prompt: the answer, and the probabilities of its tokens.
+    ended: dict[int, tuple[GenerationResult, Sequence[tuple[str, float]]]] = field(
+        default_factory=dict
+    )
     row: dict[str, Any] | None = None
     #: Whether it was being answered when an engine failed.
     suspected: bool = False
@@ -63,23 +66,18 @@ class Line:
         self, index: int, result: GenerationResult, logprobs: Sequence[tuple[str, float]]
     ) -> None:
         """Take the answer to one prompt; the row is known with the last of them."""
-        self.results[index] = result
-        if self.writer is not None:
-            self.writer.take(
-                index,
-                Piece(
-                    result.text,
-                    logprobs,
-                    result.finish_reason,
-                    result.prompt_tokens,
-                    result.generated_tokens or 0,
-                ),
-            )
-        if all(self.results):
+        self.ended[index] = (result, logprobs)
+        if len(self.ended) == len(self.asks):
             self.row = self._answered(result)
+
+    def begin_again(self) -> None:
+        """Forget what has come of it: all its prompts are asked again."""
+        self.ended.clear()
 
     def _answered(self, result: GenerationResult) -> dict[str, Any]:
         if self.writer is not None:
+            for index, (one, logprobs) in sorted(self.ended.items()):
+                self.writer.take(index, _whole_piece(one, logprobs))
             return _openai_row(self.given, 200, self.writer.whole(), None)
         answered = {"answer": result.text, "finish_reason": result.finish_reason}
         counts = {
@@ -87,7 +85,7 @@ class Line:
             "generated_tokens": result.generated_tokens,
         }
         seed = {} if result.seed is None else {"seed": result.seed}
-        return {**_kept(self.given), **answered, **counts, **seed}
+        return {**kept_of(self.given), **answered, **counts, **seed}
 
 
 def read_line(
@@ -106,7 +104,6 @@ def read_line(
             _read_plain(line, template, generation)
     except OvrecipeError as error:
         line.refuse(error)
-    line.results = [None] * len(line.asks)
     return line
 
 
@@ -122,7 +119,7 @@ def error_row(given: Mapping[str, Any], number: int, error: OvrecipeError) -> di
         return _openai_row(given, status, body, None)
     said = {"type": type(error).__name__, "message": body["error"]["message"]}
     # A line that is no object cannot be given back.
-    return {**(_kept(given) or {"line": number}), "error": said}
+    return {**(kept_of(given) or {"line": number}), "error": said}
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -135,7 +132,13 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
-def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
+def written(row: Mapping[str, Any]) -> str:
+    """Return a row as the line that is written."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def kept_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a plain line comes back with its answer."""
     return {key: value for key, value in given.items() if key not in ADDED}
 
 
@@ -173,6 +176,16 @@ def _read_plain(line: Line, template: ChatTemplate, generation: Mapping[str, Any
     else:
         messages = conversation(template, asked, system=given.get("system"))
     line.question = Question([(messages, {**generation, **own})])
+
+
+def _whole_piece(result: GenerationResult, logprobs: Sequence[tuple[str, float]]) -> Piece:
+    return Piece(
+        result.text,
+        logprobs,
+        result.finish_reason,
+        result.prompt_tokens,
+        result.generated_tokens or 0,
+    )
 
 
 def _openai_row(

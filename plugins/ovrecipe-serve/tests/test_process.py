@@ -101,9 +101,9 @@ def test_a_line_that_is_too_long_ends_the_process_which_is_started_again(engine)
 
     async def check():
         await engine.load()
-        with engine.tokenize("too long") as asking:
-            with pytest.raises(EngineFailed, match="x: the engine's process cannot be heard"):
-                await asyncio.wait_for(asking.result(), 20)
+        heard = pytest.raises(EngineFailed, match="x: the engine's process cannot be heard")
+        with engine.tokenize("too long") as asking, heard:
+            await asyncio.wait_for(asking.result(), 20)
         assert engine.state == "loading"
         await engine.load()
         assert engine.state == "ready"
