@@ -194,9 +194,13 @@ class EngineProcess:
 
     def ask(self, question: Question) -> Asking:
         """Ask for what a request means."""
+        # Prompts may be long, and each is asked as often as it has choices.
+        prompts = list({id(prompt): prompt for prompt, _ in question.asks}.values())
+        places = {id(prompt): place for place, prompt in enumerate(prompts)}
         return self._order(
             "ask",
-            asks=[[prompt, dict(generation)] for prompt, generation in question.asks],
+            prompts=prompts,
+            asks=[[places[id(prompt)], dict(generation)] for prompt, generation in question.asks],
             logprobs=question.logprobs,
         )
 
