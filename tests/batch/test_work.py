@@ -159,7 +159,7 @@ def test_a_line_that_ends_the_engine_is_found_and_costs_no_other_its_answer():
 def test_choices_that_ended_before_an_engine_failed_are_not_said_twice():
     """All choices of its line are asked again."""
     template = template_of(recipe(prompt=PROMPT))
-    line = read_line(openai_line("a", n=2), 1, template=template, generation={})
+    line = read_line(openai_line("a", n=2), 1, template=template, generation={}, own={})
     paris = GenerationResult("Paris.", "stop", 1, 2, None, "CPU")
     line.take(0, paris, ())
     line.begin_again()
@@ -167,6 +167,18 @@ def test_choices_that_ended_before_an_engine_failed_are_not_said_twice():
     line.take(1, paris, ())
     choices = line.row["response"]["body"]["choices"]
     assert [choice["message"]["content"] for choice in choices] == ["Paris."] * 2
+
+
+@pytest.mark.parametrize(("own", "reasons"), [({}, True), ({"regex": "yes"}, False)])
+def test_reasoning_that_the_prompt_has_begun_is_divided(own, reasons):
+    """As the server does; an answer of a form has none."""
+    template = template_of(recipe(prompt={"template": "{instruction}<think>"}))
+    line = read_line(openai_line("a", n=2), 1, template=template, generation={}, own=own)
+    for index in range(2):
+        line.take(index, GenerationResult("yes", "stop", 1, 1, None, "CPU"), ())
+    said = [choice["message"] for choice in line.row["response"]["body"]["choices"]]
+    assert [message.get("reasoning_content") == "yes" for message in said] == [reasons] * 2
+    assert [message["content"] == "yes" for message in said] == [not reasons] * 2
 
 
 @pytest.mark.parametrize("to_stdout", [False, True])

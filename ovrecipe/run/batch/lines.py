@@ -15,6 +15,7 @@ from typing import Any
 
 from ovrecipe.errors import GenerationParameterRefused, OvrecipeError, RequestRefused
 from ovrecipe.run.openai.answers import Piece, Writer, told
+from ovrecipe.run.openai.reasoning import begins_reasoning
 from ovrecipe.run.openai.requests import (
     ChatRequest,
     CompletionRequest,
@@ -22,6 +23,8 @@ from ovrecipe.run.openai.requests import (
     Question,
     read_request,
 )
+from ovrecipe.run.parameters import form_of
+from ovrecipe.run.prepared import conversation_of
 from ovrecipe.run.prompt import ChatTemplate, conversation
 from ovrecipe.types import GenerationResult
 
@@ -89,17 +92,22 @@ class Line:
 
 
 def read_line(
-    text: str, number: int, *, template: ChatTemplate, generation: Mapping[str, Any]
+    text: str,
+    number: int,
+    *,
+    template: ChatTemplate,
+    generation: Mapping[str, Any],
+    own: Mapping[str, Any],
 ) -> Line:
     """Return what a line asks; one that asks nothing that can be answered has its row already.
 
-    `generation` counts for plain lines that say nothing else.
+    `generation` counts for plain lines that say nothing else; `own` are the artifact's parameters.
     """
     line = Line(number, {}, Question(()))
     try:
         line.given = _object(text)
         if is_openai(line.given):
-            _read_openai(line)
+            _read_openai(line, template, own)
         else:
             _read_plain(line, template, generation)
     except OvrecipeError as error:
@@ -142,7 +150,7 @@ def kept_of(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key not in ADDED}
 
 
-def _read_openai(line: Line) -> None:
+def _read_openai(line: Line, template: ChatTemplate, own: Mapping[str, Any]) -> None:
     url, body = line.given.get("url", "/v1/chat/completions"), line.given["body"]
     if not isinstance(url, str) or url not in URLS:
         raise RequestRefused(f"url: must be one of {', '.join(URLS)}, got {url!r}", param="url")
@@ -155,7 +163,14 @@ def _read_openai(line: Line) -> None:
     if request.stream:
         raise RequestRefused("stream: a line of a file cannot be streamed", param="stream")
     line.question = request.question()
-    line.writer = Writer(line.question, request.model, chat=isinstance(request, ChatRequest))
+    is_chat = isinstance(request, ChatRequest)
+    inside = []
+    if is_chat:
+        # All choices answer one conversation.
+        messages, parameters = line.asks[0]
+        prompt = template.rendered(conversation_of(messages)).text
+        inside = [begins_reasoning(prompt, form_of(parameters, own))] * len(line.asks)
+    line.writer = Writer(line.question, request.model, chat=is_chat, begins_inside=inside)
 
 
 def _read_plain(line: Line, template: ChatTemplate, generation: Mapping[str, Any]) -> None:

@@ -32,6 +32,8 @@ class Asks(Protocol):
     """What a batch asks: an `Engine`, or what stands for many of them."""
 
     template: ChatTemplate
+    #: The artifact's own, of its generation_config.json.
+    parameters: Mapping[str, Any]
     failure: EngineFailed | None
 
     def submit(
@@ -138,8 +140,13 @@ class Batch:
             if found is None:
                 return False
             number, text = found
-            template = self._engine.template
-            line = read_line(text, number, template=template, generation=self._generation)
+            line = read_line(
+                text,
+                number,
+                template=self._engine.template,
+                generation=self._generation,
+                own=self._engine.parameters,
+            )
             self._in_order.append(line)
             if line.row is None:
                 self._ask(line)
