@@ -77,6 +77,7 @@ def test_a_schema_that_can_end_is_none_of_them(schema):
         ('{"type":', r"is not JSON \(Expecting value"),
         ('{"a":' * 3000 + "1" + "}" * 3000, "is not JSON .*recursion"),
         ({"title": {1, 2}}, "is not JSON .*set"),
+        ({"anyOf": [{}] * 500}, "has 501 schemas; at most 500 are compiled"),
         ({"title": "x" * 100_001}, "has 100,01. characters; at most 100,000"),
         (3, "a schema is an object, true or false, got 3"),
         ({"items": 3}, "items: a schema is an object"),
