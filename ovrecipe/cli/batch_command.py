@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: How often a pipe or a log is told how far it is, in seconds.
 HEARTBEAT = 30.0
 STDIO = "-"
+#: Half a character, which no encoding has, is written as its escape, which is that of JSON.
+ESCAPED = "backslashreplace"
 
 
 def command(
@@ -91,8 +93,10 @@ def command(
     on = device or (default.value if default else "CPU")
     with ExitStack() as stack:
         texts = numbered(stack.enter_context(_opened(prompts)))
-        total = None if prompts == STDIO else _count(prompts)
-        done = 0 if output == STDIO else answered_lines(Path(output), texts)
+        total, done = counted_lines(prompts), 0
+        if output != STDIO:
+            given = None if prompts == STDIO else Path(prompts)
+            done, texts = answered_lines(Path(output), texts, input_path=given)
         if done:
             announce(f"{counted(done, 'line')} of {output} kept; going on behind them")
 
@@ -123,7 +127,7 @@ def command(
                     most_waiting=sys.maxsize,
                 )
 
-        write = _writer(output, stack)
+        write = writer(output, stack)
         progress = Shown(total, done, stack)
         batch = Batch(
             open_engine,
@@ -161,23 +165,26 @@ def _opened(path: str) -> IO[bytes]:
 
 def _appended(path: str) -> IO[str]:
     try:
-        return Path(path).open("a", encoding="utf-8", newline="\n")
+        return Path(path).open("a", encoding="utf-8", errors=ESCAPED, newline="\n")
     except OSError as error:
         raise ProjectError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _count(path: str) -> int:
+def counted_lines(path: str) -> int | None:
+    """Return how many lines a file has; None where reading them would take them away."""
+    if path == STDIO or not Path(path).is_file():
+        return None
     with Path(path).open("rb") as stream:
         return sum(1 for _ in numbered(stream))
 
 
-def _writer(path: str, stack: ExitStack) -> Callable[[str], None]:
+def writer(path: str, stack: ExitStack) -> Callable[[str], None]:
     """Return what writes a line so that a kill leaves it whole or half, and none behind it."""
     if path == STDIO:
 
         def write(text: str) -> None:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            sys.stdout.buffer.write(text.encode(errors=ESCAPED))
+            sys.stdout.buffer.flush()
 
         return write
     stream = stack.enter_context(_appended(path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ovrecipe.recipe.yaml_reader import Loc, dotted
@@ -17,6 +18,8 @@ FORMS = ("json_schema", "regex", "grammar")
 #: Parameters under which GenAI 2026.4 leaves the form, and the value with which it does not.
 NOT_BESIDE_A_FORM = {"ignore_eos": False, "min_new_tokens": 0, "num_beams": 1, "echo": False}
 LARGEST_TEXT, DEEPEST_TEXT, DEEPEST_SCHEMA = 100_000, 200, 64
+#: How many schemas a schema may have within it and be: what is tried of each takes as long again.
+MOST_SCHEMAS = 500
 
 #: What says nothing of the answer.
 REMARKS = {
@@ -75,7 +78,7 @@ def form_problems(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if reason := form_objection(name, parameters[name]):
             yield name, reason
         for other, harmless in NOT_BESIDE_A_FORM.items():
-            if parameters.get(other) not in {None, harmless}:
+            if parameters.get(other) not in (None, harmless):
                 yield other, f"GenAI would leave the form that {name} asks for; leave it out"
 
 
@@ -116,15 +119,33 @@ def schema_objection(value: Any) -> str | None:
     try:
         schema = read_schema(value)
         text = json.dumps(schema, allow_nan=False)
+        if len(text) > LARGEST_TEXT:
+            return f"has {len(text):,} characters; at most {LARGEST_TEXT:,} are compiled"
+        return _objection(text)
     except (ValueError, TypeError, RecursionError) as problem:
         return f"is not JSON ({problem})"
-    if len(text) > LARGEST_TEXT:
-        return f"has {len(text):,} characters; at most {LARGEST_TEXT:,} are compiled"
+
+
+@lru_cache(maxsize=64)
+def _objection(text: str) -> str | None:
+    """Return what is wrong with a schema; remembered, for many requests have the same one."""
+    schema = json.loads(text)
     for loc, reason in _objections(schema, schema, ()):
         return f"{dotted(loc)}: {reason}" if loc else reason
-    if not _has_an_answer(schema):
+    nodes = _nodes(schema)
+    if len(nodes) > MOST_SCHEMAS:
+        return f"has {len(nodes):,} schemas; at most {MOST_SCHEMAS:,} are compiled"
+    if not _has_an_answer(schema, nodes):
         return "no text can satisfy it"
     return None
+
+
+def _nodes(root: Any) -> Sequence[Mapping[str, Any]]:
+    """Return a schema and those within it, without those that are true or false."""
+    nodes = [] if isinstance(root, bool) else [root]
+    for node in nodes:
+        nodes += [inner for _, inner in _inner(node) if not isinstance(inner, bool)]
+    return nodes
 
 
 def _inner(schema: Mapping[str, Any]) -> Iterator[tuple[Loc, Any]]:
@@ -162,6 +183,9 @@ def _misshapen(schema: Mapping[str, Any], loc: Loc) -> Iterator[tuple[Loc, str]]
             value = schema[name]
             if not isinstance(value, types) or (isinstance(value, bool) and str not in types):
                 yield (*loc, name), f"must be {called}, got {value!r}"
+    names = schema.get("required", ())
+    if isinstance(names, list | tuple) and any(not isinstance(name, str) for name in names):
+        yield (*loc, "required"), "must be a list of texts"
     kinds = _kinds(schema)
     if any(not isinstance(kind, str) or kind not in TYPES for kind in kinds):
         yield (*loc, "type"), f"must be one of {', '.join(TYPES)}, or a list of them"
@@ -224,16 +248,14 @@ def _target(ref: str, root: Any) -> Any:
     return found if isinstance(found, bool | Mapping) else None
 
 
-def _has_an_answer(root: Any) -> bool:
+def _has_an_answer(root: Any, nodes: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether some finite text satisfies a schema, as far as its structure says.
 
     Schemas that have one are found from the inside out: what needs itself to end is never found.
     """
     if isinstance(root, bool):
         return root
-    nodes, ending = [root], set[int]()
-    for node in nodes:
-        nodes += [inner for _, inner in _inner(node) if not isinstance(inner, bool)]
+    ending = set[int]()
 
     def has(schema: Any) -> bool:
         return schema if isinstance(schema, bool) else id(schema) in ending

@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ovrecipe.errors import GenerationParameterRefused
@@ -57,7 +57,16 @@ def merged(call: Mapping[str, Any], *, stop: Iterable[str] | str | None = None) 
 
 def _texts(stop: Iterable[str] | str | None) -> Iterable[str]:
     """Return stop texts as a list; transformers takes a single text as well."""
-    return [stop] if isinstance(stop, str) else stop or ()
+    if stop is None:
+        return ()
+    texts: Any = [stop] if isinstance(stop, str) else stop
+    if not isinstance(texts, Collection) or not all(_is_text(text) for text in texts):
+        raise GenerationParameterRefused(f"stop_strings: must be texts, none empty; got {stop!r}")
+    return texts
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def seeded(

@@ -26,7 +26,7 @@ def test_each_line_that_it_shows_can_be_answered():
     """A reader copies them."""
     (text,) = blocks("json")
     for number, line in enumerate(text.splitlines(), start=1):
-        read = read_line(line, number, template=template_of(recipe()), generation={})
+        read = read_line(line, number, template=template_of(recipe()), generation={}, own={})
         assert read.row is None
 
 

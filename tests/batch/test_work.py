@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovrecipe.cli.batch_command import counted_lines, writer
 from ovrecipe.errors import ProjectError
+from ovrecipe.run.batch.lines import read_line
 from ovrecipe.run.batch.resume import answered_lines
 from ovrecipe.run.batch.work import Batch
-from tests.run.fakes import FakeBatching, engine, recipe
+from ovrecipe.types import GenerationResult
+from tests.run.fakes import FakeBatching, engine, recipe, template_of
 
 PROMPT = {"template": "{system} Q: {instruction}\nA:", "system": "Be kind."}
 ASKED = [
@@ -95,6 +100,14 @@ def test_parameters_of_a_line_come_before_those_of_the_command():
         ('{"instruction": "?", "generation": {"unknown": 3}}', "unknown: the installed GenAI"),
         ('{"messages": [{"role": "user"}]}', "content: is missing"),
         ('{"instruction": "refused"}', "GenAI does not take the request"),
+        ('{"instruction": "?", "generation": {"logprobs": 1}}', "logprobs: cannot be given"),
+        ('{"instruction": "?", "generation": {"prompt": "x"}}', "prompt: cannot be given"),
+        ('{"instruction": "?", "generation": {"deliver": 1}}', "deliver: cannot be given"),
+        ('{"instruction": "?", "generation": {"self": 1}}', "self: cannot be given"),
+        ('{"instruction": "?", "generation": {"messages": []}}', "messages: cannot be given"),
+        ('{"instruction": "?", "generation": {"stop_strings": 5}}', "stop_strings: must be texts"),
+        ('{"prompt": "?", "generation": {"stop_strings": [["a"]]}}', "stop_strings: must be texts"),
+        ('{"prompt": "?", "generation": {"stop_strings": ""}}', "stop_strings: must be texts"),
     ],
 )
 def test_a_line_that_cannot_be_answered_gets_its_error(line, says):
@@ -123,6 +136,7 @@ def test_lines_of_openai_are_answered_as_openai_does():
     [
         (openai_line("a", stream=True), "stream: a line of a file cannot be streamed"),
         ('{"custom_id": "a", "url": "/v1/images", "body": {}}', "url: must be one of"),
+        ('{"custom_id": "a", "url": [], "body": {}}', "url: must be one of"),
         ('{"custom_id": "a", "method": "GET", "body": {}}', "method: must be POST"),
         ('{"custom_id": "a", "body": []}', "body: is not an object"),
     ],
@@ -142,6 +156,59 @@ def test_a_line_that_ends_the_engine_is_found_and_costs_no_other_its_answer():
     assert len(opened) == 3
 
 
+def test_choices_that_ended_before_an_engine_failed_are_not_said_twice():
+    """All choices of its line are asked again."""
+    template = template_of(recipe(prompt=PROMPT))
+    line = read_line(openai_line("a", n=2), 1, template=template, generation={}, own={})
+    paris = GenerationResult("Paris.", "stop", 1, 2, None, "CPU")
+    line.take(0, paris, ())
+    line.begin_again()
+    line.take(0, paris, ())
+    line.take(1, paris, ())
+    choices = line.row["response"]["body"]["choices"]
+    assert [choice["message"]["content"] for choice in choices] == ["Paris."] * 2
+
+
+@pytest.mark.parametrize(("own", "reasons"), [({}, True), ({"regex": "yes"}, False)])
+def test_reasoning_that_the_prompt_has_begun_is_divided(own, reasons):
+    """As the server does; an answer of a form has none."""
+    template = template_of(recipe(prompt={"template": "{instruction}<think>"}))
+    line = read_line(openai_line("a", n=2), 1, template=template, generation={}, own=own)
+    for index in range(2):
+        line.take(index, GenerationResult("yes", "stop", 1, 1, None, "CPU"), ())
+    said = [choice["message"] for choice in line.row["response"]["body"]["choices"]]
+    assert [message.get("reasoning_content") == "yes" for message in said] == [reasons] * 2
+    assert [message["content"] == "yes" for message in said] == [not reasons] * 2
+
+
+@pytest.mark.parametrize("to_stdout", [False, True])
+def test_half_a_character_of_a_question_comes_back_as_it_was(tmp_path, capfdbinary, to_stdout):
+    """No encoding has it, but JSON has an escape for it."""
+    lines = [r'{"instruction": "caf\ud83d", "id": "é"}']
+    path = tmp_path / "out.jsonl"
+    with ExitStack() as stack:
+        write = writer("-" if to_stdout else str(path), stack)
+        batch = Batch(
+            lambda: engine(recipe=recipe(prompt=PROMPT)),
+            texts(lines),
+            write=write,
+            generation={},
+        )
+        assert batch.run().errors == 1
+    found = capfdbinary.readouterr().out if to_stdout else path.read_bytes()
+    assert r'"caf\ud83d"' in found.decode()
+    assert json.loads(found)["id"] == "é"
+
+
+def test_lines_are_counted_only_where_that_does_not_take_them_away(tmp_path):
+    """What a FIFO has said is gone."""
+    path = tmp_path / "in.jsonl"
+    path.write_text("a\n\nb\n")
+    assert counted_lines(str(path)) == 2
+    os.mkfifo(tmp_path / "pipe")
+    assert counted_lines(str(tmp_path / "pipe")) is None
+
+
 def texts(lines):
     """Return lines with their numbers, as they are read."""
     return iter(enumerate(lines, start=1))
@@ -155,7 +222,7 @@ def test_wherever_a_run_is_killed_each_line_is_answered_once(tmp_path_factory, c
     path = tmp_path_factory.mktemp("cut") / "out.jsonl"
     path.write_bytes("".join(whole).encode()[:cut])
     inputs = texts(lines)
-    kept = answered_lines(path, inputs)
+    kept, inputs = answered_lines(path, inputs)
     rest = [text for _, text in inputs]
     assert rest == lines[kept:]
     assert path.read_text() == "".join(whole[:kept])
@@ -168,6 +235,35 @@ def test_an_output_of_another_input_is_not_gone_on_with(tmp_path):
     path.write_text('{"instruction": "Another?", "answer": "no"}\n')
     with pytest.raises(ProjectError, match=r"out.jsonl:1: is no answer to that line"):
         answered_lines(path, texts(ASKED))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "notes without an end",
+        '{"a": "whole file in one line"}',
+        "[]\n",
+        "5\n",
+        '{"instruction": "What?", "id": 7}\n',
+        '{"instruction": "What?", "id": 8',
+    ],
+)
+def test_a_file_that_is_no_output_stays_as_it_is(tmp_path, text):
+    """Somebody has named another one."""
+    path = tmp_path / "out.jsonl"
+    path.write_text(text)
+    with pytest.raises(ProjectError, match=r"out.jsonl:1: is no answer to that line"):
+        answered_lines(path, texts(ASKED))
+    assert path.read_text() == text
+
+
+def test_the_input_is_not_taken_as_output(tmp_path):
+    """By whatever name."""
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join(ASKED))
+    (tmp_path / "other").symlink_to(path)
+    with pytest.raises(ProjectError, match="is the input"):
+        answered_lines(tmp_path / "other", texts(ASKED), input_path=path)
 
 
 def test_an_output_that_is_longer_than_the_input_is_refused(tmp_path):

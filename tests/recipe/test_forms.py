@@ -77,12 +77,14 @@ def test_a_schema_that_can_end_is_none_of_them(schema):
         ('{"type":', r"is not JSON \(Expecting value"),
         ('{"a":' * 3000 + "1" + "}" * 3000, "is not JSON .*recursion"),
         ({"title": {1, 2}}, "is not JSON .*set"),
+        ({"anyOf": [{}] * 500}, "has 501 schemas; at most 500 are compiled"),
         ({"title": "x" * 100_001}, "has 100,01. characters; at most 100,000"),
         (3, "a schema is an object, true or false, got 3"),
         ({"items": 3}, "items: a schema is an object"),
         ({"type": "strin"}, r"type: must be one of string, integer"),
         ({"type": [["string"]]}, "type: must be one of"),
         ({"required": 3}, "required: must be a list, got 3"),
+        ({"required": [["a"]]}, "required: must be a list of texts"),
         ({"properties": []}, "properties: must be an object"),
         ({"maxLength": "9"}, "maxLength: must be a whole number, got '9'"),
         ({"maxItems": True}, "maxItems: must be a whole number"),
@@ -158,5 +160,7 @@ def test_one_form_is_enough_and_some_parameters_would_leave_it():
     assert [*form_problems({"regex": "a", "grammar": "b"})] == [
         ("grammar", "stands beside regex; keep one of them")
     ]
+    [(name, _)] = form_problems({"json_schema": {}, "ignore_eos": []})
+    assert name == "ignore_eos"
     [(name, reason)] = form_problems({"json_schema": {}, "num_beams": 2})
     assert (name, reason[:40]) == ("num_beams", "GenAI would leave the form that json_sch")

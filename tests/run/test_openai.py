@@ -97,6 +97,15 @@ def test_what_cannot_be_honoured_may_be_said_to_be_off(value):
     assert asked(echo=value).asks
 
 
+def test_a_completion_has_at_most_so_many_answers_in_all():
+    """However they are divided among prompts and answers to each."""
+    asked = {"model": "m", "prompt": ["a", "b"], "n": 64}
+    assert len(read_request(CompletionRequest, asked).question().asks) == 128
+    with pytest.raises(RequestRefused, match="n: 65 answers to each of 2 prompts") as refused:
+        read_request(CompletionRequest, {**asked, "n": 65}).question()
+    assert refused.value.param == "n"
+
+
 def test_prompts_of_a_completion_may_be_texts_or_tokens():
     """One or several."""
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ovrecipe.errors import OvrecipeError, RequestRefused
+from ovrecipe.errors import GenerationParameterRefused, OvrecipeError, RequestRefused
 from ovrecipe.run.openai.answers import Piece, Writer, told
+from ovrecipe.run.openai.reasoning import begins_reasoning
 from ovrecipe.run.openai.requests import (
     ChatRequest,
     CompletionRequest,
@@ -22,6 +23,8 @@ from ovrecipe.run.openai.requests import (
     Question,
     read_request,
 )
+from ovrecipe.run.parameters import form_of
+from ovrecipe.run.prepared import conversation_of
 from ovrecipe.run.prompt import ChatTemplate, conversation
 from ovrecipe.types import GenerationResult
 
@@ -31,6 +34,8 @@ URLS: Mapping[str, type[ChatRequest | CompletionRequest]] = {
     "/v1/completions": CompletionRequest,
 }
 ASKS = ("instruction", "prompt", "messages")
+#: What an engine is told beside generation parameters, by the same names.
+TAKEN = {"self", "prompt", "deliver", "messages", "logprobs"}
 #: What this program adds to a plain line.
 ADDED = ("answer", "finish_reason", "prompt_tokens", "generated_tokens", "seed", "error")
 
@@ -43,7 +48,10 @@ class Line:
     given: dict[str, Any]
     question: Question
     writer: Writer | None = None
-    results: list[GenerationResult | None] = field(default_factory=list)
+    #: What came of each prompt: the answer, and the probabilities of its tokens.
+    ended: dict[int, tuple[GenerationResult, Sequence[tuple[str, float]]]] = field(
+        default_factory=dict
+    )
     row: dict[str, Any] | None = None
     #: Whether it was being answered when an engine failed.
     suspected: bool = False
@@ -61,23 +69,18 @@ class Line:
         self, index: int, result: GenerationResult, logprobs: Sequence[tuple[str, float]]
     ) -> None:
         """Take the answer to one prompt; the row is known with the last of them."""
-        self.results[index] = result
-        if self.writer is not None:
-            self.writer.take(
-                index,
-                Piece(
-                    result.text,
-                    logprobs,
-                    result.finish_reason,
-                    result.prompt_tokens,
-                    result.generated_tokens or 0,
-                ),
-            )
-        if all(self.results):
+        self.ended[index] = (result, logprobs)
+        if len(self.ended) == len(self.asks):
             self.row = self._answered(result)
+
+    def begin_again(self) -> None:
+        """Forget what has come of it: all its prompts are asked again."""
+        self.ended.clear()
 
     def _answered(self, result: GenerationResult) -> dict[str, Any]:
         if self.writer is not None:
+            for index, (one, logprobs) in sorted(self.ended.items()):
+                self.writer.take(index, _whole_piece(one, logprobs))
             return _openai_row(self.given, 200, self.writer.whole(), None)
         answered = {"answer": result.text, "finish_reason": result.finish_reason}
         counts = {
@@ -85,26 +88,30 @@ class Line:
             "generated_tokens": result.generated_tokens,
         }
         seed = {} if result.seed is None else {"seed": result.seed}
-        return {**_kept(self.given), **answered, **counts, **seed}
+        return {**kept_of(self.given), **answered, **counts, **seed}
 
 
 def read_line(
-    text: str, number: int, *, template: ChatTemplate, generation: Mapping[str, Any]
+    text: str,
+    number: int,
+    *,
+    template: ChatTemplate,
+    generation: Mapping[str, Any],
+    own: Mapping[str, Any],
 ) -> Line:
     """Return what a line asks; one that asks nothing that can be answered has its row already.
 
-    `generation` counts for plain lines that say nothing else.
+    `generation` counts for plain lines that say nothing else; `own` are the artifact's parameters.
     """
     line = Line(number, {}, Question(()))
     try:
         line.given = _object(text)
         if is_openai(line.given):
-            _read_openai(line)
+            _read_openai(line, template, own)
         else:
             _read_plain(line, template, generation)
     except OvrecipeError as error:
         line.refuse(error)
-    line.results = [None] * len(line.asks)
     return line
 
 
@@ -120,7 +127,7 @@ def error_row(given: Mapping[str, Any], number: int, error: OvrecipeError) -> di
         return _openai_row(given, status, body, None)
     said = {"type": type(error).__name__, "message": body["error"]["message"]}
     # A line that is no object cannot be given back.
-    return {**(_kept(given) or {"line": number}), "error": said}
+    return {**(kept_of(given) or {"line": number}), "error": said}
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -133,13 +140,19 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
-def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
+def written(row: Mapping[str, Any]) -> str:
+    """Return a row as the line that is written."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def kept_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a plain line comes back with its answer."""
     return {key: value for key, value in given.items() if key not in ADDED}
 
 
-def _read_openai(line: Line) -> None:
+def _read_openai(line: Line, template: ChatTemplate, own: Mapping[str, Any]) -> None:
     url, body = line.given.get("url", "/v1/chat/completions"), line.given["body"]
-    if url not in URLS:
+    if not isinstance(url, str) or url not in URLS:
         raise RequestRefused(f"url: must be one of {', '.join(URLS)}, got {url!r}", param="url")
     if line.given.get("method", "POST") != "POST":
         raise RequestRefused("method: must be POST", param="method")
@@ -150,7 +163,14 @@ def _read_openai(line: Line) -> None:
     if request.stream:
         raise RequestRefused("stream: a line of a file cannot be streamed", param="stream")
     line.question = request.question()
-    line.writer = Writer(line.question, request.model, chat=isinstance(request, ChatRequest))
+    is_chat = isinstance(request, ChatRequest)
+    inside = []
+    if is_chat:
+        # All choices answer one conversation.
+        messages, parameters = line.asks[0]
+        prompt = template.rendered(conversation_of(messages)).text
+        inside = [begins_reasoning(prompt, form_of(parameters, own))] * len(line.asks)
+    line.writer = Writer(line.question, request.model, chat=is_chat, begins_inside=inside)
 
 
 def _read_plain(line: Line, template: ChatTemplate, generation: Mapping[str, Any]) -> None:
@@ -162,6 +182,8 @@ def _read_plain(line: Line, template: ChatTemplate, generation: Mapping[str, Any
     own = given.get("generation", {})
     if not isinstance(own, dict):
         raise RequestRefused("generation: is not an object", param="generation")
+    for name in TAKEN & own.keys():
+        raise GenerationParameterRefused(f"{name}: cannot be given as a generation parameter")
     asked = given[named[0]]
     if named[0] == "messages":
         request = read_request(ChatRequest, {"model": "", "messages": asked})
@@ -169,6 +191,16 @@ def _read_plain(line: Line, template: ChatTemplate, generation: Mapping[str, Any
     else:
         messages = conversation(template, asked, system=given.get("system"))
     line.question = Question([(messages, {**generation, **own})])
+
+
+def _whole_piece(result: GenerationResult, logprobs: Sequence[tuple[str, float]]) -> Piece:
+    return Piece(
+        result.text,
+        logprobs,
+        result.finish_reason,
+        result.prompt_tokens,
+        result.generated_tokens or 0,
+    )
 
 
 def _openai_row(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ovrecipe.errors import EngineFailed, OvrecipeError
-from ovrecipe.run.batch.lines import Line, read_line
+from ovrecipe.run.batch.lines import Line, read_line, written
 
 if TYPE_CHECKING:
     from ovrecipe.run.engine import Deliver, Delta
@@ -33,6 +32,8 @@ class Asks(Protocol):
     """What a batch asks: an `Engine`, or what stands for many of them."""
 
     template: ChatTemplate
+    #: The artifact's own, of its generation_config.json.
+    parameters: Mapping[str, Any]
     failure: EngineFailed | None
 
     def submit(
@@ -139,8 +140,13 @@ class Batch:
             if found is None:
                 return False
             number, text = found
-            template = self._engine.template
-            line = read_line(text, number, template=template, generation=self._generation)
+            line = read_line(
+                text,
+                number,
+                template=self._engine.template,
+                generation=self._generation,
+                own=self._engine.parameters,
+            )
             self._in_order.append(line)
             if line.row is None:
                 self._ask(line)
@@ -203,7 +209,7 @@ class Batch:
         line = one.line
         if any(line in waiting for waiting in (self._alone, self._again)):
             return
-        line.results = [None] * len(line.asks)
+        line.begin_again()
         if line.suspected:
             line.refuse(error)
         elif one.request is not None and one.request.answering is None:
@@ -216,7 +222,7 @@ class Batch:
         while self._in_order and self._in_order[0].row is not None:
             row = self._in_order.popleft().row
             assert row is not None, "its row is known"
-            self._write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._write(written(row))
             self.counts.answered += 1
             self.counts.errors += _is_error(row)
 

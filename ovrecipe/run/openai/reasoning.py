@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 START, END = "<think>", "</think>"
+
+
+def begins_reasoning(prompt: str, form: Mapping[str, Any]) -> bool:
+    """Return whether a prompt has begun the reasoning; an answer of a `form` is none of it."""
+    return not form and prompt.rstrip().endswith(START)
 
 
 class ReasoningReader:

@@ -278,6 +278,12 @@ class CompletionRequest(Common):
         given: Any = self.prompt
         single = isinstance(given, str) or isinstance(given[0], int)
         prompts = [given] if single else list(given)
+        if len(prompts) * (self.n or 1) > MOST_ANSWERS:
+            raise RequestRefused(
+                f"n: {self.n} answers to each of {len(prompts)} prompts are more than "
+                f"{MOST_ANSWERS} together",
+                param="n",
+            )
         for prompt in prompts:
             if isinstance(prompt, str):
                 check_prompt(prompt)

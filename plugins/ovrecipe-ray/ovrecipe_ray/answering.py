@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import OvrecipeError
 from ovrecipe.run.engine import Delta, Engine, Request
+from ovrecipe.wording import one_line
 from ovrecipe_ray.shipment import Shipment, arrived
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class Taken:
 class Answerer:
     """One engine of a pool; two calls at once: who asks, and who takes."""
 
-    def __init__(self) -> None:
-        self._engine: Engine | None = None
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._engine = engine
         self._ended: SimpleQueue[Ended] = SimpleQueue()
         self._asked: dict[int, Request] = {}
 
@@ -115,6 +116,9 @@ class Answerer:
                 )
             except OvrecipeError as error:
                 self._ended.put(Ended(ask.number, Delta(error=error), begun=False))
+            except Exception as error:  # noqa: BLE001 - a defect of ours; its line is told
+                broke = OvrecipeError(f"a defect: {one_line(error)}")
+                self._ended.put(Ended(ask.number, Delta(error=broke), begun=False))
 
     def take(self) -> Taken:
         """Return what has ended since, after a while also nothing."""

@@ -124,6 +124,7 @@ class RayNodes:
         pool = Pool(
             opening,
             template=job.model.given["template"],
+            parameters=job.model.given["parameters"],
             at_once=job.room.most_at_once,
             announce=job.announce,
         )

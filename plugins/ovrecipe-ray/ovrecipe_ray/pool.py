@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -107,11 +107,12 @@ class Pool:
         opening: Callable[[Node], Opening],
         *,
         template: ChatTemplate,
+        parameters: Mapping[str, Any],
         at_once: int,
         announce: Callable[[str], None],
         nodes: Callable[[], list[Node]] = living_nodes,
     ) -> None:
-        self.template = template
+        self.template, self.parameters = template, parameters
         self.failure: EngineFailed | None = None
         self._opening, self._announce, self._nodes = opening, announce, nodes
         self._at_once = at_once

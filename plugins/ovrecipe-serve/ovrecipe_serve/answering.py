@@ -99,15 +99,23 @@ class Answering:
         with stack:
             try:
                 yield _sent(writer.opening())
-                async with asyncio.timeout(self._left()):
-                    async for index, piece in self._pieces(asking):
-                        if events := _sent(writer.chunks(index, piece)):
-                            yield events
+                pieces = self._pieces(asking)
+                while (came := await self._next(pieces)) is not None:
+                    if events := _sent(writer.chunks(*came)):
+                        yield events
                 yield _sent(writer.closing()) + DONE
             except OvrecipeError as error:
                 yield _sent([told(error)[1]])
             except TimeoutError:
                 yield _sent([error_body("the answer took too long", "timeout", code="timeout")])
+
+    async def _next(self, pieces: AsyncIterator[tuple[int, Piece]]) -> tuple[int, Piece] | None:
+        """Return the next piece, None behind the last; only waiting for it takes too long.
+
+        Around a `yield` a limit would end whoever reads, wherever that is by then.
+        """
+        async with asyncio.timeout(self._left()):
+            return await anext(pieces, None)
 
     async def _pieces(self, asking: Asking) -> AsyncIterator[tuple[int, Piece]]:
         """Yield what comes of each choice, until all have ended; counts it."""

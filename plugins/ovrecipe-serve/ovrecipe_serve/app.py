@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -212,7 +213,7 @@ class Server:
     ) -> Response:
         try:
             return await answer(request)
-        except ClientLeft:
+        except (ClientLeft, ClientDisconnect):  # while it waits, or while it sends
             return Response(status_code=LEFT)
         except TimeoutError:
             body = error_body("the answer took too long", "timeout", code="timeout")

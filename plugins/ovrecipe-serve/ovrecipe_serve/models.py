@@ -182,6 +182,8 @@ class Models:
             try:
                 await self._let_go_for(engine)
             except NoRoomForModel:
+                if engine.answering:
+                    return  # somebody asked it while others were let go of
                 await engine.unload()
                 raise
 
@@ -194,7 +196,7 @@ class Models:
             )
         longest_idle = min(idle, key=lambda one: one.used)
         # Who asked may leave meanwhile; it goes on.
-        await asyncio.shield(longest_idle.unload())
+        await asyncio.shield(_let_go(longest_idle))
 
     async def _watch(self) -> None:
         """Let go of what nobody asked for long, and of idle models while others grow too large."""
@@ -203,7 +205,7 @@ class Models:
             await asyncio.sleep(look)
             async with self._turn:
                 for engine in self._idle():
-                    await engine.unload()
+                    await _let_go(engine)
 
     def _idle(self) -> Sequence[EngineProcess]:
         ready = [engine for engine in self.engines.values() if engine.state == "ready"]
@@ -212,3 +214,9 @@ class Models:
             return idle[:1]
         before = self._clock() - (self._idle_seconds or float("inf"))
         return [engine for engine in idle if engine.used < before]
+
+
+async def _let_go(engine: EngineProcess) -> None:
+    """End an engine that was idle, unless somebody has asked it since."""
+    if not engine.busy:
+        await engine.unload()

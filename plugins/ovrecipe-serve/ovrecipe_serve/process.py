@@ -19,6 +19,7 @@ import psutil
 from ovrecipe import errors
 from ovrecipe.errors import EngineBusy, EngineFailed, OvrecipeError
 from ovrecipe.recipe.tasks import GENERATION, TaskName
+from ovrecipe.wording import one_line
 
 if TYPE_CHECKING:
     from ovrecipe.run.openai.requests import Question
@@ -153,6 +154,11 @@ class EngineProcess:
         """Whether anybody waits for an answer, or is about to ask."""
         return bool(self._asking or self._wanted)
 
+    @property
+    def answering(self) -> bool:
+        """Whether anybody waits for an answer."""
+        return bool(self._asking)
+
     @contextmanager
     def wanted(self) -> Iterator[None]:
         """Keep the model in memory until the block ends, by when it should have been asked."""
@@ -188,9 +194,13 @@ class EngineProcess:
 
     def ask(self, question: Question) -> Asking:
         """Ask for what a request means."""
+        # Prompts may be long, and each is asked as often as it has choices.
+        prompts = list({id(prompt): prompt for prompt, _ in question.asks}.values())
+        places = {id(prompt): place for place, prompt in enumerate(prompts)}
         return self._order(
             "ask",
-            asks=[[prompt, dict(generation)] for prompt, generation in question.asks],
+            prompts=prompts,
+            asks=[[places[id(prompt)], dict(generation)] for prompt, generation in question.asks],
             logprobs=question.logprobs,
         )
 
@@ -237,15 +247,24 @@ class EngineProcess:
         """End the process; it is loaded again when it is asked."""
         process, reader = self._process, self._reader
         self._process = self._reader = self._ready = None
-        if process is None or reader is None:
+        gone = EngineFailed(f"{self.job.model} was let go of", remedy="ask again")
+        self._tell_all(gone)
+        if reader is None:
             return
-        assert process.stdin is not None, "it is a pipe"
-        process.stdin.close()
+        if process is not None:  # or it is starting, and ends when it has
+            assert process.stdin is not None, "it is a pipe"
+            process.stdin.close()
         try:
             await asyncio.wait_for(asyncio.shield(reader), GRACE)
         except TimeoutError:
-            process.kill()
+            if process is not None:
+                process.kill()
             await reader
+
+    def _tell_all(self, failure: OvrecipeError) -> None:
+        for asking in self._asking.values():
+            asking.heard.put_nowait({"error": _told(failure)})
+        self._metrics.loaded(self.job.model, 0, 0, 0.0)
 
     def _order(self, op: str, **order: Any) -> Asking:
         asking = Asking(self, next(self._numbers))
@@ -274,21 +293,36 @@ class EngineProcess:
     async def _run(self, ready: asyncio.Future[Mapping[str, Any]]) -> None:
         """Start the process and hear what it says until it ends."""
         command = (sys.executable, "-m", "ovrecipe_serve.worker", json.dumps(asdict(self.job)))
-        process = self._process = await asyncio.create_subprocess_exec(
-            *command,
-            env=dict(self._env),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LONGEST_LINE,
-            # Ctrl-C is the server's to handle.
-            start_new_session=os.name == "posix",
-        )
-        assert process.stdout is not None, "it is a pipe"
+        process: asyncio.subprocess.Process | None = None
         failure: OvrecipeError | None = None
-        async for line in process.stdout:
-            with suppress(ValueError):  # half a line of one that was killed
-                failure = self._hear(json.loads(line), ready) or failure
-        self._ended(ready, failure, await process.wait())
+        code = 1
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env=dict(self._env),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=LONGEST_LINE,
+                # Ctrl-C is the server's to handle.
+                start_new_session=os.name == "posix",
+            )
+            if self._ready is ready:
+                self._process = process
+            else:
+                process.kill()  # the model was let go of meanwhile
+            assert process.stdout is not None, "it is a pipe"
+            async for line in process.stdout:
+                with suppress(ValueError):  # half a line of one that was killed
+                    failure = self._hear(json.loads(line), ready) or failure
+        except (OSError, ValueError) as error:  # it cannot be started; a line is too long
+            what = f"{self.job.model}: the engine's process cannot be heard: {one_line(error)}"
+            failure = EngineFailed(what, remedy="ask again in a few seconds")
+            if process is not None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+        if process is not None:
+            code = await process.wait()
+        self._ended(ready, failure, code)
 
     def _hear(
         self, event: Mapping[str, Any], ready: asyncio.Future[Mapping[str, Any]]
@@ -329,9 +363,7 @@ class EngineProcess:
             ready.set_exception(failure)
         if self._ready is not ready:
             return
-        for asking in self._asking.values():
-            asking.heard.put_nowait({"error": _told(failure)})
-        self._metrics.loaded(self.job.model, 0, 0, 0.0)
+        self._tell_all(failure)
         self._process = self._reader = self._ready = None
         if was_ready:
             self._announce(f"{failure.message}; it is started again")

@@ -23,22 +23,32 @@ MOST_CONNECTIONS = 2048
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP for clients that come to the point: a first request must begin in time."""
+    """HTTP for clients that come to the point: each request must begin in time."""
 
     header_seconds = HEADER_SECONDS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
         super().connection_made(transport)
-        self._waiting = self.loop.call_later(self.header_seconds, self._close_if_silent)
+        self._waiting = self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._waiting.cancel()
         super().connection_lost(exc)
 
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        super().on_response_complete()
+        self._waiting.cancel()
+        if not self.transport.is_closing():
+            self._waiting = self._wait()
+
+    def _wait(self) -> asyncio.TimerHandle:
+        return self.loop.call_later(self.header_seconds, self._close_if_silent)
+
     def _close_if_silent(self) -> None:
-        if not self.cycle:
+        if not self.cycle or self.cycle.response_complete:
             self.transport.close()
 
 

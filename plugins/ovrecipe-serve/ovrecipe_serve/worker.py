@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.errors import OvrecipeError
 from ovrecipe.processes import Events
 from ovrecipe.recipe.tasks import GENERATION
+from ovrecipe.run.openai.reasoning import begins_reasoning
 from ovrecipe.run.prepared import encoded
+from ovrecipe.run.prompt import Rendered
 from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.wording import one_line
 from ovrecipe_serve.opening import told, where
 
 if TYPE_CHECKING:
     from ovrecipe.run.engine import Delta, Engine, Request
-
-#: A prompt that ends so has begun the model's reasoning.
-REASONING = "<think>"
+    from ovrecipe.run.prepared import Prompt
+    from ovrecipe.run.prompt import Message
 
 
 class Worker:
@@ -54,7 +55,7 @@ class Worker:
             pid=os.getpid(),
         )
         for line in sys.stdin.buffer:
-            self._obey(json.loads(line))
+            self.obey(json.loads(line))
         return 0
 
     def _load(self, job: Mapping[str, Any]) -> Engine:
@@ -69,7 +70,8 @@ class Worker:
             after_step=self._after_step,
         )
 
-    def _obey(self, order: Mapping[str, Any]) -> None:
+    def obey(self, order: Mapping[str, Any]) -> None:
+        """Do what the server asks; why it cannot be done is told."""
         number = order["id"]
         try:
             match order["op"]:
@@ -94,20 +96,29 @@ class Worker:
         assert self.engine is not None, "nothing is asked before it is ready"
         inside = []
         requests = self._requests.setdefault(number, [])
-        for index, (prompt, generation) in enumerate(order["asks"]):
-            given, messages = prompt, []
-            if isinstance(prompt, list) and isinstance(prompt[0], dict):
-                given, messages = self.engine.template.rendered(prompt), prompt
-                inside.append(given.text.rstrip().endswith(REASONING))
+        given = [self._given(prompt) for prompt in order["prompts"]]
+        for index, (place, generation) in enumerate(order["asks"]):
+            prompt, messages = given[place]
             request = self.engine.submit(
-                given,
+                prompt,
                 self._deliver(number, index),
                 messages=messages,
                 logprobs=order["logprobs"],
                 **generation,
             )
             requests.append(request)
+            inside.append(
+                isinstance(prompt, Rendered)
+                and begins_reasoning(prompt.text, request.prepared.form)
+            )
         self.events.send("accepted", id=number, begins_inside=inside)
+
+    def _given(self, prompt: Any) -> tuple[Prompt, Sequence[Message]]:
+        """Return what the model is given for a prompt, and the conversation that it is."""
+        assert self.engine is not None, "nothing is asked before it is ready"
+        if isinstance(prompt, list) and isinstance(prompt[0], dict):
+            return self.engine.template.rendered(prompt), prompt
+        return prompt, ()
 
     def _deliver(self, number: int, index: int) -> Any:
         def deliver(delta: Delta) -> None:

@@ -21,6 +21,9 @@ class Engine:
     def __init__(self, name: str, loads: int) -> None:
         self.job = Job(name, "CPU")
         self.state, self.busy, self.used = "unloaded", False, 0.0
+        self.answering = False
+        #: One that is asked while this one is let go of.
+        self.meanwhile: Engine | None = None
         self.resident_bytes = self.loaded_bytes = 0
         self._loads, self.facts = loads, {}
         self.left = asyncio.Event()
@@ -30,6 +33,8 @@ class Engine:
 
     async def unload(self) -> None:
         self.state, self.resident_bytes = "unloaded", 0
+        if self.meanwhile is not None:
+            self.meanwhile.busy = True
         self.left.set()
 
 
@@ -105,6 +110,23 @@ def test_an_idle_one_leaves_while_another_grows_beyond_the_limit():
         a.busy, a.resident_bytes = True, 3 * GB
         await asyncio.wait_for(b.left.wait(), 60)
         assert states(found) == "a"
+        await found.close()
+
+    asyncio.run(check())
+
+
+def test_one_that_is_asked_meanwhile_is_not_let_go_of():
+    """Between being chosen as idle and being ended, while another is ended."""
+
+    async def check():
+        found = models(2 * GB, GB // 2, GB // 2, idle_seconds=0.01)
+        a, b = found.engines.values()
+        await found.start()
+        assert states(found) == "ab"
+        a.used, b.used, a.meanwhile = 1.0, 2.0, b
+        await asyncio.wait_for(a.left.wait(), 60)
+        await asyncio.sleep(0)
+        assert (b.busy, b.state) == (True, "ready")
         await found.close()
 
     asyncio.run(check())

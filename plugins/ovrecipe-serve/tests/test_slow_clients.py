@@ -64,6 +64,16 @@ def test_a_header_that_does_not_come_closes_the_connection(address, begun):
         assert said(connection) == ""
 
 
+def test_a_second_header_that_does_not_come_closes_the_connection_too(address):
+    """A connection that was answered once has no more rights than a new one."""
+    head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(address) as connection:
+        connection.sendall(f"{head}Content-Length: 2\r\n\r\n[]".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        connection.sendall(head.encode())
+        assert "HTTP" not in said(connection)
+
+
 def test_a_body_that_does_not_come_is_told_and_closed(address):
     """Half of one is none."""
     head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
