@@ -18,7 +18,14 @@ from ovrecipe.deliver.folder import write_folder
 from ovrecipe.errors import ArtifactCorrupt, NotBuilt, ProjectError
 from ovrecipe.recipe.project import Project
 from ovrecipe.run.exported import open_export, read_export
-from tests.build.making import FAKE_PLUGIN, context_of, fake_recipe, publish_fakes, write_recipe
+from tests.build.making import (
+    FAKE_PLUGIN,
+    QUALITY,
+    context_of,
+    fake_recipe,
+    publish_fakes,
+    write_recipe,
+)
 from tests.conftest import CommandLine
 from tests.deliver.conftest import files_of
 from tests.store.killing import killed_at_every_line
@@ -58,7 +65,7 @@ def test_it_says_where_it_came_from(contents, write, out, built) -> None:
     document = json.loads((out / "ovrecipe.json").read_text())
     assert document["recipe"]["variants"]["int4"]["group_size"] == 64
     assert document["files"][MODEL]["size_bytes"] == len(b"assemble")
-    assert document["gates"]["check"]["quality"] == {"mean_kl": 0.0, "information": 1.0}
+    assert document["gates"]["check"]["quality"] == QUALITY
     assert document["attention_backend"] == "SDPA"
     assert document["source"]["text"] == "checkpoint"
     assert document["made_by"].startswith("ovrecipe ")

@@ -143,7 +143,7 @@ def test_the_likeliest_come_first():
 
 def test_the_recipe_tightens_limits_and_never_loosens_them():
     """What is broken stays refused, whatever a recipe accepts."""
-    limits = partial(limits_of, information=8.0, paged=False)
+    limits = partial(limits_of, information=8.0, as_run=False)
     assert limits(Accept(), "int4") == {"mean_kl": 1.6}
     assert limits(Accept(mean_kl=0.1, same_top=0.9), "int4") == {"mean_kl": 0.1, "same_top": 0.9}
     assert limits(Accept(mean_kl=50.0), "int8") == {"mean_kl": 0.16}

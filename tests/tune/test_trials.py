@@ -68,7 +68,7 @@ class Made:
             return {"passes": [{"warning": "awq matched no layer"} if point.corrections else {}]}
         quality = {"mean_kl": point.knobs["ratio"] * point.knobs["group_size"] / 100,
                    "mean_kl_error": 0.001, "same_top": 0.9, "perplexity_ratio": 1.1,
-                   "size_ratio": 0.3, "information": 9.0}  # fmt: skip
+                   "size_ratio": 0.3, "information": 9.0, "as_run_gap": 0.01}  # fmt: skip
         return {"quality": quality, "attention_backend": "SDPA"} if name == "check" else {}
 
 
