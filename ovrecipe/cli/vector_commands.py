@@ -116,6 +116,7 @@ def _opened(
     session: Session, target: str, task: TaskName, device: str | None, *, unaccepted: bool
 ) -> Iterator[tuple[Any, Status]]:
     """Load a model of the task and show on a terminal that something is at work."""
+    from ovrecipe.run.exported import export_folder
     from ovrecipe.run.load import load
 
     default = session.defaults.device
@@ -125,7 +126,8 @@ def _opened(
         model = load_it(
             target,
             device,
-            project=session.project,
+            # An export needs none.
+            project=None if export_folder(target) is not None else session.project,
             plugins=session.plugins,
             announce=announce,
             unaccepted=unaccepted,
