@@ -11,13 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zipfile import BadZipFile
 
 from ovrecipe.builtin.ir import IR_XML, SMALLEST_WEIGHT, read_ir
-from ovrecipe.errors import ArtifactCorrupt, foreign_errors
+from ovrecipe.errors import foreign_errors
 from ovrecipe.measure.likeness import lost
 from ovrecipe.measure.models import EXACTLY
 from ovrecipe.measure.readings import results
+from ovrecipe.measure.reference import stored_arrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,14 +144,6 @@ def load_layers(folder: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         ArtifactCorrupt: it is damaged.
     """
-    import numpy as np
-
-    try:
-        with (folder / FILE).open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            names = [str(name) for name in kept["names"]]
-            return {name: kept[f"rows_{number:05}"] for number, name in enumerate(names)}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as exc:
-        raise ArtifactCorrupt(
-            f"{folder / FILE}: {exc}",
-            remedy="'ovrecipe verify --remove' removes what is damaged",
-        ) from exc
+    with stored_arrays(folder / FILE) as kept:
+        names = [str(name) for name in kept["names"]]
+        return {name: kept[f"rows_{number:05}"] for number, name in enumerate(names)}

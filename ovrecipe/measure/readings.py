@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 from ovrecipe.builtin.ir import IR_XML
 from ovrecipe.builtin.vector_settings import positions
-from ovrecipe.errors import ArtifactCorrupt, StageError, foreign_errors
+from ovrecipe.errors import StageError, foreign_errors
 from ovrecipe.measure.models import EXACTLY
+from ovrecipe.measure.reference import stored_arrays
 from ovrecipe.recipe.tasks import EMBEDDING, RERANK, TaskName
 
 if TYPE_CHECKING:
@@ -85,22 +85,14 @@ class Readings:
         Raises:
             ArtifactCorrupt: it is damaged.
         """
-        import numpy as np
-
-        try:
-            with (folder / FILE).open("rb") as file, np.load(file, allow_pickle=False) as found:
-                names = sorted(name for name in found.files if name.startswith("output_"))
-                return cls(
-                    inputs=json.loads(str(found["inputs"])),
-                    outputs=[found[name] for name in names],
-                    max_length=int(found["max_length"]),
-                    by=str(found["by"]),
-                )
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as exc:
-            raise ArtifactCorrupt(
-                f"{folder / FILE}: {exc}",
-                remedy="'ovrecipe verify --remove' removes what is damaged",
-            ) from exc
+        with stored_arrays(folder / FILE) as found:
+            names = sorted(name for name in found.files if name.startswith("output_"))
+            return cls(
+                inputs=json.loads(str(found["inputs"])),
+                outputs=[found[name] for name in names],
+                max_length=int(found["max_length"]),
+                by=str(found["by"]),
+            )
 
 
 class ReadingsTaken:

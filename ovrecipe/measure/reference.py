@@ -6,6 +6,8 @@ and read by every gate and evaluation behind it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -77,23 +79,33 @@ class Reference:
         Raises:
             ArtifactCorrupt: it is damaged.
         """
-        import numpy as np
+        with stored_arrays(folder / FILE) as found:
+            return cls(
+                tokens=found["tokens"],
+                prompt_tokens=int(found["prompt_tokens"]),
+                top_ids=found["top_ids"],
+                top=found["top"],
+                chosen=found["chosen"],
+                by=str(found["by"]),
+            )
 
-        try:
-            with (folder / FILE).open("rb") as file, np.load(file, allow_pickle=False) as found:
-                return cls(
-                    tokens=found["tokens"],
-                    prompt_tokens=int(found["prompt_tokens"]),
-                    top_ids=found["top_ids"],
-                    top=found["top"],
-                    chosen=found["chosen"],
-                    by=str(found["by"]),
-                )
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as exc:
-            raise ArtifactCorrupt(
-                f"{folder / FILE}: {exc}",
-                remedy="'ovrecipe verify --remove' removes what is damaged",
-            ) from exc
+
+@contextmanager
+def stored_arrays(path: Path) -> Iterator[Any]:
+    """Open the arrays that a stage has written into a file, by name.
+
+    Raises:
+        ArtifactCorrupt: it is damaged, or one that is asked for is not in it.
+    """
+    import numpy as np
+
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            yield found
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as exc:
+        raise ArtifactCorrupt(
+            f"{path}: {exc}", remedy="'ovrecipe verify --remove' removes what is damaged"
+        ) from exc
 
 
 class AnswersTaken:

@@ -99,8 +99,6 @@ class GenaiBatching(GenaiModel):
         self.most_at_once = most_at_once
         #: The adapter that every answer has; "" for none.
         self.adapter = adapter
-        #: The `ContinuousBatchingPipeline` itself.
-        self.llm: Any = pipeline
         self.block_size = BLOCK_SIZE if device == "CPU" else OTHER_BLOCK_SIZE
         self._numbers = 0
         self.blocks = self._warm_up()
@@ -179,10 +177,6 @@ class GenaiBatching(GenaiModel):
             share = max(share, float(self.llm.get_metrics().cache_usage))
             answering.read()
         return round(100 / share) if share else 0
-
-    def close(self) -> None:
-        """Let go of the model's memory."""
-        self.llm = self._tokenizer = self._own_config = None
 
 
 class GenaiAnswering:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -164,14 +165,38 @@ def metrics_of(perf: Any) -> tuple[Metrics, int]:
     return metrics, generated
 
 
+class KnownTokens:
+    """The tokens that a tokenizer has; GenAI itself takes any number for one."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    @cached_property
+    def count(self) -> int:
+        """How many there are, those included that are only numbers."""
+        return int(max(self._tokenizer.get_vocab().values())) + 1
+
+    def check(self, ids: Sequence[int], what: str) -> None:
+        """Refuse a number that is no token; `what` has it.
+
+        Raises:
+            PromptRefused: with the first.
+        """
+        wrong = next((number for number in ids if not 0 <= number < self.count), None)
+        if wrong is not None:
+            raise PromptRefused(f"{what} has token {wrong}, and the model has {self.count}")
+
+
 class GenaiModel:
     """What GenAI's pipelines have in common: a tokenizer and a generation config."""
 
     def __init__(self, pipeline: Any, device: str, own_config: Callable[[], Any]) -> None:
         self.device = device
+        #: The pipeline itself, for what only it can do.
+        self.llm: Any = pipeline
         self._own_config: Any = own_config
         self._tokenizer: Any = pipeline.get_tokenizer()
-        self._vocabulary: int | None = None
+        self._known: Any = KnownTokens(self._tokenizer)
         bos = int(self._tokenizer.get_bos_token_id())
         self.bos_token_id: int | None = bos if bos >= 0 else None
 
@@ -200,13 +225,7 @@ class GenaiModel:
         from openvino import Tensor
         from openvino_genai import TokenizedInputs
 
-        if self._vocabulary is None:
-            self._vocabulary = max(self._tokenizer.get_vocab().values()) + 1
-        wrong = [number for number in ids if not 0 <= number < self._vocabulary]
-        if wrong:
-            raise PromptRefused(
-                f"the prompt has token {wrong[0]}, and the model has {self._vocabulary}"
-            )
+        self._known.check(ids, "the prompt")
         row = array([list(ids)], dtype="int64")
         inputs = TokenizedInputs(Tensor(row), Tensor(ones_like(row)))
         return Tokens(len(ids), inputs, tuple(ids[:2]))
@@ -219,6 +238,10 @@ class GenaiModel:
         """Return the limit; GenAI's `max_length` counts the prompt and is the weaker one."""
         return int(min(config.max_new_tokens, max(config.max_length - prompt_tokens, 0)))
 
+    def close(self) -> None:
+        """Let go of the model's memory."""
+        self.llm = self._tokenizer = self._known = self._own_config = None
+
 
 class GenaiPipeline(GenaiModel):
     """An `LLMPipeline` and its tokenizer."""
@@ -226,8 +249,6 @@ class GenaiPipeline(GenaiModel):
     def __init__(self, pipeline: Any, device: str, assisting: Assisting) -> None:
         super().__init__(pipeline, device, pipeline.get_generation_config)
         self._assisting = assisting
-        #: The `LLMPipeline` itself, for what only it can do.
-        self.llm: Any = pipeline
 
     def configure(self, parameters: Mapping[str, Any]) -> Any:
         """Return the artifact's own generation config with `parameters` on top.
@@ -272,10 +293,6 @@ class GenaiPipeline(GenaiModel):
         ending = {*config.stop_token_ids, config.eos_token_id, eos}
         by_the_model = ended == "stop" and ending >= {*encoded.tokens[0][-1:]}
         return Ended(ended, generated, metrics, by_the_model=by_the_model)
-
-    def close(self) -> None:
-        """Let go of the model's memory."""
-        self.llm = self._tokenizer = self._own_config = None
 
 
 #: Texts that a piece of a prompt is read behind; one that does not grow together with it is taken.

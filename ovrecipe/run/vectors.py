@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ovrecipe.errors import PromptRefused, PromptTooLong, RunError
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.tasks import EMBEDDING, RERANK, TaskName
-from ovrecipe.run.genai import check_device
+from ovrecipe.run.genai import KnownTokens, check_device
 from ovrecipe.run.prompt import check_prompt
 from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.wording import last_line
@@ -35,7 +35,7 @@ class VectorPipeline:
         self.device = device
         self._pipeline = pipeline
         self._tokenizer = tokenizer
-        self._vocabulary: int | None = None
+        self._known: Any = KnownTokens(tokenizer)
 
     @classmethod
     def opened(
@@ -105,18 +105,12 @@ class VectorPipeline:
         Raises:
             PromptRefused: the model has no such token.
         """
-        if self._vocabulary is None:
-            self._vocabulary = max(self._tokenizer.get_vocab().values()) + 1
-        wrong = [number for number in ids if not 0 <= number < self._vocabulary]
-        if wrong:
-            raise PromptRefused(
-                f"a text has token {wrong[0]}, and the model has {self._vocabulary}"
-            )
+        self._known.check(ids, "a text")
         return str(self._tokenizer.decode(list(ids)))
 
     def close(self) -> None:
         """Let go of the model's memory."""
-        self._pipeline = self._tokenizer = None
+        self._pipeline = self._tokenizer = self._known = None
 
     def __enter__(self) -> Self:
         return self
