@@ -43,6 +43,7 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, own or os.sched_getaffinity(0))
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests that share something heavy; let those come first that take long.
 

@@ -233,9 +233,12 @@ class Pool:
                 self._announce(f"waiting for {place.node.name} to have room and load the model")
         is_ready = len(late) < len(self._places)
         if is_ready and (not late or min(now - place.since for place in late) > OTHERS):
-            there = counted(len(self._places) - len(late), "engine")
-            self._announce(f"{there} on the Ray cluster")
+            self._say_engines()
             self._settled.set()
+
+    def _say_engines(self) -> None:
+        there = sum(place.is_open for place in self._places.values())
+        self._announce(f"{counted(there, 'engine')} on the Ray cluster")
 
     def _hear(self) -> None:
         """Take in what nodes have to say, and what is asked meanwhile."""
@@ -279,6 +282,8 @@ class Pool:
             return
         place.is_open = True
         self._looked = 0.0
+        if self._settled.is_set():
+            self._say_engines()
 
     def _took(self, place: Place, found: Taken) -> None:
         place.running, place.waiting = found.running, found.waiting
