@@ -39,6 +39,13 @@ EXAONE_MOE_WORDS = (
 SPARK_WORDS = DEEPSEEK_WORDS.replace(r"[\r\n]*|\s*[\r\n]+|", r"|[\r\n]|")
 YOUTU_SCRIPTS = "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|" + HAN_KANA
 YOUTU_WORDS = rf"{CASED[0]}{ENDINGS}?|{CASED[1]}{ENDINGS}?|\p{{N}}|{CASED_END}"
+#: The letters of two cases that DeepSeek LLM knows: not those of Georgian and of newer scripts.
+DEEPSEEK_LETTERS = (
+    "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕ"
+    "ἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳ"
+    "Ꙁ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃"
+)
+DEEPSEEK_MARKS = "!-/:-~！-／：-～‘-‟\u3000-。"
 BLOOM_WORDS = r" ?[^(\s|.,!?…。，、।۔،)]+"
 
 
@@ -87,6 +94,10 @@ _GROUPS: Mapping[str, Cut] = {
     "youtu": Cut((YOUTU_SCRIPTS, YOUTU_WORDS), ignore_merges=True),
     "deepseek-v3 hunyuan-dense joyai-llm hy_v4": DEEPSEEK_V3,
     "spark2_5": Cut((r"\p{N}{1,3}", HAN_KANA, SPARK_WORDS, r"\p{N}")),
+    "deepseek-llm": Cut(
+        ("[\r\n]", rf"\s?[{DEEPSEEK_LETTERS}]+", rf"\s?[{DEEPSEEK_MARKS}]+", r"\s+$",
+         "[一-龥ࠀ-一가-퟿]+", r"\p{N}+"),
+    ),
     "deepseek-coder": Cut(
         ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"),
     ),

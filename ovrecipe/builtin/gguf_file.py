@@ -21,7 +21,7 @@ DOWNLOAD_AGAIN = "download it again and compare its size"
 #: Special tokens: transformers' name, then GGUF's.
 SPECIAL_TOKENS = {
     "bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "sep": "seperator",
-    "mask": "mask",
+    "mask": "mask", "cls": "cls",
 }  # fmt: skip
 
 

@@ -132,6 +132,8 @@ def _around(file: GgufFile, name: str, *, kind: str, otherwise: bool) -> list[in
     """Return the token that the file puts before or behind each text, if it does."""
     if not _said(file, f"add_{name}_token", kind=kind, otherwise=otherwise):
         return []
+    if kind == "bert" and name == "bos" and name not in file.special_ids:
+        name = "cls"  # What BERT calls it, and files of before 2025 did.
     if name not in file.special_ids:
         raise file.refusal(f"it wants a {name} token around texts, and names none")
     return [file.special_ids[name]]

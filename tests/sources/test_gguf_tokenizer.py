@@ -66,15 +66,15 @@ def is_followed(pre: str, text: str) -> bool:
     """Say whether llama.cpp reads a text as the model's own tokenizer.
 
     It never composes characters, has no marks in the words of Tekken and o200k, and takes spaces
-    beyond ASCII out of DeepSeek Coder's range of ideographs. Where it has the patterns of two
-    models as they are, it does not tell large letters from small ones.
+    beyond ASCII out of the range of ideographs of the first DeepSeeks. Where it has the patterns of
+    two models as they are, it does not tell large letters from small ones.
     """
     if pre in ("tiny_aya", "cohere2moe", "youtu") and text != text.lower():
         return False
     kinds = {unicodedata.category(letter) for letter in text}
     if "Ll}" in "".join(CUTS[pre].patterns):
         return not {"Mn", "Mc"} & kinds
-    if pre == "deepseek-coder":
+    if pre in ("deepseek-coder", "deepseek-llm"):
         return not {"Zs", "Zl"} & {unicodedata.category(x) for x in text if not x.isascii()}
     return not CUTS[pre].nfc or unicodedata.is_normalized("NFC", text)
 
@@ -197,7 +197,8 @@ def is_plain(text: str) -> bool:
     return text == text.strip() and text.isascii() and text.isprintable()
 
 
-def test_wordpiece_is_berts(tmp_path) -> None:
+@pytest.mark.parametrize("called", ["bos", "cls"])
+def test_wordpiece_is_berts(tmp_path, called) -> None:
     """A GGUF file marks the beginnings of words, BERT what goes on with one."""
     from tokenizers import BertWordPieceTokenizer
 
@@ -217,7 +218,7 @@ def test_wordpiece_is_berts(tmp_path) -> None:
         "tokenizer.ggml.tokens": [marked(text) for text in texts],
         "tokenizer.ggml.token_type": [3 if text in special else 1 for text in texts],
         "tokenizer.ggml.unknown_token_id": ids["[UNK]"],
-        "tokenizer.ggml.bos_token_id": ids["[CLS]"],
+        f"tokenizer.ggml.{called}_token_id": ids["[CLS]"],
         "tokenizer.ggml.seperator_token_id": ids["[SEP]"],
     }
     vocabulary = read(tmp_path, tokens)
