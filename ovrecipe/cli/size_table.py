@@ -51,6 +51,7 @@ def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
     """Return what is known of a variant: nothing but its state where it is not built."""
     from ovrecipe.build.execute import ViewWork
     from ovrecipe.build.run import built_manifests
+    from ovrecipe.run.artifact import ATTENTION
 
     plan = context.plan(target.name)
     state = state_of(context, plan, target.variant)

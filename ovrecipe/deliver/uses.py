@@ -46,7 +46,7 @@ def ovms_objection(export: Export) -> str | None:
     if (task := task_of(export)) != GENERATION:
         return f"{export.target} {TASKS[task].does}, and the graph is for models that write text"
     if export.attention_backend == STEPS:
-        return f"the server would run {export.target} with GenAI, whose answers are not its source's"
+        return f"a server would run {export.target} with GenAI, whose answers are not its source's"
     if name := always_on(export):
         return (
             f"a server would answer without the adapter '{name}', which {export.target} always has"
