@@ -163,6 +163,12 @@ def with_fallback(
         return loaded
 
 
+def name_of_form(config: Any) -> str:
+    """Return the parameter by which a config holds the answer to a form."""
+    form = config.structured_output_config
+    return next(name for name in FORMS if getattr(form, name) is not None)
+
+
 def metrics_of(perf: Any) -> tuple[Metrics, int]:
     """Return GenAI's figures of one answer, and how many tokens it has."""
     generated = int(perf.get_num_generated_tokens())
@@ -314,9 +320,7 @@ class GenaiPipeline(GenaiModel):
                 encoded = self.llm.generate(tokens.ids, config, streamer)
         except RuntimeError as exc:
             if is_of_a_form(exc):
-                form = config.structured_output_config
-                name = next(name for name in FORMS if getattr(form, name) is not None)
-                raise form_refused(name, exc) from exc
+                raise form_refused(name_of_form(config), exc) from exc
             raise RunError(f"generation failed on {self.device}: {last_line(exc)}") from exc
         cut = encoded.finish_reasons[0] == GenerationFinishReason.LENGTH
         metrics, generated = metrics_of(encoded.perf_metrics)

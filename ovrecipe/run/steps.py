@@ -18,7 +18,13 @@ from ovrecipe.builtin.ir import StatefulModel
 from ovrecipe.errors import GenerationParameterRefused, RunError
 from ovrecipe.run.assistants import check_adapter
 from ovrecipe.run.detokenizing import StopTexts, TokenText, new_texts
-from ovrecipe.run.genai import GenaiModel, cannot_be_loaded, check_device, own_config
+from ovrecipe.run.genai import (
+    GenaiModel,
+    cannot_be_loaded,
+    check_device,
+    name_of_form,
+    own_config,
+)
 from ovrecipe.run.parameters import apply
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.run.sampling import Sampler
@@ -78,9 +84,10 @@ def check_done(config: Any) -> None:
         if name in DONE or name.startswith("_") or callable(value):
             continue
         if getattr(config, name) != value:
+            what = name_of_form(config) if name == "structured_output_config" else name
             raise GenerationParameterRefused(
-                f"{name}: OpenVINO GenAI runs this model wrongly, so it is run without, and "
-                f"{name} is not done then",
+                f"{what}: OpenVINO GenAI runs this model wrongly, so it is run without, and "
+                f"{what} is not done then",
                 remedy="leave it out; greedy answers, sampling and stop texts are done",
             )
 

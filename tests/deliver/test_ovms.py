@@ -10,7 +10,8 @@ import yaml
 
 from ovrecipe.deliver.contents import Contents
 from ovrecipe.deliver.ovms import image_tag, ovms_files
-from ovrecipe.deliver.uses import ovms_objection, uses
+from ovrecipe.deliver.readme import readme
+from ovrecipe.deliver.uses import ovms_objection
 
 
 @pytest.mark.parametrize(
@@ -30,10 +31,10 @@ def test_a_model_that_genai_runs_wrongly_has_no_graph(contents) -> None:
     """A server has nothing else, and its page names the one thing that answers rightly."""
     export = contents().export.model_copy(update={"attention_backend": "steps"})
     assert "with GenAI, whose answers are not its source's" in str(ovms_objection(export))
-    page = "\n".join(uses(export, None))
+    page = readme(export, None, ovms=False)
     assert "ovrecipe run ./out" in page
     assert "one token after the other" in page
-    for wrong in ("LLMPipeline", "OVModelForCausalLM"):
+    for wrong in ("LLMPipeline", "OVModelForCausalLM", "ovrecipe serve ./out", "docker"):
         assert wrong not in page
 
 
