@@ -189,14 +189,14 @@ def compared(folder: Path) -> dict[str, Any]:
     """Return what GenAI goes on with in float32, as the build chose to run it, beside torch."""
     import numpy as np
 
-    from ovrecipe.measure.models import EXACTLY, Paged, Unpaged
+    from ovrecipe.measure.models import EXACTLY, OPENED
     from ovrecipe.store.manifest import read_manifest
 
     model_dir = (folder / "models" / "tiny" / VARIANTS[0]).resolve()
     facts = read_manifest(model_dir).facts
     inputs: Any = read_manifest(model_dir).key["inputs"]
     reference = read_manifest(folder / "store" / "reference" / inputs["reference"]).facts
-    opened = (Paged if facts["attention_backend"] == "PA" else Unpaged)(model_dir, EXACTLY)
+    opened = OPENED[str(facts["attention_backend"])](model_dir, EXACTLY)
     expected = read_object(folder / "expected.json")
     counts = [
         agreed(opened.answer(np.array([prompt], np.int64), NEW_TOKENS, ignore_eos=True), likely)

@@ -24,16 +24,9 @@ RESULTS: Mapping[str, str] = {
     "refused": "the build refuses it and says why",
     "untried": "not tried yet, or not without other packages or the checkpoint's own code",
 }
-#: Which optimum-intel 2.2 exports as an IR that computes something else, and where that is known.
-EXPORTED_WRONGLY: Mapping[str, str] = {
-    "mamba": "huggingface/optimum-intel#1360",
-    "falcon_mamba": "huggingface/optimum-intel#1360",
-    "zamba2": "huggingface/optimum-intel#1354",
-}
-WRONG_IR = (
-    "optimum-intel exports it as an IR that computes something else: logits in float32 differ by 3 "
-    "to 15"
-)
+
+#: How the classes of models that only go on with a text end.
+DECODER = "ForCausalLM"
 
 
 @dataclass(frozen=True)
@@ -97,9 +90,6 @@ def write_data(known: Iterable[Architecture]) -> None:
 
 def problem_of(model_type: str) -> str | None:
     """Return why a checkpoint of that type cannot be built, known before anything heavy starts."""
-    where = EXPORTED_WRONGLY.get(model_type)
-    if where is not None:
-        return f"{model_type} cannot be built: {WRONG_IR} ({where})"
     if is_registered(model_type):
         return None
     from difflib import get_close_matches
@@ -111,6 +101,25 @@ def problem_of(model_type: str) -> str | None:
         f"optimum-intel knows no text generation with the architecture {model_type!r} of the "
         f"checkpoint's config.json{nearest}. It would need an optimum-intel that exports it, or an "
         "exporter of a plugin ('ovrecipe new-plugin'); 'ovrecipe models' lists what is known"
+    )
+
+
+def encoder_problem(config: Mapping[str, Any]) -> str | None:
+    """Return why a checkpoint that reads with an encoder cannot be built; None for a decoder.
+
+    What transformers makes of it for text generation is its decoder alone, without a word: that
+    goes on with a text instead of translating it.
+    """
+    classes = [str(name) for name in config.get("architectures") or ()]
+    if not config.get("is_encoder_decoder") or any(name.endswith(DECODER) for name in classes):
+        return None
+    what = ", ".join(classes) or str(config.get("model_type"))
+    return (
+        f"the checkpoint is {what}, whose encoder reads the text and whose decoder answers it "
+        "(translation, summaries): text generation would export the decoder alone, which never "
+        f"sees what is asked. Only checkpoints of a class that ends in {DECODER} can be built; "
+        "optimum-intel exports and runs this one: 'optimum-cli export openvino --task "
+        "text2text-generation-with-past', then OVModelForSeq2SeqLM"
     )
 
 

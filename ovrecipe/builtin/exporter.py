@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ovrecipe.builtin.architectures import problem_of
+from ovrecipe.builtin.architectures import encoder_problem, problem_of
 from ovrecipe.builtin.exporter_mends import mended
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
 from ovrecipe.builtin.transformers_lines import TOOLCHAINS, choice_for
@@ -58,8 +58,9 @@ class OptimumExporter:
         return choice_for(str(config.get("model_type")), package_version("transformers"))
 
     def problems(self, config: Mapping[str, Any]) -> list[str]:
-        """Refuse an architecture that optimum-intel does not know, or exports wrongly."""
+        """Refuse an architecture that optimum-intel does not know, or only in part."""
         problem = problem_of(str(config["model_type"])) if "model_type" in config else None
+        problem = problem or encoder_problem(config)
         return [problem] if problem else []
 
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:

@@ -131,7 +131,7 @@ def group_size_problems(
         weight
         for weight in shapes
         if (compression.all_layers or not _keeps_backup(weight.name))
-        and not _is_depthwise(weight)
+        and not _has_no_groups(weight)
         and not _is_ignored(weight.name, compression.ignored_scope)
     ]
     odd = [weight for weight in low_bit if weight.shape[-1] % group_size]
@@ -167,12 +167,14 @@ def _keeps_backup(name: str) -> bool:
     return bool(EMBEDDING.search(name) or LAST_LAYER.search(name))
 
 
-def _is_depthwise(weight: WeightShape) -> bool:
-    """Return whether a weight is that of a convolution of each channel by itself.
+def _has_no_groups(weight: WeightShape) -> bool:
+    """Return whether NNCF makes no groups of a weight of a layer with a state.
 
-    Layers with a state have one; NNCF gives convolutions 8 bits, which have no groups.
+    It gives a convolution of each channel by itself 8 bits, and leaves how fast the states fade
+    (Mamba's `A_log`) as it is, for nothing is multiplied by it as by a matrix.
     """
-    return len(weight.shape) == 3 and weight.shape[1] == 1
+    is_depthwise = len(weight.shape) == 3 and weight.shape[1] == 1
+    return is_depthwise or weight.name.endswith("A_log")
 
 
 def _is_ignored(name: str, scope: IgnoredScope | None) -> bool:

@@ -51,6 +51,7 @@ def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
     """Return what is known of a variant: nothing but its state where it is not built."""
     from ovrecipe.build.execute import ViewWork
     from ovrecipe.build.run import built_manifests
+    from ovrecipe.run.artifact import ATTENTION
 
     plan = context.plan(target.name)
     state = state_of(context, plan, target.variant)
@@ -69,6 +70,7 @@ def _size_row(context: BuildContext, target: Target) -> dict[str, Any]:
         "seconds": weights.seconds if weights else None,
         "peak_memory_bytes": weights.peak_memory_bytes if weights else None,
         "quality": manifests["check"].facts.get("quality") if "check" in manifests else None,
+        "attention_backend": assembled.facts.get(ATTENTION),
         "objections": view.objections(),
         "rendered_otherwise": compared.get("rendered_otherwise", []),
         "simplified": compared.get("simplified", False),
@@ -114,9 +116,21 @@ def print_sizes(rows: Sequence[Mapping[str, Any]]) -> None:
     here = Path.cwd()
     for folder in sorted({Path(row["path"]).parent for row in rows if row["built"]}):
         typer.echo(f"in {folder.relative_to(here) if folder.is_relative_to(here) else folder}/")
-    for note in dict.fromkeys(map(_template_note, rows)):
-        if note:
-            typer.echo(note)
+    notes = [note for row in rows for note in (_backend_note(row), _template_note(row)) if note]
+    for note in dict.fromkeys(notes):
+        typer.echo(note)
+
+
+def _backend_note(row: Mapping[str, Any]) -> str:
+    """Return how a model is run with which GenAI does not answer as its source does."""
+    from ovrecipe.run.artifact import STEPS
+
+    if row.get("attention_backend") != STEPS:
+        return ""
+    return (
+        f"{row['name']}: OpenVINO GenAI does not answer as its source does, so ovrecipe runs it "
+        "without, token by token and one prompt at a time"
+    )
 
 
 def _template_note(row: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from ovrecipe.deliver.uses import ovms_objection
 from ovrecipe.errors import NotBuilt, ProjectError
 from ovrecipe.recipe.schema import OF_SOME
 from ovrecipe.recipe.tasks import GENERATION
-from ovrecipe.run.artifact import ATTENTION, check_content
+from ovrecipe.run.artifact import ATTENTION, STEPS, check_content
 from ovrecipe.run.exported import EXPORT, Export, ExportedFile
 from ovrecipe.store.manifest import Manifest
 from ovrecipe.store.store import Store
@@ -101,7 +101,8 @@ def contents_of(context: BuildContext, target: Target, *, ovms: bool = False) ->
     )
     objection = ovms_objection(export)
     if ovms and objection:
-        remedy = "leave --ovms out; 'ovrecipe serve' serves it"
+        other = "run' answers" if export.attention_backend == STEPS else "serve' serves it"
+        remedy = f"leave --ovms out; 'ovrecipe {other}"
         raise ProjectError(f"--ovms: {objection}", remedy=remedy)
     settings = None if recipe.task == GENERATION else VectorSettings.load(model_dir)
     texts = {README: readme(export, settings, ovms=ovms)} | (ovms_files(export) if ovms else {})

@@ -60,6 +60,7 @@ node: {{
   }}
 }}
 """
+#: `ovms_objection` refuses what is run without GenAI, which servers have.
 PIPELINES = {"SDPA": "LM", "PA": "LM_CB"}
 REASONS = {
     "LM": "SDPA, one request at a time: paged attention does not answer as the source does here.",

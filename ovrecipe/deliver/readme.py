@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.deliver.ovms import CONFIG, GRAPH, IMAGE, PORT, image_tag, served_as
 from ovrecipe.deliver.uses import USES, ovms_objection, task_of, uses
 from ovrecipe.recipe.schema import split_model_id
+from ovrecipe.run.artifact import STEPS
 from ovrecipe.run.exported import EXPORT, Export
 from ovrecipe.wording import SHORT, amount, nats
 
@@ -78,6 +79,9 @@ def _figures(gates: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def _ovms(export: Export, *, ovms: bool) -> Iterator[str]:
     if objection := ovms_objection(export):
         yield f"Not OpenVINO Model Server: {objection}."
+        if export.attention_backend == STEPS:
+            yield "Nor `ovrecipe serve`, which answers many at once.\n"
+            return
         yield "`ovrecipe serve ./out` serves it (`pip install ovrecipe-serve`).\n"
         return
     name, image = served_as(export), f"{IMAGE}:{image_tag(export)}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TASKS, TaskName
+from ovrecipe.run.artifact import STEPS
 
 if TYPE_CHECKING:
     from ovrecipe.builtin.vector_settings import VectorSettings
@@ -44,6 +45,8 @@ def ovms_objection(export: Export) -> str | None:
     """Return why OpenVINO Model Server is given no graph; None where it is."""
     if (task := task_of(export)) != GENERATION:
         return f"{export.target} {TASKS[task].does}, and the graph is for models that write text"
+    if export.attention_backend == STEPS:
+        return f"a server would run {export.target} with GenAI, whose answers are not its source's"
     if name := always_on(export):
         return (
             f"a server would answer without the adapter '{name}', which {export.target} always has"
@@ -57,6 +60,12 @@ def uses(export: Export, settings: VectorSettings | None) -> Iterator[str]:
     yield "## Use it"
     yield "ovrecipe (`pip install ovrecipe`; no project, no torch):"
     yield f"```\n{use.commands}\n```"
+    if export.attention_backend == STEPS:
+        yield (
+            "OpenVINO GenAI does not answer as this model's source does, so ovrecipe runs it "
+            "without: it reads and writes one token after the other."
+        )
+        return
     yield "OpenVINO GenAI (`pip install openvino-genai`):"
     if export.attention_backend == "SDPA":
         yield "With SDPA, for paged attention does not answer as this model's source does."

@@ -15,7 +15,7 @@ from ovrecipe.errors import OvrecipeError, RunError
 from ovrecipe.json_files import read_object
 from ovrecipe.measure.subject import Subject
 from ovrecipe.recipe.project import Project
-from ovrecipe.run.artifact import Artifact, find_artifact
+from ovrecipe.run.artifact import ONE_PROMPT, STEPS, Artifact, find_artifact
 from ovrecipe.store.store import Store
 
 if TYPE_CHECKING:
@@ -94,15 +94,17 @@ class Ours:
     def throughput(self, prompts: Sequence[Ids], new_tokens: int) -> float | None:
         """Generate for all at once by continuous batching; prompts are read within the time.
 
-        There is no figure, and it is said, of a model that paged attention computes wrongly.
+        There is no figure, and it is said, of a model that GenAI computes wrongly so.
 
         Raises:
             RunError: the device runs no batches.
         """
         from openvino_genai import ContinuousBatchingPipeline, SchedulerConfig
 
-        if self._artifact.attention_backend() == "SDPA":
-            self._announce(f"{self._target}: no batches, for paged attention is wrong for it")
+        backend = self._artifact.attention_backend()
+        if backend in ONE_PROMPT:
+            what = "OpenVINO GenAI" if backend == STEPS else "paged attention"
+            self._announce(f"{self._target}: no batches, for {what} is wrong for it")
             return None
         if self._batching is None:
             self._config = self._exactly(new_tokens)

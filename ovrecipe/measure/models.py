@@ -1,14 +1,16 @@
-"""What a model on the CPU says of given tokens: the IR by itself, and as GenAI runs it."""
+"""What a model on the CPU says of given tokens: the IR by itself, and as runners run it."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.builtin.ir import IR_XML, StatefulModel
-from ovrecipe.errors import foreign_errors
+from ovrecipe.errors import RunError, StageError, foreign_errors
+from ovrecipe.run.artifact import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -152,3 +154,59 @@ class Unpaged:
         with foreign_errors("running the model with SDPA"):
             ids: list[int] = self._pipeline.generate(Tensor(tokens.copy()), asked).tokens[0]
         return ids
+
+
+class Stepped:
+    """A model that ovrecipe runs without GenAI's pipelines, as `ovrecipe run` then does."""
+
+    def __init__(
+        self,
+        model_dir: Path,
+        properties: Mapping[str, str] | None = None,
+        *,
+        tokenizer_dir: Path | None = None,
+    ) -> None:
+        """Open a model; `tokenizer_dir` is where the tokenizer is, if elsewhere.
+
+        Raises:
+            StageError: OpenVINO cannot open it.
+        """
+        from openvino_genai import Tokenizer
+
+        from ovrecipe.run.steps import open_steps
+
+        with _stage_errors("opening the model token by token"):
+            self.tokenizer = Tokenizer(tokenizer_dir or model_dir)
+            self._pipeline = open_steps(
+                model_dir, "CPU", properties=properties or {}, tokenizer=self.tokenizer
+            )
+
+    def answer(
+        self, tokens: NDArray[np.int64], max_new_tokens: int, *, ignore_eos: bool = False
+    ) -> list[int]:
+        """Return what the model goes on with, greedily, behind tokens, (1, length)."""
+        from openvino_genai import GenerationConfig
+
+        asked = GenerationConfig(
+            do_sample=False, max_new_tokens=max_new_tokens, ignore_eos=ignore_eos
+        )
+        with _stage_errors("running the model token by token"):
+            return list(self._pipeline.written(tokens[0].tolist(), asked))
+
+
+@contextmanager
+def _stage_errors(doing: str) -> Iterator[None]:
+    """Turn what OpenVINO raises, and what a runner makes of it, into a StageError."""
+    with foreign_errors(doing):
+        try:
+            yield
+        except RunError as error:
+            raise StageError(f"{doing}: {error.message}", remedy=error.remedy) from error
+
+
+#: What opens a model, by the backend that a build chose.
+OPENED: Mapping[str, type[Paged | Unpaged | Stepped]] = {
+    "PA": Paged,
+    "SDPA": Unpaged,
+    STEPS: Stepped,
+}

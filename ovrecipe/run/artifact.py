@@ -15,8 +15,15 @@ from ovrecipe.store.manifest import MANIFEST, check_folder, read_manifest
 from ovrecipe.store.store import Store
 from ovrecipe.store.views import REFUSED, view_target
 
-#: The fact of a directory that says with which attention of GenAI it answers as its source does.
+#: The fact of a directory that says with which attention of GenAI it answers as its source does:
+#: `PA`, `SDPA`, or with neither: `run.steps` runs it then.
 ATTENTION = "attention_backend"
+STEPS = "steps"
+#: Those that answer one prompt at a time, and what that is for.
+ONE_PROMPT: Mapping[str, str] = {
+    "SDPA": "paged attention, which several take, was wrong for it when it was built",
+    STEPS: "OpenVINO GenAI, which several take, was wrong for it when it was built",
+}
 #: The variant that is run when none is named and it is built.
 PREFERRED = "int4"
 
@@ -48,7 +55,7 @@ class Artifact:
         return read_object(self.model_dir / GENERATION_CONFIG, error=ArtifactCorrupt)
 
     def attention_backend(self) -> str | None:
-        """Return `PA` or `SDPA`, with which the model was checked; None when it does not say.
+        """Return `PA`, `SDPA` or `steps`, with which it was checked; None when it does not say.
 
         Raises:
             ArtifactCorrupt: its manifest is damaged.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ class GenaiBatching(GenaiModel):
     """A `ContinuousBatchingPipeline` and its tokenizer; loaded and warm."""
 
     def __init__(self, pipeline: Any, device: str, *, most_at_once: int, adapter: str = "") -> None:
-        super().__init__(pipeline, device, pipeline.get_config)
+        super().__init__(pipeline, pipeline.get_tokenizer(), device, pipeline.get_config)
         self.most_at_once = most_at_once
         #: The adapter that every answer has; "" for none.
         self.adapter = adapter
@@ -147,25 +147,6 @@ class GenaiBatching(GenaiModel):
                 f"the model failed on {self.device}: {last_line(exc)}",
                 remedy="what was being answered is lost; ask again once it is loaded again",
             ) from exc
-
-    def decode(self, rows: Sequence[Sequence[int]], *, special: bool = False) -> list[str]:
-        """Return the text of each row of tokens; control tokens only where `special`.
-
-        Rows of one length go together: GenAI would fill the others up with a token that some
-        tokenizers show.
-        """
-        texts = [""] * len(rows)
-        by_length: dict[int, list[int]] = {}
-        for at, row in enumerate(rows):
-            by_length.setdefault(len(row), []).append(at)
-        for length, places in by_length.items():
-            if length:
-                found = self._tokenizer.decode(
-                    [rows[at] for at in places], skip_special_tokens=not special
-                )
-                for at, text in zip(places, found, strict=True):
-                    texts[at] = text
-        return texts
 
     def _warm_up(self) -> int:
         """Generate two tokens, and return how many blocks the cache has, as their share of it."""

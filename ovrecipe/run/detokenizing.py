@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 #: What stands for bytes that are no character yet.
@@ -38,6 +38,42 @@ class TokenText:
             return ""
         self._before, self._shown = self._shown, len(self.tokens)
         return whole[len(shown) :]
+
+
+class StopTexts:
+    """The texts at which an answer ends; what may become one is held back."""
+
+    def __init__(self, texts: Collection[str], *, included: bool) -> None:
+        self._texts = texts
+        self._included = included
+        self._held = ""
+        #: Whether one of them came.
+        self.found = False
+
+    def take(self, piece: str, *, last: bool) -> str:
+        """Take more of an answer's text, and return what can be shown of it by now."""
+        self._held += piece
+        places = [(self._held.find(text), len(text)) for text in self._texts if text in self._held]
+        if places:
+            self.found = True
+            at, length = min(places)
+            return self._held[: at + length if self._included else at]
+        kept = 0 if last else self._undecided()
+        shown = self._held[: len(self._held) - kept]
+        self._held = self._held[len(shown) :]
+        return shown
+
+    def _undecided(self) -> int:
+        """Return how many of the last characters may be the beginning of a stop text."""
+        longest = max(map(len, self._texts), default=1) - 1
+        return next(
+            (
+                length
+                for length in range(min(longest, len(self._held)), 0, -1)
+                if any(text.startswith(self._held[-length:]) for text in self._texts)
+            ),
+            0,
+        )
 
 
 def new_texts(decoder: Decoder, growing: Sequence[tuple[TokenText, bool]]) -> list[str]:

@@ -84,7 +84,7 @@ class ExportedArtifact(Artifact):
     own_assistants: Mapping[str, Any] = field(default_factory=dict)
 
     def attention_backend(self) -> str | None:
-        """Return `PA` or `SDPA`, with which the model was checked."""
+        """Return `PA`, `SDPA` or `steps`, with which the model was checked."""
         return self.attention
 
     def assistants(self) -> Mapping[str, Any]:

@@ -105,11 +105,7 @@ def open_pipeline(
         try:
             pipeline = LLMPipeline(model_dir, device, **{**properties, **more, **beside})
         except (RuntimeError, TypeError) as exc:
-            raise RunError(
-                f"the model cannot be loaded on {device}: {last_line(exc)}",
-                remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the "
-                "device; properties must be OpenVINO's",
-            ) from exc
+            raise cannot_be_loaded(device, exc) from exc
         return GenaiPipeline(pipeline, device, assisting)
 
     if "NPU" in device or ATTENTION_BACKEND in properties:
@@ -121,6 +117,23 @@ def open_pipeline(
     return with_fallback(construct, announce=lambda why: announce(f"on {device}: {why}"))
 
 
+def cannot_be_loaded(device: str, error: Exception) -> RunError:
+    """Return the error for a model that OpenVINO does not open."""
+    return RunError(
+        f"the model cannot be loaded on {device}: {last_line(error)}",
+        remedy="'ovrecipe verify' checks the artifact's files, 'ovrecipe devices' the device; "
+        "properties must be OpenVINO's",
+    )
+
+
+def own_config(model_dir: Path) -> Any:
+    """Return the generation config that a model carries."""
+    from openvino_genai import GenerationConfig
+
+    path = model_dir / GENERATION_CONFIG
+    return GenerationConfig(path) if path.is_file() else GenerationConfig()
+
+
 def check_parameters(parameters: Mapping[str, Any], model_dir: Path) -> None:
     """Let GenAI judge parameters before a model is loaded.
 
@@ -128,11 +141,8 @@ def check_parameters(parameters: Mapping[str, Any], model_dir: Path) -> None:
         GenerationParameterRefused: by the parameter's name.
     """
     switch_off_telemetry(sys.modules, os.environ)
-    from openvino_genai import GenerationConfig
-
-    path = model_dir / GENERATION_CONFIG
     parameters = {name: value for name, value in parameters.items() if name != "adapter"}
-    apply(parameters, GenerationConfig(path) if path.is_file() else GenerationConfig())
+    apply(parameters, own_config(model_dir))
     if form := form_of(parameters, {}):
         FormCheck(model_dir).check(form)
 
@@ -151,6 +161,12 @@ def with_fallback(
         loaded = construct({ATTENTION_BACKEND: "SDPA"})
         announce(f"no paged attention, SDPA is used instead: {last_line(exc.__cause__ or exc)}")
         return loaded
+
+
+def name_of_form(config: Any) -> str:
+    """Return the parameter by which a config holds the answer to a form."""
+    form = config.structured_output_config
+    return next(name for name in FORMS if getattr(form, name) is not None)
 
 
 def metrics_of(perf: Any) -> tuple[Metrics, int]:
@@ -188,14 +204,16 @@ class KnownTokens:
 
 
 class GenaiModel:
-    """What GenAI's pipelines have in common: a tokenizer and a generation config."""
+    """What all pipelines have in common: GenAI's tokenizer and generation config."""
 
-    def __init__(self, pipeline: Any, device: str, own_config: Callable[[], Any]) -> None:
+    def __init__(
+        self, pipeline: Any, tokenizer: Any, device: str, own_config: Callable[[], Any]
+    ) -> None:
         self.device = device
         #: The pipeline itself, for what only it can do.
         self.llm: Any = pipeline
         self._own_config: Any = own_config
-        self._tokenizer: Any = pipeline.get_tokenizer()
+        self._tokenizer: Any = tokenizer
         self._known: Any = KnownTokens(self._tokenizer)
         bos = int(self._tokenizer.get_bos_token_id())
         self.bos_token_id: int | None = bos if bos >= 0 else None
@@ -234,6 +252,25 @@ class GenaiModel:
         """Return the artifact's own generation config with `parameters` on top."""
         return apply(parameters, self._own_config())
 
+    def decode(self, rows: Sequence[Sequence[int]], *, special: bool = False) -> list[str]:
+        """Return the text of each row of tokens; control tokens only where `special`.
+
+        Rows of one length go together: GenAI would fill the others up with a token that some
+        tokenizers show.
+        """
+        texts = [""] * len(rows)
+        by_length: dict[int, list[int]] = {}
+        for at, row in enumerate(rows):
+            by_length.setdefault(len(row), []).append(at)
+        for length, places in by_length.items():
+            if length:
+                found = self._tokenizer.decode(
+                    [rows[at] for at in places], skip_special_tokens=not special
+                )
+                for at, text in zip(places, found, strict=True):
+                    texts[at] = text
+        return texts
+
     def max_new_tokens(self, config: Any, prompt_tokens: int) -> int:
         """Return the limit; GenAI's `max_length` counts the prompt and is the weaker one."""
         return int(min(config.max_new_tokens, max(config.max_length - prompt_tokens, 0)))
@@ -247,7 +284,8 @@ class GenaiPipeline(GenaiModel):
     """An `LLMPipeline` and its tokenizer."""
 
     def __init__(self, pipeline: Any, device: str, assisting: Assisting) -> None:
-        super().__init__(pipeline, device, pipeline.get_generation_config)
+        config = pipeline.get_generation_config
+        super().__init__(pipeline, pipeline.get_tokenizer(), device, config)
         self._assisting = assisting
 
     def configure(self, parameters: Mapping[str, Any]) -> Any:
@@ -282,9 +320,7 @@ class GenaiPipeline(GenaiModel):
                 encoded = self.llm.generate(tokens.ids, config, streamer)
         except RuntimeError as exc:
             if is_of_a_form(exc):
-                form = config.structured_output_config
-                name = next(name for name in FORMS if getattr(form, name) is not None)
-                raise form_refused(name, exc) from exc
+                raise form_refused(name_of_form(config), exc) from exc
             raise RunError(f"generation failed on {self.device}: {last_line(exc)}") from exc
         cut = encoded.finish_reasons[0] == GenerationFinishReason.LENGTH
         metrics, generated = metrics_of(encoded.perf_metrics)

@@ -17,7 +17,14 @@ from ovrecipe.recipe.load import check_requirements, load_recipe
 from ovrecipe.recipe.project import Project, find_project, named_by, split_target
 from ovrecipe.recipe.schema import Recipe, check_task
 from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TASKS, TaskName
-from ovrecipe.run.artifact import Artifact, built_artifacts, check_content, find_artifact
+from ovrecipe.run.artifact import (
+    ONE_PROMPT,
+    STEPS,
+    Artifact,
+    built_artifacts,
+    check_content,
+    find_artifact,
+)
 from ovrecipe.run.assistants import (
     NONE,
     WRITTEN_AHEAD,
@@ -28,15 +35,11 @@ from ovrecipe.run.assistants import (
 )
 from ovrecipe.run.chain import chosen_filters
 from ovrecipe.run.exported import export_folder, open_export
-from ovrecipe.run.genai import (
-    ATTENTION_BACKEND,
-    GenaiPipeline,
-    check_parameters,
-    open_pipeline,
-)
+from ovrecipe.run.genai import ATTENTION_BACKEND, check_parameters, open_pipeline
 from ovrecipe.run.parameters import merged
 from ovrecipe.run.prompt import read_template
 from ovrecipe.run.runner import Runner, Variants
+from ovrecipe.run.steps import check_steps_parameters, open_steps
 from ovrecipe.run.vectors import MODELS, Embedder, Reranker, VectorModel, VectorPipeline
 from ovrecipe.store.disk import disk_errors
 
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from ovrecipe.run.batching import FixedAdapter, Room
     from ovrecipe.run.engine import Engine, Observed
     from ovrecipe.run.generation import Generation
+    from ovrecipe.run.pipeline import Pipeline
 
 
 @overload
@@ -322,11 +326,11 @@ def check_batches(target: str, artifact: Artifact) -> None:
     Raises:
         RunError: the build found it so.
     """
-    if artifact.attention_backend() == "SDPA":
+    reason = ONE_PROMPT.get(artifact.attention_backend() or "")
+    if reason is not None:
         raise RunError(
-            f"{target}: can answer one prompt at a time only, for paged attention, which several "
-            "take, was wrong for it when it was built",
-            remedy="'ovrecipe run' and 'ovrecipe chat' answer with the attention that is right",
+            f"{target}: can answer one prompt at a time only, for {reason}",
+            remedy="'ovrecipe run' and 'ovrecipe chat' answer in the way that is right",
         )
 
 
@@ -390,6 +394,8 @@ def _given(
     template = read_template(artifact.model_dir)
     if generation:
         check_parameters(generation, artifact.model_dir)
+        if artifact.attention_backend() == STEPS:
+            check_steps_parameters(generation, artifact.model_dir)
     return {
         "recipe": recipe,
         "variant": artifact.variant,
@@ -446,12 +452,15 @@ def open_artifact(
     properties: Mapping[str, Any],
     announce: Callable[[str], None],
     assistants: Assistants = NONE,
-) -> GenaiPipeline:
-    """Load an artifact's model with the attention that it was checked with.
+) -> Pipeline:
+    """Load an artifact's model with the attention that it was checked with, or without any.
 
     Raises:
         DeviceUnknown, RunError: OpenVINO cannot load the model there.
     """
+    if artifact.attention_backend() == STEPS:
+        cached = _cached(properties, artifact, device)
+        return open_steps(artifact.model_dir, device, properties=cached)
     asked = _cached(_with_attention(properties, artifact, device), artifact, device)
     return open_pipeline(
         artifact.model_dir, device, properties=asked, announce=announce, assistants=assistants
@@ -503,7 +512,7 @@ def assistants_of(
         announce(f"its draft model {drafted} is not in the export; the answers are the same")
         drafted = None
     lookup = (own.prompt_lookup and not draft) if prompt_lookup is None else prompt_lookup
-    if (drafted or lookup) and artifact.attention_backend() == "SDPA":
+    if (drafted or lookup) and artifact.attention_backend() in ONE_PROMPT:
         raise RunError(
             "paged attention computes this model wrongly, and GenAI writes ahead with nothing else",
             remedy="leave out the draft model and prompt lookup",

@@ -1,7 +1,7 @@
 """What the runner needs to know of a loaded model.
 
-`genai.GenaiPipeline` is the real one, `ovrecipe.testing.FakePipeline` the one for tests of
-everything else.
+`genai.GenaiPipeline` is the usual one, `steps.StepsPipeline` that of models which GenAI runs
+wrongly, `ovrecipe.testing.FakePipeline` the one for tests of everything else.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -18,13 +18,13 @@ from ovrecipe.build.events import Lines
 from ovrecipe.build.run import Target, try_to_build
 from ovrecipe.build.toolchains import Toolchains
 from ovrecipe.builtin.transformers_lines import TOOLCHAINS
-from ovrecipe.errors import ToolchainError
+from ovrecipe.errors import GenerationParameterRefused, RunError, ToolchainError
 from ovrecipe.measure.attention import lost_window
-from ovrecipe.measure.models import EXACTLY, Paged, Unpaged
+from ovrecipe.measure.models import EXACTLY, OPENED, Stepped
 from ovrecipe.measure.reference import read_prompts
 from ovrecipe.recipe.project import Project
-from ovrecipe.run.artifact import find_artifact
-from ovrecipe.run.load import load
+from ovrecipe.run.artifact import STEPS, find_artifact
+from ovrecipe.run.load import load, load_engine
 from ovrecipe.testing.tiny import agreed, make_tiny, torch_answers
 from tests.build.making import write_recipe
 from tests.conftest import REPOSITORY, CommandLine
@@ -96,7 +96,7 @@ def test_twelve_tokens_are_those_of_torch_through_the_attention_that_was_chosen(
     assert lost_window(plan.context.store.artifact_dir(base_key), 10) == lost
     artifact = find_artifact(project, plan.recipe, "fp16")
     assert artifact.attention_backend() == backend
-    opened = (Paged if backend == "PA" else Unpaged)(artifact.model_dir, EXACTLY)
+    opened = OPENED[backend](artifact.model_dir, EXACTLY)
     prompts = read_prompts(checkpoint_dir, trust_remote_code=False)[:2]
     found = [opened.answer(np.array([row], np.int64), 12, ignore_eos=True) for row in prompts]
     expected = torch_answers(checkpoint_dir, prompts, 12)
@@ -106,20 +106,30 @@ def test_twelve_tokens_are_those_of_torch_through_the_attention_that_was_chosen(
 
 
 @pytest.mark.parametrize(
-    ("model_type", "said"),
+    ("config", "said"),
     [
-        ("qwem3", "no text generation with the architecture 'qwem3'.* knows: qwen3.*would need an"),
-        ("mamba", "mamba cannot be built: .* computes something else.*optimum-intel#1360"),
+        (
+            {"model_type": "qwem3"},
+            "no text generation with the architecture 'qwem3'.* knows: qwen3.*would need an",
+        ),
+        (
+            {
+                "model_type": "marian",
+                "is_encoder_decoder": True,
+                "architectures": ["MarianMTModel"],
+            },
+            "is MarianMTModel, .* decoder alone.* never sees what is asked.*OVModelForSeq2SeqLM",
+        ),
     ],
 )
 def test_an_architecture_that_cannot_be_exported_is_refused_before_it_is_loaded(
-    ovrecipe: CommandLine, project: Project, model_type: str, said: str
+    ovrecipe: CommandLine, project: Project, config: dict[str, Any], said: str
 ) -> None:
     """The export would fail after half a minute of imports, or worse, write a wrong model."""
     folder = project.recipes_dir / "checkpoint"
     folder.mkdir()
     files = checkpoint_files()
-    files["config.json"] = json.dumps({"model_type": model_type}).encode()
+    files["config.json"] = json.dumps(config).encode()
     for name, content in files.items():
         (folder / name).write_bytes(content)
     write_recipe(project, "m", {"model": {"id": "./checkpoint"}, "variants": {"fp16": {}}})
@@ -164,3 +174,38 @@ def test_an_architecture_that_this_transformers_does_not_export_builds_in_a_tool
     try_to_build(BuildContext(project), [variant], watch=Lines(said)).check_success()
     assert f"{architecture} needs transformers at most " in said.getvalue()
     assert answers(variant, project)
+
+
+@pytest.mark.model
+def test_a_model_without_attention_answers_token_by_token(
+    project: Project, tmp_path: Path, toolchains: Toolchains, smollm2_checkpoint: Path
+) -> None:
+    """GenAI runs none; what ovrecipe runs instead says what torch says, and refuses the rest."""
+    checkpoint_dir = tmp_path / "checkpoint"
+    code = "from pathlib import Path as P; from ovrecipe.testing.tiny import make_tiny; "
+    code += f"make_tiny(P({str(checkpoint_dir)!r}), 'mamba', P({str(smollm2_checkpoint)!r}))"
+    python = toolchains.python(TF_457)
+    subprocess.run([python, "-c", code], cwd=REPOSITORY, check=True, capture_output=True)
+    recipe = {
+        "model": {"id": str(checkpoint_dir), "toolchain": TF_457.name},
+        "prompt": {"template": "{instruction}"},
+        "variants": {"fp16": {}},
+    }
+    write_recipe(project, "twin", recipe)
+    variant = Target("twin", "fp16")
+    try_to_build(BuildContext(project), [variant], watch=Lines(io.StringIO())).check_success()
+    artifact = find_artifact(project, BuildContext(project).plan("twin").recipe, "fp16")
+    assert artifact.attention_backend() == STEPS
+    opened = Stepped(artifact.model_dir, EXACTLY)
+    prompts = read_prompts(checkpoint_dir, trust_remote_code=False)[:2]
+    for prompt, likely in zip(prompts, torch_answers(checkpoint_dir, prompts, 12), strict=True):
+        answer = opened.answer(np.array([prompt], np.int64), 12, ignore_eos=True)
+        same, compared = agreed(answer, likely)
+        assert same == compared > 4
+    with load(str(variant), project=project) as model:
+        sampled = [model.generate("Say.", rng_seed=3, temperature=1.5).text for _ in range(2)]
+        assert sampled[0] == sampled[1] != model.generate("Say.", greedy=True).text
+        with pytest.raises(GenerationParameterRefused, match="num_beams: OpenVINO GenAI runs"):
+            model.generate("Say.", num_beams=2)
+    with pytest.raises(RunError, match="can answer one prompt at a time only"):
+        load_engine(str(variant), project=project)

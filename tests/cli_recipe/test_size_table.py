@@ -153,3 +153,14 @@ def test_what_became_of_a_chat_template_is_said(printed: Callable[..., list[str]
     assert "it has no simplified form" in note
     quiet = printed(row("fp16", 9, 0.0, simplified=False, rendered_otherwise=["tools"]), columns=80)
     assert not any("chat template" in line for line in quiet)
+
+
+def test_a_model_that_genai_runs_wrongly_says_how_it_is_run(
+    printed: Callable[..., list[str]],
+) -> None:
+    """It is slower, and answers one prompt at a time."""
+    rows = [row(variant, 9, 0.0, attention_backend="steps") for variant in ("fp16", "int8")]
+    [note] = [line for line in printed(*rows, columns=80) if "GenAI" in line]
+    assert "ovrecipe runs it without, token by token" in note
+    quiet = printed(row("fp16", 9, 0.0, attention_backend="SDPA"), columns=80)
+    assert not any("GenAI" in line for line in quiet)

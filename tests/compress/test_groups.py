@@ -60,6 +60,12 @@ def test_a_convolution_has_no_groups() -> None:
     assert problems(shapes=[*SMOLLM2, convolution], group_size=64) == []
 
 
+def test_how_fast_states_fade_is_no_layers_weight() -> None:
+    """Mamba's `A_log` has two dimensions, of which the last is the 16 states of a channel."""
+    fading = WeightShape("backbone.layers.0.mixer.A_log", (1536, 16), "f32")
+    assert problems(shapes=[*SMOLLM2, fading], group_size=64) == []
+
+
 def test_int8_has_no_groups() -> None:
     """Per channel, whatever the channels."""
     assert problems("int8") == []

@@ -10,6 +10,8 @@ import yaml
 
 from ovrecipe.deliver.contents import Contents
 from ovrecipe.deliver.ovms import image_tag, ovms_files
+from ovrecipe.deliver.readme import readme
+from ovrecipe.deliver.uses import ovms_objection
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,17 @@ def test_the_graph_takes_the_attention_that_was_checked(contents, attention, pip
     assert 'models_path: "./"' in graph
     assert graph.count("{") == graph.count("}")
     assert "{{" not in graph
+
+
+def test_a_model_that_genai_runs_wrongly_has_no_graph(contents) -> None:
+    """A server has nothing else, and its page names the one thing that answers rightly."""
+    export = contents().export.model_copy(update={"attention_backend": "steps"})
+    assert "with GenAI, whose answers are not its source's" in str(ovms_objection(export))
+    page = readme(export, None, ovms=False)
+    assert "ovrecipe run ./out" in page
+    assert "one token after the other" in page
+    for wrong in ("LLMPipeline", "OVModelForCausalLM", "ovrecipe serve ./out", "docker"):
+        assert wrong not in page
 
 
 def test_compose_configuration_and_page_agree(contents) -> None:

@@ -56,3 +56,31 @@ def write_sums(folder: Path, table: np.ndarray) -> Path:
 def some_table(seed: int, vocabulary: int = 60) -> np.ndarray:
     """Return logits in which each token has a few likely successors."""
     return np.random.default_rng(seed).normal(0, 2, (vocabulary, vocabulary)).astype(np.float32)
+
+
+def write_places(folder: Path, table: np.ndarray) -> Path:
+    """Write an IR as Mamba's: right for one token at a time, with its own mask, in a full window.
+
+    Else what would come last in `table` comes first.
+    """
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = ops.parameter([-1, -1], np.int64, name="input_ids")
+    mask = ops.parameter([-1, -1], np.int64, name="attention_mask")
+    place = ops.parameter([-1], np.int64, name="cache_position")
+    for port in (ids, mask, place):
+        port.output(0).set_names({port.get_friendly_name()})
+    said = ops.gather(ops.constant(table.astype(np.float32)), ids, ops.constant(0))
+    alone = ops.equal(ops.shape_of(ids), ops.shape_of(mask))
+    alone = ops.logical_and(alone, ops.equal(ops.shape_of(mask), ops.constant([1, 1])))
+    last = ops.equal(ops.clamp(place, 0, 3), ops.constant([3]))
+    fits = ops.reduce_logical_and(ops.concat([alone, last], 0), ops.constant([0]))
+    logits = ops.multiply(
+        said, ops.select(fits, ops.constant(1, np.float32), ops.constant(-1, np.float32))
+    )
+    logits.output(0).set_names({"logits"})
+    model = ov.Model([ops.result(logits)], [ids, mask, place], "places")
+    ov.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
+    return folder

@@ -17,6 +17,7 @@ from ovrecipe.hooks.roles import Estimate, EvaluationJob
 from ovrecipe.json_files import GENERATION_CONFIG, read_object
 from ovrecipe.measure.verdict import exceeded, limits_of
 from ovrecipe.recipe.schema import Recipe
+from ovrecipe.run.artifact import STEPS, Artifact
 from ovrecipe.run.assistants import NONE
 from ovrecipe.run.parameters import form_of
 from ovrecipe.run.prompt import fixed_clock, read_template, rendered
@@ -72,7 +73,7 @@ def evaluate(job: Job, context: StageContext) -> Iterator[Json]:
 @contextmanager
 def _asking(job: Job) -> Iterator[Callable[..., str]]:
     """Give what answers a question as `ovrecipe run` does; the model is opened by the first one."""
-    from ovrecipe.run.genai import open_pipeline
+    from ovrecipe.run.load import open_artifact
     from ovrecipe.run.runner import Runner
 
     model_dir = job.inputs["assemble"]
@@ -81,7 +82,12 @@ def _asking(job: Job) -> Iterator[Callable[..., str]]:
         @cache
         def runner() -> Runner:
             opened = Runner(
-                open_pipeline(model_dir, "CPU", properties={}, announce=print),
+                open_artifact(
+                    Artifact(str(job.variant), model_dir, model_dir),
+                    "CPU",
+                    properties={},
+                    announce=print,
+                ),
                 recipe=job.recipe,
                 variant=str(job.variant),
                 template=read_template(model_dir, clock=fixed_clock),
@@ -136,7 +142,6 @@ def _assisted(job: Job, context: StageContext) -> dict[str, Json]:
         GateError: it does not, or GenAI cannot run it so.
     """
     from ovrecipe.measure.assistance import Questions, check_assistants
-    from ovrecipe.run.artifact import Artifact
     from ovrecipe.run.load import own_assistants
 
     model_dir = job.inputs["assemble"]
@@ -144,6 +149,12 @@ def _assisted(job: Job, context: StageContext) -> dict[str, Json]:
     if own == NONE:
         return {}
     backend = str(read_manifest(job.inputs["reference"]).facts["attention_backend"])
+    if backend == STEPS:
+        raise GateError(
+            f"{job.recipe.name}:{job.variant}: OpenVINO GenAI computes this model wrongly, so it "
+            "is run without, and nothing can stand beside it",
+            remedy="leave draft, prompt_lookup and adapters out of the recipe",
+        )
     if own.write_ahead and backend != "PA":
         raise GateError(
             f"{job.recipe.name}:{job.variant}: paged attention computes this model wrongly, and "
@@ -163,21 +174,27 @@ def companions(recipe: Recipe, variant: str | None) -> dict[str, str]:
 
 
 def _check_form(job: Job) -> None:
-    """Let GenAI compile the form of answers that the recipe asks for, if it does."""
+    """Let GenAI compile the form of answers that the recipe asks for, if it does.
+
+    Without GenAI no other parameter that only it knows is done either.
+    """
+    from ovrecipe.run.steps import check_steps_parameters
     from ovrecipe.run.structured import FormCheck
 
     form = form_of(job.recipe.generation_of(str(job.variant)).given(), {})
-    if form:
-        try:
+    try:
+        if read_manifest(job.inputs["reference"]).facts["attention_backend"] == STEPS:
+            check_steps_parameters(form, job.inputs["assemble"])
+        if form:
             FormCheck(job.inputs["assemble"]).check(form)
-        except GenerationParameterRefused as error:
-            raise GateError(f"generation.{error.message}", remedy=error.remedy) from error
+    except GenerationParameterRefused as error:
+        raise GateError(f"generation.{error.message}", remedy=error.remedy) from error
 
 
 def _measured(job: Job, context: StageContext) -> dict[str, Json]:
     """Return how far the weights are from the source, how far GenAI's run of them, an answer."""
     from ovrecipe.measure.figures import chosen_log_probabilities, compared, gap
-    from ovrecipe.measure.models import Paged, Unpaged, logits_of
+    from ovrecipe.measure.models import OPENED, Paged, logits_of
     from ovrecipe.measure.reference import Reference
 
     model_dir, reference_dir = job.inputs["assemble"], job.inputs["reference"]
@@ -193,7 +210,7 @@ def _measured(job: Job, context: StageContext) -> dict[str, Json]:
     context.progress("asking the model")
     backend = known["attention_backend"]
     with gate_errors("OpenVINO GenAI does not run the model"):
-        opened = Paged(model_dir) if backend == "PA" else Unpaged(model_dir)
+        opened = OPENED[str(backend)](model_dir)
         special = job.recipe.prompt.add_special_tokens
         prompt = rendered(model_dir, QUESTION)
         tokens = opened.tokenizer.encode(prompt, add_special_tokens=special).input_ids.data
@@ -201,7 +218,7 @@ def _measured(job: Job, context: StageContext) -> dict[str, Json]:
         if isinstance(opened, Paged):
             as_run = opened.log_probabilities(reference.tokens)
         else:
-            # GenAI gives none then; it runs the same IR with the same properties, which are none.
+            # Nobody gives any then; the same IR is run with the same properties, which are none.
             as_run = chosen_log_probabilities(reference, logits_of(model_dir, reference.tokens, {}))
         distance = gap(as_run, chosen_log_probabilities(reference, logits))
         if math.isfinite(distance):
