@@ -34,6 +34,8 @@ WRONG_IR = (
     "optimum-intel exports it as an IR that computes something else: logits in float32 differ by 3 "
     "to 15"
 )
+#: Which it exports by the checkpoint's own code only, though transformers has the class too.
+BY_OWN_CODE: Mapping[str, str] = {"deepseek_v3": "huggingface/optimum-intel#1608"}
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,14 @@ def write_data(known: Iterable[Architecture]) -> None:
     DATA.write_text(f'{{"architectures": [\n{lines}\n]}}\n', encoding="utf-8", newline="\n")
 
 
-def problem_of(model_type: str) -> str | None:
+def problem_of(model_type: str, *, brings_code: bool) -> str | None:
     """Return why a checkpoint of that type cannot be built, known before anything heavy starts."""
+    if model_type in BY_OWN_CODE and not brings_code:
+        return (
+            f"{model_type} cannot be built: optimum-intel exports it by the checkpoint's own code "
+            f"('auto_map' in config.json), which this one does not bring, and its patch does not "
+            f"fit the class of transformers ({BY_OWN_CODE[model_type]})"
+        )
     where = EXPORTED_WRONGLY.get(model_type)
     if where is not None:
         return f"{model_type} cannot be built: {WRONG_IR} ({where})"
