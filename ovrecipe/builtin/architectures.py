@@ -24,7 +24,8 @@ RESULTS: Mapping[str, str] = {
     "refused": "the build refuses it and says why",
     "untried": "not tried yet, or not without other packages or the checkpoint's own code",
 }
-
+#: Which it exports by the checkpoint's own code only, though transformers has the class too.
+BY_OWN_CODE: Mapping[str, str] = {"deepseek_v3": "huggingface/optimum-intel#1608"}
 #: How the classes of models that only go on with a text end.
 DECODER = "ForCausalLM"
 
@@ -88,8 +89,14 @@ def write_data(known: Iterable[Architecture]) -> None:
     DATA.write_text(f'{{"architectures": [\n{lines}\n]}}\n', encoding="utf-8", newline="\n")
 
 
-def problem_of(model_type: str) -> str | None:
+def problem_of(model_type: str, *, brings_code: bool) -> str | None:
     """Return why a checkpoint of that type cannot be built, known before anything heavy starts."""
+    if model_type in BY_OWN_CODE and not brings_code:
+        return (
+            f"{model_type} cannot be built: optimum-intel exports it by the checkpoint's own code "
+            f"('auto_map' in config.json), which this one does not bring, and its patch does not "
+            f"fit the class of transformers ({BY_OWN_CODE[model_type]})"
+        )
     if is_registered(model_type):
         return None
     from difflib import get_close_matches

@@ -12,7 +12,7 @@ from typing import Any
 from ovrecipe.builtin.architectures import encoder_problem, problem_of
 from ovrecipe.builtin.exporter_mends import mended
 from ovrecipe.builtin.ir import IR_XML, SMALL_FILES_BYTES, base_bytes
-from ovrecipe.builtin.transformers_lines import TOOLCHAINS, choice_for
+from ovrecipe.builtin.transformers_lines import TOOLCHAINS, choice_for, dtype_option
 from ovrecipe.errors import StageError, foreign_errors
 from ovrecipe.hooks.roles import (
     Answers,
@@ -59,8 +59,10 @@ class OptimumExporter:
 
     def problems(self, config: Mapping[str, Any]) -> list[str]:
         """Refuse an architecture that optimum-intel does not know, or only in part."""
-        problem = problem_of(str(config["model_type"])) if "model_type" in config else None
-        problem = problem or encoder_problem(config)
+        if "model_type" not in config:
+            return []
+        kind, brings_code = str(config["model_type"]), bool(config.get("auto_map"))
+        problem = problem_of(kind, brings_code=brings_code) or encoder_problem(config)
         return [problem] if problem else []
 
     def estimate(self, tensors: Sequence[WeightShape]) -> Estimate:
@@ -130,7 +132,8 @@ def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model, task:
     from optimum.exporters.tasks import TasksManager
 
     kind = config.get("model_type")
-    options: dict[str, Any] = {"dtype": "auto", "low_cpu_mem_usage": True}
+    dtype = dtype_option(package_version("transformers"))
+    options: dict[str, Any] = {dtype: "auto", "low_cpu_mem_usage": True}
     if kind in FORCE_ATTN_MODEL_CLASSES:
         options["_attn_implementation"] = FORCE_ATTN_MODEL_CLASSES[kind]
     return TasksManager.get_model_from_task(

@@ -43,5 +43,24 @@ def _whole_experts() -> Iterator[None]:
         patcher.__enter__ = enter
 
 
+@contextmanager
+def _no_newest() -> Iterator[None]:
+    """Take away a newest transformers older than the oldest, which Gemma 4 has from Gemma.
+
+    With it optimum-intel 2.2 exports Gemma 4's text model with none at all.
+    """
+    from optimum.exporters.openvino import model_configs
+
+    config = model_configs.Gemma4TextOpenVINOConfig
+    config.MAX_TRANSFORMERS_VERSION = None
+    try:
+        yield
+    finally:
+        del config.MAX_TRANSFORMERS_VERSION
+
+
 #: By architecture.
-MENDS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {"afmoe": _whole_experts}
+MENDS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "afmoe": _whole_experts,
+    "gemma4_text": _no_newest,
+}

@@ -9,7 +9,7 @@ from ovrecipe.builtin.ir import SMALL_FILES_BYTES, base_bytes, read_ir, save_ir,
 from ovrecipe.builtin.nncf_once import compiled_once, remembered_scores
 from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import CompressionJob, Estimate, WeightShape
-from ovrecipe.recipe.compression import CompressionPass
+from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
 from ovrecipe.types import Json, Progress
 
 #: Peak anonymous memory beside the result, measured with NNCF 3.4: INT8 0.47 and 0.38 GB, INT4
@@ -59,6 +59,7 @@ class NncfCompressor:
             # Asked for more samples than there are, NNCF warns.
             arguments |= {"dataset": nncf.Dataset(samples), "subset_size": len(samples)}
         model = read_ir(job.input_dir)
+        left_out: list[str] = []
         cache_dir = job.cache_dir if job.input_dir == job.base_dir else None
         with (
             foreign_errors("nncf"),
@@ -66,7 +67,15 @@ class NncfCompressor:
             remembered_scores(cache_dir),
             compiled_once(),
         ):
-            compressed = nncf.compress_weights(model, **arguments)
+            try:
+                compressed = nncf.compress_weights(model, **arguments)
+            except nncf.InvalidGroupSizeError as error:
+                left_out = nncf_rules.without_groups(job.compression, str(error))
+                if not left_out:
+                    raise
+                job.progress(f"leaving in float what has no groups: {', '.join(left_out)}")
+                arguments["ignored_scope"] = ignored_scope(job.compression, left_out)
+                compressed = nncf.compress_weights(read_ir(job.input_dir), **arguments)
         # What matches nothing ends before its progress bar, and says so at most at level info.
         applied: list[Json] = [
             name for name, bar in BARS.items() if any(bar in title for title in titles)
@@ -75,7 +84,8 @@ class NncfCompressor:
         job.progress("writing the compressed IR")
         save_ir(compressed, job.output_dir, source_dir=job.input_dir)
         warning: dict[str, Json] = {"warning": "\n".join(warnings)} if warnings else {}
-        return {**weight_facts(compressed), "applied": applied, **warning}
+        alone: dict[str, Json] = {"left_out": [*left_out]} if left_out else {}
+        return {**weight_facts(compressed), "applied": applied, **warning, **alone}
 
 
 def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, Any]:
@@ -90,8 +100,7 @@ def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, An
     mode = compression.mode_for(precision)
     arguments: dict[str, Any] = {"mode": nncf.CompressWeightsMode(mode)}
     if compression.ignored_scope is not None:
-        scope = compression.ignored_scope.model_dump(mode="json", by_alias=True)
-        arguments["ignored_scope"] = nncf.IgnoredScope(**scope)
+        arguments["ignored_scope"] = ignored_scope(compression)
     if nncf_rules.is_int8(mode):
         return arguments
     plain = ("all_layers", *nncf_rules.CORRECTIONS)
@@ -108,6 +117,15 @@ def nncf_arguments(compression: CompressionPass, precision: str) -> dict[str, An
             group_size_fallback_mode=nncf.GroupSizeFallbackMode(compression.group_size_fallback)
         )
     return arguments
+
+
+def ignored_scope(compression: CompressionPass, left_out: Sequence[str] = ()) -> Any:
+    """Return NNCF's scope of what keeps its precision: the recipe's, and `left_out`."""
+    import nncf
+
+    scope = compression.ignored_scope or IgnoredScope()
+    known = scope.model_dump(mode="json", by_alias=True)
+    return nncf.IgnoredScope(**{**known, "names": [*known["names"], *left_out]})
 
 
 @contextmanager

@@ -107,6 +107,10 @@ SCALE_BYTES = 2
 NAMED = 3
 #: Powers of two; smaller groups cost more in scales than they save.
 GROUP_SIZES = [2**power for power in range(20, 3, -1)]
+#: Weights with fewer channels have no groups of any size.
+SMALLEST_GROUP = GROUP_SIZES[-1]
+#: Where NNCF says which operations its group size does not divide.
+REFUSED = re.compile(r'"([^"\n]+)" \(channel size: (\d+)\)')
 EMBEDDING = re.compile(r"(embed_tokens|embed_in|embed_positions|wte|wpe|word_embeddings?|embd)\b")
 LAST_LAYER = re.compile(r"(^|\.)(lm_head|embed_out|output|score)\b(?!\.dense)")
 #: What the exported IR calls a module's operation, after the module's own path.
@@ -130,7 +134,8 @@ def group_size_problems(
     low_bit = [
         weight
         for weight in shapes
-        if (compression.all_layers or not _keeps_backup(weight.name))
+        if (compression.group_size_fallback or weight.shape[-1] >= SMALLEST_GROUP)
+        and (compression.all_layers or not _keeps_backup(weight.name))
         and not _has_no_groups(weight)
         and not _is_ignored(weight.name, compression.ignored_scope)
     ]
@@ -147,6 +152,18 @@ def group_size_problems(
         "'group_size_fallback: adjust'"
     )
     return (problem,)
+
+
+def without_groups(compression: CompressionPass, refusal: str) -> list[str]:
+    """Return the operations that NNCF refused for their group size, if none of them has groups.
+
+    Such are tables of positions that NNCF takes for weights (Cohere, Qwen3.5), of 1 channel, and
+    the mixing of Gemma 3n's four streams. A recipe that says `group_size_fallback` has its way.
+    """
+    found = {name: int(channels) for name, channels in REFUSED.findall(refusal)}
+    if compression.group_size_fallback or max(found.values(), default=0) >= SMALLEST_GROUP:
+        return []
+    return list(found)
 
 
 def valid_group_sizes(weights: Sequence[WeightShape]) -> list[int]:

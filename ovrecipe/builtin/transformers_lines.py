@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,6 +56,14 @@ class Bounds(NamedTuple):
         return None
 
 
+def dtype_option(version: str | None) -> str:
+    """Return what a transformers calls the dtype of a model that it loads.
+
+    One before 4.56 takes `dtype` for an option of the model's class, which has none.
+    """
+    return "torch_dtype" if version and _release(version) < (4, 56) else "dtype"
+
+
 def _release(version: str) -> tuple[int, ...]:
     """Return the numbers of a version; 5.0 and 5.0.0 have equal ones.
 
@@ -65,7 +73,9 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.sub(r"(\.0)+$", "", numbers[0]).split("."))) if numbers else ()
 
 
-def choice_for(model_type: str, installed: str | None) -> ToolchainChoice:
+def choice_for(
+    model_type: str, installed: str | None, toolchains: Iterable[Toolchain] = TOOLCHAINS
+) -> ToolchainChoice:
     """Return which toolchain an architecture needs where that transformers is installed, and why.
 
     The main environment wherever it fits, and for an architecture that optimum-intel does not
@@ -75,7 +85,7 @@ def choice_for(model_type: str, installed: str | None) -> ToolchainChoice:
     wanted = None if installed is None else bounds.objection(installed)
     if wanted is None:
         return ToolchainChoice(MAIN, f"{model_type} works with transformers {installed}")
-    for toolchain in TOOLCHAINS:
+    for toolchain in toolchains:
         if bounds.objection(toolchain.packages["transformers"]) is None:
             return ToolchainChoice(toolchain.name, f"{model_type} needs transformers {wanted}")
     reason = f"optimum-intel wants at least {bounds.oldest} and at most {bounds.newest}"
@@ -97,8 +107,10 @@ def bounds_of(model_type: str) -> Bounds | None:
     if not registered:
         return None
     line = [*_ancestry(registered[-1])]
-    found = (next((said[name] for said in line if name in said), None) for name in BOUNDS)
-    return Bounds(*found)
+    found = Bounds(*(next((said[name] for said in line if name in said), None) for name in BOUNDS))
+    # A newest that is older than the oldest was inherited from a class of an older architecture.
+    is_empty = found.oldest and Bounds(newest=found.newest).objection(found.oldest)
+    return found._replace(newest=None) if is_empty else found
 
 
 @cache

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ovrecipe.builtin.transformers_lines import dtype_option
+
 #: What configurations of all kinds call it; a name that a class does not know changes nothing.
 SIZES: Mapping[str, Any] = {
     "hidden_size": 64,
@@ -54,6 +56,13 @@ MULTIPLIERS = {
     "residual_multiplier": 0.22,
     "attention_multiplier": 0.0625,
     "logits_scaling": 8.0,
+}
+#: Four layers, of which the last two read keys and values of the first two.
+LAYERS_THAT_SHARE = {
+    "num_hidden_layers": 4,
+    "num_kv_shared_layers": 2,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "sliding_window": WINDOW,
 }
 #: How many numbers of a matrix are drawn: matrices of another kind, by the end of their name.
 LEFT_ALONE = ("A_log", "conv1d.weight", "alibi")
@@ -121,6 +130,17 @@ TINY: Mapping[str, Tiny] = {
                             "num_dense_layers": 1, "global_attn_every_n_layers": 2}),
     "afmoe+dense": Tiny("afmoe", {**EXPERTS, "head_dim": 16, "sliding_window": WINDOW,
                                   "num_dense_layers": 2, "global_attn_every_n_layers": 2}),
+    **_same("gemma4_text", "gemma4_unified_text", **LAYERS_THAT_SHARE, head_dim=16,
+            global_head_dim=32, hidden_size_per_layer_input=32, vocab_size_per_layer_input=49152),
+    "gemma3n_text": Tiny("gemma3n_text", {**LAYERS_THAT_SHARE, "head_dim": 16, "laurel_rank": 32,
+                                          "hidden_size_per_layer_input": 32,
+                                          "vocab_size_per_layer_input": 49152,
+                                          "activation_sparsity_pattern": [0.95, 0, 0, 0]}),
+    "deepseek_v3": Tiny("deepseek_v3", {"first_k_dense_replace": 1, "n_routed_experts": 4,
+                                        "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+                                        "n_group": 2, "topk_group": 1, "num_key_value_heads": 4,
+                                        "kv_lora_rank": 32, "q_lora_rank": 32, "v_head_dim": 16,
+                                        "qk_nope_head_dim": 16, "qk_rope_head_dim": 16}),
     "dbrx": Tiny("dbrx", {"d_model": 64, "n_heads": 4, "n_layers": 2, "max_seq_len": 512,
                           "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10000.0},
                           "ffn_config": {"hidden_size": 64, "ffn_hidden_size": 128,
@@ -139,10 +159,9 @@ TINY: Mapping[str, Tiny] = {
     "zamba2": Tiny("zamba2", {"mamba_d_state": 16, "mamba_headdim": 16, "n_mamba_heads": 8,
                               "chunk_size": 16, "num_key_value_heads": 4, "adapter_rank": 32,
                               "layers_block_type": ["mamba", "hybrid"]}),
-    "qwen3_next": Tiny("qwen3_next", {**EXPERTS, "head_dim": 16, "linear_num_key_heads": 2,
-                                      "linear_num_value_heads": 4, "linear_key_head_dim": 16,
-                                      "linear_value_head_dim": 16,
-                                      "layer_types": ["linear_attention", "full_attention"]}),
+    **_same("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", **EXPERTS, head_dim=16,
+            linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=16,
+            linear_value_head_dim=16, layer_types=["linear_attention", "full_attention"]),
 }  # fmt: skip
 
 
@@ -155,12 +174,14 @@ def make_tiny(folder: Path, name: str, tokenizer_dir: Path) -> Path:
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+    from transformers import __version__ as version
 
     tiny = TINY[name]
     ids = _copy_tokenizer(tokenizer_dir, folder)
     config = AutoConfig.for_model(tiny.model_type, **{**SIZES, **ids, **tiny.config})
     torch.manual_seed(20)
-    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, tiny.dtype))
+    options = {dtype_option(version): getattr(torch, tiny.dtype)}
+    model = AutoModelForCausalLM.from_config(config, **options)
     with torch.no_grad():
         for of, weight in model.named_parameters():
             if weight.dim() > 1 and not of.endswith(LEFT_ALONE):
@@ -178,19 +199,25 @@ def make_tiny(folder: Path, name: str, tokenizer_dir: Path) -> Path:
 def torch_answers(
     checkpoint_dir: Path, prompts: Sequence[Sequence[int]], new_tokens: int
 ) -> list[list[list[int]]]:
-    """Return what a checkpoint's own code goes on with, greedily, in float32, without a cache.
+    """Return what a checkpoint's own code goes on with, greedily, in float32.
 
-    Of each place of each answer all tokens that are as likely within `TIE`, the chosen one first.
+    All is read anew for each token. Of each place all tokens that are as likely within `TIE`,
+    the chosen one first.
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers import __version__ as version
 
-    model = AutoModelForCausalLM.from_pretrained(checkpoint_dir, dtype=torch.float32).eval()
+    options = {dtype_option(version): torch.float32}
+    model = AutoModelForCausalLM.from_pretrained(checkpoint_dir, **options).eval()
+    # Without one, layers of Gemma 3n that share keys make up their own, as Gemma 4's did
+    # (huggingface/transformers#45242).
+    new_cache = bool(getattr(model.config, "num_kv_shared_layers", 0))
     tokens = torch.tensor(prompts)
     found: list[list[list[int]]] = [[] for _ in prompts]
     with torch.inference_mode():
         for _ in range(new_tokens):
-            logits = model(tokens, use_cache=False).logits[:, -1]
+            logits = model(tokens, use_cache=new_cache).logits[:, -1]
             likeliest, order = logits.topk(4)
             for row, answer in enumerate(found):
                 near = likeliest[row] >= likeliest[row, 0] - TIE

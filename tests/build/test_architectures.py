@@ -69,11 +69,13 @@ def test_a_checkpoint_of_any_architecture_builds_and_answers(
     ("architecture", "backend", "lost"),
     [
         # A window that paged attention takes over, with experts; one that it loses; a state beside
-        # attention; the decoder of what has an encoder. ALiBi is in test_damage.
+        # attention; the decoder of what has an encoder; what optimum-intel exports only once its
+        # bounds are mended, with layers that share keys. ALiBi is in test_damage.
         ("gpt_oss", "PA", None),
         ("gpt_neo", "SDPA", "loses the window of attention, which this model has beyond 16 tokens"),
         ("granitemoehybrid", "PA", None),
         ("bart", "PA", None),
+        ("gemma4_text", "PA", None),
     ],
 )
 def test_twelve_tokens_are_those_of_torch_through_the_attention_that_was_chosen(
@@ -119,6 +121,10 @@ def test_twelve_tokens_are_those_of_torch_through_the_attention_that_was_chosen(
                 "architectures": ["MarianMTModel"],
             },
             "is MarianMTModel, .* decoder alone.* never sees what is asked.*OVModelForSeq2SeqLM",
+        ),
+        (
+            {"model_type": "deepseek_v3"},
+            "deepseek_v3 cannot be built: .* own code .*optimum-intel#1608",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovrecipe.builtin.nncf import NncfCompressor
-from ovrecipe.builtin.nncf_rules import valid_group_sizes
+from ovrecipe.builtin.nncf_rules import valid_group_sizes, without_groups
 from ovrecipe.hooks.roles import WeightShape
 from ovrecipe.recipe.compression import CompressionPass
 
@@ -64,6 +64,25 @@ def test_how_fast_states_fade_is_no_layers_weight() -> None:
     """Mamba's `A_log` has two dimensions, of which the last is the 16 states of a channel."""
     fading = WeightShape("backbone.layers.0.mixer.A_log", (1536, 16), "f32")
     assert problems(shapes=[*SMOLLM2, fading], group_size=64) == []
+
+
+@pytest.mark.parametrize(("fallback", "refused"), [(None, False), ("error", True)])
+def test_fewer_channels_than_any_group_has_are_no_problem(
+    fallback: str | None, *, refused: bool
+) -> None:
+    """Gemma 3n mixes four streams: no group size fits, and the user could only give up groups."""
+    mixing = WeightShape("model.layers.0.altup.correction_coefs.weight", (4, 4), "bf16")
+    found = problems(shapes=[*SMOLLM2, mixing], group_size=64, group_size_fallback=fallback)
+    assert bool(found) is refused
+
+
+def test_only_what_has_no_groups_is_left_out() -> None:
+    """A weight of 24 channels has groups: which, or that it keeps more bits, is for the user."""
+    refusal = 'Failed nodes:\n\t"rotary/MatMul" (channel size: 1)'
+    assert without_groups(CompressionPass(), refusal) == ["rotary/MatMul"]
+    assert not without_groups(CompressionPass(), f'{refusal}\n\t"mlp" (channel size: 24)')
+    assert not without_groups(CompressionPass(group_size_fallback="error"), refusal)
+    assert not without_groups(CompressionPass(), "another message")
 
 
 def test_int8_has_no_groups() -> None:

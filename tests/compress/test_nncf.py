@@ -114,6 +114,48 @@ def test_ignored_scope_keeps_its_layers_in_float(job_of: JobOf) -> None:
     assert facts["layers"] == {"u8": 14, "f16": 2}
 
 
+@pytest.fixture
+def positions_dir(tmp_path: Path) -> Path:
+    """An IR with a table of positions that is no pattern of NNCF's, as Cohere's, and two layers."""
+    import numpy as np
+    import openvino as ov
+    from openvino import opset15 as ops
+
+    random = np.random.default_rng(20)
+    places = ops.parameter([1, 1, -1], np.float32, "position_ids")
+    table = ops.matmul(random.random((1, 64, 1), np.float32), places, False, False, name="table")
+    found: Any = ops.transpose(ops.sin(table), [0, 2, 1])
+    for name in ("first", "last"):
+        weight = random.random((64, 64), np.float32)
+        found = ops.matmul(found, weight, False, True, name=name)
+    folder = tmp_path / "positions"
+    folder.mkdir()
+    model = ov.Model([found], [places])
+    ov.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
+    return folder
+
+
+def test_what_has_no_groups_stays_in_float(job_of: JobOf, positions_dir: Path) -> None:
+    """The default of a recipe works for Cohere and Qwen3.5, and says what it left out."""
+    job = job_of("int4", group_size=32, input_dir=positions_dir)
+    facts = NncfCompressor().compress(job)
+    assert facts["left_out"] == ["table"]
+    assert facts["layers"] == {"u4": 1, "u8": 1}
+    assert isinstance(job.progress, Recorder)
+    assert "leaving in float what has no groups: table" in {
+        said for said, _, _ in job.progress.reports
+    }
+
+
+def test_with_a_fallback_of_its_own_a_recipe_has_its_way(
+    job_of: JobOf, positions_dir: Path
+) -> None:
+    """`error` asks for NNCF's refusal."""
+    job = job_of("int4", group_size=32, group_size_fallback="error", input_dir=positions_dir)
+    with pytest.raises(StageError, match="channel size: 1"):
+        NncfCompressor().compress(job)
+
+
 def test_a_second_pass_compresses_what_the_first_one_left(job_of: JobOf) -> None:
     """INT4 for all but the MLP, then INT8 for the MLP; the first pass's integers stay."""
     first = job_of("int4", group_size=32, ignored_scope={"patterns": [r".*mlp.*"]}, name="first")

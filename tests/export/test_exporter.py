@@ -117,6 +117,14 @@ def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
         exported(folder, tmp_path / "base")
 
 
+def test_what_is_exported_by_its_own_code_only_must_bring_it() -> None:
+    """optimum-intel's patch fits DeepSeek's own file, and not the class of transformers."""
+    config: dict[str, Any] = {"model_type": "deepseek_v3"}
+    assert len(OptimumExporter().problems(config)) == 1
+    auto = {"AutoModelForCausalLM": "modeling_deepseek.DeepseekV3ForCausalLM"}
+    assert OptimumExporter().problems({**config, "auto_map": auto}) == []
+
+
 def test_remote_code_is_not_run_unless_the_recipe_allows_it(tmp_path: Path) -> None:
     """The checkpoint's own Python file must not even be imported."""
     auto = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ovrecipe.builtin.transformers_lines import TOOLCHAINS, bounds_of, choice_for
+from ovrecipe.builtin.transformers_lines import TOOLCHAINS, bounds_of, choice_for, dtype_option
 from tests.conftest import REPOSITORY
 
 #: Prints the bounds of every type, from the classes themselves, and what was imported before.
@@ -47,7 +47,7 @@ print(json.dumps([heavy, found]))
         ("llama", "4.40.0", "tf-4.57", "llama needs transformers at least 4.57"),
         ("martian", "5.5.4", "main", "martian works with"),
         ("gemma3_text", None, "main", "gemma3_text works with"),
-        ("gemma4_text", "5.5.4", None, "gemma4_text works with no transformers: optimum-intel"),
+        ("gemma4_text", "5.5.4", "main", "gemma4_text works with transformers 5.5.4"),
     ],
 )
 def test_the_main_environment_is_taken_where_it_fits_and_else_the_first_that_does(
@@ -59,6 +59,21 @@ def test_the_main_environment_is_taken_where_it_fits_and_else_the_first_that_doe
     assert choice.reason.startswith(reason)
 
 
+def test_where_no_toolchain_fits_the_bounds_are_told() -> None:
+    """A newer optimum-intel may want what no toolchain has yet."""
+    choice = choice_for("gemma3_text", "5.5.4", toolchains=[])
+    assert choice.name is None
+    assert "optimum-intel wants at least 4.57 and at most 5.0" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [("4.53.3", "torch_dtype"), ("4.57.6", "dtype"), ("5.5.4", "dtype")]
+)
+def test_a_dtype_is_given_under_the_name_that_transformers_knows(version: str, name: str) -> None:
+    """In the toolchains tf-4.53 and tf-4.55 no model was loaded: `dtype` went to its class."""
+    assert dtype_option(version) == name
+
+
 @pytest.mark.slow
 @pytest.mark.model
 def test_the_bounds_are_those_of_the_classes_and_no_torch_was_loaded_for_them() -> None:
@@ -68,6 +83,8 @@ def test_the_bounds_are_those_of_the_classes_and_no_torch_was_loaded_for_them() 
     assert heavy == []
     assert len(found) > 80
     read = {kind: bounds_of(kind) for kind in found}
+    # With both of its bounds it would be exported with no transformers; the newest is Gemma's.
+    assert (found.pop("gemma4_text"), read.pop("gemma4_text")) == (["5.5", "5.0"], ("5.5", None))
     assert {kind: said and [*said] for kind, said in read.items()} == found
 
 
