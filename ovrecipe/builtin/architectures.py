@@ -24,7 +24,7 @@ RESULTS: Mapping[str, str] = {
     "refused": "the build refuses it and says why",
     "untried": "not tried yet, or not without other packages or the checkpoint's own code",
 }
-#: Which it exports by the checkpoint's own code only, though transformers has the class too.
+#: Which optimum-intel exports by the checkpoint's own code only, though transformers has them too.
 BY_OWN_CODE: Mapping[str, str] = {"deepseek_v3": "huggingface/optimum-intel#1608"}
 #: How the classes of models that only go on with a text end.
 DECODER = "ForCausalLM"
