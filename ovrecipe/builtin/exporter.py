@@ -207,24 +207,35 @@ def _in_float32(torch_model: Any) -> Iterator[None]:
     import torch
 
     narrow = (torch.float16, torch.bfloat16)
-    native: dict[Any, Any] = {}
+    native: dict[Any, list[tuple[Any, Any]]] = {}
 
     def widen(module: Any, *_: Any) -> None:
-        weights = [weight for weight in module.parameters(recurse=False) if weight.dtype in narrow]
-        native.update((weight, weight.data) for weight in weights)
+        weights = [weight for weight in _read_by(module) if weight.dtype in narrow]
+        native[module] = [(weight, weight.data) for weight in weights]
         for weight in weights:
             weight.data = weight.data.float()
 
     def restore(module: Any, *_: Any) -> None:
-        for weight in module.parameters(recurse=False):
-            weight.data = native.pop(weight, weight.data)
+        for weight, data in native.pop(module, ()):
+            weight.data = data
 
     with ExitStack() as hooks:
         for module in torch_model.modules():
-            if next(module.parameters(recurse=False), None) is not None:
+            if next(_read_by(module), None) is not None:
                 hooks.callback(module.register_forward_pre_hook(widen).remove)
                 hooks.callback(module.register_forward_hook(restore, always_call=True).remove)
         yield
+
+
+def _read_by(module: Any) -> Iterator[Any]:
+    """Yield the weights that the code of a module may read: its own, and those of its parts.
+
+    Parts of torch itself are called, and have their own turn; DBRX takes those of its experts.
+    """
+    yield from module.parameters(recurse=False)
+    for part in module.children():
+        if not type(part).__module__.startswith("torch."):
+            yield from part.parameters(recurse=False)
 
 
 def _export(torch_model: Any, output_dir: Path, model: Model, task: str) -> None:

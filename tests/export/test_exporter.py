@@ -148,3 +148,33 @@ def test_a_checkpoint_without_config_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(StageError, match=r"config\.json of the checkpoint: is missing or empty"):
         exported(tmp_path / "checkpoint", tmp_path / "base")
+
+
+def test_weights_are_wide_for_whoever_reads_them_and_narrow_again_behind() -> None:
+    """DBRX reads the weights of its experts, whose own code has not begun by then."""
+    import torch
+    from torch import nn
+
+    from ovrecipe.builtin.exporter import _in_float32
+
+    class Expert(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2, 2, dtype=torch.bfloat16))
+
+        def forward(self, states: Any, weight: Any) -> Any:
+            assert self.weight.dtype is torch.float32
+            return states @ weight
+
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.expert = Expert()
+
+        def forward(self, states: Any) -> Any:
+            return self.expert(self.expert(states, self.expert.weight), self.expert.weight)
+
+    experts = Experts()
+    with _in_float32(experts):
+        assert experts(torch.ones(1, 2)).tolist() == [[4.0, 4.0]]
+        assert experts.expert.weight.dtype is torch.bfloat16
