@@ -7,7 +7,10 @@ GenAI's pipeline with all prompts in this process, the server's side has so many
 loopback, each a raw socket of this process, that stream 64 tokens of one prompt. A round's ratio is
 the clients' tokens a second over the bare side's; shown is the median over rounds. Besides: the
 first token of one client against the first step of the bare pipeline, clients of which half leave
-in the middle, and a batch of 500 lines. Quiet machines only: `load_average` says if it was one.
+in the middle, a batch of 500 lines, and the same batch killed at three random moments. Each figure
+is printed when it is known. Quiet machines only: `load_average` says if it was one.
+
+    python benchmarks/serve.py smollm2-135m:int4 --clients '' --rounds 0    # the killed batch alone
 """
 
 from __future__ import annotations
@@ -17,11 +20,14 @@ import asyncio
 import json
 import os
 import platform
+import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from threading import Thread
@@ -42,39 +48,56 @@ PROMPTS = (
     "song",
     "sea",
 )
+#: How many tokens are asked for before anything is measured.
+WARMING = 8
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Serving against bare continuous batching.")
     parser.add_argument("target", nargs="?", default="smollm2-135m:int4")
-    parser.add_argument("--clients", default="1,8,32,64")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clients", default="1,8,32,64", help="'' leaves out the server")
+    parser.add_argument("--rounds", type=int, default=5, help="0 leaves out what is compared")
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=500)
+    parser.add_argument("--batch", type=int, default=500, help="lines; 0 leaves out both batches")
+    parser.add_argument("--kills", type=int, default=3, help="0 leaves out the killed batch")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="of the moments at which it is killed"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    sizes = [int(size) for size in options.clients.split(",")]
-    facts: dict[str, Any] = {
+    facts: dict[str, Any] = {}
+    for found in measured(options):
+        facts |= found
+        if not options.json:
+            for name, value in found.items():
+                print(f"{name:32} {value}", flush=True)
+    if options.json:
+        print(json.dumps(facts, indent=2))
+
+
+def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield figures as they become known."""
+    yield {
         "target": options.target,
         "tokens": options.tokens,
         "rounds": options.rounds,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
-    with ovrecipe.load_engine(options.target) as engine:
-        with Server(options.target) as server:
-            for size in sizes:
-                facts |= compared(engine, server, size, options)
-            facts |= first_tokens(engine, server, options)
-            facts |= leavers(server, max(sizes), options)
-        if options.batch:
-            facts |= batch(engine, options)
-    if options.json:
-        print(json.dumps(facts, indent=2))
-        return
-    for name, value in facts.items():
-        print(f"{name:32} {value}")
+    sizes = [int(size) for size in options.clients.split(",") if size]
+    if options.rounds:
+        with ovrecipe.load_engine(options.target) as engine:
+            if sizes:
+                with Server(options.target) as server:
+                    for size in sizes:
+                        yield compared(engine, server, size, options)
+                    yield first_tokens(engine, server, options)
+                    yield leavers(server, max(sizes), options)
+            if options.batch:
+                yield batch(engine, options)
+    if options.batch and options.kills:
+        yield killed(options)
 
 
 class Server:
@@ -119,11 +142,13 @@ def compared(
 ) -> dict[str, Any]:
     """Return the speeds of both sides with so many requests at once."""
     rounds = []
-    for number in range(options.rounds + 1):
+    warming = prompts(size, 0)
+    bare(engine, warming, WARMING)
+    asyncio.run(served(server, warming, WARMING))
+    for number in range(1, options.rounds + 1):
         asked = prompts(size, number)
         of_bare = bare(engine, asked, options.tokens)
-        rounds.append((of_bare, asyncio.run(served(server, asked, options))))
-    rounds = rounds[1:]  # the first warms up
+        rounds.append((of_bare, asyncio.run(served(server, asked, options.tokens))))
     return {
         f"bare_{size}_tokens_per_second": round(median(bare for bare, _ in rounds), 1),
         f"served_{size}_tokens_per_second": round(median(served for _, served in rounds), 1),
@@ -146,15 +171,13 @@ def bare(engine: Engine, asked: list[str], tokens: int) -> float:
     return sum(len(result.m_generation_ids[0]) for result in results) / seconds
 
 
-async def served(
-    server: Server, asked: list[str], options: argparse.Namespace, *, leaving: int = 0
-) -> float:
+async def served(server: Server, asked: list[str], tokens: int, *, leaving: int = 0) -> float:
     """Return the tokens a second of clients that stay; so many of the others leave half-way."""
     began = time.perf_counter()
     last = len(asked) - leaving
     counts = await asyncio.gather(
         *(
-            stream(server, text, options.tokens, leave=options.tokens // 2 if n >= last else None)
+            stream(server, text, tokens, leave=tokens // 2 if n >= last else None)
             for n, text in enumerate(asked)
         )
     )
@@ -221,24 +244,20 @@ def first_tokens(engine: Engine, server: Server, options: argparse.Namespace) ->
 
 def leavers(server: Server, size: int, options: argparse.Namespace) -> dict[str, Any]:
     """Return what clients that leave cost those that stay, and what they leave behind."""
-    ratios = []
+    half = size // 2
+    never_there, all_stayed = [], []
     for number in range(options.rounds):
-        asked = prompts(size, 100 + number)
-        alone = asyncio.run(served(server, asked[: size // 2], options))
-        beside = asyncio.run(served(server, asked, options, leaving=size // 2))
-        ratios.append(beside / alone)
-    whole = [
-        asyncio.run(served(server, prompts(size, 200 + number), options)) / 2
-        for number in range(options.rounds)
-    ]
-    with_leavers = [
-        asyncio.run(served(server, prompts(size, 300 + number), options, leaving=size // 2))
-        for number in range(options.rounds)
-    ]
+        # Each of other prompts, which the cache of prefixes does not know.
+        none, some, all_of_them = (prompts(size, seed + number) for seed in (100, 200, 300))
+        alone = asyncio.run(served(server, none[:half], options.tokens))
+        beside = asyncio.run(served(server, some, options.tokens, leaving=half))
+        whole = asyncio.run(served(server, all_of_them, options.tokens))
+        never_there.append(beside / alone)
+        all_stayed.append(beside / (whole / 2))
     asyncio.run(stream(server, "Hi", 1))
     return {
-        "stayed_against_never_there": round(median(ratios), 3),
-        "stayed_against_all_stayed": round(median(with_leavers) / median(whole), 3),
+        "stayed_against_never_there": round(median(never_there), 3),
+        "stayed_against_all_stayed": round(median(all_stayed), 3),
         "cache_promised_afterwards": server.metric("ovrecipe_kv_cache_usage_ratio"),
     }
 
@@ -246,19 +265,69 @@ def leavers(server: Server, size: int, options: argparse.Namespace) -> dict[str,
 def batch(engine: Engine, options: argparse.Namespace) -> dict[str, Any]:
     """Return the speed of `ovrecipe batch` against one bare call of the same prompts."""
     asked = prompts(options.batch, 7)
-    generation = {"max_new_tokens": options.tokens, "ignore_eos": True, "do_sample": False}
+    ratios = []
     with tempfile.TemporaryDirectory() as folder:
-        lines = [json.dumps({"instruction": text, "generation": generation}) for text in asked]
-        (Path(folder) / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        ratios = []
         for number in range(max(options.rounds // 2, 1)):
             of_bare = bare(engine, asked, options.tokens)
-            out = f"{folder}/{number}.jsonl"
-            words = ["batch", options.target, f"{folder}/in.jsonl", "-o", out, "--json"]
-            command = [sys.executable, "-m", "ovrecipe", *words]
+            command = batch_command(Path(folder), f"{number}.jsonl", asked, options)
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             ratios.append(json.loads(done.stdout)["throughput"] / of_bare)
     return {f"batch_{options.batch}_ratio": round(median(ratios), 3)}
+
+
+def batch_command(
+    folder: Path, out: str, asked: list[str], options: argparse.Namespace
+) -> list[str]:
+    """Write a batch's input, and return the command that answers it."""
+    generation = {"max_new_tokens": options.tokens, "ignore_eos": True, "do_sample": False}
+    lines = [
+        json.dumps({"instruction": text, "generation": generation, "number": number})
+        for number, text in enumerate(asked)
+    ]
+    (folder / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    words = ["batch", options.target, str(folder / "in.jsonl"), "-o", str(folder / out), "--json"]
+    return [sys.executable, "-m", "ovrecipe", *words]
+
+
+def killed(options: argparse.Namespace) -> dict[str, Any]:
+    """Return whether each line is once and in order in a batch that is killed and gone on with.
+
+    Each moment is a random number of lines that are written, and up to a second after.
+    """
+    chance = random.Random(options.seed)
+    written = sorted(chance.sample(range(options.batch * 9 // 10), options.kills))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.jsonl"
+        command = batch_command(Path(folder), out.name, prompts(options.batch, 8), options)
+        at = [killed_when(command, out, count, chance.random()) for count in written]
+        subprocess.run(command, capture_output=True, check=True)
+        rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    numbers = [row.get("number") for row in rows]
+    return {
+        f"batch_{options.batch}_killed": {
+            "lines_at_each_kill": at,
+            "each_line_once_in_order": numbers == [*range(options.batch)],
+            "answered": sum(bool(row.get("answer")) for row in rows),
+        }
+    }
+
+
+def killed_when(command: list[str], out: Path, count: int, seconds: float) -> int | None:
+    """Kill a batch some time after so many lines are in its output, and return how many were.
+
+    None is returned of a batch that had ended before.
+    """
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and lines_of(out) < count:
+            time.sleep(0.02)
+        time.sleep(seconds)
+        process.kill()
+    return lines_of(out) if process.returncode == -signal.SIGKILL else None
+
+
+def lines_of(path: Path) -> int:
+    """Return how many whole lines a file has; of one that is not there, none."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 if __name__ == "__main__":

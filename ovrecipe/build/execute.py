@@ -313,7 +313,8 @@ def _make_somewhere(work: Work, key: Key, watch: events.Watch) -> None:
         except NodeLost as error:
             if lost == MOST_LOST:
                 raise
-            watch(events.Warned(work.title, f"{error.message}; it is made again"))
+            what = error.message.removeprefix(f"{work.title}: ")
+            watch(events.Warned(work.title, f"{what}; it is made again"))
         else:
             return
 

@@ -42,6 +42,8 @@ CHUNK_BYTES = 8_000_000
 #: Where a file appears when all of it was sent; elsewhere it is sent under another name first.
 WHOLE_AT_ONCE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "hf"}
 DAMAGED = "remove it there, and push again from where it was built"
+#: What S3, Google's and Azure's answer where not even the bucket is there.
+NO_BUCKET = re.compile(r"NoSuchBucket|(bucket|container) does not exist", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -89,22 +91,33 @@ class Remote:
         return self._path("configs", f"{source.sha256}.json")
 
     @contextmanager
-    def _reached(self) -> Iterator[None]:
-        """Turn what any kind of file system raises into one error; what is not there passes.
+    def _reached(self, *, looking: bool = False) -> Iterator[None]:
+        """Turn what any kind of file system raises into one error.
+
+        Of a file that is looked for, FileNotFoundError passes: it is an answer.
 
         Raises:
-            RemoteUnreachable: it did not answer, or refused.
+            RemoteUnreachable: it did not answer, refused, or has no such bucket.
         """
         files = self._files
         try:
             yield
-        except (OvrecipeError, FileNotFoundError):
+        except OvrecipeError:
             raise
         except Exception as error:
+            lacks_bucket = bool(NO_BUCKET.search(f"{error} {error.__cause__}"))
+            if looking and isinstance(error, FileNotFoundError) and not lacks_bucket:
+                raise
             what = "has no room" if is_disk_full(error) else "cannot be used"
+            remedy = "check the network and your access"
+            if lacks_bucket:
+                remedy = "make the bucket, or correct the URL"
+            elif isinstance(error, PermissionError):
+                remedy = (
+                    "check your keys: they must allow to list and to read, and for push to write"
+                )
             raise RemoteUnreachable(
-                f"{self} {what}: {one_line(error)}",
-                remedy=f"check the network and your access ({type(files).__name__})",
+                f"{self} {what}: {one_line(error)}", remedy=f"{remedy} ({type(files).__name__})"
             ) from error
 
     def manifest(self, key: Key) -> Manifest | None:
@@ -117,7 +130,7 @@ class Remote:
         """
         path = self._manifest_path(key.stage, key.sha256)
         try:
-            with self._reached():
+            with self._reached(looking=True):
                 text = self._files.cat_file(path)
         except FileNotFoundError:
             return None
@@ -137,7 +150,7 @@ class Remote:
             ArtifactCorrupt: it is none.
         """
         try:
-            with self._reached():
+            with self._reached(looking=True):
                 text = self._files.cat_file(self._config_path(source))
         except FileNotFoundError:
             return None
@@ -184,6 +197,15 @@ class Remote:
             with self._reached():
                 self._write(self._manifest_path(key.stage, key.sha256), text.encode())
             return sent
+
+    def has_files(self, manifest: Manifest) -> bool:
+        """Return whether all files of an artifact are there, each of its size.
+
+        Raises:
+            RemoteUnreachable: nobody answered.
+        """
+        with self._reached():
+            return all(self._has_file(entry) for entry in manifest.files.values())
 
     def _has_file(self, entry: FileEntry) -> bool:
         try:
@@ -256,7 +278,8 @@ class Remote:
         """
         shown = f"{self}/files/{entry.sha256}"
         try:
-            with self._reached(), self._files.open(self._file_path(entry.sha256), "rb") as stream:
+            path = self._file_path(entry.sha256)
+            with self._reached(looking=True), self._files.open(path, "rb") as stream:
                 stream.seek(start)
                 while chunk := stream.read(CHUNK_BYTES):
                     yield chunk

@@ -98,7 +98,7 @@ def give(work: Work, remote: Remote, watch: events.Watch) -> int | None:
     def progress(message: str, **counted: Any) -> None:
         watch(events.Progressed(work.title, message, **counted))
 
-    if remote.manifest(key) is not None:
+    if remote.manifest(key) is not None and remote.has_files(store.manifest(key)):
         return None
     watch(events.Started(work.title, f"sending it to {remote}"))
     try:

@@ -15,9 +15,12 @@ import yaml
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
 from ovrecipe.build.execute import ViewWork, Work
+from ovrecipe.build.remote import Remote
 from ovrecipe.build.stages import stage_named
+from ovrecipe.build.taking import give
 from ovrecipe.recipe.project import Project
 
+SAID = Lines(io.StringIO())
 FAKE_PLUGIN = str(Path(__file__).parent / "fake_plugin.py")
 
 
@@ -92,3 +95,14 @@ def publish_fakes(
                 (staging_dir / "chat_template.jinja").write_text(template)
             context.store.publish(key, staging_dir, facts={**PASSED, **facts})
     view.do(Lines(io.StringIO()))
+
+
+def push_all(project: Project, remote: Remote) -> list[int | None]:
+    """Send what the view of `m:int4` needs."""
+    view = ViewWork(context_of(project).plan("m"), "int4")
+    return [give(work, remote, SAID) for work in view.needs()]
+
+
+def needs(project: Project) -> list[Work]:
+    """Return the work of what the view of `m:int4` needs."""
+    return ViewWork(context_of(project).plan("m"), "int4").needs()

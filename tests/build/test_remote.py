@@ -15,47 +15,31 @@ import pytest
 
 from ovrecipe.build.context import BuildContext
 from ovrecipe.build.events import Lines
-from ovrecipe.build.execute import ViewWork, Work
+from ovrecipe.build.execute import ViewWork
 from ovrecipe.build.remote import Remote
 from ovrecipe.build.run import Target, try_to_build
 from ovrecipe.build.taking import Taking, give, take
 from ovrecipe.errors import ArtifactCorrupt, ArtifactTooNew, RemoteUnreachable, StoreError
-from ovrecipe.recipe.project import Project, find_project
+from ovrecipe.recipe.project import Project
 from ovrecipe.store.gc import collect, plan_gc
 from ovrecipe.store.manifest import verify
 from ovrecipe.store.views import view_target
 from tests.build.making import (
     FAKE_PLUGIN,
+    SAID,
     context_of,
     do_up_to,
     fake_recipe,
+    needs,
     publish_fakes,
+    push_all,
     work_on,
     write_recipe,
 )
 from tests.build.test_doit import DODO_WITH_PLUGIN, doit
 from tests.conftest import CommandLine
 
-SAID = Lines(io.StringIO())
 TOOLCHAIN_PLUGIN = str(Path(__file__).with_name("toolchain_plugin.py"))
-
-
-@pytest.fixture
-def built(project: Project) -> Project:
-    """A project with the recipe `m`, whose int4 is built."""
-    write_recipe(project, "m", fake_recipe())
-    publish_fakes(project, "m", "int4")
-    return project
-
-
-@pytest.fixture
-def other(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The same recipe on another machine, where nothing is built."""
-    root = tmp_path_factory.mktemp("other")
-    (root / "recipes").mkdir()
-    project = find_project(root, dict(os.environ))
-    write_recipe(project, "m", fake_recipe())
-    return project
 
 
 @pytest.fixture
@@ -66,16 +50,6 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
     return tmp_path / "elsewhere"
-
-
-def push_all(project: Project, remote: Remote) -> list[int | None]:
-    """Send what the view of `m:int4` needs."""
-    view = ViewWork(context_of(project).plan("m"), "int4")
-    return [give(work, remote, SAID) for work in view.needs()]
-
-
-def needs(project: Project) -> list[Work]:
-    return ViewWork(context_of(project).plan("m"), "int4").needs()
 
 
 def remotely(project: Project, url: str) -> BuildContext:
@@ -276,6 +250,16 @@ def test_a_file_that_came_half_is_gone_on_with(pulling: Pulling) -> None:
     assert pulling()
     assert read == [4, 4, 0]
     assert (store.artifact_dir(pulling.key) / "openvino_model.bin").read_bytes() == b"assemble"
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("x")])
+def test_what_is_damaged_there_is_pushed_again(built, other, pulling, damage) -> None:
+    """As the error says, though its manifest is still there."""
+    damage(pulling.file_path)
+    with pytest.raises(ArtifactCorrupt, match="push again from where it was built"):
+        pulling()
+    assert push_all(built, pulling.remote) == [None, None, len(b"assemble"), None]
+    assert pulling()
 
 
 @pytest.mark.parametrize(

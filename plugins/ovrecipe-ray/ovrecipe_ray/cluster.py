@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,7 @@ class RayCluster:
         from ovrecipe_ray.pool import living_nodes
 
         # A program of Ray's own that calls us stays connected.
-        is_ours = not ray.is_initialized()
-        if is_ours:
-            _init(address)
-        try:
+        with nullcontext() if ray.is_initialized() else _connection(address):
             nodes = RayNodes(announce)
             if not living_nodes():
                 raise ClusterUnreachable(
@@ -52,9 +49,26 @@ class RayCluster:
                     remedy="'ray start --address HOST:PORT' adds this machine to it",
                 )
             yield nodes
-        finally:
-            if is_ours:
-                ray.shutdown()
+
+
+@contextmanager
+def _connection(address: str) -> Iterator[None]:
+    """Be connected to a cluster, without what Ray would print of it.
+
+    To standard output, where answers and documents are ours, go the last lines of a lost node's
+    log, and no option says otherwise. That a node was lost is told by whoever had work there.
+    """
+    import ray
+    from ray._private import worker
+
+    printing: Any = worker.print_to_stdstream
+    try:
+        worker.print_to_stdstream = lambda *_, **__: None
+        _init(address)
+        yield
+    finally:
+        ray.shutdown()
+        worker.print_to_stdstream = printing
 
 
 def _init(address: str) -> None:

@@ -102,7 +102,9 @@ def run_stage(stage: RemoteStage, hear: Callable[[dict[str, Any]], None]) -> Sta
         what = f"{stage.title}: the node cannot run it: {one_line(error.cause)}"
         raise StageError(what, remedy=SAME) from error
     except RayError as error:
-        raise NodeLost(f"{stage.title}: its node is gone: {one_line(error)}") from error
+        # What follows the first sentence are Ray's own commands, for its dashboard.
+        what = one_line(error).partition(". ")[0]
+        raise NodeLost(f"{stage.title}: its node is gone: {what}") from error
     if "node" in event:
         message = f"{stage.title}: {event['node']} does not see {stage.log_path.parent}"
         raise StoreError(message, remedy=COMMON)

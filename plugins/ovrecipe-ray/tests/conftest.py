@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Ray's own is 15, with which stages wait for all else that a machine does.
+os.environ.setdefault("RAY_worker_niceness", "0")
 SMALL = {"object_store_memory": 100_000_000, "include_dashboard": False}
 
 
