@@ -15,6 +15,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+import s3fs
 
 from ovrecipe.build.execute import ViewWork, Work
 from ovrecipe.build.remote import Remote
@@ -27,10 +28,6 @@ from ovrecipe.store.views import view_target
 from tests.build.making import FAKE_PLUGIN, SAID, context_of, push_all
 from tests.build.test_remote import remotely
 from tests.conftest import CommandLine
-
-WITHOUT = "its botocore wants python-dateutil below 3, and constraints.txt has 4"
-s3fs = pytest.importorskip("s3fs", reason=f"s3fs is not installed: {WITHOUT}")
-moto = pytest.importorskip("moto.server", reason=f"moto is not installed: {WITHOUT}")
 
 
 @dataclass
