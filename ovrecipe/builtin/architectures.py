@@ -36,7 +36,7 @@ class Architecture:
 
     `oldest` and `newest` are the transformers that optimum-intel exports it with; `remote_code`
     says that only the checkpoint brings its classes; `backend` is GenAI's attention that answers
-    as the source does; `tokens` how many greedy ones are those of torch.
+    as the source does, or `steps`; `tokens` how many greedy ones are those of torch.
     """
 
     name: str
