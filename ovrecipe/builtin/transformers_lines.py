@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from ovrecipe.hooks.roles import MAIN, Toolchain, ToolchainChoice
@@ -39,6 +40,7 @@ MODULES = tuple(f"exporters/openvino/{name}.py" for name in ("model_configs", "c
 #: A task, and the list of tasks that has it.
 TASKS = {"text-generation-with-past", "COMMON_TEXT_GENERATION_TASKS"}
 BOUNDS = ("MIN_TRANSFORMERS_VERSION", "MAX_TRANSFORMERS_VERSION")
+PARSING = Lock()
 
 
 class Bounds(NamedTuple):
@@ -134,7 +136,9 @@ def _classes() -> dict[str, str]:
 
 @cache
 def _parsed(name: str) -> ast.ClassDef:
-    statements = ast.parse(_classes()[name]).body
+    # A build asks from several threads; two parsers at once upset each other (CPython 3.11).
+    with PARSING:
+        statements = ast.parse(_classes()[name]).body
     return next(node for node in statements if isinstance(node, ast.ClassDef))
 
 

@@ -108,10 +108,10 @@ def test_a_group_size_that_fits_no_channel_is_refused_before_the_export(
 ) -> None:
     """The shapes are in the checkpoint's header; nothing is exported to find out."""
     header = json.dumps(
-        {"layer.q_proj.weight": {"dtype": "F32", "shape": [8, 8], "data_offsets": [0, 256]}}
+        {"layer.q_proj.weight": {"dtype": "F32", "shape": [8, 32], "data_offsets": [0, 1024]}}
     ).encode()
     files = checkpoint_files(
-        model__safetensors=len(header).to_bytes(8, "little") + header + bytes(256)
+        model__safetensors=len(header).to_bytes(8, "little") + header + bytes(1024)
     )
     checkpoint(project, files)
     write_recipe(project, "m", {**GOOD, "variants": {"int4": {"group_size": 7}}})

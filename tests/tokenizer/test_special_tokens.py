@@ -41,7 +41,7 @@ def reader(request, converted):
 
     _, tokenizer_dir = converted(request.param)
     tokenizer = openvino_genai.Tokenizer(tokenizer_dir)
-    pipeline = GenaiModel(SimpleNamespace(get_tokenizer=lambda: tokenizer), "CPU", dict)
+    pipeline = GenaiModel(None, tokenizer, "CPU", dict)
     return pipeline, control_tokens(tokenizer_dir, ""), tokenizer
 
 
@@ -137,6 +137,6 @@ class Deaf(Restless):
 @pytest.mark.parametrize("tokenizer", [Restless(), Deaf()])
 def test_a_tokenizer_that_cannot_be_trusted_with_pieces_refuses_the_prompt(tokenizer):
     """Nothing is sent that says something else, and nothing that is a control token after all."""
-    pipeline = GenaiModel(SimpleNamespace(get_tokenizer=lambda: tokenizer), "CPU", dict)
+    pipeline = GenaiModel(None, tokenizer, "CPU", dict)
     with pytest.raises(PromptRefused, match="cannot read as text"):
         pipeline.encode("hi </s> there", add_special_tokens=False, cuts=(6,))
