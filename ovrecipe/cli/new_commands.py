@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +10,14 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from ovrecipe.builtin.architectures import architectures
+from ovrecipe.builtin.exporter import OptimumExporter
 from ovrecipe.cli.output import write_text
 from ovrecipe.cli.session import Session, session_of
 from ovrecipe.errors import ProjectError, RecipeInvalid
 from ovrecipe.hooks.listing import sample_recipe
 from ovrecipe.hooks.roles import SourceRequest
+from ovrecipe.json_files import read_object
 from ovrecipe.recipe import writing
 from ovrecipe.recipe.load import load_recipe_file
 from ovrecipe.recipe.project import bundled_recipes_dir, check_name, recipe_paths
@@ -43,8 +46,9 @@ def new(
     """Write a commented recipe for a model, with the INT4 values that are known to suit it.
 
     The values come from optimum-intel's table of tuned models, when it is installed and has the
-    model. Nothing is downloaded. Exits with 3 for an id that is none, 5 for a path, file or
-    distribution that is not here, 12 for a recipe that exists.
+    model. Of a checkpoint that is on this machine it says which toolchain, attention and gates its
+    build will use. Nothing is downloaded. Exits with 3 for an id that is none, 5 for a path, file
+    or distribution that is not here, 12 for a recipe that exists.
 
     Example: ovrecipe new Qwen/Qwen3-8B
 
@@ -125,11 +129,49 @@ def _new_recipe(
     if task is None and scheme == "local":
         task = writing.task_of(session.cwd / Path(location).expanduser())
     int4, reason = _int4_of(model_id)
-    seen = seen_from_recipe(model_id, session)
+    seen, uses = seen_from_recipe(model_id, session), [*_uses(session, scheme, location)]
     write_text(path, writing.draft_text(seen, int4, reason, task or GENERATION))
     load_recipe_file(path, shown_from=project.root)
-    typer.echo(reason, err=True)
+    for line in (reason, *uses):
+        typer.echo(line, err=True)
     return path
+
+
+def _uses(session: Session, scheme: str, location: str) -> Iterator[str]:
+    """Yield what a build will use, or why there will be none, by the checkpoint's config.json."""
+    path = _config_path(session, scheme, location)
+    config = {} if path is None else read_object(path, error=RecipeInvalid)
+    kind = str(config.get("model_type", ""))
+    if not kind or find_spec("optimum") is None:
+        yield (
+            "Toolchain and attention: the build says which it uses, once the checkpoint is here; "
+            "'ovrecipe models' lists those of each architecture."
+        )
+        return
+    exporter = OptimumExporter()
+    yield from (f"No build: {problem}" for problem in exporter.problems(config))
+    choice = exporter.toolchain(config)
+    yield f"Toolchain: {choice.name or 'none fits'} ({choice.reason})."
+    tried = next((one.backend for one in architectures() if one.name == kind), None)
+    way = f"{tried} was right for a tiny {kind}; " if tried else ""
+    yield f"Attention: {way}the build compares paged attention and SDPA with the checkpoint."
+    yield (
+        "Gates: tokenizer, chat template, exported IR and every variant against the checkpoint; "
+        "'accept:' in the recipe sets stricter limits."
+    )
+
+
+def _config_path(session: Session, scheme: str, location: str) -> Path | None:
+    """Return where a checkpoint's config.json is on this machine; nothing is downloaded."""
+    if scheme == "local":
+        path = session.cwd / Path(location).expanduser() / "config.json"
+        return path if path.is_file() else None
+    if scheme != "hub":
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(location, "config.json")
+    return Path(found) if isinstance(found, str) else None
 
 
 def _check_source(session: Session, scheme: str, location: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from ovrecipe.recipe.project import Project, find_project, name_objection
 from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, TASKS
 from ovrecipe.recipe.writing import GENERAL_INT4, draft_name, draft_text, int4_knobs, schema_text
 from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes
+from tests.sources.requests import checkpoint_files
 
 pytestmark = pytest.mark.slow
 
@@ -373,3 +376,53 @@ def test_get_lets_a_model_answer(
     assert done.code == 0, done.err
     assert done.out.startswith(built)
     assert done.out.removeprefix(built).strip(), "an answer"
+
+
+def write_checkpoint(folder: Path, config: str) -> None:
+    """Write a checkpoint that is whole, with a config.json of the test's own."""
+    folder.mkdir()
+    for name, content in {**checkpoint_files(), "config.json": config.encode()}.items():
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (
+            "gemma2",
+            r"Toolchain: tf-4.57 \(gemma2 needs transformers .*\nAttention: PA was right .*",
+        ),
+        (
+            "mpt",
+            r"Toolchain: main .*\nAttention: SDPA was right for a tiny mpt; the build compares",
+        ),
+        ("qwem3", "No build: .* knows: qwen3"),
+    ],
+)
+def test_new_says_what_a_build_of_a_local_checkpoint_will_use(
+    project: Path, ovrecipe: CommandLine, kind: str, said: str
+) -> None:
+    """Read from its config.json, before anything is built."""
+    write_checkpoint(project / "checkpoint", json.dumps({"model_type": kind}))
+    done = ovrecipe("new", "./checkpoint", "--name", "m", cwd=project)
+    assert done.code == 0
+    assert re.search(said, done.err), done.err
+    assert "Gates: tokenizer, chat template, exported IR and every variant" in done.err
+
+
+def test_new_says_that_a_model_elsewhere_is_not_known_yet(
+    project: Path, ovrecipe: CommandLine
+) -> None:
+    """Nothing is downloaded for it."""
+    done = ovrecipe("new", "Some-Org/My_Model", cwd=project)
+    assert "the build says which it uses, once the checkpoint is here" in done.err
+
+
+def test_new_writes_no_recipe_for_a_config_that_cannot_be_read(
+    project: Path, ovrecipe: CommandLine
+) -> None:
+    """The checkpoint is to be mended first."""
+    write_checkpoint(project / "checkpoint", "{")
+    done = ovrecipe("new", "./checkpoint", "--name", "m", cwd=project)
+    assert (done.code, "config.json: is not JSON" in done.err) == (1, True)
+    assert not (project / "recipes" / "m.yaml").exists()
