@@ -28,6 +28,8 @@ ModelId = Annotated[
     str, typer.Argument(help="An id on the hub, ./directory, ./file.gguf, dist:... or a plugin's.")
 ]
 QUESTION = "What is the capital of France?"
+#: How long a hub may take to say whether it has a config.json, in seconds.
+HUB_SECONDS = 5
 RecipeName = Annotated[str | None, typer.Option(help="Name of the recipe.")]
 Task = Annotated[
     TaskName | None,
@@ -46,8 +48,8 @@ def new(
     """Write a commented recipe for a model, with the INT4 values that are known to suit it.
 
     The values come from optimum-intel's table of tuned models, when it is installed and has the
-    model. Of a checkpoint that is on this machine it says which toolchain, attention and gates its
-    build will use. Nothing is downloaded. Exits with 3 for an id that is none, 5 for a path, file
+    model. What the checkpoint's config.json says of its build is told: toolchain, attention, gates.
+    Nothing else is downloaded. Exits with 3 for an id that is none, 5 for a path, file
     or distribution that is not here, 12 for a recipe that exists.
 
     Example: ovrecipe new Qwen/Qwen3-8B
@@ -162,16 +164,18 @@ def _uses(session: Session, scheme: str, location: str) -> Iterator[str]:
 
 
 def _config_path(session: Session, scheme: str, location: str) -> Path | None:
-    """Return where a checkpoint's config.json is on this machine; nothing is downloaded."""
+    """Return where a checkpoint's config.json is, that of a hub fetched; None where none is had."""
     if scheme == "local":
         path = session.cwd / Path(location).expanduser() / "config.json"
         return path if path.is_file() else None
     if scheme != "hub":
         return None
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import hf_hub_download
 
-    found = try_to_load_from_cache(location, "config.json")
-    return Path(found) if isinstance(found, str) else None
+    try:
+        return Path(hf_hub_download(location, "config.json", etag_timeout=HUB_SECONDS))
+    except OSError:  # offline, gated or not there: who calls says what is not known then
+        return None
 
 
 def _check_source(session: Session, scheme: str, location: str) -> None:

@@ -20,6 +20,7 @@ from ovrecipe.recipe.project import Project, find_project, name_objection
 from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, TASKS
 from ovrecipe.recipe.writing import GENERAL_INT4, draft_name, draft_text, int4_knobs, schema_text
 from tests.build.making import FAKE_PLUGIN, fake_recipe, publish_fakes
+from tests.loopback_hub import loopback_hub
 from tests.sources.requests import checkpoint_files
 
 pytestmark = pytest.mark.slow
@@ -410,10 +411,29 @@ def test_new_says_what_a_build_of_a_local_checkpoint_will_use(
     assert "Gates: tokenizer, chat template, exported IR and every variant" in done.err
 
 
+def test_new_asks_a_hub_for_the_config_alone(
+    project: Path, ovrecipe: CommandLine, tmp_path: Path
+) -> None:
+    """Some kilobytes say which toolchain a model of gigabytes will need."""
+    with loopback_hub() as hub:
+        hub.repo("maker/gemma").push({"config.json": b'{"model_type": "gemma2"}'})
+        env = {
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(tmp_path / "hf"),
+        }
+        done = ovrecipe.process("new", "maker/gemma", cwd=project, env=env)
+        assert done.code == 0
+        assert "Toolchain: tf-4.57 (gemma2 needs transformers" in done.said
+        gone = ovrecipe.process("new", "maker/nothing", cwd=project, env=env)
+        assert gone.code == 0
+        assert "once the checkpoint is here" in gone.said
+
+
 def test_new_says_that_a_model_elsewhere_is_not_known_yet(
     project: Path, ovrecipe: CommandLine
 ) -> None:
-    """Nothing is downloaded for it."""
+    """Without a hub the recipe is written all the same."""
     done = ovrecipe("new", "Some-Org/My_Model", cwd=project)
     assert "the build says which it uses, once the checkpoint is here" in done.err
 
