@@ -26,6 +26,7 @@ from ovrecipe.json_files import read_object
 from ovrecipe.recipe.schema import Model
 from ovrecipe.recipe.tasks import EMBEDDING, GENERATION, RERANK, TaskName
 from ovrecipe.version import package_version
+from ovrecipe.wording import counted
 
 #: The task that optimum-intel exports for, and the end of the names of classes that can do it.
 TASKS: Mapping[TaskName, tuple[str, str]] = {
@@ -40,6 +41,8 @@ PEAK_BYTES = 800_000_000
 #: Architectures whose code in transformers differs from their remote code in the cache layout:
 #: the export only fits the former. Source: optimum-intel 2.2, exporters/openvino/__main__.py.
 IN_LIBRARY_ONLY = ("falcon", "mpt", "phi", "phi3")
+#: How many of the weights that a checkpoint lacks are named.
+SHOWN = 4
 #: What the checkpoint's weights were quantized with, for which no base IR in a float dtype exists.
 #: gpt-oss (mxfp4) is not among them: transformers dequantizes it.
 QUANTIZED_BY = ("gptq", "awq", "bitnet", "bitsandbytes", "fp8", "compressed-tensors")
@@ -127,7 +130,11 @@ def _check_head(config: Mapping[str, Any], head: str) -> None:
 
 
 def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model, task: str) -> Any:
-    """Return the torch model in its own dtype, its weights still mapped from the files."""
+    """Return the torch model in its own dtype, its weights still mapped from the files.
+
+    Raises:
+        StageError: the files lack weights.
+    """
     from optimum.exporters.openvino.__main__ import FORCE_ATTN_MODEL_CLASSES
     from optimum.exporters.tasks import TasksManager
 
@@ -136,16 +143,49 @@ def _loaded(checkpoint_dir: Path, config: Mapping[str, Any], model: Model, task:
     options: dict[str, Any] = {dtype: "auto", "low_cpu_mem_usage": True}
     if kind in FORCE_ATTN_MODEL_CLASSES:
         options["_attn_implementation"] = FORCE_ATTN_MODEL_CLASSES[kind]
-    return TasksManager.get_model_from_task(
-        task,
-        str(checkpoint_dir),
-        framework="pt",
-        library_name="transformers",
-        local_files_only=True,
-        trust_remote_code=model.trust_remote_code and kind not in IN_LIBRARY_ONLY,
-        use_safetensors=None if model.allow_pickle else True,
-        **options,
-    )
+    with _missing_weights() as missing:
+        torch_model = TasksManager.get_model_from_task(
+            task,
+            str(checkpoint_dir),
+            framework="pt",
+            library_name="transformers",
+            local_files_only=True,
+            trust_remote_code=model.trust_remote_code and kind not in IN_LIBRARY_ONLY,
+            use_safetensors=None if model.allow_pickle else True,
+            **options,
+        )
+    # A pooler stands behind the states that embeddings are made of, and is not exported.
+    is_embedder = task == TASKS[EMBEDDING][0]
+    lacking = sorted(name for name in missing if not (is_embedder and "pooler" in name))
+    if lacking:
+        raise StageError(
+            f"the checkpoint lacks {counted(len(lacking), 'weight')} of its architecture, which "
+            f"transformers would fill at random: {', '.join(lacking[:SHOWN])}"
+            f"{', ...' if len(lacking) > SHOWN else ''}",
+            remedy="fetch it again, or name one that is whole",
+        )
+    return torch_model
+
+
+@contextmanager
+def _missing_weights() -> Iterator[set[str]]:
+    """Collect the weights that a checkpoint lacks, of which transformers only warns."""
+    from transformers import PreTrainedModel
+
+    original = PreTrainedModel.__dict__["from_pretrained"]
+    found: set[str] = set()
+
+    def from_pretrained(cls: Any, *words: Any, **options: Any) -> Any:
+        told = {**options, "output_loading_info": True}
+        torch_model, told_of = original.__func__(cls, *words, **told)
+        found.update(told_of["missing_keys"])
+        return torch_model
+
+    PreTrainedModel.from_pretrained = classmethod(from_pretrained)
+    try:
+        yield found
+    finally:
+        PreTrainedModel.from_pretrained = original
 
 
 def _answer(torch_model: Any, answers: Answers) -> None:

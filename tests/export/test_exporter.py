@@ -135,6 +135,19 @@ def test_remote_code_is_not_run_unless_the_recipe_allows_it(tmp_path: Path) -> N
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_checkpoint_that_lacks_a_weight_is_refused_by_its_name(tmp_path: Path) -> None:
+    """Transformers fills it at random with a warning, and would then be asked what is right."""
+    from safetensors.torch import load_file, save_file
+
+    checkpoint_dir = make_checkpoint(tmp_path / "checkpoint", "llama")
+    [path] = checkpoint_dir.glob("*.safetensors")
+    weights, lost = load_file(path), "model.layers.1.mlp.down_proj.weight"
+    del weights[lost]
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(StageError, match=f"lacks 1 weight of its architecture, .*: {lost}"):
+        exported(checkpoint_dir, tmp_path / "base")
+
+
 def test_a_config_that_is_no_json_is_refused(tmp_path: Path) -> None:
     """A cut-off file is the most frequent damage."""
     folder = config_of(tmp_path)
