@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 
 from ovrecipe.errors import GateError, OvrecipeError, PluginError
+from ovrecipe.libraries import prepare_libraries
 from ovrecipe.processes import Events, end_with_parent, peak_memory_bytes
-from ovrecipe.telemetry import switch_off_telemetry
 
 
 def run(module: str, job_path: Path, events: Events) -> int:
@@ -44,7 +44,7 @@ def run(module: str, job_path: Path, events: Events) -> int:
 if __name__ == "__main__":
     to_parent = Events()
     end_with_parent()
-    switch_off_telemetry(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ)
     code = run(sys.argv[1], Path(sys.argv[2]), to_parent)
     sys.stderr.flush()
     # Tearing down torch and OpenVINO takes up to a second and changes nothing: all is written.

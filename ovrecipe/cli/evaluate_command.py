@@ -20,8 +20,8 @@ from ovrecipe.cli.completion import recipe_argument
 from ovrecipe.cli.output import AsJson, print_json, print_table, status
 from ovrecipe.cli.session import session_of
 from ovrecipe.errors import GateError, RunError
+from ovrecipe.libraries import prepare_libraries
 from ovrecipe.measure.texts import TOKENS
-from ovrecipe.telemetry import switch_off_telemetry
 
 if TYPE_CHECKING:
     from ovrecipe.measure.built import Built
@@ -94,7 +94,7 @@ def command(
     from ovrecipe.measure.built import built_variants
 
     _check_options(ctx, TEXT_OPTIONS if task else TASK_OPTIONS, has_task=bool(task))
-    switch_off_telemetry(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ)
     session = session_of(ctx)
     if task:
         from ovrecipe.cli.evaluate_tasks import ask_tasks

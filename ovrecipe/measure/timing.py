@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from ovrecipe.errors import OvrecipeError, RunError
+from ovrecipe.libraries import prepare_libraries
 from ovrecipe.measure.engines import Engine, Host, Ours
 from ovrecipe.measure.peers import PEERS
 from ovrecipe.measure.speed import BATCH_PROMPT_TOKENS, Figure, Settings
@@ -30,7 +31,6 @@ from ovrecipe.processes import (
     started,
 )
 from ovrecipe.recipe.project import find_project
-from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import Progress
 
 #: How many tokens are generated to warm up: the first and one after it take different paths.
@@ -152,7 +152,7 @@ def _main(job: Mapping[str, Any], events: Events) -> int:
 if __name__ == "__main__":
     to_parent = Events()
     end_with_parent()
-    switch_off_telemetry(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ)
     code = _main(json.loads(sys.argv[1]), to_parent)
     sys.stderr.flush()
     # Tearing down torch and OpenVINO takes up to a second and changes nothing: all is said.

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.errors import DeviceUnknown, EngineFailed, GenerationParameterRefused, RunError
+from ovrecipe.libraries import prepare_libraries
 from ovrecipe.run.assistants import opened_adapter
 from ovrecipe.run.genai import GenaiModel, check_device, metrics_of
 from ovrecipe.run.pipeline import Generated, Tokens
-from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import FinishReason
 from ovrecipe.wording import last_line
 
@@ -58,7 +58,7 @@ def open_batching(
         DeviceUnknown: the device is not on this machine, or is an NPU, which takes one prompt.
         RunError: OpenVINO cannot load the model there, or the adapter.
     """
-    switch_off_telemetry(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ)
     from openvino import Core
     from openvino_genai import AdapterConfig, ContinuousBatchingPipeline, SchedulerConfig
 

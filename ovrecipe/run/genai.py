@@ -13,12 +13,12 @@ from typing import Any
 
 from ovrecipe.errors import DeviceUnknown, PromptRefused, RunError
 from ovrecipe.json_files import GENERATION_CONFIG
+from ovrecipe.libraries import prepare_libraries
 from ovrecipe.recipe.forms import FORMS
 from ovrecipe.run.assistants import NONE, Assistants, Assisting
 from ovrecipe.run.parameters import apply, form_of
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.run.structured import FormCheck, form_refused, is_of_a_form
-from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import FinishReason, Metrics
 from ovrecipe.wording import last_line
 
@@ -37,7 +37,7 @@ class Device:
 
 def list_devices() -> list[Device]:
     """Return the devices of this machine; asks OpenVINO, so it takes a moment."""
-    switch_off_telemetry(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ)
     from openvino import Core
 
     core = Core()
@@ -91,7 +91,7 @@ def open_pipeline(
         DeviceUnknown: the device is not on this machine.
         RunError: OpenVINO cannot load the model there.
     """
-    switch_off_telemetry(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ)
     from openvino import Core
 
     check_device(device, Core().available_devices)
@@ -140,7 +140,7 @@ def check_parameters(parameters: Mapping[str, Any], model_dir: Path) -> None:
     Raises:
         GenerationParameterRefused: by the parameter's name.
     """
-    switch_off_telemetry(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ)
     parameters = {name: value for name, value in parameters.items() if name != "adapter"}
     apply(parameters, own_config(model_dir))
     if form := form_of(parameters, {}):

@@ -16,6 +16,7 @@ from typing import Any
 
 from ovrecipe.builtin.ir import StatefulModel
 from ovrecipe.errors import GenerationParameterRefused, RunError
+from ovrecipe.libraries import prepare_libraries
 from ovrecipe.run.assistants import check_adapter
 from ovrecipe.run.detokenizing import StopTexts, TokenText, new_texts
 from ovrecipe.run.genai import (
@@ -28,7 +29,6 @@ from ovrecipe.run.genai import (
 from ovrecipe.run.parameters import apply
 from ovrecipe.run.pipeline import Ended, OnText, Tokens
 from ovrecipe.run.sampling import Sampler
-from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.types import FinishReason, Metrics
 from ovrecipe.wording import last_line
 
@@ -57,7 +57,7 @@ def open_steps(
         DeviceUnknown: the device is not on this machine.
         RunError: OpenVINO cannot load the model there.
     """
-    switch_off_telemetry(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ)
     from openvino import Core
     from openvino_genai import Tokenizer
 

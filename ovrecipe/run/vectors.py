@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ovrecipe.errors import PromptRefused, PromptTooLong, RunError
+from ovrecipe.libraries import prepare_libraries
 from ovrecipe.recipe.schema import Recipe
 from ovrecipe.recipe.tasks import EMBEDDING, RERANK, TaskName
 from ovrecipe.run.genai import KnownTokens, check_device
 from ovrecipe.run.prompt import check_prompt
-from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.wording import last_line
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class VectorPipeline:
             DeviceUnknown: the device is not on this machine.
             RunError: GenAI cannot load the model there.
         """
-        switch_off_telemetry(sys.modules, os.environ)
+        prepare_libraries(sys.modules, os.environ)
         from openvino import Core
         from openvino_genai import Tokenizer
 

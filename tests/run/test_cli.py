@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ovrecipe.libraries import ISA_LIMIT
+
 CAPITAL = "What is the capital of France?"
 
 
@@ -142,6 +144,27 @@ def test_a_reader_that_leaves_ends_the_answer_quietly(running):
     running.stdout.close()
     assert running.wait() == 141
     assert running.stderr.read() == b""
+
+
+@pytest.mark.model
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone gives processors out")
+def test_a_model_of_16_bits_runs_on_one_processor(smollm2_project):
+    """With AMX, OpenVINO ends such a process by SIGFPE."""
+    one = min(os.sched_getaffinity(0))
+    code = (
+        f"import os, sys; os.sched_setaffinity(0, {{{one}}}); from ovrecipe.cli.main import main\n"
+        "sys.argv[0] = 'ovrecipe'; main()"
+    )
+    words = ["run", "smollm2-135m:fp16", "hi", "--max-new-tokens", "2"]
+    env = {name: value for name, value in os.environ.items() if name != ISA_LIMIT}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=smollm2_project.root,
+        env=env,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
 
 
 @pytest.mark.model

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ovrecipe.build.events import Ended, Progressed, Started
 from ovrecipe.build.stages import base
 from ovrecipe.errors import GateError, NotBuilt, StageError, foreign_errors
+from ovrecipe.libraries import prepare_libraries
 from ovrecipe.measure.verdict import exceeded, limits_of
 from ovrecipe.run.artifact import Artifact
-from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.wording import one_line
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _figures(
     trials: Trials, candidate: Candidate, built: Built, *, tokens: int, watch: Watch
 ) -> Mapping[str, Any]:
     """Compare a point with the source; the base IR is made again where it was collected."""
-    switch_off_telemetry(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ)
     title = f"evaluate {built}"
 
     def progress(

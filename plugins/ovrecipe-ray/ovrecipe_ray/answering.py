@@ -83,10 +83,10 @@ class Answerer:
     def open(self, opening: Opening) -> Opened:
         """Get the model, check and load it."""
         from ovrecipe.hooks.plugins import load_plugins
+        from ovrecipe.libraries import prepare_libraries
         from ovrecipe.run.load import load_engine
-        from ovrecipe.telemetry import switch_off_telemetry
 
-        switch_off_telemetry(sys.modules, os.environ)
+        prepare_libraries(sys.modules, os.environ)
         said: list[str] = []
         env = dict(os.environ)
         try:

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import OvrecipeError
+from ovrecipe.libraries import prepare_libraries
 from ovrecipe.processes import Events
 from ovrecipe.recipe.tasks import GENERATION
 from ovrecipe.run.openai.reasoning import begins_reasoning
 from ovrecipe.run.prepared import encoded
 from ovrecipe.run.prompt import Rendered
-from ovrecipe.telemetry import switch_off_telemetry
 from ovrecipe.wording import one_line
 from ovrecipe_serve.opening import told, where
 
@@ -173,7 +173,7 @@ def _as_json(delta: Delta) -> dict[str, Any]:
 
 if __name__ == "__main__":
     to_server = Events()
-    switch_off_telemetry(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ)
     asked = json.loads(sys.argv[1])
     if asked["task"] == GENERATION:
         code = Worker(to_server).serve(asked)
