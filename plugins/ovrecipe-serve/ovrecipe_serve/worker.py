@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ovrecipe.errors import OvrecipeError
@@ -28,18 +29,32 @@ if TYPE_CHECKING:
     from ovrecipe.run.prepared import Prompt
     from ovrecipe.run.prompt import Message
 
+#: What is read of the server at once; a pipe holds 64 KiB.
+PIPE_BYTES = 2**20
+#: How long a step waits at most, in seconds: the form of an answer may take longer to compile.
+MOST_PAUSE = 0.03
+
 
 class Worker:
-    """Requests of the server on one engine."""
+    """Requests of the server on one engine.
+
+    Orders are obeyed as they come. Those that came during a step are obeyed before the next one,
+    which waits for them a moment: else a step, that holds Python's lock, would let in one or two.
+    """
 
     def __init__(self, events: Events) -> None:
         self.events = events
         self.engine: Engine | None = None
+        self._all_obeyed = threading.Event()
+        self._all_obeyed.set()
         self._requests: dict[int, list[Request]] = {}
         self._deltas: list[Mapping[str, Any]] = []
 
-    def serve(self, job: Mapping[str, Any]) -> int:
-        """Load the model, answer until the server goes, and return the exit code."""
+    def serve(self, job: Mapping[str, Any], *, orders: int = 0) -> int:
+        """Load the model, answer until the server goes, and return the exit code.
+
+        `orders` is the file number of the pipe on which the server speaks.
+        """
         try:
             self.engine = self._load(job)
         except OvrecipeError as error:
@@ -54,8 +69,11 @@ class Worker:
             cache_tokens=engine.pipeline.blocks * engine.pipeline.block_size,
             pid=os.getpid(),
         )
-        for line in sys.stdin.buffer:
-            self.obey(json.loads(line))
+        for lines in _read_lines(orders):
+            self._all_obeyed.clear()
+            for line in lines:
+                self.obey(json.loads(line))
+            self._all_obeyed.set()
         return 0
 
     def _load(self, job: Mapping[str, Any]) -> Engine:
@@ -127,7 +145,7 @@ class Worker:
         return deliver
 
     def _after_step(self) -> None:
-        """Send what the step brought; all of it in one line."""
+        """Send what the step brought in one line, then let in what was asked meanwhile."""
         assert self.engine is not None, "it steps"
         deltas, self._deltas = self._deltas, []
         load = self.engine.load
@@ -140,6 +158,7 @@ class Worker:
             self.events.send("failed", message=failure.message)
             sys.stderr.flush()
             os._exit(failure.exit_code)
+        self._all_obeyed.wait(MOST_PAUSE)
 
     def _cancel(self, number: int) -> None:
         assert self.engine is not None, "nothing is asked before it is ready"
@@ -158,6 +177,14 @@ class Worker:
             self.engine.pipeline.tokens_of(tokens)
         (text,) = self.engine.pipeline.decode([tokens], special=True)
         self.events.send("result", id=number, text=text)
+
+
+def _read_lines(file_number: int) -> Iterator[list[bytes]]:
+    """Yield the whole lines of a pipe as they come, all that are there at once, until it ends."""
+    rest = b""
+    while read := os.read(file_number, PIPE_BYTES):
+        *lines, rest = (rest + read).split(b"\n")
+        yield lines
 
 
 def _as_json(delta: Delta) -> dict[str, Any]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +21,8 @@ from ovrecipe.run.openai.requests import ChatRequest, CompletionRequest, read_re
 # The engine without a model is that of the repository's own tests.
 sys.path.append(str(Path(__file__).parents[3]))
 
+#: How many ask during one step.
+COUNT = 30
 SCHEMA = {"type": "object", "properties": {"a": {"type": "null"}}}
 
 
@@ -63,3 +70,41 @@ def test_an_answer_of_a_form_is_no_reasoning(form, begins):
         asked["response_format"] = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
     found = accepted(order_of(ChatRequest, **asked), "{instruction}<think>")
     assert found["begins_inside"] == [begins] * 2
+
+
+def test_what_is_asked_during_a_step_begins_with_the_next(monkeypatch):
+    """A step holds Python's lock, so whoever has to wait for it gets in one or two a step."""
+    from tests.run.fakes import FakeBatching, engine, recipe
+
+    orders, server = os.pipe()
+    hold = ctypes.PyDLL(None).usleep  # as GenAI's step, it keeps the lock
+    grown = []
+
+    class Holding(FakeBatching):
+        def encode(self, *args, **options):
+            hold(3_000)
+            return super().encode(*args, **options)
+
+        def step(self):
+            if not grown:
+                lines = [{**order, "id": number} for number in range(2, COUNT + 1)]
+                os.write(server, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+            hold(20_000)
+            super().step()
+            grown.append(len(worker.engine._running))
+
+    order = order_of(CompletionRequest, prompt="one", max_tokens=8, seed=1)
+    worker = Worker(SimpleNamespace(send=lambda *_, **__: None))
+    pipeline = Holding("yes, yes")
+    pipeline.most_at_once = COUNT
+    made = engine(pipeline, recipe=recipe(), after_step=worker._after_step)
+    monkeypatch.setattr(worker, "_load", lambda _: made)
+    reading = threading.Thread(target=worker.serve, args=({},), kwargs={"orders": orders})
+    reading.start()
+    os.write(server, json.dumps(order).encode() + b"\n")
+    while len(grown) < 8:
+        time.sleep(0.01)
+    os.close(server)
+    reading.join()
+    made.close()
+    assert max(grown[:6]) == COUNT, grown
