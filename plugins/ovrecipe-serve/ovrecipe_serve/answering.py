@@ -51,6 +51,7 @@ class Answering:
         self._deadline = self._began + seconds
         self._first: float | None = None
         self._tokens = 0
+        self._results: list[Mapping[str, Any]] = []
 
     async def respond(self, request: Request) -> Response:
         """Return the answer, or the beginning of its stream.
@@ -89,19 +90,20 @@ class Answering:
         return max(self._deadline - self._clock(), 0.0)
 
     async def _take_all(self, asking: Asking, writer: Writer) -> None:
-        async for index, piece in self._pieces(asking):
-            writer.take(index, piece)
+        while self._growing:
+            writer.take(*self._piece(await asking.delta()))
 
     async def _stream(
         self, asking: Asking, writer: Writer, stack: ExitStack
     ) -> AsyncIterator[bytes]:
         """Yield the events; what goes wrong by now can only be told as one of them."""
         with stack:
+            # Only waiting takes too long: around a `yield` a limit would end whoever reads.
+            stack.callback(asking.end_after(self._left()).cancel)
             try:
                 yield _sent(writer.opening())
-                pieces = self._pieces(asking)
-                while (came := await self._next(pieces)) is not None:
-                    if events := _sent(writer.chunks(*came)):
+                while self._growing:
+                    if events := _sent(writer.chunks(*self._piece(await asking.delta()))):
                         yield events
                 yield _sent(writer.closing()) + DONE
             except OvrecipeError as error:
@@ -109,43 +111,26 @@ class Answering:
             except TimeoutError:
                 yield _sent([error_body("the answer took too long", "timeout", code="timeout")])
 
-    async def _next(self, pieces: AsyncIterator[tuple[int, Piece]]) -> tuple[int, Piece] | None:
-        """Return the next piece, None behind the last; only waiting for it takes too long.
+    def _piece(self, delta: Mapping[str, Any]) -> tuple[int, Piece]:
+        """Return the choice of which a delta is, and what came of it; counts it."""
+        if self._first is None:
+            self._first = self._clock()
+            self._metrics.first_token.labels(self._model).observe(self._first - self._began)
+        self._tokens += delta["tokens"]
+        pairs = [(text, value) for text, value in delta.get("logprobs", ())]
+        result = delta.get("result")
+        if result is None:
+            return delta["index"], Piece(delta["text"], pairs)
+        self._results.append(result)
+        if not self._growing:
+            self._count(self._results)
+        counts = result["prompt_tokens"], result["generated_tokens"] or 0
+        return delta["index"], Piece(delta["text"], pairs, result["finish_reason"], *counts)
 
-        Around a `yield` a limit would end whoever reads, wherever that is by then.
-        """
-        async with asyncio.timeout(self._left()):
-            return await anext(pieces, None)
-
-    async def _pieces(self, asking: Asking) -> AsyncIterator[tuple[int, Piece]]:
-        """Yield what comes of each choice, until all have ended; counts it."""
-        running = len(self._question.asks)
-        prompts: list[Mapping[str, Any]] = []
-        async for delta in asking.deltas():
-            if self._first is None:
-                self._first = self._clock()
-                self._metrics.first_token.labels(self._model).observe(self._first - self._began)
-            self._tokens += delta["tokens"]
-            result = delta.get("result")
-            pairs = [(text, value) for text, value in delta.get("logprobs", ())]
-            if result is None:
-                yield delta["index"], Piece(delta["text"], pairs)
-                continue
-            prompts.append(result)
-            running -= 1
-            yield (
-                delta["index"],
-                Piece(
-                    delta["text"],
-                    pairs,
-                    result["finish_reason"],
-                    result["prompt_tokens"],
-                    result["generated_tokens"] or 0,
-                ),
-            )
-            if not running:
-                break
-        self._count(prompts)
+    @property
+    def _growing(self) -> bool:
+        """Whether a choice has not ended."""
+        return len(self._results) < len(self._question.asks)
 
     def _count(self, results: list[Mapping[str, Any]]) -> None:
         now, metrics, model = self._clock(), self._metrics, self._model

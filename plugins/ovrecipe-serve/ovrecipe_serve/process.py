@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 LONGEST_LINE = 2**26
 #: An engine that dies this often within so many seconds is not started again until it is asked.
 MOST_RESTARTS, RESTART_SECONDS = 5, 300.0
+#: What is heard of a request that takes too long.
+TIMED_OUT: Mapping[str, Any] = {}
 #: How long an engine may take to end by itself, in seconds.
 GRACE = 5.0
 
@@ -64,7 +66,7 @@ class Asking:
         self._process, self.number = process, number
         self.heard: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
         self.begins_inside: Sequence[bool] = ()
-        self._early: list[Mapping[str, Any]] = []
+        self._early: deque[Mapping[str, Any]] = deque()
 
     async def accepted(self) -> None:
         """Wait until the engine has taken it; a quick one may have begun to answer before.
@@ -76,16 +78,22 @@ class Asking:
             self._early.append(event)
         self.begins_inside = event.get("begins_inside", ())
 
-    async def deltas(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield what comes of each choice; the last of a choice has a `result`.
+    def end_after(self, seconds: float) -> asyncio.TimerHandle:
+        """Let `delta` raise TimeoutError when so much time is over, unless the timer is cancelled.
+
+        A limit around each wait for a delta would cost as much as passing it on.
+        """
+        loop = asyncio.get_running_loop()
+        return loop.call_later(seconds, self.heard.put_nowait, TIMED_OUT)
+
+    async def delta(self) -> Mapping[str, Any]:
+        """Return what comes next of a choice; the last of a choice has a `result`.
 
         Raises:
             OvrecipeError: the engine failed.
+            TimeoutError: it took longer than `end_after`.
         """
-        for delta in self._early:
-            yield delta
-        while True:
-            yield await self._next()
+        return self._early.popleft() if self._early else await self._next()
 
     async def result(self) -> Mapping[str, Any]:
         """Return what is answered at once.
@@ -97,6 +105,8 @@ class Asking:
 
     async def _next(self) -> Mapping[str, Any]:
         event = await self.heard.get()
+        if event is TIMED_OUT:
+            raise TimeoutError
         _check(event)
         return event
 

@@ -24,12 +24,7 @@ def heard(*events):
             for event in events:
                 asking.heard.put_nowait(event)
             await asking.accepted()
-            found = []
-            async for delta in asking.deltas():
-                found.append(delta)
-                if len(found) == len(DELTAS):
-                    break
-            return asking.begins_inside, found
+            return asking.begins_inside, [await asking.delta() for _ in DELTAS]
 
     return asyncio.run(listen())
 
