@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ovrecipe.builtin.ir import read_ir
 from ovrecipe.errors import GateError, StageError, foreign_errors
 from ovrecipe.json_files import read_object
 from ovrecipe.measure.figures import gap
-from ovrecipe.measure.models import EXACTLY, Paged, Stepped, Unpaged
+from ovrecipe.measure.models import EXACTLY, Opened, Paged, Stepped, Unpaged
 from ovrecipe.run.artifact import STEPS
 from ovrecipe.wording import last_line
 
@@ -25,7 +25,6 @@ MAX_GAP = 0.02
 #: The input of a node of paged attention that has the width of its window, 0 for none.
 #: Source: openvino/core/src/op/paged_attention.cpp of 2026.4.
 WINDOW_INPUT = 10
-Opened: TypeAlias = Paged | Unpaged | Stepped
 
 
 class Heard(NamedTuple):
@@ -85,7 +84,7 @@ def _paged(reference: Reference, base_dir: Path, tokenizer_dir: Path) -> Heard |
 
 
 def _heard(
-    kind: type[Unpaged | Stepped], reference: Reference, base_dir: Path, tokenizer_dir: Path
+    kind: type[Opened], reference: Reference, base_dir: Path, tokenizer_dir: Path
 ) -> Heard | str:
     """Return what was heard of a backend that says no probabilities, or why it does not run it."""
     try:

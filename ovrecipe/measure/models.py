@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ovrecipe.builtin.ir import IR_XML, StatefulModel
 from ovrecipe.errors import RunError, StageError, foreign_errors
 from ovrecipe.run.artifact import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -57,8 +58,17 @@ def answer(model_dir: Path, taken: AnswersTaken) -> None:
             taken.take(tokens, model.logits([tokens[:-1]])[0])
 
 
-class Paged:
-    """A model opened by GenAI with paged attention, as `ovrecipe run` and servers run it."""
+class Opened(ABC):
+    """A model and its tokenizer, opened as a runner opens them; answers greedily.
+
+    `tokenizer_dir` is where the tokenizer is, if elsewhere.
+
+    Raises:
+        StageError: it cannot be opened, or run.
+    """
+
+    #: How it is opened and run, for messages.
+    how: ClassVar[str]
 
     def __init__(
         self,
@@ -67,82 +77,16 @@ class Paged:
         *,
         tokenizer_dir: Path | None = None,
     ) -> None:
-        """Open a model; `tokenizer_dir` is where the tokenizer is, if elsewhere.
+        from openvino_genai import Tokenizer
 
-        Raises:
-            StageError: GenAI cannot open the model with paged attention.
-        """
-        from openvino_genai import ContinuousBatchingPipeline, SchedulerConfig, Tokenizer
-
-        self._pipeline: Any
-        with foreign_errors("opening the model with paged attention"):
+        with _stage_errors(f"opening the model {self.how}"):
             self.tokenizer = Tokenizer(tokenizer_dir or model_dir)
-            self._pipeline = ContinuousBatchingPipeline(
-                model_dir, self.tokenizer, SchedulerConfig(), "CPU", **(properties or {})
-            )
-
-    def log_probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the log-probability of each token but a row's first, (rows, length - 1).
-
-        GenAI says it of a prompt that it is told to echo; what it says of the first token has no
-        meaning.
-        """
-        import numpy as np
-
-        answers = self._answered(rows, max_new_tokens=1, echo=True, logprobs=1)
-        found = [answer.generated_log_probs[1 : rows.shape[1]] for answer in answers]
-        return np.asarray(found, np.float32)
+            self._pipeline: Any = self._open(model_dir, properties or {})
 
     def answer(
         self, tokens: NDArray[np.int64], max_new_tokens: int, *, ignore_eos: bool = False
     ) -> list[int]:
         """Return what the model goes on with, greedily, behind tokens, (1, length)."""
-        [answer] = self._answered(tokens, max_new_tokens=max_new_tokens, ignore_eos=ignore_eos)
-        ids: list[int] = answer.generated_ids
-        return ids
-
-    def _answered(self, rows: NDArray[np.int64], **config: Any) -> list[Any]:
-        from openvino import Tensor
-        from openvino_genai import GenerationConfig
-
-        asked = GenerationConfig(do_sample=False, apply_chat_template=False, **config)
-        with foreign_errors("running the model with paged attention"):
-            handles = [
-                self._pipeline.add_request(number, Tensor(row[None].copy()), asked)
-                for number, row in enumerate(rows)
-            ]
-            while self._pipeline.has_non_finished_requests():
-                self._pipeline.step()
-            return [handle.read_all()[0] for handle in handles]
-
-
-class Unpaged:
-    """A model opened by GenAI without paged attention: with SDPA, as the IR has it."""
-
-    def __init__(
-        self,
-        model_dir: Path,
-        properties: Mapping[str, str] | None = None,
-        *,
-        tokenizer_dir: Path | None = None,
-    ) -> None:
-        """Open a model; `tokenizer_dir` is where the tokenizer is, if elsewhere.
-
-        Raises:
-            StageError: GenAI cannot open it.
-        """
-        from openvino_genai import LLMPipeline, Tokenizer
-
-        asked = {"ATTENTION_BACKEND": "SDPA", **(properties or {})}
-        with foreign_errors("opening the model with SDPA"):
-            self.tokenizer = Tokenizer(tokenizer_dir or model_dir)
-            self._pipeline: Any = LLMPipeline(model_dir, self.tokenizer, "CPU", **asked)
-
-    def answer(
-        self, tokens: NDArray[np.int64], max_new_tokens: int, *, ignore_eos: bool = False
-    ) -> list[int]:
-        """Return what the model goes on with, greedily, behind tokens, (1, length)."""
-        from openvino import Tensor
         from openvino_genai import GenerationConfig
 
         asked = GenerationConfig(
@@ -151,47 +95,94 @@ class Unpaged:
             max_new_tokens=max_new_tokens,
             ignore_eos=ignore_eos,
         )
-        with foreign_errors("running the model with SDPA"):
-            ids: list[int] = self._pipeline.generate(Tensor(tokens.copy()), asked).tokens[0]
+        with _stage_errors(f"running the model {self.how}"):
+            return list(self._written(tokens, asked))
+
+    @abstractmethod
+    def _open(self, model_dir: Path, properties: Mapping[str, str]) -> Any:
+        """Return what runs the model."""
+
+    @abstractmethod
+    def _written(self, tokens: NDArray[np.int64], asked: Any) -> Iterable[int]:
+        """Return the tokens behind others, (1, length), as a GenerationConfig asks for them."""
+
+
+class Paged(Opened):
+    """GenAI with paged attention, as `ovrecipe run` and servers run a model."""
+
+    how = "with paged attention"
+
+    def _open(self, model_dir: Path, properties: Mapping[str, str]) -> Any:
+        from openvino_genai import ContinuousBatchingPipeline, SchedulerConfig
+
+        scheduler = SchedulerConfig()
+        return ContinuousBatchingPipeline(model_dir, self.tokenizer, scheduler, "CPU", **properties)
+
+    def _written(self, tokens: NDArray[np.int64], asked: Any) -> Iterable[int]:
+        [answer] = self._answered(tokens, asked)
+        ids: list[int] = answer.generated_ids
         return ids
 
+    def log_probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the log-probability of each token but a row's first, (rows, length - 1).
 
-class Stepped:
-    """A model that ovrecipe runs without GenAI's pipelines, as `ovrecipe run` then does."""
-
-    def __init__(
-        self,
-        model_dir: Path,
-        properties: Mapping[str, str] | None = None,
-        *,
-        tokenizer_dir: Path | None = None,
-    ) -> None:
-        """Open a model; `tokenizer_dir` is where the tokenizer is, if elsewhere.
-
-        Raises:
-            StageError: OpenVINO cannot open it.
+        GenAI says it of a prompt that it is told to echo; what it says of the first token has no
+        meaning.
         """
-        from openvino_genai import Tokenizer
-
-        from ovrecipe.run.steps import open_steps
-
-        with _stage_errors("opening the model token by token"):
-            self.tokenizer = Tokenizer(tokenizer_dir or model_dir)
-            self._pipeline = open_steps(
-                model_dir, "CPU", properties=properties or {}, tokenizer=self.tokenizer
-            )
-
-    def answer(
-        self, tokens: NDArray[np.int64], max_new_tokens: int, *, ignore_eos: bool = False
-    ) -> list[int]:
-        """Return what the model goes on with, greedily, behind tokens, (1, length)."""
+        import numpy as np
         from openvino_genai import GenerationConfig
 
         asked = GenerationConfig(
-            do_sample=False, max_new_tokens=max_new_tokens, ignore_eos=ignore_eos
+            do_sample=False, apply_chat_template=False, max_new_tokens=1, echo=True, logprobs=1
         )
-        with _stage_errors("running the model token by token"):
-            return list(self._pipeline.written(tokens[0].tolist(), asked))
+        with _stage_errors(f"running the model {self.how}"):
+            answers = self._answered(rows, asked)
+        found = [answer.generated_log_probs[1 : rows.shape[1]] for answer in answers]
+        return np.asarray(found, np.float32)
+
+    def _answered(self, rows: NDArray[np.int64], asked: Any) -> list[Any]:
+        from openvino import Tensor
+
+        handles = [
+            self._pipeline.add_request(number, Tensor(row[None].copy()), asked)
+            for number, row in enumerate(rows)
+        ]
+        while self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
+        return [handle.read_all()[0] for handle in handles]
+
+
+class Unpaged(Opened):
+    """GenAI without paged attention: with SDPA, as the IR has it."""
+
+    how = "with SDPA"
+
+    def _open(self, model_dir: Path, properties: Mapping[str, str]) -> Any:
+        from openvino_genai import LLMPipeline
+
+        asked = {"ATTENTION_BACKEND": "SDPA", **properties}
+        return LLMPipeline(model_dir, self.tokenizer, "CPU", **asked)
+
+    def _written(self, tokens: NDArray[np.int64], asked: Any) -> Iterable[int]:
+        from openvino import Tensor
+
+        ids: list[int] = self._pipeline.generate(Tensor(tokens.copy()), asked).tokens[0]
+        return ids
+
+
+class Stepped(Opened):
+    """The IR without GenAI's pipelines, token by token, as `ovrecipe run` then does."""
+
+    how = "token by token"
+
+    def _open(self, model_dir: Path, properties: Mapping[str, str]) -> Any:
+        from ovrecipe.run.steps import open_steps
+
+        return open_steps(model_dir, "CPU", properties=properties, tokenizer=self.tokenizer)
+
+    def _written(self, tokens: NDArray[np.int64], asked: Any) -> Iterable[int]:
+        ids: Iterable[int] = self._pipeline.written(tokens[0].tolist(), asked)
+        return ids
 
 
 @contextmanager
@@ -205,7 +196,7 @@ def _stage_errors(doing: str) -> Iterator[None]:
 
 
 #: What opens a model, by the backend that a build chose.
-OPENED: Mapping[str, type[Paged | Unpaged | Stepped]] = {
+OPENED: Mapping[str, type[Opened]] = {
     "PA": Paged,
     "SDPA": Unpaged,
     STEPS: Stepped,
