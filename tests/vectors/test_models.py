@@ -89,7 +89,9 @@ def test_a_decoder_embeds_by_its_last_token(vector_project: Project) -> None:
 def test_a_score_is_the_sources_own_and_the_best_comes_first(vector_project: Project) -> None:
     """Types of tokens tell query and text apart, which a converted tokenizer easily loses."""
     texts = [*TEXTS, *TEXTS[:6]]
-    with package.load("cross:fp16", project=vector_project, task="text-rerank") as model:
+    # A CPU that has bf16 would compute in it.
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    with package.load("cross:fp16", project=vector_project, task="text-rerank", **exact) as model:
         ranked = model.rerank(QUERY, texts)
     logits = outputs(vector_project, "cross", [(QUERY, text) for text in texts])
     expected = 1 / (1 + np.exp(-np.concatenate(logits)))
@@ -123,7 +125,11 @@ def test_a_line_in_is_a_line_out_in_order(vector_project: Project, ovrecipe: Com
     assert rows[1]["id"] == 7
     assert "embedded 82 texts" in done.said
     with package.load("bert:int8", project=vector_project, task="text-embedding") as model:
-        assert rows[1]["embedding"] == pytest.approx(model.embed(["Berlin"])[0], abs=1e-5)
+        [alone] = model.embed(["Berlin"])
+    first, second, *_ = [np.array(row["embedding"]) for row in rows]
+    # In bf16, as CPUs compute that have it, a text alone differs from one among others by 3e-4.
+    assert second == pytest.approx(alone, abs=3e-3)
+    assert np.abs(first - second).max() > 3e-2
 
 
 def test_texts_are_ranked_and_the_best_can_be_taken(
