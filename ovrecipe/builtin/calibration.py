@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ovrecipe.builtin.ir import MODEL_INPUTS, StatefulModel, model_inputs, read_ir
+from ovrecipe.builtin.nncf_once import file_name, one_at_a_time, read_arrays, write_arrays
 from ovrecipe.builtin.nncf_rules import DEFAULT_NUM_SAMPLES
 from ovrecipe.errors import StageError, foreign_errors
 from ovrecipe.hooks.roles import CompressionJob
@@ -25,6 +26,8 @@ FEWEST_DIFFERENT = 5
 LONGEST_LINE = 16_000_000
 #: How many sequences are tried for each that is wanted.
 TRIES = 4
+#: What texts of the model depend on beside it; the first is raised when it would write others.
+WRITTEN_WITH = (1, SEED, GREEDY_TOKENS, SAMPLED_TOKENS, BATCH, FEWEST_DIFFERENT, TRIES)
 
 
 def calibration_samples(job: CompressionJob) -> list[dict[str, Any]]:
@@ -45,7 +48,7 @@ def _token_ids(job: CompressionJob) -> list[list[int]]:
     asked, path = job.compression.num_samples, job.dataset_path
     wanted = asked or DEFAULT_NUM_SAMPLES
     if path is None:
-        return generated_ids(job.base_dir, wanted, job.progress)
+        return _written_once(job, wanted)
     texts = read_texts(path, at_most=wanted)
     if asked is not None and len(texts) < asked:
         message = f"data set {path.name} has {len(texts)} samples, 'num_samples' asks for {asked}"
@@ -59,6 +62,24 @@ def _token_ids(job: CompressionJob) -> list[list[int]]:
         tokenizer = openvino_genai.Tokenizer(str(job.tokenizer_dir))
         found = [tokenizer.encode(text).input_ids.data[0][:MAX_TOKENS].tolist() for text in texts]
     return [ids for ids in found if ids]
+
+
+def _written_once(job: CompressionJob, wanted: int) -> list[list[int]]:
+    """Return what `generated_ids` does, from the cache if a pass over this base asked before."""
+    import numpy as np
+
+    if job.cache_dir is None:
+        return generated_ids(job.base_dir, wanted, job.progress)
+    path = job.cache_dir / file_name("texts", *WRITTEN_WITH, wanted)
+    job.progress("looking for calibration text written before")
+    with one_at_a_time(job.cache_dir):
+        kept = read_arrays(path)
+        if kept is not None:
+            ids: list[list[int]] = kept[0].tolist()
+            return ids
+        ids = generated_ids(job.base_dir, wanted, job.progress)
+        write_arrays(path, [np.asarray(ids)])
+    return ids
 
 
 def read_texts(path: Path, *, at_most: int) -> list[str]:

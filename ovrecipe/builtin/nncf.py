@@ -1,12 +1,14 @@
 """The compressor `nncf`: every mode and method of `nncf.compress_weights`."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from ovrecipe.builtin import nncf_rules
 from ovrecipe.builtin.ir import SMALL_FILES_BYTES, base_bytes, read_ir, save_ir, weight_facts
-from ovrecipe.builtin.nncf_once import compiled_once, remembered_scores
+from ovrecipe.builtin.nncf_once import compiled_once, remembered_scores, remembered_statistics
 from ovrecipe.errors import foreign_errors
 from ovrecipe.hooks.roles import CompressionJob, Estimate, WeightShape
 from ovrecipe.recipe.compression import CompressionPass, IgnoredScope
@@ -29,10 +31,10 @@ class NncfCompressor:
     """Compresses an IR as optimum-cli would, from a base that was exported once.
 
     Unset knobs are those of `optimum-cli export openvino --weight-format`, so equal options give
-    an `openvino_model.bin` that is equal byte for byte. NNCF's statistics cache is not used: it
-    does not notice that the data set changed.
+    an `openvino_model.bin` that is equal byte for byte.
     """
 
+    version = 2
     packages = ("nncf", "openvino")
     needs_torch = False
     objections = staticmethod(nncf_rules.knob_objections)
@@ -44,7 +46,8 @@ class NncfCompressor:
         """Return what the pass takes; a data set lets NNCF run the base, whose pages it fills."""
         size = nncf_rules.compressed_bytes(compression, precision, tensors)
         data_bytes = 0 if compression.dataset is None else base_bytes(tensors)
-        return Estimate(size + SMALL_FILES_BYTES, size + PEAK_BYTES + data_bytes)
+        kept_bytes = nncf_rules.statistics_bytes(compression, tensors)
+        return Estimate(size + kept_bytes + SMALL_FILES_BYTES, size + PEAK_BYTES + data_bytes)
 
     def compress(self, job: CompressionJob) -> dict[str, Json]:
         """Write the compressed IR; facts are the bits used, and which corrections found work."""
@@ -52,6 +55,7 @@ class NncfCompressor:
         with foreign_errors("importing nncf", remedy="pip install 'ovrecipe[build]'"):
             import nncf
         arguments = nncf_arguments(job.compression, job.precision)
+        samples: list[dict[str, Any]] = []
         if job.compression.dataset is not None:
             from ovrecipe.builtin.calibration import calibration_samples
 
@@ -59,12 +63,14 @@ class NncfCompressor:
             # Asked for more samples than there are, NNCF warns.
             arguments |= {"dataset": nncf.Dataset(samples), "subset_size": len(samples)}
         model = read_ir(job.input_dir)
+        names = Counter(node.get_friendly_name() for node in model.get_ops())
         left_out: list[str] = []
         cache_dir = job.cache_dir if job.input_dir == job.base_dir else None
         with (
             foreign_errors("nncf"),
             nncf_reports(job.progress) as (warnings, titles),
             remembered_scores(cache_dir),
+            remembered_statistics(cache_dir, samples, job.progress),
             compiled_once(),
         ):
             try:
@@ -81,6 +87,7 @@ class NncfCompressor:
             name for name, bar in BARS.items() if any(bar in title for title in titles)
         ]
         mark_compressed(compressed, nncf.__version__)
+        number_added(compressed, names)
         job.progress("writing the compressed IR")
         save_ir(compressed, job.output_dir, source_dir=job.input_dir)
         warning: dict[str, Json] = {"warning": "\n".join(warnings)} if warnings else {}
@@ -183,3 +190,19 @@ def mark_compressed(model: Any, nncf_version: str) -> None:
         options.pop(KV_CACHE_PRECISION[1])
         model.set_rt_info(options, KV_CACHE_PRECISION[:1])
     model.set_rt_info(nncf_version, ["optimum", "nncf_version"])
+
+
+def number_added(model: Any, names: Counter[str]) -> None:
+    """Number what NNCF added without a name to a model that had `names`.
+
+    OpenVINO numbers all that a process makes, so the names would tell what was made before: by a
+    pass that finds its scores and statistics kept, less.
+    """
+    numbers = count()
+    now = Counter(node.get_friendly_name() for node in model.get_ops())
+    for node in model.get_ordered_ops():
+        name = node.get_friendly_name()
+        # A name of the base's may happen to be one that OpenVINO gives now.
+        if name == node.get_name() and now[name] > names[name]:
+            found = (f"{node.get_type_name()}_added_{number}" for number in numbers)
+            node.set_friendly_name(next(one for one in found if one not in names))

@@ -228,3 +228,15 @@ def compressed_bytes(
         size += share * (elements * low_bit + groups * (SCALE_BYTES + zero_point))
         size += (1 - share) * backup
     return int(size)
+
+
+def statistics_bytes(compression: CompressionPass, tensors: Sequence[WeightShape]) -> int:
+    """Return what a pass keeps of the base's activations: an f32 for each channel and sample.
+
+    At most, for matrices that read the same share them. What a metric takes is a number a layer.
+    """
+    if compression.dataset is None or not any(getattr(compression, name) for name in CORRECTIONS):
+        return 0
+    matrices = [tensor.shape for tensor in tensors if len(tensor.shape) > 1]
+    channels = sum(math.prod(shape) // shape[-2] for shape in matrices)
+    return 4 * channels * (compression.num_samples or DEFAULT_NUM_SAMPLES)

@@ -81,6 +81,7 @@ def job_of(base_dir: Path, tmp_path: Path) -> Callable[..., CompressionJob]:
             "output_dir": output_dir,
             "tokenizer_dir": knobs.pop("tokenizer_dir", None),
             "dataset_path": knobs.pop("dataset_path", None),
+            "cache_dir": knobs.pop("cache_dir", None),
             "compression": CompressionPass.model_validate(knobs),
             "precision": precision,
             "recipe": sample_recipe(),

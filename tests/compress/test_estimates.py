@@ -58,6 +58,15 @@ def test_a_data_set_takes_the_base_into_memory() -> None:
     assert read.disk_bytes == plain.disk_bytes
 
 
+def test_activations_of_each_sample_are_kept_on_the_disk() -> None:
+    """AWQ reads a mean of each channel, by default of 128 samples; a metric needs hardly any."""
+    knobs = {"dataset": "generated", "awq": True}
+    plain = weights_bytes("int4")
+    assert weights_bytes("int4", **knobs) - plain == 2 * 4 * COLUMNS * 128
+    assert weights_bytes("int4", **knobs, num_samples=5) - plain == 2 * 4 * COLUMNS * 5
+    assert weights_bytes("int4", dataset="generated", ratio=0.5) < plain * 1.5
+
+
 def test_fp16_needs_room_for_the_scratch_file_of_bf16_weights() -> None:
     """It is as large as the result, and gone at the end."""
     bf16 = Fp16Compressor().estimate(CompressionPass(), "fp16", SHAPES)
