@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 #: What is read of the server at once; a pipe holds 64 KiB.
 PIPE_BYTES = 2**20
-#: How long a step waits at most, in seconds. It is enough for 64 requests; the form of an answer may
-#: take longer to compile, and others go on meanwhile.
+#: How long a step waits at most, in seconds. It is enough for 64 requests; the form of an answer
+#: may take longer to compile, and others go on meanwhile.
 MOST_PAUSE = 0.1
 
 
