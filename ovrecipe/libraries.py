@@ -1,7 +1,7 @@
 """What the libraries that we call must know before they are imported."""
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
@@ -9,18 +9,22 @@ from typing import Any
 OPT_OUTS = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 #: oneDNN's limit to the instructions that it uses, and the last set below AMX.
 ISA_LIMIT, BELOW_AMX = "ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16"
+#: OpenVINO's property that says with how many threads a model works on a CPU.
+THREADS = "INFERENCE_NUM_THREADS"
 
 
 def prepare_libraries(
-    modules: MutableMapping[str, ModuleType], env: MutableMapping[str, Any]
+    modules: MutableMapping[str, ModuleType],
+    env: MutableMapping[str, Any],
+    properties: Mapping[str, Any] | None = None,
 ) -> None:
-    """Switch off telemetry, and spare OpenVINO what it does wrongly on one processor.
+    """Switch off telemetry, and spare OpenVINO what it does wrongly with one thread.
 
-    Call it before the first heavy import.
+    Call it before the first heavy import, and with what a model is opened with before it is opened.
     """
     _switch_off_telemetry(modules, env)
-    if hasattr(os, "sched_getaffinity"):
-        spare_one_processor(len(os.sched_getaffinity(0)), env)
+    given = str((properties or {}).get(THREADS))
+    spare_one_thread(1 if given == "1" else _processors(), env)
 
 
 def _switch_off_telemetry(
@@ -38,13 +42,18 @@ def _switch_off_telemetry(
     env.update(OPT_OUTS)
 
 
-def spare_one_processor(processors: int, env: MutableMapping[str, Any]) -> None:
-    """Keep OpenVINO from AMX where it may use one processor alone, unless the user set a limit.
+def spare_one_thread(threads: int | None, env: MutableMapping[str, Any]) -> None:
+    """Keep OpenVINO from AMX where it has one thread alone, unless the user set a limit.
 
     It shares the work of a layer of 16-bit weights among its threads, and divides by zero with one
-    of them: the process ends by SIGFPE.
+    of them: the process ends by SIGFPE. The limit is read when the first model is opened.
 
     Source: openvino#33300, found with 2026.4 too.
     """
-    if processors == 1:
+    if threads == 1:
         env.setdefault(ISA_LIMIT, BELOW_AMX)
+
+
+def _processors() -> int | None:
+    """Return how many processors this process may use, of which OpenVINO makes its threads."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

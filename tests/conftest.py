@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ovrecipe.libraries import spare_one_processor
+from ovrecipe.libraries import spare_one_thread
 from ovrecipe.recipe.project import Project, find_project
 
 REPOSITORY = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def pytest_configure() -> None:
     if hasattr(os, "sched_setaffinity"):
         own = sorted(os.sched_getaffinity(0))[int(worker) :: count]
         os.sched_setaffinity(0, own or os.sched_getaffinity(0))
-        spare_one_processor(len(os.sched_getaffinity(0)), os.environ)
+        spare_one_thread(len(os.sched_getaffinity(0)), os.environ)
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own

@@ -58,7 +58,7 @@ def open_batching(
         DeviceUnknown: the device is not on this machine, or is an NPU, which takes one prompt.
         RunError: OpenVINO cannot load the model there, or the adapter.
     """
-    prepare_libraries(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ, properties)
     from openvino import Core
     from openvino_genai import AdapterConfig, ContinuousBatchingPipeline, SchedulerConfig
 

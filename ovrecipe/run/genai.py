@@ -91,7 +91,7 @@ def open_pipeline(
         DeviceUnknown: the device is not on this machine.
         RunError: OpenVINO cannot load the model there.
     """
-    prepare_libraries(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ, properties)
     from openvino import Core
 
     check_device(device, Core().available_devices)

@@ -57,7 +57,7 @@ def open_steps(
         DeviceUnknown: the device is not on this machine.
         RunError: OpenVINO cannot load the model there.
     """
-    prepare_libraries(sys.modules, os.environ)
+    prepare_libraries(sys.modules, os.environ, properties)
     from openvino import Core
     from openvino_genai import Tokenizer
 

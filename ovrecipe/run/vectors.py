@@ -51,7 +51,7 @@ class VectorPipeline:
             DeviceUnknown: the device is not on this machine.
             RunError: GenAI cannot load the model there.
         """
-        prepare_libraries(sys.modules, os.environ)
+        prepare_libraries(sys.modules, os.environ, properties)
         from openvino import Core
         from openvino_genai import Tokenizer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.libraries import ISA_LIMIT
+from ovrecipe.libraries import BELOW_AMX, ISA_LIMIT, THREADS, prepare_libraries
 
 CAPITAL = "What is the capital of France?"
 
@@ -148,23 +148,35 @@ def test_a_reader_that_leaves_ends_the_answer_quietly(running):
 
 @pytest.mark.model
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone gives processors out")
-def test_a_model_of_16_bits_runs_on_one_processor(smollm2_project):
+@pytest.mark.parametrize(
+    ("processors", "properties"),
+    [("{min(os.sched_getaffinity(0))}", ""), ("range(os.cpu_count())", "INFERENCE_NUM_THREADS=1")],
+)
+def test_a_model_of_16_bits_runs_with_one_thread(smollm2_project, processors, properties):
     """With AMX, OpenVINO ends such a process by SIGFPE."""
-    one = min(os.sched_getaffinity(0))
     code = (
-        f"import os, sys; os.sched_setaffinity(0, {{{one}}}); from ovrecipe.cli.main import main\n"
-        "sys.argv[0] = 'ovrecipe'; main()"
+        f"import os, sys; from pathlib import Path; os.sched_setaffinity(0, {processors})\n"
+        "import ovrecipe; project = ovrecipe.find_project(Path(sys.argv[1]), {})\n"
+        f"with ovrecipe.load('smollm2-135m:fp16', project=project, {properties}) as model:\n"
+        "    model.generate('hi', max_new_tokens=2)"
     )
-    words = ["run", "smollm2-135m:fp16", "hi", "--max-new-tokens", "2"]
-    env = {name: value for name, value in os.environ.items() if name != ISA_LIMIT}
     done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        cwd=smollm2_project.root,
-        env=env,
+        [sys.executable, "-c", code, str(smollm2_project.root)],
+        env={name: value for name, value in os.environ.items() if name != ISA_LIMIT},
         capture_output=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("env", "threads", "limit"),
+    [({}, 1, BELOW_AMX), ({}, "1", BELOW_AMX), ({ISA_LIMIT: "ALL"}, 1, "ALL")],
+)
+def test_one_thread_is_kept_from_amx_unless_the_user_says_otherwise(env, threads, limit):
+    """Also where this machine has none, to see it."""
+    prepare_libraries({}, env, {THREADS: threads})
+    assert env[ISA_LIMIT] == limit
 
 
 @pytest.mark.model
