@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +20,9 @@ from ovrecipe.run.openai.requests import ChatRequest, CompletionRequest, read_re
 # The engine without a model is that of the repository's own tests.
 sys.path.append(str(Path(__file__).parents[3]))
 
-#: How many ask during one step.
-COUNT = 30
+#: How many ask during one step, and within how many steps all must grow: a step waits 0.1 s, in
+#: which those that take 3 ms each are let in.
+COUNT, STEPS = 30, 3
 SCHEMA = {"type": "object", "properties": {"a": {"type": "null"}}}
 
 
@@ -78,7 +78,7 @@ def test_what_is_asked_during_a_step_begins_with_the_next(monkeypatch):
 
     orders, server = os.pipe()
     hold = ctypes.PyDLL(None).usleep  # as GenAI's step, it keeps the lock
-    grown = []
+    grown, enough = [], threading.Event()
 
     class Holding(FakeBatching):
         def encode(self, *args, **options):
@@ -92,6 +92,8 @@ def test_what_is_asked_during_a_step_begins_with_the_next(monkeypatch):
             hold(20_000)
             super().step()
             grown.append(len(worker.engine._running))
+            if len(grown) == STEPS:
+                enough.set()
 
     order = order_of(CompletionRequest, prompt="one", max_tokens=8, seed=1)
     worker = Worker(SimpleNamespace(send=lambda *_, **__: None))
@@ -102,9 +104,8 @@ def test_what_is_asked_during_a_step_begins_with_the_next(monkeypatch):
     reading = threading.Thread(target=worker.serve, args=({},), kwargs={"orders": orders})
     reading.start()
     os.write(server, json.dumps(order).encode() + b"\n")
-    while len(grown) < 8:
-        time.sleep(0.01)
+    assert enough.wait(60)
     os.close(server)
     reading.join()
     made.close()
-    assert max(grown[:6]) == COUNT, grown
+    assert max(grown[:STEPS]) == COUNT, grown
