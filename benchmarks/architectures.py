@@ -200,10 +200,8 @@ def compared(folder: Path) -> dict[str, Any]:
     reference = read_manifest(folder / "store" / "reference" / inputs["reference"]).facts
     opened = OPENED[str(facts["attention_backend"])](model_dir, EXACTLY)
     expected = read_object(folder / "expected.json")
-    counts = [
-        agreed(opened.answer(np.array([prompt], np.int64), NEW_TOKENS, ignore_eos=True), likely)
-        for prompt, likely in zip(expected["prompts"], expected["answers"], strict=True)
-    ]
+    found = opened.answers(np.array(expected["prompts"], np.int64), NEW_TOKENS, ignore_eos=True)
+    counts = map(agreed, found, expected["answers"])
     same, asked = map(sum, zip(*counts, strict=True))
     known = {"backend": facts["attention_backend"], "tokens": f"{same} of {asked}"}
     if "paged_attention" in reference:

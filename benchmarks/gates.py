@@ -35,6 +35,7 @@ SHAPES = {
     "num_hidden_layers": 22,
     "num_attention_heads": 32,
     "num_key_value_heads": 4,
+    "head_dim": 64,
 }
 
 
@@ -107,7 +108,7 @@ class Gates(Bench):
         from transformers import AutoConfig, AutoModelForCausalLM
 
         config = AutoConfig.from_pretrained(self.checkpoint_dir)
-        config.update({**SHAPES, "head_dim": None, "tie_word_embeddings": False})
+        config.update({**SHAPES, "tie_word_embeddings": False})
         for path in self.checkpoint_dir.glob("*.safetensors*"):
             path.unlink()
         torch.manual_seed(20)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ovrecipe.build.tuning.points import Choices
     from ovrecipe.build.tuning.search import Finals, Results
     from ovrecipe.build.tuning.trials import Trials
+    from ovrecipe.cli.session import Session
     from ovrecipe.recipe.schema import Accept, Recipe, Variant
 
 #: The variant that a bare name means.
@@ -76,6 +77,9 @@ def tune(
     fastest: Annotated[
         bool, Option("--fastest", help="Find the most tokens a second, not the smallest.")
     ] = False,
+    device: Annotated[
+        str | None, Option(help="Where --fastest measures; see 'ovrecipe devices'.")
+    ] = None,
     tokens: Annotated[
         int, Option(min=64, help="Confirm what wins along so many tokens of the source.")
     ] = TOKENS,
@@ -91,7 +95,8 @@ def tune(
     where the variant has a dataset, and budgets where ovrecipe-budget is installed; an option
     narrows one of them. What cannot win is not measured. The recipe's own 'accept' holds as well.
     What wins is compared once more along a longer text; where that is beyond a limit, the search
-    goes on. With --fastest all within the limits are timed in turns, on the default device.
+    goes on. With --fastest all within the limits are timed in turns, on the default device or
+    on that of --device.
     What was measured is kept in the store until 'ovrecipe gc', so a stopped search goes on.
 
     Exits with 8 when no setting is within the limits; the recipe stays as it is then.
@@ -102,6 +107,7 @@ def tune(
     """
     given = {"mean_kl": max_kl, "same_top": min_same_top, "perplexity_ratio": max_perplexity_ratio}
     session = session_of(ctx)
+    timed_on = _timed_on(session, device, fastest=fastest)
     context = session.build_context(force=force, jobs=jobs)
     recipe, name, variant = _variant_of(context, target)
     accept = limits_of(
@@ -112,7 +118,7 @@ def tune(
         choices, **lists_of(group_size, ratio, sym, awq, scale_estimation, bits_per_weight)
     )
     target = f"{recipe.name}:{name}"
-    finals = partial(finals_of, session=session, target=target, tokens=tokens, fastest=fastest)
+    finals = partial(finals_of, session=session, target=target, tokens=tokens, device=timed_on)
     trials, results = _search(
         context, recipe, variant, choices, accept, quiet=quiet, dry_run=dry_run, finals=finals
     )
@@ -169,6 +175,25 @@ def sweep(
         tune_results.show_plan(trials, as_json=as_json)
     else:
         tune_results.show_results(results, as_json=as_json)
+
+
+def _timed_on(session: Session, device: str | None, *, fastest: bool) -> str | None:
+    """Return where settings are timed, if they are.
+
+    Raises:
+        BadParameter: a device is given, and nothing is timed.
+        DeviceUnknown: it is not on this machine.
+    """
+    if not fastest:
+        if device is not None:
+            raise typer.BadParameter("--device is where --fastest measures: give that too")
+        return None
+    from ovrecipe.run.genai import check_device, list_devices
+
+    default = session.defaults.device
+    found = device or (default.value if default else "CPU")
+    check_device(found, [each.name for each in list_devices()])
+    return found
 
 
 def _variant_of(context: BuildContext, target: str) -> tuple[Recipe, str, Variant]:

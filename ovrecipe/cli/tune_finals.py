@@ -20,38 +20,36 @@ if TYPE_CHECKING:
 
 @contextmanager
 def finals_of(
-    trials: Trials, watch: Watch, *, session: Session, target: str, tokens: int, fastest: bool
+    trials: Trials, watch: Watch, *, session: Session, target: str, tokens: int, device: str | None
 ) -> Iterator[Finals]:
-    """Give what is asked of the settings for `target` within the limits.
+    """Give what is asked of the settings for `target` within the limits, speed on a device if any.
 
     Raises:
-        DeviceUnknown: the device that is measured by default is not on this machine.
         ProjectError: the history of measurements cannot be used.
     """
     from ovrecipe.build.tuning.confirming import confirmed
     from ovrecipe.build.tuning.search import Finals
 
     confirm = partial(confirmed, trials, tokens=tokens, watch=watch)
-    if not fastest:
+    if device is None:
         yield Finals(confirm)
         return
-    with _race(trials, watch, session=session, target=target) as race:
+    with _race(trials, watch, session=session, target=target, device=device) as race:
         yield Finals(confirm, race.run)
 
 
 @contextmanager
-def _race(trials: Trials, watch: Watch, *, session: Session, target: str) -> Iterator[Race]:
+def _race(
+    trials: Trials, watch: Watch, *, session: Session, target: str, device: str
+) -> Iterator[Race]:
     from ovrecipe.build.events import Ended, Progressed, Started, Warned
     from ovrecipe.build.tuning.racing import ROUNDS, SETTINGS, Race
     from ovrecipe.measure import history as records
     from ovrecipe.measure.subject import OURS, Subject, machine_name
     from ovrecipe.measure.targets import versions_of
     from ovrecipe.measure.timing import timed
-    from ovrecipe.run.genai import check_device, list_devices
+    from ovrecipe.run.genai import list_devices
 
-    default = session.defaults.device
-    device, devices = default.value if default else "CPU", list_devices()
-    check_device(device, [found.name for found in devices])
     versions, names = versions_of(OURS), dict[str, str]()
 
     def subject_of(found: Found) -> Subject:
@@ -79,5 +77,5 @@ def _race(trials: Trials, watch: Watch, *, session: Session, target: str) -> Ite
         finally:
             watch(Ended(title))
 
-    with records.opened(session.project.history_path, machine_name(devices)) as history:
+    with records.opened(session.project.history_path, machine_name(list_devices())) as history:
         yield Race(subject_of, measure, history)

@@ -100,11 +100,10 @@ def greedy(opened: Opened, reference: Reference) -> Heard:
     """
     read, spread = reference.prompt_tokens, float(reference.chosen.std())
     asked = reference.tokens.shape[1] - read
-    agreed = 0
-    for row, tokens in enumerate(reference.tokens):
-        answer = opened.answer(tokens[None, :read], asked, ignore_eos=True)
-        agreed += _agreed(reference, row, answer, MAX_GAP * spread)
-    return Heard(agreed, asked * len(reference.tokens))
+    answers = opened.answers(reference.tokens[:, :read], asked, ignore_eos=True)
+    tie = MAX_GAP * spread
+    agreed = sum(_agreed(reference, row, answer, tie) for row, answer in enumerate(answers))
+    return Heard(agreed, asked * len(answers))
 
 
 def _agreed(reference: Reference, row: int, answer: Sequence[int], tie: float) -> int:

@@ -83,10 +83,10 @@ class Opened(ABC):
             self.tokenizer = Tokenizer(tokenizer_dir or model_dir)
             self._pipeline: Any = self._open(model_dir, properties or {})
 
-    def answer(
-        self, tokens: NDArray[np.int64], max_new_tokens: int, *, ignore_eos: bool = False
-    ) -> list[int]:
-        """Return what the model goes on with, greedily, behind tokens, (1, length)."""
+    def answers(
+        self, rows: NDArray[np.int64], max_new_tokens: int, *, ignore_eos: bool = False
+    ) -> list[list[int]]:
+        """Return what the model goes on with, greedily, behind each row of tokens."""
         from openvino_genai import GenerationConfig
 
         asked = GenerationConfig(
@@ -96,15 +96,15 @@ class Opened(ABC):
             ignore_eos=ignore_eos,
         )
         with _stage_errors(f"running the model {self.how}"):
-            return list(self._written(tokens, asked))
+            return [list(written) for written in self._written(rows, asked)]
 
     @abstractmethod
     def _open(self, model_dir: Path, properties: Mapping[str, str]) -> Any:
         """Return what runs the model."""
 
     @abstractmethod
-    def _written(self, tokens: NDArray[np.int64], asked: Any) -> Iterable[int]:
-        """Return the tokens behind others, (1, length), as a GenerationConfig asks for them."""
+    def _written(self, rows: NDArray[np.int64], asked: Any) -> Iterator[Iterable[int]]:
+        """Yield the tokens behind each row, as a GenerationConfig asks for them."""
 
 
 class Paged(Opened):
@@ -118,10 +118,9 @@ class Paged(Opened):
         scheduler = SchedulerConfig()
         return ContinuousBatchingPipeline(model_dir, self.tokenizer, scheduler, "CPU", **properties)
 
-    def _written(self, tokens: NDArray[np.int64], asked: Any) -> Iterable[int]:
-        [answer] = self._answered(tokens, asked)
-        ids: list[int] = answer.generated_ids
-        return ids
+    def _written(self, rows: NDArray[np.int64], asked: Any) -> Iterator[Iterable[int]]:
+        # All at once: a step reads the weights once for all rows.
+        return (answer.generated_ids for answer in self._answered(rows, asked))
 
     def log_probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the log-probability of each token but a row's first, (rows, length - 1).
@@ -163,11 +162,11 @@ class Unpaged(Opened):
         asked = {"ATTENTION_BACKEND": "SDPA", **properties}
         return LLMPipeline(model_dir, self.tokenizer, "CPU", **asked)
 
-    def _written(self, tokens: NDArray[np.int64], asked: Any) -> Iterable[int]:
+    def _written(self, rows: NDArray[np.int64], asked: Any) -> Iterator[Iterable[int]]:
         from openvino import Tensor
 
-        ids: list[int] = self._pipeline.generate(Tensor(tokens.copy()), asked).tokens[0]
-        return ids
+        for row in rows:
+            yield self._pipeline.generate(Tensor(row[None].copy()), asked).tokens[0]
 
 
 class Stepped(Opened):
@@ -180,9 +179,8 @@ class Stepped(Opened):
 
         return open_steps(model_dir, "CPU", properties=properties, tokenizer=self.tokenizer)
 
-    def _written(self, tokens: NDArray[np.int64], asked: Any) -> Iterable[int]:
-        ids: Iterable[int] = self._pipeline.written(tokens[0].tolist(), asked)
-        return ids
+    def _written(self, rows: NDArray[np.int64], asked: Any) -> Iterator[Iterable[int]]:
+        return (self._pipeline.written(row.tolist(), asked) for row in rows)
 
 
 @contextmanager

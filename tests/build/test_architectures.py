@@ -100,7 +100,7 @@ def test_twelve_tokens_are_those_of_torch_through_the_attention_that_was_chosen(
     assert artifact.attention_backend() == backend
     opened = OPENED[backend](artifact.model_dir, EXACTLY)
     prompts = read_prompts(checkpoint_dir, trust_remote_code=False)[:2]
-    found = [opened.answer(np.array([row], np.int64), 12, ignore_eos=True) for row in prompts]
+    found = opened.answers(np.array(prompts, np.int64), 12, ignore_eos=True)
     expected = torch_answers(checkpoint_dir, prompts, 12)
     for answer, likely in zip(found, expected, strict=True):
         same, compared = agreed(answer, likely)
@@ -229,8 +229,8 @@ def test_a_model_without_attention_answers_token_by_token(
     assert artifact.attention_backend() == STEPS
     opened = Stepped(artifact.model_dir, EXACTLY)
     prompts = read_prompts(checkpoint_dir, trust_remote_code=False)[:2]
-    for prompt, likely in zip(prompts, torch_answers(checkpoint_dir, prompts, 12), strict=True):
-        answer = opened.answer(np.array([prompt], np.int64), 12, ignore_eos=True)
+    found = opened.answers(np.array(prompts, np.int64), 12, ignore_eos=True)
+    for answer, likely in zip(found, torch_answers(checkpoint_dir, prompts, 12), strict=True):
         same, compared = agreed(answer, likely)
         assert same == compared > 4
     with load(str(variant), project=project) as model:

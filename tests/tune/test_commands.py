@@ -266,7 +266,7 @@ def test_the_fastest_is_found_among_artifacts_without_a_name(
     twin_root: Path, ovrecipe: CommandLine
 ) -> None:
     """Each is timed in a process of its own; a second search times nothing anew."""
-    words = ("--max-kl", "1", "--tokens", "128", "--fastest", "--json")
+    words = ("--max-kl", "1", "--tokens", "128", "--fastest", "--device", "CPU", "--json")
     done = ovrecipe(*TUNE, *words, "--group-size", "16,64", "--ratio", "1.0", cwd=twin_root)
     assert done.code == 0, done.err
     found = json.loads(done.out)
@@ -278,6 +278,22 @@ def test_the_fastest_is_found_among_artifacts_without_a_name(
     again = ovrecipe(*TUNE, *words, "--group-size", "16,64", "--ratio", "1.0", cwd=twin_root)
     assert "measuring on" not in again.err
     assert json.loads(again.out) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--device", "CPU"), 2, "--device is where --fastest measures"),
+        (("--device", "NOWHERE", "--fastest"), 11, "NOWHERE"),
+    ],
+)
+def test_a_device_is_looked_at_before_anything_is_built(
+    project: Project, ovrecipe: CommandLine, words: tuple[str, ...], code: int, says: str
+) -> None:
+    """Neither an option without effect nor a device that is not there costs a search."""
+    done = ovrecipe("tune", "nothing", "--max-kl", "1", *words, cwd=project.root)
+    assert done.code == code
+    assert says in done.err
 
 
 DOCUMENTED = re.findall(

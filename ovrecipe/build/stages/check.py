@@ -214,7 +214,7 @@ def _measured(job: Job, context: StageContext) -> dict[str, Json]:
         special = job.recipe.prompt.add_special_tokens
         prompt = rendered(model_dir, QUESTION)
         tokens = opened.tokenizer.encode(prompt, add_special_tokens=special).input_ids.data
-        answer = opened.answer(tokens, CHECK_TOKENS)
+        [answer] = opened.answers(tokens, CHECK_TOKENS)
         if isinstance(opened, Paged):
             as_run = opened.log_probabilities(reference.tokens)
         else:
