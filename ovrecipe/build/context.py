@@ -54,6 +54,8 @@ class BuildContext:
     plugin_options: tuple[str, ...] = ()
     force: bool = False
     jobs: int = 2
+    #: Whether what does not depend on a failure is built all the same.
+    keep_going: bool = False
     stages: tuple[Stage, ...] = STAGES
     memory: MemoryBudget = field(default_factory=MemoryBudget)
     #: The machines of a cluster, where stages with a process run; None is this machine.

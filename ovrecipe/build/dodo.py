@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import partial
@@ -210,16 +210,21 @@ def all_tasks(root: Path, *, plugin_options: tuple[str, ...] = ()) -> Iterator[d
     """
     require_streams()
     end_when_lost()
-    asked = [word for word in sys.argv[1:] if word.startswith(BUILD)]
+    words = [word for word in sys.argv[1:] if word != "run" and not word.startswith("-")]
+    asked = [word for word in words if word.startswith(BUILD)]
     try:
         project = find_project(root, dict(os.environ))
         context, watch = BuildContext(project, plugin_options=plugin_options), Lines(sys.stderr)
-        for word in asked:
-            if "*" not in word:
-                named_by(word.removeprefix(BUILD), context.recipe)
+        plain = [word.removeprefix(BUILD) for word in asked if "*" not in word]
+        recipes = [named_by(word, context.recipe)[0] for word in plain]
+        if words and len(plain) == len(words):
+            # The recipes of all models need not be read to build one.
+            plans = with_companions(context.plan(recipe.name) for recipe in recipes)
+            names = [plan.recipe.name for plan in plans]
+        else:
+            names = recipe_names(project)
     except OvrecipeError as error:
         raise InvalidDodoFile(str(error)) from error
-    names = recipe_names(project)
     help_action = (_say_what_can_be_built, [names])
     yield {"basename": "help", "doc": "say what can be built", "actions": [help_action]}
     for stage in context.stages:
@@ -233,6 +238,24 @@ def all_tasks(root: Path, *, plugin_options: tuple[str, ...] = ()) -> Iterator[d
             refusal = WorkAction(context, f"read {name}", partial(raise_first, [error]))
             tasks = [{"basename": f"{BUILD}{name}", "doc": doc, "actions": [refusal]}]
         yield from tasks
+
+
+def with_companions(plans: Iterable[RecipePlan]) -> list[RecipePlan]:
+    """Return plans with those of the other recipes of which their stages read variants."""
+    found: dict[str, RecipePlan] = {}
+    waiting = [*plans]
+    while waiting:
+        plan = waiting.pop(0)
+        if plan.recipe.name in found:
+            continue
+        found[plan.recipe.name] = plan
+        waiting += [
+            other
+            for stage in plan.context.stages
+            for variant in stage.variants(tuple(plan.recipe.variants))
+            for other, _ in plan.companions(stage, variant).values()
+        ]
+    return [*found.values()]
 
 
 def _wanted(plan: RecipePlan, asked: Sequence[str]) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ means anonymous memory: pages of mapped files make room when others need it and 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,17 +86,22 @@ def check_work(work: Work) -> int:
     """
     needed: dict[str, Estimate] = {}
     if work.stage.is_judged:
-        problems: list[str] = []
-        wanted = work.wanted or work.plan.recipe.default_variants()
-        for other in work.works(work.plan.stages, (work.variant,) if work.variant else wanted):
+        problems: dict[str | None, list[str]] = defaultdict(list)
+        asked_for = work.wanted or work.plan.recipe.default_variants()
+        wanted = (work.variant,) if work.variant else asked_for
+        for other in work.works(work.plan.stages, wanted):
             if other.is_done():
                 continue
-            problems += other.stage.problems(other)
-            if other.stage.is_judged and other.follows(work):
+            if found := [*other.stage.problems(other)]:
+                problems[other.variant] += found
+            elif other.stage.is_judged and other.follows(work):
                 said = other.stage.estimate(other)
                 needed |= {other.title: said} if said else {}
-        if problems:
-            raise PreflightError("\n".join(problems), remedy="change the recipe, then build again")
+        # A variant that cannot be built is refused by its own first stage, if others can.
+        others_go_on = work.context.keep_going and problems.keys() < {*wanted}
+        if problems and not others_go_on:
+            found = [*chain.from_iterable(problems.values())]
+            raise PreflightError("\n".join(found), remedy="change the recipe, then build again")
         if not work.context.force:
             check_disk(needed, work.context.store.root)
             nodes = work.context.nodes

@@ -16,7 +16,7 @@ from ovrecipe.store.views import view_target
 from ovrecipe.wording import counted
 
 if TYPE_CHECKING:
-    from ovrecipe.build.context import BuildContext, RecipePlan
+    from ovrecipe.build.context import BuildContext
 
 
 class Target(NamedTuple):
@@ -45,10 +45,8 @@ class BuildReport:
         raise_first(self.errors)
 
 
-def try_to_build(
-    context: BuildContext, targets: Sequence[Target], *, watch: Watch, keep_going: bool = False
-) -> BuildReport:
-    """Build the targets; what failed is in the report, and with `keep_going` the rest is built.
+def try_to_build(context: BuildContext, targets: Sequence[Target], *, watch: Watch) -> BuildReport:
+    """Build the targets; what failed is in the report.
 
     Raises:
         OvrecipeError: a recipe cannot be read or used; nothing was started.
@@ -73,7 +71,7 @@ def try_to_build(
     watch(Planned(_planned(context, missing)))
     if missing:
         try:
-            report.errors += run_tasks(context, missing, tell, keep_going=keep_going)
+            report.errors += run_tasks(context, missing, tell, keep_going=context.keep_going)
         except KeyboardInterrupt:
             context.cancel()
             raise
@@ -104,20 +102,12 @@ def run_tasks(
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
-    from ovrecipe.build.dodo import DOIT_CONFIG, Failures, recipe_tasks
+    from ovrecipe.build.dodo import DOIT_CONFIG, Failures, recipe_tasks, with_companions
 
     def task_recipes() -> Iterator[dict[str, Any]]:
-        asked = {work.plan.recipe.name: work for work in works}
-        for work in asked.values():
-            yield from recipe_tasks(work.plan, watch, wanted=work.wanted)
-        plans = {name: work.plan for name, work in asked.items()}
-        waiting = [*plans.values()]
-        while waiting:
-            for other in companion_plans(waiting.pop()):
-                if other.recipe.name not in plans:
-                    plans[other.recipe.name] = other
-                    waiting.append(other)
-                    yield from recipe_tasks(other, watch)
+        wanted = {work.plan.recipe.name: work.wanted for work in works}
+        for plan in with_companions(work.plan for work in works):
+            yield from recipe_tasks(plan, watch, wanted=wanted.get(plan.recipe.name, ()))
 
     failures = Failures()
     jobs = context.jobs if context.jobs > 1 else 0
@@ -131,19 +121,6 @@ def run_tasks(
         detail = "\n".join(failures.others) or f"exit code {code}"
         raise RuntimeError(f"doit failed on {', '.join(map(str, works))}: {detail}")
     return failures.errors
-
-
-def companion_plans(plan: RecipePlan) -> list[RecipePlan]:
-    """Return the plans of the other recipes of which stages of this one read variants."""
-    stages, variants = plan.context.stages, tuple(plan.recipe.variants)
-    found = [
-        other
-        for stage in stages
-        for variant in stage.variants(variants)
-        for other, _ in plan.companions(stage, variant).values()
-        if other is not plan
-    ]
-    return list({other.recipe.name: other for other in found}.values())
 
 
 def built_manifests(context: BuildContext, target: Target) -> dict[str, Manifest]:

@@ -70,7 +70,7 @@ def build(
     from ovrecipe.build.run import try_to_build
 
     session = session_of(ctx)
-    context = session.build_context(force=force, jobs=jobs or JOBS)
+    context = session.build_context(force=force, jobs=jobs or JOBS, keep_going=keep_going)
     wanted = targets_of(context, targets)
     for name in dict.fromkeys(target.name for target in wanted) if update else ():
         context.plan(name).resolve(update=True)
@@ -82,7 +82,7 @@ def build(
                 nodes = stack.enter_context(connected(session, ray))
                 build_on(nodes, context, jobs=jobs or JOBS * nodes.count)
             watch = stack.enter_context(watching(quiet=quiet))
-            report = try_to_build(context, wanted, watch=watch, keep_going=keep_going)
+            report = try_to_build(context, wanted, watch=watch)
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)
         raise

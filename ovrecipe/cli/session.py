@@ -63,12 +63,19 @@ class Session:
 
         return load_recipe(self.project, name)
 
-    def build_context(self, *, force: bool = False, jobs: int = 2) -> BuildContext:
+    def build_context(
+        self, *, force: bool = False, jobs: int = 2, keep_going: bool = False
+    ) -> BuildContext:
         """Return what plans and builds the project's recipes."""
         from ovrecipe.build.context import BuildContext
 
-        options = self.plugin_options
-        return BuildContext(self.project, plugin_options=options, force=force, jobs=jobs)
+        return BuildContext(
+            self.project,
+            plugin_options=self.plugin_options,
+            force=force,
+            jobs=jobs,
+            keep_going=keep_going,
+        )
 
 
 def session_of(ctx: typer.Context) -> Session:

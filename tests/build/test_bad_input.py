@@ -103,10 +103,9 @@ def test_an_unknown_provider_is_named_with_the_closest(
     assert word in done.said
 
 
-def test_a_group_size_that_fits_no_channel_is_refused_before_the_export(
-    ovrecipe: CommandLine, project: Project
-) -> None:
-    """The shapes are in the checkpoint's header; nothing is exported to find out."""
+@pytest.fixture
+def narrow(project: Project) -> Project:
+    """A project whose checkpoint has 32 channels, beside a variant in groups of 7 one that fits."""
     header = json.dumps(
         {"layer.q_proj.weight": {"dtype": "F32", "shape": [8, 32], "data_offsets": [0, 1024]}}
     ).encode()
@@ -114,11 +113,32 @@ def test_a_group_size_that_fits_no_channel_is_refused_before_the_export(
         model__safetensors=len(header).to_bytes(8, "little") + header + bytes(1024)
     )
     checkpoint(project, files)
-    write_recipe(project, "m", {**GOOD, "variants": {"int4": {"group_size": 7}}})
-    done = ovrecipe("build", "m", cwd=project.root)
+    variants = {"int4": {"group_size": 7}, "int4-fits": {"compressor": "fake"}}
+    model = {**GOOD["model"], "exporter": "fine"}
+    write_recipe(project, "m", {**GOOD, "model": model, "variants": variants})
+    return project
+
+
+def test_a_group_size_that_fits_no_channel_is_refused_before_the_export(
+    ovrecipe: CommandLine, narrow: Project
+) -> None:
+    """The shapes are in the checkpoint's header; nothing is exported to find out."""
+    done = ovrecipe("-p", FAKE_PLUGIN, "build", "m", cwd=narrow.root)
     assert done.code == PREFLIGHT
     assert "group_size" in done.said
-    assert not (project.store_dir / "base").exists()
+    assert not (narrow.store_dir / "base").exists()
+
+
+def test_with_keep_going_what_is_refused_keeps_no_other_variant_from_being_built(
+    ovrecipe: CommandLine, narrow: Project
+) -> None:
+    """Alone it is refused before the export all the same."""
+    alone = ovrecipe("-p", FAKE_PLUGIN, "build", "--keep-going", "m:int4", cwd=narrow.root)
+    assert alone.code == PREFLIGHT
+    assert not (narrow.store_dir / "base").exists()
+    done = ovrecipe("-p", FAKE_PLUGIN, "build", "--keep-going", "m", cwd=narrow.root)
+    assert "variants.int4: group_size" in done.said
+    assert [path.name for path in narrow.store_dir.glob("weights/*")] != []
 
 
 @pytest.mark.parametrize(

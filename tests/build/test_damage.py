@@ -39,13 +39,9 @@ def built(project: Project, *targets: str, **recipe: Any) -> list[Exception]:
     """Build the twin's targets; return what went wrong."""
     document = {"model": {"id": "./checkpoint"}, **recipe}
     write_recipe(project, "twin", document)
-    context = BuildContext(project, plugin_options=(PLUGIN,))
-    report = try_to_build(
-        context,
-        [Target("twin", variant) for variant in targets],
-        watch=Lines(io.StringIO()),
-        keep_going=True,
-    )
+    context = BuildContext(project, plugin_options=(PLUGIN,), keep_going=True)
+    named = [Target("twin", variant) for variant in targets]
+    report = try_to_build(context, named, watch=Lines(io.StringIO()))
     return report.errors
 
 

@@ -39,9 +39,8 @@ def test_every_method_builds_a_model_that_answers(twin_project: Project) -> None
     )
     write_recipe(twin_project, "m", {"model": {"id": "./checkpoint"}, "variants": VARIANTS})
     targets = [Target("m", variant) for variant in VARIANTS]
-    report = try_to_build(
-        BuildContext(twin_project), targets, watch=Lines(io.StringIO()), keep_going=True
-    )
+    context = BuildContext(twin_project, keep_going=True)
+    report = try_to_build(context, targets, watch=Lines(io.StringIO()))
     report.check_success()
     checked = {title for title, _ in report.ran if title.startswith("check ")}
     assert checked == {f"check m:{variant}" for variant in VARIANTS}
