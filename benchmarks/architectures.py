@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,7 @@ def compared(folder: Path) -> dict[str, Any]:
     opened = OPENED[str(facts["attention_backend"])](model_dir, EXACTLY)
     expected = read_object(folder / "expected.json")
     found = opened.answers(np.array(expected["prompts"], np.int64), NEW_TOKENS, ignore_eos=True)
-    counts = map(agreed, found, expected["answers"])
+    counts = starmap(agreed, zip(found, expected["answers"], strict=True))
     same, asked = map(sum, zip(*counts, strict=True))
     known = {"backend": facts["attention_backend"], "tokens": f"{same} of {asked}"}
     if "paged_attention" in reference:

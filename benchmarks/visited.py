@@ -6,6 +6,7 @@ which a function was called. It says how far a reader has to go, not how fast th
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -61,6 +62,8 @@ def visited(*arguments: str, project: Path, scratch: Path) -> list[str]:
 
 def main() -> None:
     """Build and run the smallest model in a fresh project, and print the counts as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         project = scratch / "project"

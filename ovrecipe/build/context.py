@@ -56,6 +56,8 @@ class BuildContext:
     jobs: int = 2
     #: Whether what does not depend on a failure is built all the same.
     keep_going: bool = False
+    #: The titles of what failed, for what needs it is not tried then.
+    failed: set[str] = field(default_factory=set)
     stages: tuple[Stage, ...] = STAGES
     memory: MemoryBudget = field(default_factory=MemoryBudget)
     #: The machines of a cluster, where stages with a process run; None is this machine.

@@ -52,23 +52,38 @@ class BuildFailure(TaskFailed):  # type: ignore[misc]
         return type(self.error).__name__
 
 
+class NotTriedError(OvrecipeError):
+    """What a stage needs has failed, which was said."""
+
+
 @dataclass(eq=False, repr=False)
 class WorkAction(BaseAction):  # type: ignore[misc]
-    """Does something inside doit, without doit's redirection of standard output."""
+    """Does something inside doit, without doit's redirection of standard output.
+
+    `needs` are the titles of what it cannot be done without.
+    """
 
     context: BuildContext
     title: str
     do: Callable[[], None]
+    needs: frozenset[str] = frozenset()
     values: dict[str, Any] = field(default_factory=dict)
     task = out = err = result = None
 
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:  # noqa: ARG002
         """Do it; whatever is raised becomes a failed task."""
         try:
+            self._check_needs()
             self.do()
         except Exception as error:  # noqa: BLE001 - kept in the failure, which is reported
+            self.context.failed.add(self.title)
             return BuildFailure(error)
         return None
+
+    def _check_needs(self) -> None:
+        """Raise where a need has failed: doit goes on with a task whose setup did."""
+        if lacking := sorted(self.needs & self.context.failed):
+            raise NotTriedError(f"{self.title}: not tried, for {lacking[0]} failed")
 
     def __str__(self) -> str:
         # For `doit info`.
@@ -101,11 +116,13 @@ def recipe_tasks(
 
 
 def _task(work: Work | ViewWork, doc: str, watch: Watch) -> dict[str, Any]:
+    needs = work.needs()
+    titles = frozenset(needed.title for needed in needs)
     return {
         "doc": doc,
-        "actions": [WorkAction(work.context, work.title, partial(work.do, watch))],
+        "actions": [WorkAction(work.context, work.title, partial(work.do, watch), titles)],
         "uptodate": [work.is_up_to_date],
-        "setup": [needed.task_name for needed in work.needs()],
+        "setup": [needed.task_name for needed in needs],
         "clean": [_cleaning(work)],
         "title": lambda _: work.title,
     }
@@ -144,7 +161,8 @@ class Failures(ZeroReporter):  # type: ignore[misc]
     def add_failure(self, task: Any, fail: BaseFail) -> None:
         """Keep what went wrong; a task that only lacks its inputs adds nothing."""
         if isinstance(fail, BuildFailure):
-            self.errors.append(fail.error)
+            if not isinstance(fail.error, NotTriedError):
+                self.errors.append(fail.error)
         elif fail.get_name() != "UnmetDependency":
             self.others.append(f"{task.name}: {fail.get_msg()}")
 
@@ -198,10 +216,13 @@ DOIT_CONFIG = {
 }
 
 
-def all_tasks(root: Path, *, plugin_options: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
-    """Yield the tasks of every recipe of the project at `root`.
+def all_tasks(
+    root: Path, *, plugin_options: tuple[str, ...] = (), words: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of the recipes of the project at `root` that doit may be asked for.
 
-    `plugin_options` are what `-p` takes. A broken recipe becomes a task that fails.
+    `plugin_options` are what `-p` takes, `words` doit's command line, else this process's. A broken
+    recipe becomes a task that fails.
 
     Raises:
         InvalidDodoFile: there is no project at `root`, or a recipe or variant of doit's command
@@ -210,52 +231,89 @@ def all_tasks(root: Path, *, plugin_options: tuple[str, ...] = ()) -> Iterator[d
     """
     require_streams()
     end_when_lost()
-    words = [word for word in sys.argv[1:] if word != "run" and not word.startswith("-")]
+    words = sys.argv[1:] if words is None else words
+    keep_going = not {"-c", "--continue"}.isdisjoint(words)
     asked = [word for word in words if word.startswith(BUILD)]
     try:
         project = find_project(root, dict(os.environ))
-        context, watch = BuildContext(project, plugin_options=plugin_options), Lines(sys.stderr)
+        context = BuildContext(project, plugin_options=plugin_options, keep_going=keep_going)
         plain = [word.removeprefix(BUILD) for word in asked if "*" not in word]
-        recipes = [named_by(word, context.recipe)[0] for word in plain]
-        if words and len(plain) == len(words):
-            # The recipes of all models need not be read to build one.
-            plans = with_companions(context.plan(recipe.name) for recipe in recipes)
-            names = [plan.recipe.name for plan in plans]
-        else:
-            names = recipe_names(project)
+        named = [named_by(word, context.recipe)[0].name for word in plain]
     except OvrecipeError as error:
         raise InvalidDodoFile(str(error)) from error
+    # To build one model, those of all others need not be read.
+    names = named if named and _names_builds_only(words) else recipe_names(project)
     help_action = (_say_what_can_be_built, [names])
     yield {"basename": "help", "doc": "say what can be built", "actions": [help_action]}
     for stage in context.stages:
         yield {"basename": stage.name, "name": None, "doc": stage.doc}
+    yield from _tasks_of(context, names, asked)
+
+
+def _names_builds_only(words: Sequence[str]) -> bool:
+    """Return whether doit is called for builds of named recipes alone: `run -n 2 build:phi-2`."""
+    rest = [word for word in words if not word.startswith("-") and not word.isdecimal()]
+    rest = rest[1:] if rest[:1] == ["run"] else rest
+    return all(word.startswith(BUILD) and "*" not in word for word in rest)
+
+
+def _tasks_of(
+    context: BuildContext, names: Iterable[str], asked: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of recipes, and of those of which they read variants."""
+    watch = Lines(sys.stderr)
+    broken: dict[str, OvrecipeError] = {}
+    read: dict[str, tuple[RecipePlan, set[str]]] = {}
     for name in names:
         try:
             plan = context.plan(name)
-            tasks = [*recipe_tasks(plan, watch, wanted=_wanted(plan, asked))]
+            for other, variants in with_companions([(plan, _wanted(plan, asked))]):
+                read.setdefault(other.recipe.name, (other, set()))[1].update(variants)
         except OvrecipeError as error:
-            doc = f"cannot be built: {str(error).splitlines()[0]}"
-            refusal = WorkAction(context, f"read {name}", partial(raise_first, [error]))
-            tasks = [{"basename": f"{BUILD}{name}", "doc": doc, "actions": [refusal]}]
-        yield from tasks
+            broken[name] = error
+    for name, (plan, wanted) in read.items():
+        try:
+            in_order = tuple(variant for variant in plan.recipe.variants if variant in wanted)
+            tasks = [*recipe_tasks(plan, watch, wanted=in_order)]
+        except OvrecipeError as error:
+            broken[name] = error
+        else:
+            yield from tasks
+    for name, broken_by in broken.items():
+        doc = f"cannot be built: {str(broken_by).splitlines()[0]}"
+        refusal = WorkAction(context, f"read {name}", partial(raise_first, [broken_by]))
+        yield {"basename": f"{BUILD}{name}", "doc": doc, "actions": [refusal]}
 
 
-def with_companions(plans: Iterable[RecipePlan]) -> list[RecipePlan]:
-    """Return plans with those of the other recipes of which their stages read variants."""
-    found: dict[str, RecipePlan] = {}
-    waiting = [*plans]
+def with_companions(
+    asked: Iterable[tuple[RecipePlan, tuple[str, ...]]],
+) -> list[tuple[RecipePlan, tuple[str, ...]]]:
+    """Return plans and their wanted variants, with those of other recipes that their stages read.
+
+    Where no variant of a plan is wanted, all may be asked for.
+
+    Raises:
+        RecipeError: a recipe that is read does not exist, or is broken.
+    """
+    found = {plan.recipe.name: (plan, [*wanted]) for plan, wanted in asked}
+    waiting = [
+        (plan, variant)
+        for plan, wanted in found.values()
+        for variant in wanted or plan.recipe.variants
+    ]
+    seen: set[tuple[str, str]] = set()
     while waiting:
-        plan = waiting.pop(0)
-        if plan.recipe.name in found:
+        plan, variant = waiting.pop(0)
+        if (plan.recipe.name, variant) in seen:
             continue
-        found[plan.recipe.name] = plan
-        waiting += [
-            other
-            for stage in plan.context.stages
-            for variant in stage.variants(tuple(plan.recipe.variants))
-            for other, _ in plan.companions(stage, variant).values()
-        ]
-    return [*found.values()]
+        seen.add((plan.recipe.name, variant))
+        for stage in plan.stages:
+            for reading in stage.variants((variant,)):
+                for other, its_variant in plan.companions(stage, reading).values():
+                    if other is not plan:
+                        found.setdefault(other.recipe.name, (other, []))[1].append(its_variant)
+                    waiting.append((other, its_variant))
+    return [(plan, tuple(dict.fromkeys(wanted))) for plan, wanted in found.values()]
 
 
 def _wanted(plan: RecipePlan, asked: Sequence[str]) -> tuple[str, ...]:

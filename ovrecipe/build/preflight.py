@@ -6,10 +6,9 @@ means anonymous memory: pages of mapped files make room when others need it and 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +78,8 @@ def check_work(work: Work) -> int:
     """Refuse work that cannot end well; return a heavy stage's memory in bytes, 0 for others.
 
     Before the first long stage everything that was asked for is judged, not after hours of work.
+    A build that keeps going leaves a variant that cannot be made to that variant's own first
+    stage, where another one waits for this work.
 
     Raises:
         PreflightError: a line per problem; or disk or memory do not suffice, and nobody forces it.
@@ -86,28 +87,50 @@ def check_work(work: Work) -> int:
     """
     needed: dict[str, Estimate] = {}
     if work.stage.is_judged:
-        problems: dict[str | None, list[str]] = defaultdict(list)
         asked_for = work.wanted or work.plan.recipe.default_variants()
-        wanted = (work.variant,) if work.variant else asked_for
-        for other in work.works(work.plan.stages, wanted):
-            if other.is_done():
-                continue
-            if found := [*other.stage.problems(other)]:
-                problems[other.variant] += found
-            elif other.stage.is_judged and other.follows(work):
-                said = other.stage.estimate(other)
-                needed |= {other.title: said} if said else {}
-        # A variant that cannot be built is refused by its own first stage, if others can.
-        others_go_on = work.context.keep_going and problems.keys() < {*wanted}
-        if problems and not others_go_on:
-            found = [*chain.from_iterable(problems.values())]
-            raise PreflightError("\n".join(found), remedy="change the recipe, then build again")
-        if not work.context.force:
-            check_disk(needed, work.context.store.root)
-            nodes = work.context.nodes
-            check_memory(needed, None if nodes is None else nodes.memory_bytes)
+        variants = (work.variant,) if work.variant else asked_for
+        if work.context.keep_going:
+            variants = tuple(filter(partial(_can_be_made, work), variants)) or variants
+        needed = _needed_by(work, variants)
     own = needed.get(work.title) or work.stage.estimate(work)
     return 0 if own is None else own.memory_bytes
+
+
+def _can_be_made(work: Work, variant: str) -> bool:
+    """Return whether a variant waits for this work, and nothing is known that keeps it from it."""
+    waits = any(
+        other.variant == variant and not other.is_done() and other.follows(work)
+        for other in work.works(work.plan.stages, (variant,))
+    )
+    try:
+        _needed_by(work, (variant,))
+    except PreflightError:
+        return False
+    return waits
+
+
+def _needed_by(work: Work, variants: tuple[str, ...]) -> dict[str, Estimate]:
+    """Return what the work takes, and what for these variants is made with it, by title.
+
+    Raises:
+        PreflightError: something is certain to fail, or does not fit.
+    """
+    needed: dict[str, Estimate] = {}
+    problems: list[str] = []
+    for other in work.works(work.plan.stages, variants):
+        if other.is_done():
+            continue
+        problems += other.stage.problems(other)
+        if other.stage.is_judged and other.follows(work):
+            said = other.stage.estimate(other)
+            needed |= {other.title: said} if said else {}
+    if problems:
+        raise PreflightError("\n".join(problems), remedy="change the recipe, then build again")
+    if not work.context.force:
+        check_disk(needed, work.context.store.root)
+        nodes = work.context.nodes
+        check_memory(needed, None if nodes is None else nodes.memory_bytes)
+    return needed
 
 
 def check_disk(needed: Mapping[str, Estimate], store_dir: Path) -> None:

@@ -48,6 +48,8 @@ class BuildReport:
 def try_to_build(context: BuildContext, targets: Sequence[Target], *, watch: Watch) -> BuildReport:
     """Build the targets; what failed is in the report.
 
+    What does not depend on a failure is built all the same where the context is to keep going.
+
     Raises:
         OvrecipeError: a recipe cannot be read or used; nothing was started.
         KeyboardInterrupt: Ctrl-C; every process of the build is gone.
@@ -105,10 +107,11 @@ def run_tasks(
     from ovrecipe.build.dodo import DOIT_CONFIG, Failures, recipe_tasks, with_companions
 
     def task_recipes() -> Iterator[dict[str, Any]]:
-        wanted = {work.plan.recipe.name: work.wanted for work in works}
-        for plan in with_companions(work.plan for work in works):
-            yield from recipe_tasks(plan, watch, wanted=wanted.get(plan.recipe.name, ()))
+        asked = {work.plan.recipe.name: (work.plan, work.wanted) for work in works}
+        for plan, wanted in with_companions(asked.values()):
+            yield from recipe_tasks(plan, watch, wanted=wanted)
 
+    context.failed.clear()
     failures = Failures()
     jobs = context.jobs if context.jobs > 1 else 0
     settings = {**DOIT_CONFIG, "reporter": failures, "num_process": jobs}

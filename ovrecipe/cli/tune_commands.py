@@ -107,9 +107,9 @@ def tune(
     """
     given = {"mean_kl": max_kl, "same_top": min_same_top, "perplexity_ratio": max_perplexity_ratio}
     session = session_of(ctx)
-    timed_on = _timed_on(session, device, fastest=fastest)
     context = session.build_context(force=force, jobs=jobs)
     recipe, name, variant = _variant_of(context, target)
+    timed_on = _timed_on(session, device, fastest=fastest)
     accept = limits_of(
         recipe, variant, {key: said for key, said in given.items() if said is not None}
     )
@@ -191,7 +191,7 @@ def _timed_on(session: Session, device: str | None, *, fastest: bool) -> str | N
     from ovrecipe.run.genai import check_device, list_devices
 
     default = session.defaults.device
-    found = device or (default.value if default else "CPU")
+    found = device if device is not None else default.value if default else "CPU"
     check_device(found, [each.name for each in list_devices()])
     return found
 

@@ -42,6 +42,7 @@ def finals_of(
 def _race(
     trials: Trials, watch: Watch, *, session: Session, target: str, device: str
 ) -> Iterator[Race]:
+    """Give what times settings on a device; raises as `finals_of`."""
     from ovrecipe.build.events import Ended, Progressed, Started, Warned
     from ovrecipe.build.tuning.racing import ROUNDS, SETTINGS, Race
     from ovrecipe.measure import history as records

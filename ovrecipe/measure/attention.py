@@ -102,8 +102,11 @@ def greedy(opened: Opened, reference: Reference) -> Heard:
     asked = reference.tokens.shape[1] - read
     answers = opened.answers(reference.tokens[:, :read], asked, ignore_eos=True)
     tie = MAX_GAP * spread
-    agreed = sum(_agreed(reference, row, answer, tie) for row, answer in enumerate(answers))
-    return Heard(agreed, asked * len(answers))
+    rows = range(len(reference.tokens))
+    agreed = sum(
+        _agreed(reference, row, answer, tie) for row, answer in zip(rows, answers, strict=True)
+    )
+    return Heard(agreed, asked * len(rows))
 
 
 def _agreed(reference: Reference, row: int, answer: Sequence[int], tie: float) -> int:

@@ -86,7 +86,7 @@ class Opened(ABC):
     def answers(
         self, rows: NDArray[np.int64], max_new_tokens: int, *, ignore_eos: bool = False
     ) -> list[list[int]]:
-        """Return what the model goes on with, greedily, behind each row of tokens."""
+        """Return what the model goes on with, greedily, behind each row, (rows, length)."""
         from openvino_genai import GenerationConfig
 
         asked = GenerationConfig(
@@ -104,7 +104,10 @@ class Opened(ABC):
 
     @abstractmethod
     def _written(self, rows: NDArray[np.int64], asked: Any) -> Iterator[Iterable[int]]:
-        """Yield the tokens behind each row, as a GenerationConfig asks for them."""
+        """Yield the tokens behind each row, as a GenerationConfig asks for them.
+
+        Those of a row are read to their end before the next row's.
+        """
 
 
 class Paged(Opened):

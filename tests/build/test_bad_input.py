@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ovrecipe.errors import DiskFull
+from ovrecipe.build.context import BuildContext
+from ovrecipe.build.run import Target, try_to_build
+from ovrecipe.errors import DiskFull, PreflightError
 from ovrecipe.recipe.project import Project
 from tests.build.making import (
     FAKE_PLUGIN,
+    SAID,
     context_of,
     do_up_to,
     fake_recipe,
@@ -129,16 +132,34 @@ def test_a_group_size_that_fits_no_channel_is_refused_before_the_export(
     assert not (narrow.store_dir / "base").exists()
 
 
-def test_with_keep_going_what_is_refused_keeps_no_other_variant_from_being_built(
+def test_with_keep_going_a_variant_that_is_refused_alone_costs_no_export(
     ovrecipe: CommandLine, narrow: Project
 ) -> None:
-    """Alone it is refused before the export all the same."""
-    alone = ovrecipe("-p", FAKE_PLUGIN, "build", "--keep-going", "m:int4", cwd=narrow.root)
-    assert alone.code == PREFLIGHT
+    """It is refused at once, as without."""
+    done = ovrecipe("-p", FAKE_PLUGIN, "build", "--keep-going", "m:int4", cwd=narrow.root)
+    assert done.code == PREFLIGHT
     assert not (narrow.store_dir / "base").exists()
-    done = ovrecipe("-p", FAKE_PLUGIN, "build", "--keep-going", "m", cwd=narrow.root)
-    assert "variants.int4: group_size" in done.said
-    assert [path.name for path in narrow.store_dir.glob("weights/*")] != []
+
+
+@pytest.mark.model
+def test_with_keep_going_what_is_refused_keeps_no_other_variant_from_being_built(
+    twin_project: Project,
+) -> None:
+    """One error is said, and nothing of the stages that were not tried for it."""
+    write_recipe(twin_project, "m", {**GOOD, "variants": {"int8": {}, "int4": {"group_size": 7}}})
+    targets = [Target("m", variant) for variant in ("int8", "int4")]
+    report = try_to_build(BuildContext(twin_project, keep_going=True), targets, watch=SAID)
+    [error] = report.errors
+    assert isinstance(error, PreflightError)
+    assert "variants.int4: group_size 7" in str(error)
+    assert [path.name for path in (twin_project.models_dir / "m").iterdir()] == ["int8"]
+    # The other is built: nobody waits for a base that is gone.
+    for path in (twin_project.store_dir / "base").iterdir():
+        path.chmod(0o755)
+        shutil.rmtree(path)
+    again = try_to_build(BuildContext(twin_project, keep_going=True), targets, watch=SAID)
+    assert [type(error) for error in again.errors] == [PreflightError]
+    assert again.ran == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ovrecipe.build.dodo import all_tasks
+from ovrecipe.build.dodo import WorkAction, all_tasks
 from ovrecipe.recipe.project import Project
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
 from tests.build.test_stages_run import store_leftovers
@@ -73,32 +73,50 @@ def heavy_imports(project: Project, script: str) -> set[str]:
     return HEAVY & {*modules}
 
 
+@pytest.mark.usefixtures("capsys")  # whose standard output may be changed
 @pytest.mark.parametrize(
     ("words", "read"),
     [
         (["build:m"], {"m", "drafted"}),
-        (["run", "--continue", "build:other:int4"], {"other"}),
+        (["run", "--continue", "-n", "2", "build:other:int4"], {"other"}),
         (["build:m", "build:other"], {"m", "drafted", "other"}),
         # Tasks of other names may be any recipe's.
         (["build:*"], {"m", "drafted", "other"}),
         (["build:other", "base:m"], {"m", "drafted", "other"}),
+        (["clean", "build:other"], {"m", "drafted", "other"}),
+        (["build:other", "name=value"], {"m", "drafted", "other"}),
         (["list"], {"m", "drafted", "other"}),
         ([], {"m", "drafted", "other"}),
     ],
 )
-def test_only_what_is_asked_for_is_read_where_recipes_are_named(
-    project: Project, monkeypatch: pytest.MonkeyPatch, words: list[str], read: set[str]
+def test_only_what_is_asked_for_has_tasks_where_recipes_are_named(
+    project: Project, words: list[str], read: set[str]
 ) -> None:
     """With it what its stages read of another recipe; a folder may hold hundreds."""
     drafted = {"int4": {"compressor": "fake", "draft": {"recipe": "drafted:int4"}}}
     write_recipe(project, "m", {**fake_recipe(), "variants": drafted})
     for name in ("drafted", "other"):
         write_recipe(project, name, fake_recipe())
-    monkeypatch.setattr("ovrecipe.build.dodo.end_when_lost", lambda: None)
-    monkeypatch.setattr(sys, "argv", ["doit", *words])
-    tasks = all_tasks(project.root, plugin_options=(FAKE_PLUGIN,))
+    tasks = all_tasks(project.root, plugin_options=(FAKE_PLUGIN,), words=words)
     names = {task["basename"] for task in tasks}
     assert {name.split(":")[1] for name in names if name.startswith("build:")} == read
+
+
+@pytest.mark.usefixtures("capsys")
+@pytest.mark.parametrize("word", ["-c", "--continue"])
+def test_doit_is_told_to_keep_going_as_the_command_is(project: Project, word: str) -> None:
+    """A variant that is refused then keeps no other one from being built."""
+    write_recipe(project, "m", fake_recipe())
+    found = {
+        told: {
+            action.context.keep_going
+            for task in all_tasks(project.root, plugin_options=(FAKE_PLUGIN,), words=words)
+            for action in task.get("actions") or ()
+            if isinstance(action, WorkAction)
+        }
+        for told, words in ((True, [word, "build:m"]), (False, ["build:m"]))
+    }
+    assert found == {True: {True}, False: {False}}
 
 
 def test_list_names_every_recipe_and_stage(project: Project) -> None:

@@ -266,7 +266,7 @@ def test_the_fastest_is_found_among_artifacts_without_a_name(
     twin_root: Path, ovrecipe: CommandLine
 ) -> None:
     """Each is timed in a process of its own; a second search times nothing anew."""
-    words = ("--max-kl", "1", "--tokens", "128", "--fastest", "--device", "CPU", "--json")
+    words = ("--max-kl", "1", "--tokens", "128", "--fastest", "--device", "AUTO", "--json")
     done = ovrecipe(*TUNE, *words, "--group-size", "16,64", "--ratio", "1.0", cwd=twin_root)
     assert done.code == 0, done.err
     found = json.loads(done.out)
@@ -274,7 +274,7 @@ def test_the_fastest_is_found_among_artifacts_without_a_name(
     assert len(speeds) == 2
     assert max(len(one["samples"]) for one in speeds.values()) == 3
     assert speeds[found["chosen"]]["median"] > 0
-    assert re.search(r"speed int4-asym-g64-r1: measuring on CPU, round 1 of 3", done.err)
+    assert re.search(r"speed int4-asym-g64-r1: measuring on AUTO, round 1 of 3", done.err)
     again = ovrecipe(*TUNE, *words, "--group-size", "16,64", "--ratio", "1.0", cwd=twin_root)
     assert "measuring on" not in again.err
     assert json.loads(again.out) == found
@@ -285,13 +285,16 @@ def test_the_fastest_is_found_among_artifacts_without_a_name(
     [
         (("--device", "CPU"), 2, "--device is where --fastest measures"),
         (("--device", "NOWHERE", "--fastest"), 11, "NOWHERE"),
+        (("--device", "", "--fastest"), 11, "OpenVINO sees no ''"),
     ],
 )
 def test_a_device_is_looked_at_before_anything_is_built(
     project: Project, ovrecipe: CommandLine, words: tuple[str, ...], code: int, says: str
 ) -> None:
     """Neither an option without effect nor a device that is not there costs a search."""
-    done = ovrecipe("tune", "nothing", "--max-kl", "1", *words, cwd=project.root)
+    name = "smollm2-135m.yaml"
+    (project.recipes_dir / name).write_bytes((bundled_recipes_dir() / name).read_bytes())
+    done = ovrecipe("tune", "smollm2-135m", "--max-kl", "1", *words, cwd=project.root)
     assert done.code == code
     assert says in done.err
 

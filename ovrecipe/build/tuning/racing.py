@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ovrecipe.errors import OvrecipeError
 from ovrecipe.measure.speed import Figure, Settings, Summary, summary_of
 from ovrecipe.measure.turns import missing_turns, take_turns
+from ovrecipe.wording import last_line
 
 if TYPE_CHECKING:
     from ovrecipe.build.tuning.bounds import Found
@@ -34,10 +36,10 @@ class Race:
     def run(self, found: Sequence[Found]) -> tuple[list[Found], dict[str, str]]:
         """Return points with their speed, and why some were timed less often than others.
 
-        What the history has is not measured again.
+        What the history has is not measured again. A point that does not run has no speed.
 
         Raises:
-            OvrecipeError: a model does not run.
+            OvrecipeError: none of them runs.
             KeyboardInterrupt: Ctrl-C; each finished run is kept.
         """
         subjects = {one.point.name: self.subject_of(one) for one in found}
@@ -45,18 +47,33 @@ class Race:
         behind: dict[str, str] = {}
         for number in range(1, ROUNDS + 1):
             running = {name: each for name, each in subjects.items() if name not in behind}
-            turns = missing_turns(
-                [*running.values()], SETTINGS, repeats=number, history=self.history
-            )
-            for _ in take_turns(turns, SETTINGS, history=self.history, measure=self.measure):
-                pass
+            failed = {
+                name: error
+                for name, subject in running.items()
+                if (error := self._failure(subject, number)) is not None
+            }
+            if failed.keys() == running.keys():
+                raise next(iter(failed.values()))
+            for name, error in failed.items():
+                where = running.pop(name).device
+                behind[name] = f"does not run on {where}: {last_line(error)}"
             speeds |= {name: self._speed(subject, number) for name, subject in running.items()}
             first = max(running, key=lambda name: speeds[name].median)
             wanted = ABREAST * speeds[first].median
             if number < ROUNDS:
                 why = f"less than {ABREAST:.0%} as fast as {first}"
                 behind |= {name: why for name in running if speeds[name].median < wanted}
-        return [replace(one, speed=speeds[one.point.name]) for one in found], behind
+        return [replace(one, speed=speeds.get(one.point.name)) for one in found], behind
+
+    def _failure(self, subject: Subject, number: int) -> OvrecipeError | None:
+        """Time a point until it has so many runs; return why it cannot be."""
+        turns = missing_turns([subject], SETTINGS, repeats=number, history=self.history)
+        try:
+            for _ in take_turns(turns, SETTINGS, history=self.history, measure=self.measure):
+                pass
+        except OvrecipeError as error:
+            return error
+        return None
 
     def _speed(self, subject: Subject, number: int) -> Summary:
         """Return tokens a second over the first runs in the history.
