@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ovrecipe.errors import CheckpointNotFound
+from ovrecipe.hooks.roles import Estimate
 from ovrecipe.hooks.specs import hookimpl
 
 WEIGHTS = b"weights" * 100
@@ -169,6 +170,13 @@ class RefusingCompressor(FakeCompressor):
         return [f"{precision} is beyond me"]
 
 
+class HungryCompressor(FakeCompressor):
+    """Needs more memory than any machine has."""
+
+    def estimate(self, compression: Any, precision: str, tensors: Any) -> Estimate:
+        return Estimate(disk_bytes=0, memory_bytes=10**16)
+
+
 class MeddlingCompressor(FakeCompressor):
     """Writes a file that is the tokenizer's."""
 
@@ -250,6 +258,7 @@ COMPRESSORS = {
     "odd": OddCompressor,
     "picky": PickyCompressor,
     "refusing": RefusingCompressor,
+    "hungry": HungryCompressor,
 }
 
 

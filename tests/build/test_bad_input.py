@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from ovrecipe.build.context import BuildContext
+from ovrecipe.build.preflight import check_work
 from ovrecipe.build.run import Target, try_to_build
 from ovrecipe.errors import DiskFull, PreflightError
 from ovrecipe.recipe.project import Project
@@ -24,6 +25,7 @@ from tests.build.making import (
     do_up_to,
     fake_recipe,
     publish_fakes,
+    work_on,
     write_recipe,
 )
 from tests.conftest import CommandLine
@@ -139,6 +141,21 @@ def test_with_keep_going_a_variant_that_is_refused_alone_costs_no_export(
     done = ovrecipe("-p", FAKE_PLUGIN, "build", "--keep-going", "m:int4", cwd=narrow.root)
     assert done.code == PREFLIGHT
     assert not (narrow.store_dir / "base").exists()
+
+
+def test_with_keep_going_memory_is_judged_variant_by_variant(narrow: Project) -> None:
+    """One that does not fit is refused by its own first stage, and keeps no other from its base."""
+    variants = {"int4": {"compressor": "hungry"}, "int4-fits": {"compressor": "fake"}}
+    write_recipe(narrow, "m", {**GOOD, "variants": variants})
+    context = context_of(narrow)
+    do_up_to(context, "m", "source")
+    base = work_on(context, "m", "base")
+    with pytest.raises(PreflightError, match=r"weights m:int4 needs about 10000000\.00 GB"):
+        check_work(base)
+    context.keep_going = True
+    assert check_work(base) > 0
+    with pytest.raises(PreflightError, match="weights m:int4 needs about"):
+        check_work(work_on(context, "m", "weights", "int4"))
 
 
 @pytest.mark.model
