@@ -159,9 +159,13 @@ class Failures(ZeroReporter):  # type: ignore[misc]
         self.others: list[str] = []
 
     def add_failure(self, task: Any, fail: BaseFail) -> None:
-        """Keep what went wrong; a task that only lacks its inputs adds nothing."""
+        """Keep what went wrong; a task that only lacks its inputs adds nothing.
+
+        Of what several stages found out at once, one error is kept.
+        """
         if isinstance(fail, BuildFailure):
-            if not isinstance(fail.error, NotTriedError):
+            is_known = any(str(error) == str(fail.error) for error in self.errors)
+            if not is_known and not isinstance(fail.error, NotTriedError):
                 self.errors.append(fail.error)
         elif fail.get_name() != "UnmetDependency":
             self.others.append(f"{task.name}: {fail.get_msg()}")

@@ -161,10 +161,12 @@ class ViewWork(Doable):
             return
         if found := self.objections():
             self.refuse()
+            is_int4 = self.plan.recipe.variants[self.variant].precision == "int4"
+            less = "compress less (a smaller group_size or ratio, awq), or " if is_int4 else ""
             raise GateError(
                 "\n".join([f"{self.target}: not accepted, so it gets no name:", *found]),
-                remedy="compress less (a smaller group_size or ratio, awq), or change 'accept' in "
-                f"the recipe; 'ovrecipe run {self.target} --unaccepted' opens it as it is",
+                remedy=f"{less}change 'accept' in the recipe; "
+                f"'ovrecipe run {self.target} --unaccepted' opens it as it is",
             )
         gone = next((work.title for work in self.needs() if not work.is_done()), "it")
         message = f"{self.title}: {gone} failed or was removed, so there is nothing to name"

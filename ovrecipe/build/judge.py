@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ovrecipe.errors import OvrecipeError, PromptRefused, RecipeError, RecipeInvalid
+from ovrecipe.errors import OvrecipeError, PromptRefused, RecipeError, RecipeInvalid, StageError
 from ovrecipe.hooks.roles import Compressor, Role
 from ovrecipe.recipe.compression import CompressionPass
 from ovrecipe.recipe.problems import place_in_recipe
@@ -155,5 +155,14 @@ def _check_dataset(recipe: Recipe, compression: CompressionPass, loc: Loc) -> No
     from ovrecipe.build.stages.weights import NO_FILE, dataset_error
 
     path = compression.dataset_path(recipe.recipe_dir)
-    if path is not None and not path.is_file():
+    if path is None:
+        return
+    if not path.is_file():
         raise dataset_error(recipe, compression.dataset, loc, NO_FILE)
+    from ovrecipe.builtin.calibration import each_text
+
+    # An empty or binary file would be found only once the base was exported.
+    try:
+        next(each_text(path))
+    except StageError as error:
+        raise dataset_error(recipe, compression.dataset, loc, error.message) from error

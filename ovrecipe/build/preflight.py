@@ -87,9 +87,10 @@ def check_work(work: Work) -> int:
     """
     needed: dict[str, Estimate] = {}
     if work.stage.is_judged:
-        asked_for = work.wanted or work.plan.recipe.default_variants()
-        variants = (work.variant,) if work.variant else asked_for
-        if work.context.keep_going:
+        variants = work.wanted or work.plan.recipe.default_variants()
+        if work.variant and (work.context.keep_going or work.variant not in variants):
+            variants = (work.variant,)
+        elif work.context.keep_going:
             variants = tuple(filter(partial(_can_be_made, work), variants)) or variants
         needed = _needed_by(work, variants)
     own = needed.get(work.title) or work.stage.estimate(work)

@@ -46,7 +46,9 @@ def command(
     from ovrecipe.build.adopted import adopt
 
     session = session_of(ctx)
-    name = name or writing.draft_name(directory.resolve().name)
+    # Not resolved: a view leads to a folder that is named after a digest.
+    folder_name = directory.absolute().name
+    name = name or writing.draft_name(folder_name)
     check_name(name)
     recipes_dir = session.project.recipes_dir
     taken = [path for path in recipe_paths(recipes_dir) if path.stem == name]
@@ -57,7 +59,7 @@ def command(
         raise RecipeInvalid(objection)
     found = adopt(directory, seen_from_recipe(model_id, session) if model_id else None)
     path = recipes_dir / f"{name}.yaml"
-    write_text(path, recipe_text(found, directory.resolve().name))
+    write_text(path, recipe_text(found, folder_name))
     load_recipe_file(path, shown_from=session.project.root)
     if as_json:
         print_json({"recipe": name, "path": str(path), **vars(found)})

@@ -112,7 +112,7 @@ def _print_changes(rows: Sequence[Row]) -> None:
             other = "" if last.artifact == row.subject.artifact else " of another artifact"
             compared = f"the last record{other} is of {last.measured} with {versions}"
         typer.echo(f"{row.subject.title}: {compared}")
-    if not table:
+    if not table and any(row.earlier for row in rows):
         typer.echo("nothing changed beyond the spread")
 
 

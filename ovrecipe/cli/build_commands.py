@@ -12,7 +12,7 @@ from typer import Option
 
 from ovrecipe.cli.cluster import RayAddress, build_on, connected
 from ovrecipe.cli.completion import TargetArgument, complete_name, recipe_argument
-from ovrecipe.cli.output import AsJson, print_json
+from ovrecipe.cli.output import AsJson, announce, print_json
 from ovrecipe.cli.session import session_of, targets_of
 from ovrecipe.cli.size_table import check_any_built, print_sizes, size_rows
 from ovrecipe.ending import STOPPED
@@ -68,6 +68,7 @@ def build(
     'ovrecipe build --ray auto smollm2-135m' on a Ray cluster, whose nodes all see the store.
     """
     from ovrecipe.build.run import try_to_build
+    from ovrecipe.errors import GateError
 
     session = session_of(ctx)
     context = session.build_context(force=force, jobs=jobs or JOBS, keep_going=keep_going)
@@ -98,7 +99,12 @@ def build(
     else:
         if not (report.ran or report.taken or report.errors):
             typer.echo("Nothing to do: everything is built and checked.")
-        print_sizes(rows)
+        if report.ran or report.taken or not report.errors:
+            print_sizes(rows)
+        left = [row for row in rows if not (row["built"] or row["refused"])]
+        own = [error for error in report.errors if not isinstance(error, GateError)]
+        if report.errors and not keep_going and len(left) > len(own):
+            announce("stopped at the first failure; --keep-going builds what does not depend on it")
     report.check_success()
 
 

@@ -183,7 +183,8 @@ def _with_error(figure: float, error: float, unit: str = "") -> str:
     if figure < SMALLEST:
         return f"<{SMALLEST:g}"
     known = "" if isnan(error) else f" ± {error:.1g}"
-    return f"{figure:.3g}{unit}{known}"
+    # A ratio is near 1, and what it is above counts.
+    return f"{figure:.4g}{unit}{known}" if unit else f"{figure:.3g}{known}"
 
 
 def _differs_at(first: Sequence[int | None]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from ovrecipe.build.judge import recipe_errors
 from ovrecipe.cli.completion import TargetArgument, complete_name, recipe_argument
 from ovrecipe.cli.output import AsJson, print_json, write_text
 from ovrecipe.cli.session import Session, session_of, state_of
-from ovrecipe.errors import OvrecipeError, RecipeError
+from ovrecipe.errors import OvrecipeError, RecipeError, RecipeInvalid
 from ovrecipe.recipe.load import load_recipe, load_recipe_file
 from ovrecipe.recipe.problems import place_in_recipe
 from ovrecipe.recipe.project import SUFFIXES, named_by
@@ -24,7 +25,13 @@ from ovrecipe.recipe.writing import schema_text
 from ovrecipe.recipe.yaml_reader import node_at
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from ovrecipe.build.context import BuildContext
+
+
+#: Less of a model's id says nothing.
+SHORTEST_ID = 8
 
 
 def list_recipes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
@@ -70,6 +77,8 @@ def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
+    # What reads a pipe cuts for itself.
+    width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
     if not rows:
         console.print("no recipes yet; write one with 'ovrecipe new MODEL_ID'")
         return
@@ -83,19 +92,16 @@ def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
         name = f"({variant['name']})" if variant["optional"] else variant["name"]
         return Text.assemble(f"{name} ", mark)
 
-    lines = [
-        Text("  ").join(map(marked, row["variants"]))
-        if "variants" in row
-        else Text("broken, see below", "red")
-        for row in rows
-    ]
-    names_width = max(len(row["name"]) for row in rows)
-    variants_width = max(map(len, lines))
-    for row, line in zip(rows, lines, strict=True):
-        line.pad_right(variants_width - len(line))
-        shown = Text.assemble(row["name"].ljust(names_width + 2), line, f"  {row.get('model', '')}")
-        shown.rstrip()
-        console.print(shown, no_wrap=True, overflow="ellipsis" if fancy else "crop")
+    broken = [Text("broken, see below", "red")]
+    cells = [[*map(marked, row["variants"])] if "variants" in row else broken for row in rows]
+    columns = (
+        2 + max(len(row["name"]) for row in rows),
+        2 + max(len(Text("  ").join(variants)) for variants in cells),
+    )
+    for row, variants in zip(rows, cells, strict=True):
+        for line in _lines_of(row, variants, columns, width):
+            line.truncate(width or len(line), overflow="ellipsis" if fancy else "crop")
+            console.print(line, no_wrap=True, overflow="ignore", crop=False)
     states = [*marks.items(), ("not built", missing)]
     legend = "  ".join(
         [*(f"{mark} {state}" for state, (mark, _) in states), "(built only when named)"]
@@ -104,6 +110,28 @@ def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if "error" in row:
             typer.echo(row["error"], err=True)
+
+
+def _lines_of(
+    row: Mapping[str, Any], variants: Sequence[Text], columns: tuple[int, int], width: int | None
+) -> list[Text]:
+    """Return a recipe's lines: a long id gives way, or all of it; what is built does not."""
+    from rich.text import Text
+
+    line = Text("  ").join(variants)
+    whole = Text(row["name"].ljust(columns[0])) + line
+    if width is None or len(whole) <= width:
+        whole.pad_right(sum(columns) - len(whole))
+        if width is None or len(whole) + SHORTEST_ID <= width:
+            whole.append(str(row.get("model", "")))
+        whole.rstrip()
+        return [whole]
+    lines = [Text(row["name"])]
+    for variant in variants:
+        if len(lines[-1]) + 2 + len(variant) > width or len(lines) == 1:
+            lines.append(Text("  "))
+        lines[-1] += Text("  ") + variant
+    return lines
 
 
 def validate(
@@ -144,9 +172,19 @@ def _errors(session: Session, target: str) -> list[OvrecipeError]:
             recipe = load_recipe_file(session.cwd / target, shown_from=session.cwd)
         else:
             recipe = session.recipe(target)
-        return list(recipe_errors(recipe, session.plugins))
+        return [*recipe_errors(recipe, session.plugins), *_drafting_errors(session, recipe)]
     except RecipeError as error:
         return [error]
+
+
+def _drafting_errors(session: Session, recipe: Recipe) -> Iterator[OvrecipeError]:
+    """Yield why the draft model of a variant cannot be had, each thing once."""
+    for name in dict.fromkeys(filter(None, map(recipe.draft_of, recipe.variants))):
+        try:
+            named_by(name.recipe, session.recipe)
+        except RecipeError as error:
+            message = f"recipe '{recipe.name}': draft: {error.message}"
+            yield RecipeInvalid(message, remedy=error.remedy)
 
 
 #: A line of an error as all of them are written: `recipes/x.yaml:6:10: variants.int4.awq: reason`.

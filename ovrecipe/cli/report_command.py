@@ -49,6 +49,10 @@ def command(
     from ovrecipe.report import render, svg
     from ovrecipe.report.document import report_of
 
+    if ":" in name:
+        raise typer.BadParameter(
+            f"a report is of all variants: ovrecipe report {name.partition(':')[0]}"
+        )
     if form is Format.HTML:
         svg.check_installed()
     context = session_of(ctx).build_context()

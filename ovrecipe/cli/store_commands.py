@@ -109,8 +109,10 @@ def _print_removed(
         whose = owner or ("of no recipe" if removal.kind == "artifact" else "")
         name = re.sub(r"[0-9a-f]{64}", lambda sha256: sha256[0][:SHORT], removal.name)
         typer.echo(f"{amount(removal.size_bytes):>10}  {removal.kind:9} {whose:24} {name}")
-    counts = sorted(Counter(removal.kind for removal in plan.removals).items())
-    what = ", ".join(counted(number, kind) for kind, number in counts) or "nothing"
+    counts = Counter[str](removal.kind for removal in plan.removals)
+    counts["view"] = len(more.get("views", ()))
+    found = [counted(number, kind) for kind, number in sorted(counts.items()) if number]
+    what = ", ".join(found) or "nothing"
     verb, freed = "would be removed" if dry_run else "removed", amount(plan.freed_bytes)
     typer.echo(f"{what} {verb}, {freed} freed, {counted(plan.kept, 'artifact')} kept")
 

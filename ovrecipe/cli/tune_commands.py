@@ -131,8 +131,12 @@ def tune(
     tune_results.show_results(results, as_json=as_json)
     if results.chosen is None:
         raise tune_results.none_within(target, results)
-    write_settings(recipe, name, results.chosen.point.variant)
-    announce(f"wrote variants.{name} into {recipe.path.name}")
+    found, own = results.chosen.point.variant, recipe.variants.get(name)
+    if own is not None and own.compression_passes() == found.compression_passes():
+        announce(f"variants.{name} of {recipe.path.name} says that already")
+    else:
+        write_settings(recipe, name, found)
+        announce(f"wrote variants.{name} into {recipe.path.name}")
     announce(f"next: ovrecipe build {recipe.name}:{name}, for which everything is made")
 
 

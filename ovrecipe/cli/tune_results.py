@@ -172,7 +172,8 @@ def show_results(results: Results, *, as_json: bool) -> None:
             }
         )
         return
-    show(results.found, front=best, chosen=chosen)
+    if results.found:
+        show(results.found, front=best, chosen=chosen)
     if chosen is not None and chosen.speed is not None:
         typer.echo(_speed_of(chosen, equals))
     show_left_out(results.timed_less, "timed less often")

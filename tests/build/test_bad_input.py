@@ -134,6 +134,20 @@ def test_a_group_size_that_fits_no_channel_is_refused_before_the_export(
     assert not (narrow.store_dir / "base").exists()
 
 
+def test_all_that_was_asked_for_is_judged_by_whichever_stage_comes_first(
+    ovrecipe: CommandLine, narrow: Project
+) -> None:
+    """Where the base is there, that is another variant's; what several find out is said once."""
+    context = context_of(narrow)
+    do_up_to(context, "m", "source")
+    with pytest.raises(PreflightError, match=r"variants\.int4: group_size 7 does not"):
+        check_work(work_on(context, "m", "weights", "int4-fits"))
+    done = ovrecipe("-p", FAKE_PLUGIN, "build", "m:int4-fits", "m:int4", cwd=narrow.root)
+    assert done.code == PREFLIGHT
+    assert done.said.count("group_size 7 does not") == 1
+    assert "--keep-going builds what does not depend on it" in done.said
+
+
 def test_with_keep_going_a_variant_that_is_refused_alone_costs_no_export(
     ovrecipe: CommandLine, narrow: Project
 ) -> None:
@@ -196,6 +210,21 @@ def test_a_data_set_that_cannot_be_read_is_named(
     assert done.code == RECIPE
     assert "variants.int4.dataset: " in done.said
     assert name in done.said
+    assert not (project.store_dir / "source").exists()
+
+
+@pytest.mark.parametrize("content", [b" \n\n", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("command", ["build", "validate"])
+def test_a_data_set_without_text_is_found_before_the_export(
+    ovrecipe: CommandLine, project: Project, command: str, content: bytes
+) -> None:
+    """An hour of export later would be late."""
+    (project.recipes_dir / "texts.txt").write_bytes(content)
+    variant = {"compressor": "fake", "dataset": "texts.txt"}
+    write_recipe(project, "m", fake_recipe(variants={"int4": variant}))
+    done = ovrecipe("-p", FAKE_PLUGIN, command, "m", cwd=project.root)
+    assert done.code == RECIPE
+    assert "variants.int4.dataset: texts.txt: " in done.out + done.said
     assert not (project.store_dir / "source").exists()
 
 

@@ -54,6 +54,25 @@ def test_each_recipe_has_one_line_of_80_columns(
     assert lines[0].startswith("mistral-7b  fp16 ·  int8 ·  int4 ·  (int4-npu) ·  mistralai/")
 
 
+def test_what_is_built_is_never_cut(
+    project: Path, ovrecipe: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A narrow terminal shows it below the name, and a pipe has room for all of it."""
+    variants = ", ".join(f"int4-{number}: {{}}" for number in range(6))
+    for name in ("a" * 30, "x"):
+        text = f"model: {{id: org/{'m' * 40}}}\nvariants: {{{variants}}}\n"
+        (project / "recipes" / f"{name}.yaml").write_text(text)
+    monkeypatch.setenv("COLUMNS", "50")
+    lines = ovrecipe("list").out.splitlines()
+    assert max(map(len, lines)) <= 50
+    assert lines[0] == "a" * 30
+    assert "  ".join(" ".join(lines[1:3]).split()).count("int4-") == 6
+    monkeypatch.delenv("COLUMNS")
+    first = ovrecipe("list").out.splitlines()[0]
+    assert first.startswith("a" * 30 + "  int4-0 ·")
+    assert first.endswith("m" * 40)
+
+
 def test_a_terminal_without_unicode_gets_other_marks(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,7 @@ def test_rm_of_a_variant_keeps_what_the_others_need(project: Path, ovrecipe_: Ca
     assert view_target(context.project.models_dir, "one", "a") is None
     assert view_target(context.project.models_dir, "one", "b") is not None
     assert "view      one:a\n" in done.out
-    assert "3 artifacts removed, " in done.out
+    assert "3 artifacts, 1 view removed, " in done.out
     assert "freed, 8 artifacts kept" in done.out
     assert ovrecipe_("list").out.startswith("one  a ·  b ✓")
 

@@ -12,6 +12,7 @@ import pytest
 from ovrecipe.recipe.project import Project
 from ovrecipe.report.document import _commands, _versions
 from ovrecipe.store.manifest import Manifest
+from ovrecipe.version import package_version
 from tests.build.making import FAKE_PLUGIN, fake_recipe, write_recipe
 from tests.report.making import document as made
 from tests.report.making import variant
@@ -119,5 +120,8 @@ def test_plugins_that_made_something_are_to_be_installed_again() -> None:
         key={"provider": {"distribution": "ovrecipe", "version": None}},
     )
     versions = _versions([by_version, by_sources, built_in])
-    install, *_ = _commands("m", ["int4"], versions, measured=False)
+    install, build, _ = _commands("m", "org/m", ["int4"], versions, measured=False)
     assert install.endswith(" nncf==3.4.0 own-budget==1.2 own-other")
+    assert build == "ovrecipe build m:int4"
+    carried = _commands("m", "dist:pydantic/m.gguf", ["int4"], versions, measured=False)
+    assert carried[1] == f"pip install --no-deps pydantic=={package_version('pydantic')}"

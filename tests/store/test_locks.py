@@ -108,7 +108,7 @@ def test_who_waits_is_told_for_what(store: Store) -> None:
         second.start()
         has_told.wait()
     second.join()
-    assert told == [f"another build is making base {key_of().short}; waiting for it"]
+    assert told == [f"this build is making base {key_of().short}; waiting for it"]
 
 
 def test_another_process_is_named(store: Store) -> None:
