@@ -207,6 +207,17 @@ def test_the_command_writes_a_recipe_that_is_valid(ovrecipe: CommandLine, tmp_pa
     )
 
 
+def test_a_view_is_named_as_it_is_written(ovrecipe: CommandLine, tmp_path: Path) -> None:
+    """It leads to a folder that is named after a digest."""
+    (tmp_path / "recipes").mkdir()
+    folder_with(tmp_path / ("1b" * 32), **NOTED)
+    (tmp_path / "mine-int4").symlink_to("1b" * 32)
+    done = ovrecipe("adopt", "mine-int4", cwd=tmp_path)
+    path = tmp_path / "recipes" / "mine-int4.yaml"
+    assert (done.code, done.out.strip()) == (0, str(path))
+    assert "# Adopted from mine-int4, made with" in path.read_text()
+
+
 def test_the_command_takes_a_name_and_prints_json(ovrecipe: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "recipes").mkdir()
     folder_with(tmp_path / "ov", **NOTED)
