@@ -99,9 +99,9 @@ def build(
     else:
         if not (report.ran or report.taken or report.errors):
             typer.echo("Nothing to do: everything is built and checked.")
-        if report.ran or report.taken or not report.errors:
-            print_sizes(rows)
         left = [row for row in rows if not (row["built"] or row["refused"])]
+        if len(left) < len(rows) or not report.errors:
+            print_sizes(rows)
         own = [error for error in report.errors if not isinstance(error, GateError)]
         if report.errors and not keep_going and len(left) > len(own):
             announce("stopped at the first failure; --keep-going builds what does not depend on it")
